@@ -1,0 +1,149 @@
+"""Building a network, reading and writing its weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .config import ModelConfig
+from .image_encoder import timm_architecture
+from .network import EfficientMedSAM2
+
+WEIGHTS_LICENCE = "Apache-2.0"
+
+
+def build_efficient_medsam2_model(
+    encoder_type: str = "efficientnet",
+    checkpoint: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "auto",
+    use_half_precision: bool = True,
+) -> EfficientMedSAM2:
+    """Build the network, ready for inference.
+
+    Args:
+        encoder_type: "efficientnet" (EfficientNet-Lite0), "mobilenet" (MobileNetV3-Large) or a registered name.
+        checkpoint: None for the weights shipped for that encoder, "random" for none, else a `.safetensors` file.
+        device: "auto" takes cuda, then mps, then cpu; or a torch device.
+        use_half_precision: Compute in FP16 on cuda and mps. A CPU computes in bfloat16 where it has instructions for
+            it, else in float32. `model.compute_dtype` says which.
+
+    Returns:
+        The network in evaluation mode, batch normalisation fused.
+
+    Raises:
+        ValueError: Unknown encoder or device, missing or unusable weights file, or weights of another encoder.
+    """
+    timm_architecture(encoder_type)  # refuses unknown names
+    target = _device(device)
+    if checkpoint is not None and str(checkpoint) == "random":
+        model = EfficientMedSAM2(ModelConfig(encoder_type))
+    else:
+        path = shipped_weights(encoder_type) if checkpoint is None else Path(checkpoint)
+        model = load_model(path)
+        if model.config.encoder_type != encoder_type:
+            raise ValueError(
+                f"{path} holds weights for the encoder {model.config.encoder_type!r}, not {encoder_type!r}; "
+                f"ask for encoder_type={model.config.encoder_type!r}."
+            )
+    model.eval()
+    model.image_encoder.fuse()
+    model.requires_grad_(False)
+    model.set_compute_dtype(_compute_dtype(target, use_half_precision))
+    return model.to(target, memory_format=torch.channels_last)
+
+
+def load_model(path: str | os.PathLike[str]) -> EfficientMedSAM2:
+    """Read a weights file as float32, not fused: the form that training goes on from.
+
+    Raises:
+        ValueError: The file is missing or is not a weights file of this program.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"Weights file {path} does not exist; give the path of a .safetensors file.")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a readable .safetensors file: {error}") from error
+    if "config" not in metadata:
+        raise ValueError(f"{path} holds no EfficientMedSAM2 configuration; it is not a weights file of this program.")
+    model = EfficientMedSAM2(ModelConfig.from_json(metadata["config"]))
+    # safetensors keeps no integers that half precision made floats: batch counters are rebuilt at zero.
+    wanted = {name for name in model.state_dict() if not name.endswith("num_batches_tracked")}
+    if set(tensors) != wanted:
+        odd = sorted(wanted.symmetric_difference(tensors))
+        raise ValueError(f"{path} does not fit this version's network ({len(odd)} tensors differ, such as {odd[0]}).")
+    try:
+        model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit this version's network: {error}") from error
+    return model
+
+
+def save_model(model: EfficientMedSAM2, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
+    """Write weights in FP16 with configuration and licence in the file's metadata, under a temporary name first.
+
+    Args:
+        model: A network that is not fused.
+        path: The `.safetensors` file.
+        metadata: More to say of the weights, such as the training command.
+    """
+    path = Path(path)
+    tensors = {
+        name: value.detach().to("cpu", torch.float16).contiguous()
+        for name, value in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    notes = {"config": model.config.to_json(), "licence": WEIGHTS_LICENCE, **(metadata or {})}
+    temporary = path.with_name(path.name + ".part")
+    try:
+        save_file(tensors, str(temporary), metadata=notes)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def shipped_weights(encoder_type: str) -> Path:
+    """The weights file that comes with the project for an encoder.
+
+    Raises:
+        ValueError: None is shipped for it.
+    """
+    from ..resources import resource_path
+
+    path = resource_path("Models", f"efficient_medsam2_{encoder_type}.safetensors")
+    if not path.is_file():
+        raise ValueError(f"No weights are shipped for the encoder {encoder_type!r}; give checkpoint=<file>.")
+    return path
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if str(device) != "auto":
+        try:
+            return torch.device(device)
+        except RuntimeError as error:
+            raise ValueError(f"Unknown device {device!r}; use auto, cuda, mps or cpu.") from error
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def _compute_dtype(device: torch.device, use_half_precision: bool) -> torch.dtype:
+    if not use_half_precision:
+        return torch.float32
+    if device.type in ("cuda", "mps"):
+        return torch.float16
+    # Without such instructions bfloat16 is emulated and many times slower than float32.
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return torch.bfloat16 if probe is not None and probe() else torch.float32
+
+
+__all__ = ["WEIGHTS_LICENCE", "build_efficient_medsam2_model", "load_model", "save_model", "shipped_weights"]

@@ -1,0 +1,129 @@
+"""Image encoder: a timm trunk down to stride 16, and the neck that gives its features the decoder's widths."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils.checkpoint import checkpoint
+
+from .config import ModelConfig
+from .layers import ConvNeXtBlock, LayerNorm2d
+from .timm_import import import_timm
+
+
+_ENCODERS: dict[str, str] = {}
+
+
+def register_encoder(encoder_type: str, timm_name: str) -> None:
+    """Make a timm architecture available as `encoder_type`; its stages at stride 4, 8 and 16 are used.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    if encoder_type in _ENCODERS:
+        raise ValueError(f"An encoder named {encoder_type!r} is registered already; choose another name.")
+    _ENCODERS[encoder_type] = timm_name
+
+
+def timm_architecture(encoder_type: str) -> str:
+    """timm's name of a registered trunk.
+
+    Raises:
+        ValueError: No such name.
+    """
+    try:
+        return _ENCODERS[encoder_type]
+    except KeyError:
+        raise ValueError(f"Unknown encoder {encoder_type!r}; choose one of {', '.join(encoder_types())}.") from None
+
+
+def encoder_types() -> list[str]:
+    """Names that `build_efficient_medsam2_model` accepts."""
+    return sorted(_ENCODERS)
+
+
+register_encoder("efficientnet", "efficientnet_lite0")
+register_encoder("mobilenet", "mobilenetv3_large_100")
+
+
+class ImageFeatures(NamedTuple):
+    """What the encoder knows of an image.
+
+    Attributes:
+        embedding: (B, embed_dim, S/16, S/16).
+        stride8: (B, skip_dims[0], S/8, S/8).
+        stride4: (B, skip_dims[1], S/4, S/4).
+    """
+
+    embedding: Tensor
+    stride8: Tensor
+    stride4: Tensor
+
+    def select(self, index: Tensor) -> ImageFeatures:
+        """The features of chosen images, one for each entry of index (P,)."""
+        return ImageFeatures(*(part[index] for part in self))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the features occupy."""
+        return sum(part.numel() * part.element_size() for part in self)
+
+
+class ImageEncoder(nn.Module):
+    """(B,3,S,S) with values in 0...1 to `ImageFeatures`.
+
+    The trunk is made with `feature_cls="getter"`, so that stages after stride 16 do not exist: 0.70 M parameters instead
+    of 2.96 M for EfficientNet-Lite0. Two ConvNeXt blocks give the stride-16 map a wider view.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.trunk = import_timm().create_model(
+            timm_architecture(config.encoder_type), pretrained=False, features_only=True, feature_cls="getter", out_indices=(1, 2, 3)
+        )
+        channels = self.trunk.feature_info.channels()
+        self.to_stride4 = nn.Conv2d(channels[0], config.skip_dims[1], 1)
+        self.to_stride8 = nn.Conv2d(channels[1], config.skip_dims[0], 1)
+        self.to_embedding = nn.Sequential(nn.Conv2d(channels[2], config.embed_dim, 1), LayerNorm2d(config.embed_dim))
+        self.context = nn.Sequential(ConvNeXtBlock(config.embed_dim), ConvNeXtBlock(config.embed_dim))
+        self.gradient_checkpointing = False
+
+    def forward(self, image: Tensor) -> ImageFeatures:
+        x = standardise(image).to(self.to_stride4.weight.dtype).contiguous(memory_format=torch.channels_last)
+        if self.gradient_checkpointing and self.training:
+            stride4, stride8, stride16 = checkpoint(self.trunk, x, use_reentrant=False)
+        else:
+            stride4, stride8, stride16 = self.trunk(x)
+        embedding = self.context(self.to_embedding(stride16))
+        return ImageFeatures(embedding, self.to_stride8(stride8), self.to_stride4(stride4))
+
+    def fuse(self) -> None:
+        """Fold every batch normalisation into the convolution before it, for inference (halves the trunk's time)."""
+        _fuse_conv_bn(self.trunk)
+
+
+def standardise(image: Tensor) -> Tensor:
+    """Each image (3,S,S) to mean 0 and spread 1 over all its channels, tails pressed to +-3.
+
+    What the network looks at is a view around the object; its own contrast counts there, whatever the window of the
+    volume. The floor keeps the noise of a nearly constant view from being blown up more than 50 times.
+    """
+    x = image.float()
+    mean = x.mean(dim=(1, 2, 3), keepdim=True)
+    spread = (x - mean).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    return 3 * torch.tanh((x - mean) / (spread + 0.02) / 3)
+
+
+def _fuse_conv_bn(module: nn.Module) -> None:
+    names = list(module._modules)
+    for name, following in zip(names, names[1:] + [""]):
+        child, norm = module._modules[name], module._modules.get(following)
+        if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            module._modules[name] = fuse_conv_bn_eval(child, norm)
+            # timm's BatchNormAct2d carries the activation.
+            module._modules[following] = getattr(norm, "act", nn.Identity())
+        elif child is not None:
+            _fuse_conv_bn(child)

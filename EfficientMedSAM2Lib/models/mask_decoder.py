@@ -1,0 +1,108 @@
+"""Mask decoder: tokens and image look at each other twice, then masks, their quality and the object's presence."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import ModelConfig
+from .image_encoder import ImageFeatures
+from .layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d
+from .prompt_encoder import EncodedPrompts
+
+
+class DecodedMasks(NamedTuple):
+    """Output of the mask decoder for B objects.
+
+    Attributes:
+        logits: (B,1+num_multimask,S/4,S/4); the first is the single mask, the others are candidates.
+        iou: (B,1+num_multimask) predicted intersection over union of each, 0...1.
+        object_logit: (B,1) above 0 where the object is on this slice.
+        pointers: (B,1+num_multimask,embed_dim) object pointers, one for each mask.
+    """
+
+    logits: Tensor
+    iou: Tensor
+    object_logit: Tensor
+    pointers: Tensor
+
+
+class TwoWayBlock(nn.Module):
+    """Token self-attention, tokens to image, feed-forward, image to tokens (Kirillov et al. 2023), then one ConvNeXt
+    block on the image, since at 16 x 16 a convolution is how the prompt's news spreads cheaply."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dim, heads = config.embed_dim, config.num_heads
+        self.self_attention = Attention(dim, heads)
+        self.tokens_to_image = Attention(dim, heads, inner_dim=dim // 2)
+        self.feed_forward = MLP(dim, config.feed_forward, dim)
+        self.image_to_tokens = Attention(dim, heads, inner_dim=dim // 2)
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(4))
+        self.context = ConvNeXtBlock(dim)
+
+    def forward(self, tokens: Tensor, image: Tensor, token_position: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        q = tokens + token_position
+        tokens = self.norms[0](tokens + self.self_attention(q, q, tokens))
+        keys = image.flatten(2).transpose(1, 2)
+        located = keys + position
+        tokens = self.norms[1](tokens + self.tokens_to_image(tokens + token_position, located, keys))
+        tokens = self.norms[2](tokens + self.feed_forward(tokens))
+        keys = self.norms[3](keys + self.image_to_tokens(located, tokens + token_position, tokens))
+        return tokens, self.context(keys.transpose(1, 2).unflatten(2, image.shape[2:]))
+
+
+class MaskDecoder(nn.Module):
+    """`ImageFeatures` and `EncodedPrompts` to `DecodedMasks`, after SAM2 (Ravi et al. 2024, arXiv 2408.00714)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dim, (dim8, dim4) = config.embed_dim, config.skip_dims
+        self.num_masks = 1 + config.num_multimask
+        self.special_tokens = nn.Embedding(2 + self.num_masks, dim)
+        self.blocks = nn.ModuleList(TwoWayBlock(config) for _ in range(config.decoder_depth))
+        self.final_attention = Attention(dim, config.num_heads, inner_dim=dim // 2)
+        self.final_norm = nn.LayerNorm(dim)
+        self.up8 = nn.ConvTranspose2d(dim, dim8, 2, stride=2)
+        self.norm8 = LayerNorm2d(dim8)
+        self.refine8 = ConvNeXtBlock(dim8)
+        self.up4 = nn.ConvTranspose2d(dim8, dim4, 2, stride=2)
+        self.norm4 = LayerNorm2d(dim4)
+        self.refine4 = nn.Sequential(
+            nn.Conv2d(dim4, dim4, 3, padding=1), nn.GELU(), nn.Conv2d(dim4, dim4, 3, padding=1)
+        )
+        self.mask_heads = nn.ModuleList(MLP(dim, dim, dim4 + 1) for _ in range(self.num_masks))
+        self.iou_head = MLP(dim, dim, self.num_masks)
+        self.object_head = MLP(dim, dim // 2, 1)
+        self.pointer_head = MLP(dim, dim, dim)
+
+    def forward(self, features: ImageFeatures, prompts: EncodedPrompts) -> DecodedMasks:
+        batch = len(prompts.tokens)
+        special = self.special_tokens.weight.expand(batch, -1, -1)
+        token_position = torch.cat([special, prompts.tokens.to(special.dtype)], dim=1)
+        tokens = token_position
+        image = features.embedding + prompts.dense16
+        position = prompts.position.flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            tokens, image = block(tokens, image, token_position, position)
+        keys = image.flatten(2).transpose(1, 2)
+        tokens = self.final_norm(
+            tokens + self.final_attention(tokens + token_position, keys + position, keys)
+        )
+
+        fine = self.refine8(F.gelu(self.norm8(self.up8(image) + features.stride8 + prompts.dense8)))
+        fine = F.gelu(self.norm4(self.up4(fine) + features.stride4 + prompts.dense4))
+        fine = fine + self.refine4(fine)
+
+        mask_tokens = tokens[:, 2 : 2 + self.num_masks]
+        weights = torch.stack([head(mask_tokens[:, i]) for i, head in enumerate(self.mask_heads)], dim=1)
+        logits = (weights[..., :-1] @ fine.flatten(2)).unflatten(2, fine.shape[2:]) + weights[..., -1:, None]
+        return DecodedMasks(
+            logits.float() + prompts.prior,
+            self.iou_head(tokens[:, 1]).float().sigmoid(),
+            self.object_head(tokens[:, 0]).float(),
+            self.pointer_head(mask_tokens),
+        )

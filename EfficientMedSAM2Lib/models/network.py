@@ -1,0 +1,82 @@
+"""The whole network: SAM2's scheme in 3.x million parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .config import ModelConfig
+from .image_encoder import ImageEncoder, ImageFeatures
+from .mask_decoder import DecodedMasks, MaskDecoder
+from .memory import MemoryAttention, MemoryBank, MemoryEncoder
+from .prompt_encoder import PromptBatch, PromptEncoder
+
+
+class EfficientMedSAM2(nn.Module):
+    """Tensors in, tensors out; knows nothing of volumes, sessions or files.
+
+    A slice without memory: `decode(encode_image(image), prompts)`. With memory:
+    `decode(attend(features, bank), prompts)`. Afterwards `encode_memory` makes its memory.
+
+    Args:
+        config: Sizes; see `ModelConfig`.
+    """
+
+    def __init__(self, config: ModelConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or ModelConfig()
+        self.image_encoder = ImageEncoder(self.config)
+        self.prompt_encoder = PromptEncoder(self.config)
+        self.mask_decoder = MaskDecoder(self.config)
+        self.memory_encoder = MemoryEncoder(self.config)
+        self.memory_attention = MemoryAttention(self.config)
+        self.no_memory = nn.Parameter(torch.zeros(1, self.config.embed_dim, 1, 1))
+        self.no_object_pointer = nn.Parameter(torch.zeros(1, self.config.embed_dim))
+        self.compute_dtype = torch.float32
+        """Precision of the forward pass, chosen by the builder; inputs and masks are always float32."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.no_memory.device
+
+    def set_compute_dtype(self, dtype: torch.dtype) -> None:
+        """Store and compute in `dtype`. Only for a fused network: buffers (grids, phases, statistics) stay float32,
+        since pixel positions do not survive bfloat16's eight bits."""
+        for parameter in self.parameters():
+            parameter.data = parameter.data.to(dtype)
+        self.compute_dtype = dtype
+
+    def set_gradient_checkpointing(self, enabled: bool = True) -> None:
+        """Trade time for memory in training: activations of trunk and memory attention are computed twice."""
+        self.image_encoder.gradient_checkpointing = enabled
+        self.memory_attention.gradient_checkpointing = enabled
+
+    def encode_image(self, image: Tensor) -> ImageFeatures:
+        """(B,3,S,S) with values in 0...1 to features."""
+        return self.image_encoder(image)
+
+    def without_memory(self, features: ImageFeatures) -> ImageFeatures:
+        """Features of a slice that stands alone."""
+        return features._replace(embedding=features.embedding + self.no_memory)
+
+    def attend(self, features: ImageFeatures, bank: MemoryBank) -> ImageFeatures:
+        """Features of a slice informed by memories of other slices."""
+        return features._replace(embedding=self.memory_attention(features.embedding, bank))
+
+    def decode(self, features: ImageFeatures, prompts: PromptBatch) -> DecodedMasks:
+        """Masks for B objects from features of B slices; see `DecodedMasks`."""
+        return self.mask_decoder(features, self.prompt_encoder(prompts))
+
+    def encode_memory(self, features: ImageFeatures, mask_logits: Tensor) -> Tensor:
+        """Memory maps (B,memory_dim,S/16,S/16) of slices with mask logits (B,1,S/4,S/4)."""
+        return self.memory_encoder(features.embedding, mask_logits)
+
+    def object_pointer(self, decoded: DecodedMasks, chosen: Tensor) -> Tensor:
+        """Pointers (B,embed_dim) of the chosen masks (B,), or the learned 'no object' where the object is absent."""
+        pointer = decoded.pointers[torch.arange(len(chosen), device=chosen.device), chosen]
+        return torch.where(decoded.object_logit > 0, pointer, self.no_object_pointer.to(pointer.dtype))
+
+    def parameter_count(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.parameters())

@@ -1,0 +1,43 @@
+"""EfficientMedSAM2: promptable 3D medical image segmentation.
+
+The public names are loaded when first asked for (PEP 562), so that importing the package costs nothing and works
+before torch is installed - 3D Slicer shows its panel, and explains what is missing, on such an installation.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__
+
+if TYPE_CHECKING:
+    from .interaction import InteractiveSession
+    from .models import build_efficient_medsam2_model
+    from .predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor
+
+_HOMES = {
+    "EfficientMedSAM2ImagePredictor": "predictors",
+    "EfficientMedSAM2VolumePredictor": "predictors",
+    "InteractiveSession": "interaction",
+    "build_efficient_medsam2_model": "models",
+}
+
+__all__ = [
+    "EfficientMedSAM2ImagePredictor",
+    "EfficientMedSAM2VolumePredictor",
+    "InteractiveSession",
+    "__version__",
+    "build_efficient_medsam2_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

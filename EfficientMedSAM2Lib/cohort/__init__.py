@@ -1,0 +1,1 @@
+"""Whole scans: one with its prompts, and many of them."""

@@ -1,0 +1,111 @@
+"""The package as it is installed: what a wheel contains, what an import costs, which Python may read the sources."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+ENGINE = REPOSITORY / "EfficientMedSAM2Lib"
+SOURCES = sorted(
+    path for folder in (ENGINE, REPOSITORY / "EfficientMedSAM2") if folder.exists() for path in folder.rglob("*.py")
+)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_every_source_is_python_3_9(path):
+    ast.parse(path.read_text(encoding="utf-8"), filename=str(path), feature_version=(3, 9))
+
+
+def test_importing_the_package_loads_nothing_heavy(tmp_path):
+    code = (
+        "import sys, EfficientMedSAM2Lib, EfficientMedSAM2Lib.resources, efficient_medsam2;"
+        "print(sorted({'torch', 'timm', 'SimpleITK', 'slicerio', 'numpy', 'matplotlib'} & set(sys.modules)))"
+    )
+    assert run_python(tmp_path, "-c", code).strip() == "[]"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    import EfficientMedSAM2Lib
+
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = EfficientMedSAM2Lib.nonsense
+
+
+def test_public_names_come_from_their_rooms():
+    import EfficientMedSAM2Lib
+
+    for name in EfficientMedSAM2Lib.__all__:
+        assert getattr(EfficientMedSAM2Lib, name) is not None
+        assert name in dir(EfficientMedSAM2Lib)
+
+
+def test_first_published_names_are_the_same_objects():
+    from efficient_medsam2.build_efficient_medsam2 import build_efficient_medsam2_model
+    from efficient_medsam2.efficient_medsam2_image_predictor import EfficientMedSAM2ImagePredictor
+
+    import EfficientMedSAM2Lib
+
+    assert build_efficient_medsam2_model is EfficientMedSAM2Lib.build_efficient_medsam2_model
+    assert EfficientMedSAM2ImagePredictor is EfficientMedSAM2Lib.EfficientMedSAM2ImagePredictor
+
+
+def test_every_room_is_in_the_wheel():
+    """`pyproject.toml` lists the packages one by one, so a new room is easily forgotten."""
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    listed = set(re.findall(r'^    "([\w.]+)",$', text.split("\npackages = [", 1)[1].split("]", 1)[0], re.MULTILINE))
+    rooms = {path.parent.relative_to(REPOSITORY) for path in ENGINE.rglob("__init__.py")}
+    expected = {".".join(room.parts) for room in rooms if room.name != "alias"}
+    assert listed == expected | {"EfficientMedSAM2Lib.Resources", "efficient_medsam2"}
+
+
+def test_the_version_is_everywhere_the_same():
+    from EfficientMedSAM2Lib import __version__
+
+    assert f"version: {__version__}\n" in (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_dependencies_are_pinned_in_the_lock_file():
+    """`make` installs with the lock as constraints: a dependency without a line there would float."""
+    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8").split("[project.scripts]")[0]
+    wanted = {name.lower() for name in re.findall(r'"([A-Za-z][\w-]*)(?:\[\w+\])?>=', project)}
+    lock = (REPOSITORY / ".ci" / "requirements.lock").read_text(encoding="utf-8")
+    pinned = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
+    assert wanted <= pinned
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_finds_its_resources(tmp_path):
+    """Slow: builds a wheel and installs it, without dependencies, into a folder of its own."""
+    source, wheels, site = tmp_path / "source", tmp_path / "wheels", tmp_path / "site"
+    for folder in ("EfficientMedSAM2Lib", "Resources"):
+        shutil.copytree(REPOSITORY / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    run_python(tmp_path, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", wheels, source)
+    run_python(tmp_path, "-m", "pip", "install", "-q", "--no-deps", "--target", site, next(wheels.glob("*.whl")))
+
+    code = (
+        f"import sys; sys.path.insert(0, {str(site)!r});"
+        "import EfficientMedSAM2Lib.resources as r, efficient_medsam2;"
+        "print(efficient_medsam2.__file__, r.resources_folder(), sep='\\n');"
+        "print(sorted(path.name for path in r.resource_path('Models').iterdir()))"
+    )
+    alias, folder, models = run_python(tmp_path, "-S", "-c", code).splitlines()
+    assert alias == str(site / "efficient_medsam2" / "__init__.py")
+    assert folder == str(site / "EfficientMedSAM2Lib" / "Resources")
+    assert models == str(sorted(path.name for path in (REPOSITORY / "Resources" / "Models").iterdir()))
+
+
+def run_python(folder: Path, *arguments: object) -> str:
+    """Run this Python with arguments in a folder; its output, or a failure that shows what it said."""
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -4,7 +4,7 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := .ci/requirements.lock
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --quiet
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip -qq
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
 .PHONY: demo test check clean
@@ -32,7 +32,7 @@ $(VENV)/.python:
 
 # torch comes first and alone: where PyTorch's own index answers, Linux gets the CPU build (0.2 instead of 3 GB).
 $(VENV)/.torch: $(VENV)/.python $(LOCK)
-	@echo "Installing PyTorch into $(VENV) ..."
+	@echo "Installing PyTorch into $(VENV) (once; takes a few minutes) ..."
 	@if [ "$$(uname -s)" = Linux ] && [ -z "$$(ls /proc/driver/nvidia 2>/dev/null)" ] \
 	    && curl -fsI -m 5 $(CPU_WHEELS)/torch/ >/dev/null 2>&1; \
 	 then $(PIP) install -c $(LOCK) torch --extra-index-url $(CPU_WHEELS); \

@@ -1,0 +1,232 @@
+"""Where voxels are in the patient: world (RAS, mm) <-> voxel index, by 4x4 matrices only.
+
+Conventions
+    * ``ijk_to_ras`` is a 4x4 matrix. Voxel *centres* are at whole-number indices: voxel v covers v - 0.5 ... v + 0.5.
+    * Points are rows: ``(N, 3)`` or a single ``(3,)``. RAS and IJK points are (x, y, z) and (i, j, k).
+    * Arrays are indexed k, j, i; a *box* is half-open ``[[k0, k1], [j0, j1], [i0, i1]]`` in the same order.
+No axis is assumed to be orthogonal, right-handed, isotropic or parallel to the patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+Box = list[list[int]]
+
+#: Rounding noise of matrix products and of coordinates written as text, in voxels.
+INDEX_TOLERANCE = 1e-4
+#: Spacings that differ by less than this share count as equal.
+SPACING_TOLERANCE = 0.01
+
+
+def check_matrix(matrix: Any, name: str = "ijk_to_ras") -> np.ndarray:
+    """Return ``matrix`` as a (4, 4) float64 array; ValueError if it is not a finite, invertible affine matrix."""
+    affine = np.asarray(matrix, dtype=np.float64)
+    if affine.shape != (4, 4):
+        msg = f"{name} must be a 4x4 matrix, not an array of shape {affine.shape}."
+        raise ValueError(msg)
+    if not np.isfinite(affine).all() or not np.allclose(affine[3], (0.0, 0.0, 0.0, 1.0)):
+        msg = f"{name} must be a finite affine matrix with last row 0 0 0 1."
+        raise ValueError(msg)
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if lengths.min() <= 0.0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
+        msg = f"{name} cannot be inverted: two of its axes are parallel or an axis has no length."
+        raise ValueError(msg)
+    return affine
+
+
+def transform_points(points: Any, matrix: Any) -> np.ndarray:
+    """Apply a 4x4 matrix to points ``(N, 3)`` or ``(3,)``; the result has the same shape, float64."""
+    affine = np.asarray(matrix, dtype=np.float64)
+    xyz = np.asarray(points, dtype=np.float64)
+    if xyz.shape[-1:] != (3,):
+        msg = f"Points must have three coordinates each, not an array of shape {xyz.shape}."
+        raise ValueError(msg)
+    moved: np.ndarray = xyz @ affine[:3, :3].T + affine[:3, 3]
+    return moved
+
+
+def ijk_to_ras_points(points_ijk: Any, ijk_to_ras: Any) -> np.ndarray:
+    """Voxel indices (i, j, k) -> RAS in mm, shape kept."""
+    return transform_points(points_ijk, check_matrix(ijk_to_ras))
+
+
+def ras_to_ijk(points_ras: Any, ijk_to_ras: Any) -> np.ndarray:
+    """RAS points in mm -> continuous voxel indices (i, j, k), shape kept. ``ijk_to_ras`` is inverted here, once."""
+    return transform_points(points_ras, np.linalg.inv(check_matrix(ijk_to_ras)))
+
+
+def kji_from_ijk(points_ijk: Any) -> np.ndarray:
+    """Reverse the last axis: (i, j, k) -> (k, j, i). Also right for spacings and shapes."""
+    reversed_order: np.ndarray = np.asarray(points_ijk)[..., ::-1]
+    return reversed_order
+
+
+def ijk_from_kji(points_kji: Any) -> np.ndarray:
+    """Reverse the last axis: (k, j, i) -> (i, j, k)."""
+    return kji_from_ijk(points_kji)
+
+
+def lps_to_ras(array: Any) -> np.ndarray:
+    """Flip the first two world axes of points ``(..., 3)`` or of a 4x4 matrix whose *output* is LPS.
+
+    The flip is its own inverse, so the same function takes RAS to LPS.
+    """
+    values = np.array(array, dtype=np.float64)
+    if values.shape == (4, 4):
+        values[:2, :] *= -1.0
+    elif values.shape[-1:] == (3,):
+        values[..., :2] *= -1.0
+    else:
+        msg = f"Expected points with three coordinates or a 4x4 matrix, not shape {values.shape}."
+        raise ValueError(msg)
+    return values
+
+
+def spacing_of(ijk_to_ras: Any) -> np.ndarray:
+    """Distance in mm between neighbour voxels along i, j, k: ``(3,)``, in that order."""
+    lengths: np.ndarray = np.linalg.norm(check_matrix(ijk_to_ras)[:3, :3], axis=0)
+    return lengths
+
+
+def slice_axis(spacing_ijk: Any, shape_kji: Sequence[int] | None = None) -> int:
+    """Array axis (0 = k, 1 = j, 2 = i) that a stack of slices is read along.
+
+    It is the axis with the largest spacing, and k where spacings are equal. With ``shape_kji``, the only axis of size
+    1 wins: a single image is one slice whatever its spacing says.
+    """
+    if shape_kji is not None and list(shape_kji).count(1) == 1:
+        return list(shape_kji).index(1)
+    spacing_kji = np.asarray(spacing_ijk, dtype=np.float64)[::-1]
+    return int(np.flatnonzero(spacing_kji >= spacing_kji.max() * (1.0 - SPACING_TOLERANCE))[0])
+
+
+def nearest_voxel(point_ijk: Any, shape_kji: Sequence[int]) -> tuple[int, int, int]:
+    """Index (k, j, i) of the voxel that contains a continuous (i, j, k) point.
+
+    Raises:
+        ValueError: the point is not finite or lies outside the volume.
+    """
+    point = np.asarray(point_ijk, dtype=np.float64)
+    size_ijk = np.asarray(shape_kji[:3], dtype=np.float64)[::-1]
+    inside = (point >= -0.5 - INDEX_TOLERANCE) & (point <= size_ijk - 0.5 + INDEX_TOLERANCE)
+    if not inside.all():  # NaN compares false
+        at = ", ".join(f"{value:.1f}" for value in point)
+        size = " x ".join(f"{value:.0f}" for value in size_ijk)
+        msg = f"The point at (i, j, k) = ({at}) is outside the volume of {size} voxels; move it in."
+        raise ValueError(msg)
+    i, j, k = np.clip(np.floor(point + 0.5), 0, size_ijk - 1).astype(int).tolist()
+    return k, j, i
+
+
+def roi_corners_ras(object_to_world: Any, size: Any) -> np.ndarray:
+    """The eight corners ``(8, 3)``, RAS mm, of an ROI of edge lengths ``size`` (mm) centred on its own origin.
+
+    Raises:
+        ValueError: the size is negative, not finite, or zero along more than one edge (such an ROI has no area; zero
+            along one edge is a rectangle drawn on a slice).
+    """
+    edges = np.asarray(size, dtype=np.float64)
+    if edges.shape != (3,) or not np.isfinite(edges).all() or (edges < 0).any():
+        msg = f"ROI size must be three lengths in mm, not {np.asarray(size).tolist()}."
+        raise ValueError(msg)
+    if np.count_nonzero(edges) < 2:
+        msg = f"The ROI has zero size ({' x '.join(f'{e:g}' for e in edges)} mm); drag it to a box."
+        raise ValueError(msg)
+    signs = np.array(list(product((-0.5, 0.5), repeat=3)))
+    return transform_points(signs * edges, check_matrix(object_to_world, "object_to_world"))
+
+
+def ijk_box_from_corners(corners_ijk: Any, shape_kji: Sequence[int]) -> Box:
+    """Half-open kji box of the voxels whose centres lie between the corners, clipped to the volume.
+
+    An extent too thin to hold a voxel centre gives the one voxel that its middle lies in, so that an ROI thinner than a
+    slice, or drawn flat on one, selects that slice.
+
+    Args:
+        corners_ijk: ``(N, 3)`` continuous voxel indices (i, j, k).
+        shape_kji: Shape of the volume.
+
+    Raises:
+        ValueError: the corners enclose nothing, or nothing of the volume.
+    """
+    corners = np.asarray(corners_ijk, dtype=np.float64).reshape(-1, 3)
+    if len(corners) == 0 or not np.isfinite(corners).all():
+        msg = "Box corners must be finite voxel coordinates."
+        raise ValueError(msg)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    if np.count_nonzero(high - low > INDEX_TOLERANCE) < 2:
+        msg = "The box has zero size; drag it over the structure."
+        raise ValueError(msg)
+    start = np.ceil(low - INDEX_TOLERANCE)
+    stop = np.floor(high + INDEX_TOLERANCE) + 1
+    thin = stop <= start
+    start = np.where(thin, np.floor((low + high) / 2 + 0.5), start)
+    stop = np.where(thin, start + 1, stop)
+    size_ijk = np.asarray(shape_kji[:3], dtype=np.float64)[::-1]
+    first, last = np.clip(start, 0, size_ijk), np.clip(stop, 0, size_ijk)
+    if (last <= first).any():
+        extent = ", ".join(f"{name} {a:.0f}...{b - 1:.0f}" for name, a, b in zip("ijk", start, stop))
+        size = " x ".join(f"{value:.0f}" for value in size_ijk)
+        msg = f"The box ({extent}) is outside the volume of {size} voxels; move it over the image."
+        raise ValueError(msg)
+    return [[int(a), int(b)] for a, b in zip(first[::-1], last[::-1])]
+
+
+def box_to_roi(box_kji: Sequence[Sequence[int]], ijk_to_ras: Any) -> tuple[np.ndarray, np.ndarray]:
+    """ROI that covers exactly the voxels of a box: ``(object_to_world (4, 4), size (3,) mm)``.
+
+    The ROI's axes are the volume's; one of them is reversed for a left-handed volume, since an ROI must not be mirrored
+    (its box is the same).
+    """
+    affine = check_matrix(ijk_to_ras)
+    bounds_ijk = np.asarray(box_kji, dtype=np.float64)[::-1]
+    spacing = spacing_of(affine)
+    object_to_world = np.eye(4)
+    object_to_world[:3, :3] = affine[:3, :3] / spacing
+    if np.linalg.det(object_to_world[:3, :3]) < 0:
+        object_to_world[:3, 2] *= -1.0
+    object_to_world[:3, 3] = transform_points(bounds_ijk.mean(axis=1) - 0.5, affine)
+    size: np.ndarray = (bounds_ijk[:, 1] - bounds_ijk[:, 0]) * spacing
+    return object_to_world, size
+
+
+def is_rotated_against_grid(object_to_world: Any, ijk_to_ras: Any, tolerance_degrees: float = 1.0) -> bool:
+    """True when an ROI's edges are not parallel to the voxel axes, so that its voxel box is larger than the ROI."""
+    grid = check_matrix(ijk_to_ras)[:3, :3]
+    edges = check_matrix(object_to_world, "object_to_world")[:3, :3]
+    cosines = np.abs((grid / np.linalg.norm(grid, axis=0)).T @ (edges / np.linalg.norm(edges, axis=0)))
+    return bool((cosines.max(axis=0) < np.cos(np.deg2rad(tolerance_degrees))).any())
+
+
+def bounding_box(mask: np.ndarray) -> Box | None:
+    """Half-open box of the non-zero voxels of a 3D mask, or None when there are none."""
+    box: Box = []
+    view = np.asarray(mask)
+    if view.ndim != 3:
+        msg = f"A mask must have three axes (k, j, i), not shape {view.shape}."
+        raise ValueError(msg)
+    for axis in range(3):  # each pass looks only at what the pass before left over
+        used = np.flatnonzero(view.any(axis=tuple(a for a in range(3) if a != axis)))
+        if len(used) == 0:
+            return None
+        box.append([int(used[0]), int(used[-1]) + 1])
+        view = view[(slice(None),) * axis + (slice(*box[-1]),)]
+    return box
+
+
+def union(box: Box | None, other: Box | None) -> Box | None:
+    """Smallest box that holds both; None counts as empty."""
+    if box is None or other is None:
+        return box if other is None else other
+    return [[min(a[0], b[0]), max(a[1], b[1])] for a, b in zip(box, other)]
+
+
+def box_slices(box_kji: Sequence[Sequence[int]]) -> tuple[slice, slice, slice]:
+    """Index expression of a half-open box: ``array[box_slices(box)]``."""
+    k, j, i = (slice(int(low), int(high)) for low, high in box_kji)
+    return k, j, i

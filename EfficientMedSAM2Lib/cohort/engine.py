@@ -1,0 +1,73 @@
+"""The engine of a case: a session on a model, built from what a command line or a manifest says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..interaction import InteractiveSession
+    from ..models import EfficientMedSAM2
+
+DEFAULT_ENCODER = "efficientnet"
+
+
+def build_model(
+    encoder: str | None = None, weights: str | Path | None = None, device: str = "auto"
+) -> EfficientMedSAM2:
+    """Build the network.
+
+    Args:
+        encoder: Name of the encoder; None takes the one that the weights file is for, else the default.
+        weights: A `.safetensors` file; None takes the shipped one.
+        device: "auto", "cuda", "mps" or "cpu".
+
+    Raises:
+        ValueError: The weights, encoder or device cannot be used.
+    """
+    from ..models import build_efficient_medsam2_model
+
+    if encoder is None:
+        encoder = DEFAULT_ENCODER if weights is None else encoder_of(weights)
+    return build_efficient_medsam2_model(encoder_type=encoder, checkpoint=weights, device=device)
+
+
+def build_session(
+    encoder: str | None = None, weights: str | Path | None = None, device: str = "auto"
+) -> InteractiveSession:
+    """An interactive session on a network; arguments and errors as for `build_model`."""
+    from ..interaction import InteractiveSession
+    from ..predictors import EfficientMedSAM2VolumePredictor
+
+    return InteractiveSession(EfficientMedSAM2VolumePredictor(build_model(encoder, weights, device)))
+
+
+def weights_metadata(path: str | Path) -> dict[str, str]:
+    """What a weights file says of itself: configuration, licence, training.
+
+    Raises:
+        ValueError: The file is missing or is not a `.safetensors` file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise ValueError(f"Weights file {path} does not exist; give the path of a .safetensors file.")
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a readable .safetensors file: {error}") from error
+
+
+def encoder_of(weights: str | Path) -> str:
+    """Name of the encoder that a weights file is for.
+
+    Raises:
+        ValueError: The file cannot be read or holds no configuration of this program.
+    """
+    from ..models import ModelConfig
+
+    metadata = weights_metadata(weights)
+    if "config" not in metadata:
+        raise ValueError(f"{weights} holds no EfficientMedSAM2 configuration; give weights of this program.")
+    return ModelConfig.from_json(metadata["config"]).encoder_type

@@ -1,0 +1,99 @@
+"""Prompts of a case: markups files grouped into segments, and given to a session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..imaging.geometry import ijk_box_from_corners, kji_from_ijk, nearest_voxel, ras_to_ijk, roi_corners_ras
+from ..imaging.markups import Markup, read_markups
+
+if TYPE_CHECKING:
+    from ..imaging.volumes import Volume
+    from ..interaction import InteractiveSession
+
+MARKUPS_SUFFIXES = (".mrk.json", ".json")
+# A box or a diameter says what is meant; points refine it, and "not here" needs something to take away from.
+_ORDER = {"box": 0, "line": 1, "point": 2}
+
+
+@dataclass(frozen=True)
+class SegmentPrompts:
+    """What a user drew for one segment.
+
+    Attributes:
+        name: Name of the segment.
+        markups: Boxes, lines and points in RAS mm, from any number of files.
+    """
+
+    name: str
+    markups: tuple[Markup, ...]
+
+
+def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list[SegmentPrompts]:
+    """Read markups files; files of the same segment name are one segment, in the order of their first mention.
+
+    Args:
+        paths: Markups files.
+        names: Segment names: none to take them from the file names, one for all files, or one per file.
+
+    Raises:
+        ValueError: A file cannot be read or holds no prompt, or the number of names fits neither way.
+    """
+    if len(names) not in (0, 1, len(paths)):
+        raise ValueError(f"{len(names)} segment names for {len(paths)} prompts files; give one name, or one per file.")
+    if not names:
+        names = [segment_name(path) for path in paths]
+    elif len(names) == 1:
+        names = [names[0]] * len(paths)
+    grouped: dict[str, list[Markup]] = {}
+    for path, name in zip(paths, names):
+        markups = read_markups(path)
+        if not markups:
+            raise ValueError(f"{path} holds no point, box or line; place one in 3D Slicer and save it again.")
+        grouped.setdefault(name, []).extend(markups)
+    return [SegmentPrompts(name, tuple(markups)) for name, markups in grouped.items()]
+
+
+def segment_name(path: str | Path) -> str:
+    """The file's name without its ending, which is the markup's name when 3D Slicer saved it."""
+    name = Path(path).name
+    for suffix in MARKUPS_SUFFIXES:
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume) -> None:
+    """Give a segment's prompts to a session: boxes, then lines, then positive and at last negative points.
+
+    Raises:
+        ValueError: A prompt lies outside the volume, or has no size.
+    """
+    for markup in sorted(prompts.markups, key=lambda markup: _ORDER[markup.kind]):
+        try:
+            _add_markup(session, prompts.name, markup, volume)
+        except ValueError as error:
+            raise ValueError(f"Prompt for {prompts.name!r}: {error}") from error
+
+
+def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volume: Volume) -> None:
+    shape_kji = volume.array.shape[:3]
+    if markup.kind == "box":
+        corners_ijk = ras_to_ijk(roi_corners_ras(markup.object_to_world, markup.size), volume.ijk_to_ras)
+        session.add_bbox_interaction(
+            ijk_box_from_corners(corners_ijk, shape_kji), include_interaction=True, segment=segment
+        )
+        return
+    points_ijk = ras_to_ijk(markup.points_ras, volume.ijk_to_ras)
+    voxels_kji = [nearest_voxel(point, shape_kji) for point in points_ijk]
+    if markup.kind == "line":
+        start_kji, end_kji = kji_from_ijk(points_ijk)
+        session.add_line_interaction(start_kji, end_kji, segment=segment)
+        return
+    for positive in (True, False):
+        for voxel_kji, is_positive in zip(voxels_kji, markup.positive):
+            if is_positive == positive:
+                session.add_point_interaction(voxel_kji, include_interaction=positive, segment=segment)

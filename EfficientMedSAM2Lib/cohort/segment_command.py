@@ -1,0 +1,111 @@
+"""`efficient-medsam2 segment`: a scan and markups files in, a segmentation file out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .case import Propagation, SegmentResult, segment_case
+from .engine import build_session
+from .prompts import read_prompts
+
+if TYPE_CHECKING:
+    import argparse
+
+    from ..imaging.volumes import Volume
+    from ..imaging.windows import IntensityWindow
+    from ..interaction import SliceUpdate
+
+OUTPUT_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
+
+
+def run_segment(args: argparse.Namespace) -> int:
+    """Do what the arguments of `segment` ask for. Nothing is written unless everything went well."""
+    from ..imaging.preview import write_preview
+    from ..imaging.segmentations import Segment, write_segmentation
+    from ..imaging.volumes import read_volume
+
+    check_writable(args.output, OUTPUT_SUFFIXES, args.volume)
+    if args.preview:
+        check_writable(args.preview, (".png",), args.volume)
+    propagation = Propagation(args.propagate, args.range_mm, args.stop_when_lost)
+    window = parse_window(args.window) if args.window else None
+    prompts = read_prompts(args.prompts, args.name)
+    volume = read_volume(args.volume)
+    session = build_session(args.encoder, args.weights, args.device)
+    progress = None if args.quiet else progress_bar
+    results = segment_case(session, volume, prompts, propagation, window, args.modality, progress)
+    write_segmentation(args.output, [Segment(result.name, result.mask) for result in results], volume)
+    if args.preview:
+        write_preview(args.preview)
+    if not args.quiet:
+        for result in results:
+            print(summary(result, volume))
+        print(args.output)
+    return 0
+
+
+def check_writable(path: Path, suffixes: Sequence[str], source: Path) -> None:
+    """Refuse an output path before any work is done for it.
+
+    Raises:
+        ValueError: The file's ending is not known, it is the scan itself, or its folder cannot be written to.
+    """
+    if not path.name.lower().endswith(tuple(suffixes)):
+        raise ValueError(f"The output {path} must end in {' or '.join(suffixes)}.")
+    if path.exists() and source.exists() and path.samefile(source):
+        raise ValueError(f"The output {path} is the scan itself; give another name.")
+    if path.is_dir():
+        raise ValueError(f"The output {path} is a folder; give the name of a file.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"Cannot write {path}: {error.strerror or error}; choose another folder.") from error
+
+
+def parse_window(text: str) -> IntensityWindow:
+    """A window from "LOW,HIGH" or the name of a preset.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    from ..imaging.windows import PRESETS, IntensityWindow, preset_window
+
+    low, comma, high = text.partition(",")
+    if not comma:
+        return preset_window(text)
+    try:
+        bounds = float(low), float(high)
+    except ValueError:
+        presets = ", ".join(sorted(PRESETS))
+        raise ValueError(f"The window {text!r} is neither LOW,HIGH nor one of {presets}.") from None
+    return IntensityWindow(*bounds)
+
+
+def progress_bar(updates: Iterator[SliceUpdate], segment: str, total: int) -> Iterator[SliceUpdate]:
+    """Draw a bar with slices, rate and time left on stderr while a segment is propagated."""
+    from tqdm import tqdm
+
+    return iter(tqdm(updates, desc=segment, total=total, unit="slice", dynamic_ncols=True))
+
+
+def summary(result: SegmentResult, volume: Volume) -> str:
+    """One line about a segment: volume, slices, confidence; or why it is empty."""
+    import numpy as np
+
+    used = np.flatnonzero(result.mask.any(axis=tuple(axis for axis in range(3) if axis != result.axis)))
+    if len(used) == 0:
+        return (
+            f"{result.name}: empty. The network found nothing at the prompts; check that they lie on the structure "
+            "and that --window shows it."
+        )
+    millilitres = result.voxel_count * abs(np.linalg.det(volume.ijk_to_ras[:3, :3])) / 1000
+    lowest = min(used, key=lambda index: result.scores.get(int(index), 1.0))
+    mean = np.mean([result.scores[int(index)] for index in used if int(index) in result.scores])
+    return (
+        f"{result.name}: {millilitres:.1f} ml, slices {used[0]} to {used[-1]}, mean score {mean:.2f}, "
+        f"lowest {result.scores.get(int(lowest), float('nan')):.2f} on slice {lowest}"
+    )

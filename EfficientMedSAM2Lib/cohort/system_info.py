@@ -1,0 +1,82 @@
+"""What runs here: device, precision, weights and their licence, size of the network, versions."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ..version import __version__
+from .engine import build_model, weights_metadata
+
+_LIBRARIES = ("torch", "torchvision", "timm", "numpy", "SimpleITK", "slicerio", "safetensors")
+
+
+def collect_info(
+    encoder: str | None = None, weights: str | Path | None = None, device: str = "auto"
+) -> dict[str, dict[str, Any]]:
+    """Facts about this installation and the network it would use, grouped, ready for JSON.
+
+    Raises:
+        ValueError: The weights, encoder or device cannot be used.
+    """
+    from ..models.builder import shipped_weights
+
+    model = build_model(encoder, weights, device)
+    path = Path(weights) if weights else shipped_weights(model.config.encoder_type)
+    notes = weights_metadata(path)
+    return {
+        "computation": {
+            "device": _device_name(model.device),
+            "precision": str(model.compute_dtype).replace("torch.", ""),
+            "threads": _thread_count(),
+        },
+        "weights": {
+            "file": str(path),
+            "encoder": model.config.encoder_type,
+            "megabytes": round(path.stat().st_size / 1e6, 2),
+            "licence": notes.get("licence", "not stated in the file"),
+        },
+        "parameters": {
+            "total": model.parameter_count(),
+            **{name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()},
+        },
+        "versions": {
+            "efficient-medsam2": __version__,
+            "Python": platform.python_version(),
+            **{name: _version(name) for name in _LIBRARIES},
+            "system": platform.platform(),
+        },
+    }
+
+
+def format_info(info: dict[str, dict[str, Any]]) -> str:
+    """The facts as text, one per line."""
+    lines = []
+    for group, facts in info.items():
+        lines.append(f"{group}:")
+        width = max(len(name) for name in facts)
+        for name, value in facts.items():
+            shown = f"{value:,}" if isinstance(value, int) else value
+            lines.append(f"  {name.replace('_', ' '):{width}}  {shown}")
+    return "\n".join(lines)
+
+
+def _device_name(device: Any) -> str:
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def _thread_count() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"

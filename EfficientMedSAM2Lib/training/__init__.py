@@ -1,0 +1,1 @@
+"""Training: manifests, samples, teachers, losses and the training loop (extra: `pip install efficient-medsam2[training]`)."""

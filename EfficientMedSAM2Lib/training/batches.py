@@ -1,0 +1,116 @@
+"""Batches of training samples, mixed from labels, pseudo-labels and synthesis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from EfficientMedSAM2Lib.training.sources.sample import SliceSample
+
+
+class SliceSource(Protocol):
+    """Anything samples can be drawn from."""
+
+    def draw(self, rng: np.random.Generator) -> SliceSample:
+        """A random sample."""
+        ...
+
+
+class SliceBatches(IterableDataset[dict[str, Any]]):
+    """Endless batches; wrap in `DataLoader(batches, batch_size=None, num_workers=1)`."""
+
+    def __init__(self, sources: Mapping[str, SliceSource], mix: Mapping[str, float], batch_size: int = 16, seed: int = 0):
+        """Set the mixture.
+
+        Args:
+            sources: name -> source.
+            mix: name -> share of the samples; names without a source are left out and the rest takes their part.
+            batch_size: samples per batch.
+            seed: the same seed gives the same batches; every worker process gets its own stream.
+
+        Raises:
+            ValueError: nothing is left to draw from.
+        """
+        self.sources = {name: source for name, source in sources.items() if mix.get(name, 0.0) > 0}
+        if not self.sources:
+            raise ValueError(f"No source to draw from: have {sorted(sources)}, mix asks for {sorted(mix)}.")
+        shares = np.array([mix[name] for name in self.sources])
+        self._shares = shares / shares.sum()
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        rng = worker_generator(self.seed)
+        names = list(self.sources)
+        while True:
+            chosen = rng.choice(len(names), size=self.batch_size, p=self._shares)
+            yield collate([self.sources[names[int(number)]].draw(rng) for number in chosen])
+
+
+def slice_batches(
+    manifest_path: str | Path,
+    pseudo_folder: str | Path | None = None,
+    mix: Mapping[str, float] | None = None,
+    batch_size: int = 16,
+    seed: int = 0,
+    wide_probability: float = 0.3,
+) -> SliceBatches:
+    """Load the train split and whatever pseudo-labels there are, and make batches of them.
+
+    Args:
+        manifest_path: `index.json`, or a folder of image/label pairs.
+        pseudo_folder: where the pseudo-labels are; None or an empty folder leaves them out.
+        mix: shares of "labels", "pseudo" and "synthetic".
+        batch_size: samples per batch.
+        seed: source of randomness.
+        wide_probability: share of views larger than about 2.6 times the object.
+    """
+    from EfficientMedSAM2Lib.training.manifest import read_manifest
+    from EfficientMedSAM2Lib.training.slices import load_images
+    from EfficientMedSAM2Lib.training.sources.labelled import LabelledSource
+    from EfficientMedSAM2Lib.training.sources.object_index import ObjectIndex
+    from EfficientMedSAM2Lib.training.sources.pseudo import PseudoSource
+    from EfficientMedSAM2Lib.training.synthesis import SyntheticSource
+
+    manifest = read_manifest(manifest_path)
+    images = load_images(manifest, manifest.select("train", labelled=True))
+    sources: dict[str, SliceSource] = {
+        "labels": LabelledSource(ObjectIndex(images), wide_probability),
+        "synthetic": SyntheticSource(images),
+    }
+    if pseudo_folder is not None and any(Path(pseudo_folder).glob("*.npz")):
+        sources["pseudo"] = PseudoSource(Path(pseudo_folder), wide_probability)
+    return SliceBatches(sources, mix or {"labels": 0.5, "pseudo": 0.25, "synthetic": 0.25}, batch_size, seed)
+
+
+def worker_generator(seed: int) -> np.random.Generator:
+    """Generator of this worker process; also keeps the worker to one thread, for the training needs the others."""
+    worker = get_worker_info()
+    if worker is not None:
+        torch.set_num_threads(1)
+    return np.random.default_rng([seed, 0 if worker is None else worker.id])
+
+
+def collate(samples: Sequence[SliceSample]) -> dict[str, Any]:
+    """Stack samples.
+
+    Returns:
+        `image` (B, 3, S, S) in [0, 1], `mask` and `neighbour_mask` (B, S, S) of 0 and 1, `neighbour_valid` (B,) bool,
+        `neighbour_distance_mm` (B,) signed, `pixel_scale` (B,) network pixels per slice pixel, `confidence` (B,),
+        `name` list of B.
+    """
+    return {
+        "image": torch.stack([sample.image.expand(3, -1, -1) for sample in samples]),
+        "mask": torch.stack([sample.mask for sample in samples]),
+        "neighbour_mask": torch.stack([sample.neighbour_mask for sample in samples]),
+        "neighbour_valid": torch.tensor([sample.neighbour_valid for sample in samples]),
+        "neighbour_distance_mm": torch.tensor([sample.neighbour_distance_mm for sample in samples]),
+        "pixel_scale": torch.tensor([sample.pixel_scale for sample in samples]),
+        "confidence": torch.tensor([sample.confidence for sample in samples]),
+        "name": [sample.name for sample in samples],
+    }

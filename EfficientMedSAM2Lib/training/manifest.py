@@ -1,0 +1,200 @@
+"""Manifests: which images and labels there are, and which patient belongs to which split."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, Optional
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Split = Literal["train", "dev", "unlabelled"]
+
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+_FLAT_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+_LABEL_ENDING = re.compile(r"[_-](labels?|masks?|seg|segmentation|gt)$", re.IGNORECASE)
+_CHANNEL_ENDING = re.compile(r"_0000$")  # nnU-Net's name for the first channel of an image
+
+
+class ManifestEntry(BaseModel):
+    """One image and, when there is one, its label map of the same geometry."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    image: str
+    label: Optional[str] = None
+    modality: str = ""
+    anatomy: str = ""
+    source: str = ""
+    licence: str = ""
+    label_names: dict[str, str] = Field(default_factory=dict)
+    dim: Literal[2, 3] = 3
+    size: Optional[list[int]] = None
+    spacing: Optional[list[float]] = None
+    spacing_known: bool = True
+    group: str = ""
+    split: Split = "train"
+
+    @property
+    def patient(self) -> str:
+        """The group that must not be divided between splits; an image without one is its own group."""
+        return self.group or self.image
+
+    @property
+    def dataset(self) -> str:
+        """The folder the image lies in: the unit that sampling balances and evaluation averages over."""
+        parts = Path(self.image).parts
+        return parts[0] if len(parts) > 1 else "images"
+
+    @property
+    def is_instance_map(self) -> bool:
+        """Whether every label value is one object of the same kind (nuclei, cells)."""
+        return "instances" in self.label_names
+
+    @property
+    def names_of_values(self) -> dict[int, str]:
+        """Label value -> name, without entries that are not values."""
+        return {int(value): name for value, name in self.label_names.items() if value.lstrip("-").isdigit()}
+
+
+class Manifest(BaseModel):
+    """Entries with the folder their paths are relative to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    root: Path
+    entries: list[ManifestEntry]
+
+    def select(self, split: Split | None = None, labelled: bool | None = None) -> list[ManifestEntry]:
+        """Entries of one split, with or without a label map; None means both."""
+        return [
+            entry
+            for entry in self.entries
+            if (split is None or entry.split == split) and (labelled is None or (entry.label is not None) == labelled)
+        ]
+
+    def image_path(self, entry: ManifestEntry) -> Path:
+        """Full path of the image."""
+        return self.root / entry.image
+
+    def label_path(self, entry: ManifestEntry) -> Path:
+        """Full path of the label map."""
+        if entry.label is None:
+            raise ValueError(f"'{entry.image}' has no label map: select labelled entries only.")
+        return self.root / entry.label
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """Read `index.json`, or make a manifest of a folder of image/label pairs.
+
+    Args:
+        path: the JSON file, a folder holding `index.json`, or a folder of pairs.
+
+    Returns:
+        The manifest; no patient is in both train and dev.
+
+    Raises:
+        ValueError: there is nothing usable at the path, or a patient is divided between splits.
+    """
+    path = Path(path)
+    if path.is_dir():
+        index = path / "index.json"
+        return read_manifest(index) if index.is_file() else manifest_from_folder(path)
+    if not path.is_file():
+        raise ValueError(f"'{path}' does not exist: give an index.json or a folder of image/label pairs.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        rows = content["entries"] if isinstance(content, dict) else content
+        manifest = Manifest(root=path.parent, entries=rows)
+    except (json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"'{path}' is no manifest ({reason}): a list of entries with 'image' is needed.") from error
+    check_patients(manifest.entries)
+    return manifest
+
+
+def check_patients(entries: Iterable[ManifestEntry]) -> None:
+    """Raise ValueError when one patient is both in train and in dev."""
+    splits: dict[str, str] = {}
+    for entry in entries:
+        if entry.split == "unlabelled":
+            continue
+        known = splits.setdefault(entry.patient, entry.split)
+        if known != entry.split:
+            raise ValueError(f"Patient '{entry.patient}' is in '{known}' and in '{entry.split}': put all images in one.")
+
+
+def manifest_from_folder(folder: str | Path, dev_fraction: float = 0.1, seed: int = 0) -> Manifest:
+    """Pair the images of a folder with their labels and split them by patient.
+
+    A label has the image's name with an ending such as `_label`, `_mask` or `_seg`, or the same name in a sister
+    folder (`images`/`labels`, `imagesTr`/`labelsTr`). Images without a label become `unlabelled`. The patient is the
+    file name up to its first part with a digit (`patient26` of `patient26_FLAIR`, `case_001` of `case_001`).
+
+    Args:
+        folder: where the files are, searched recursively.
+        dev_fraction: share of the patients that go to dev, 0..1.
+        seed: another number gives another split; the same number always the same.
+
+    Returns:
+        A manifest with paths relative to the folder.
+
+    Raises:
+        ValueError: the folder holds no image.
+    """
+    root = Path(folder)
+    files = sorted(path for path in root.rglob("*") if path.is_file() and _suffix(path))
+    labels: dict[str, Path] = {}
+    images: list[Path] = []
+    for path in files:
+        if _is_label(path.relative_to(root)):
+            labels[_stem(path)] = path
+        else:
+            images.append(path)
+    if not images:
+        raise ValueError(f"'{root}' holds no image: put images there as one of {', '.join(IMAGE_SUFFIXES)}.")
+    entries = []
+    for path in images:
+        label = labels.get(_stem(path))
+        patient = _patient_of(_stem(path))
+        split: Split = "unlabelled" if label is None else _split_of(patient, dev_fraction, seed)
+        entries.append(
+            ManifestEntry(
+                image=path.relative_to(root).as_posix(),
+                label=None if label is None else label.relative_to(root).as_posix(),
+                dim=2 if _suffix(path) in _FLAT_SUFFIXES else 3,
+                group=patient,
+                split=split,
+            )
+        )
+    return Manifest(root=root, entries=entries)
+
+
+def _suffix(path: Path) -> str | None:
+    name = path.name.lower()
+    return next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), None)
+
+
+def _is_label(relative: Path) -> bool:
+    bare = relative.name[: -len(_suffix(relative) or "")]
+    in_label_folder = any(part.lower().startswith(("label", "mask")) for part in relative.parts[:-1])
+    return in_label_folder or bool(_LABEL_ENDING.search(bare))
+
+
+def _stem(path: Path) -> str:
+    bare = path.name[: -len(_suffix(path) or "")]
+    return _CHANNEL_ENDING.sub("", _LABEL_ENDING.sub("", bare))
+
+
+def _patient_of(stem: str) -> str:
+    match = re.match(r"(?:[^\d_-]+[_-])*[^_-]*\d[^_-]*", stem)
+    return match.group(0) if match else stem
+
+
+def _split_of(patient: str, dev_fraction: float, seed: int) -> Split:
+    # A hash keeps a patient in its split when files are added later, which a shuffled list would not.
+    digest = hashlib.sha256(f"{seed}:{patient}".encode()).digest()
+    return "dev" if int.from_bytes(digest[:8], "big") / 2**64 < dev_fraction else "train"

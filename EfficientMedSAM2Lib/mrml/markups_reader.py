@@ -1,0 +1,171 @@
+"""Markups nodes -> prompts on a volume's voxel grid. Nodes are only read; they may lie under any transform."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..imaging.geometry import (
+    Box,
+    ijk_box_from_corners,
+    is_rotated_against_grid,
+    nearest_voxel,
+    ras_to_ijk,
+    roi_corners_ras,
+)
+from .labelmaps import linear_matrix, to_numpy, transform_between
+from .volume_reader import volume_matrix, volume_shape, world_to_local
+
+Index = tuple[int, int, int]
+Point = tuple[float, float, float]
+
+#: A control point excludes when its label or its description starts with one of these.
+NEGATIVE_PREFIXES = ("-", "neg", "bg")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt on the voxel grid.
+
+    Attributes:
+        kind: "point", "box" or "line".
+        points_ras: In the *volume's* local frame, mm: the click, the two ends of the line, the box's eight corners.
+        indices_kji: The clicked voxel; the two end voxels; the box's (start, stop) per axis, half-open.
+        positive: Include (True) or exclude.
+        axis: Array axis of the slices that the prompt was drawn on, None: let the session choose.
+        node_id: Markups node it comes from, None for a click.
+        warning: What the user should know, one sentence.
+    """
+
+    kind: str
+    points_ras: tuple[Point, ...]
+    indices_kji: tuple[tuple[int, ...], ...]
+    positive: bool = True
+    axis: int | None = None
+    node_id: str | None = None
+    warning: str | None = None
+
+    @property
+    def bbox_kji(self) -> Box:
+        """Half-open box of a box prompt."""
+        return [[int(low), int(high)] for low, high in self.indices_kji]
+
+
+def is_negative(label: str, description: str = "") -> bool:
+    """Whether a control point excludes, by its texts."""
+    return any((text or "").strip().lower().startswith(NEGATIVE_PREFIXES) for text in (label, description))
+
+
+def point_prompt(
+    point_world_ras: Any,
+    volume_node: Any,
+    positive: bool = True,
+    axis: int | None = None,
+    node_id: str | None = None,
+) -> Prompt:
+    """A click at a world position, RAS mm; ValueError outside of the volume."""
+    point_ras = world_to_local(point_world_ras, volume_node)
+    index_kji = _voxels(point_ras, volume_node)
+    return Prompt("point", _rows(point_ras), index_kji, positive, axis, node_id)
+
+
+def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[Prompt]:
+    """All placed control points of a vtkMRMLMarkupsFiducialNode; points not yet placed are skipped.
+
+    Raises:
+        ValueError: a point is outside of the volume, or there is none.
+    """
+    prompts = []
+    for n in _placed(node):
+        positive = not is_negative(node.GetNthControlPointLabel(n), node.GetNthControlPointDescription(n))
+        try:
+            prompts.append(point_prompt(_world_position(node, n), volume_node, positive, axis, node.GetID()))
+        except ValueError as error:
+            message = f"Point '{node.GetNthControlPointLabel(n)}' of '{node.GetName()}': {error}"
+            raise ValueError(message) from error
+    if not prompts:
+        msg = f"Markups '{node.GetName()}' has no points; place at least one on the structure."
+        raise ValueError(msg)
+    return prompts
+
+
+def read_line(node: Any, volume_node: Any, axis: int | None = None) -> Prompt:
+    """The diameter drawn with a vtkMRMLMarkupsLineNode; ValueError unless both ends are placed, inside the volume."""
+    placed = _placed(node)
+    if len(placed) != 2:
+        msg = f"Line '{node.GetName()}' is not finished; place both of its ends."
+        raise ValueError(msg)
+    points_ras = world_to_local([_world_position(node, n) for n in placed], volume_node)
+    return Prompt("line", _rows(points_ras), _voxels(points_ras, volume_node), True, axis, node.GetID())
+
+
+def read_roi(node: Any, volume_node: Any, axis: int | None = None) -> Prompt:
+    """The voxels between the eight corners of a vtkMRMLMarkupsROINode; a rotated ROI is enclosed, with a warning.
+
+    An ROI that is thinner than a slice along one axis becomes a 2D box.
+    """
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(node.GetObjectToWorldMatrix())
+    object_to_world = to_numpy(matrix)
+    try:
+        corners_world = roi_corners_ras(object_to_world, node.GetSize())
+        corners_ras = world_to_local(corners_world, volume_node)
+        affine = volume_matrix(volume_node)
+        box = ijk_box_from_corners(ras_to_ijk(corners_ras, affine), volume_shape(volume_node))
+    except ValueError as error:
+        msg = f"ROI '{node.GetName()}': {error}"
+        raise ValueError(msg) from error
+    frames = linear_matrix(transform_between(None, volume_node))
+    warning = None
+    if frames is None:
+        warning = f"ROI '{node.GetName()}' is bent by a nonlinear transform; the voxels between its corners are used."
+    elif is_rotated_against_grid(frames @ object_to_world, affine):
+        warning = f"ROI '{node.GetName()}' is rotated against the image; the larger box that encloses it is used."
+    indices = tuple((low, high) for low, high in box)
+    return Prompt("box", _rows(corners_ras), indices, True, axis, node.GetID(), warning)
+
+
+def read_markups(node: Any, volume_node: Any, axis: int | None = None) -> list[Prompt]:
+    """Prompts of any supported markups node, in its order.
+
+    Raises:
+        ValueError: the node is of another kind (a curve, a plane ...), or its prompts cannot be used.
+    """
+    if node is None:
+        msg = "No markups node is selected; choose points, a line or an ROI."
+        raise ValueError(msg)
+    if node.IsA("vtkMRMLMarkupsROINode"):
+        return [read_roi(node, volume_node, axis)]
+    if node.IsA("vtkMRMLMarkupsLineNode"):
+        return [read_line(node, volume_node, axis)]
+    if node.IsA("vtkMRMLMarkupsFiducialNode"):
+        return read_points(node, volume_node, axis)
+    msg = f"'{node.GetName()}' cannot be a prompt; use points, a line or an ROI."
+    raise ValueError(msg)
+
+
+def _placed(node: Any) -> list[int]:
+    """Numbers of the control points that have a position."""
+    defined = node.PositionDefined
+    count = node.GetNumberOfControlPoints()
+    return [n for n in range(count) if node.GetNthControlPointPositionStatus(n) == defined]
+
+
+def _world_position(node: Any, n: int) -> list[float]:
+    position = [0.0, 0.0, 0.0]
+    node.GetNthControlPointPositionWorld(n, position)
+    return position
+
+
+def _voxels(points_ras: np.ndarray, volume_node: Any) -> tuple[Index, ...]:
+    """Voxel (k, j, i) of each local point; ValueError outside of the volume."""
+    shape = volume_shape(volume_node)
+    return tuple(nearest_voxel(point, shape) for point in ras_to_ijk(points_ras, volume_matrix(volume_node)))
+
+
+def _rows(points: np.ndarray) -> tuple[Point, ...]:
+    return tuple((float(r), float(a), float(s)) for r, a, s in points.reshape(-1, 3))

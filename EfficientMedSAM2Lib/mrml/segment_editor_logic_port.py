@@ -1,0 +1,73 @@
+"""EditorPort on ``vtkSlicerSegmentEditorLogic``: Slicer's own undo, masking and overwrite code without a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .editor_port import ModificationMode, SegmentEditorNodeReader
+
+
+class SegmentEditorLogicPort(SegmentEditorNodeReader):
+    """Adapter for Slicer 5.10 or later and for PyPI's slicer-core.
+
+    Args:
+        logic: A ``vtkSlicerSegmentEditorLogic`` with scene and segment editor node set. Segmentation, volume and
+            segment may be chosen before or after; they are read from the node at each call.
+    """
+
+    def __init__(self, logic: Any) -> None:
+        super().__init__(logic.GetSegmentEditorNode())
+        self.logic = logic
+
+    def selected_segment_labelmap(self) -> Any:
+        """The selected segment on the reference geometry."""
+        self.selected_segment_id()
+        if not self.logic.UpdateSelectedSegmentLabelmap():
+            msg = "The selected segment has no labelmap; make it the segmentation's master representation."
+            raise ValueError(msg)
+        return self.logic.GetSelectedSegmentLabelmap()
+
+    def reference_geometry_image(self) -> Any:
+        """The grid that is edited."""
+        self.source_volume_node()
+        if not self.logic.UpdateReferenceGeometryImage():
+            msg = "The segmentation has no reference geometry; choose a source volume with an image."
+            raise ValueError(msg)
+        return self.logic.GetReferenceGeometryImage()
+
+    def confirm_selected_segment_visible(self) -> bool:
+        """Without a screen there is nobody to ask."""
+        return True
+
+    def save_state_for_undo(self) -> None:
+        """Remember the segmentation."""
+        self.logic.SaveStateForUndo()
+
+    def modify_selected_segment(self, labelmap: Any, mode: ModificationMode, extent: Sequence[int]) -> None:
+        """Change the selected segment; masking is never bypassed."""
+        self.logic.ModifySegmentByLabelmap(
+            self.segmentation_node(),
+            self.selected_segment_id(),
+            labelmap,
+            getattr(self.logic, f"ModificationMode{mode.value}"),
+            [int(value) for value in extent],
+            True,  # isPerSegment
+            False,  # bypassMasking
+        )
+
+    def can_undo(self) -> bool:
+        """Whether a state was saved."""
+        return bool(self.logic.CanUndo())
+
+    def can_redo(self) -> bool:
+        """Whether an undone state exists."""
+        return bool(self.logic.CanRedo())
+
+    def undo(self) -> None:
+        """Restore the state before the last user action."""
+        self.logic.Undo()
+
+    def redo(self) -> None:
+        """Repeat the action that was undone last."""
+        self.logic.Redo()

@@ -1,0 +1,203 @@
+"""The one place that changes voxels of a segment: a changed patch on the volume's grid -> one modify call.
+
+Facts of Slicer's editor (5.6 ... 5.13, tested in Testing/Python/mrml) that decide the way taken:
+    * ``Add`` and ``Remove`` with a small labelmap touch only its voxels, so they cost what the change costs.
+    * ``Set`` erases the whole segment, whatever the extent, and writes the labelmap inside the extent. Its labelmap
+      must hold the complete segment, old and new. It is taken when voxels come and go at the same time.
+    * ``Set`` also writes voxels that did not change: a neighbour that overlaps them is erased there under the overwrite
+      rules, even where the editable area protects it. And with the editable area inside one segment it cannot take back
+      voxels that it had given, because these no longer belong to the mask segment; ``Remove`` can, and returns them.
+      In these two cases voxels are added first and removed second, in one undo step. (Erasing first and adding later
+      fails when the segment is its own mask.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..imaging.geometry import Box, bounding_box, box_slices, union
+from .editor_port import EditorPort, ModificationMode
+from .labelmaps import (
+    box_of_extent,
+    extent_of_box,
+    grid_offset,
+    image_matrix,
+    intersection,
+    mask_in_box,
+    oriented_image,
+    resample_mask,
+    transform_between,
+)
+from .segment_reader import segment_labelmap
+from .volume_reader import volume_matrix, volume_shape
+
+
+@dataclass(frozen=True)
+class Change:
+    """Wanted change of a segment on the volume's grid.
+
+    Attributes:
+        after: (d, h, w) bool, the wanted segment inside the patch.
+        changed: (d, h, w) bool, the voxels of the patch that are meant; the others stay as they are.
+        start_kji: Index of the patch's first voxel.
+    """
+
+    after: np.ndarray
+    changed: np.ndarray
+    start_kji: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """What became of a change, in voxels of the segmentation's own grid.
+
+    Attributes:
+        box_kji: Half-open box that was written, None when nothing had to be.
+        added: Voxels that should have been added.
+        removed: Voxels that should have been removed.
+        refused: Those of them that masking kept as they were.
+        calls: Number of modify calls.
+    """
+
+    box_kji: Box | None = None
+    added: int = 0
+    removed: int = 0
+    refused: int = 0
+    calls: int = 0
+
+
+def write_change(port: EditorPort, change: Change) -> WriteReport:
+    """Bring the selected segment to the wanted state under the user's masking rules.
+
+    The caller has saved the state for undo. Nothing is called when no voxel differs.
+    """
+    reference = port.reference_geometry_image()
+    affine = image_matrix(reference)
+    after, changed, box = _on_reference_grid(port, change, reference, affine)
+    if box is None:
+        return WriteReport()
+    before = mask_in_box(port.selected_segment_labelmap(), box)
+    added, removed = changed & after & ~before, changed & ~after & before
+    tight = bounding_box(added | removed)
+    if tight is None:
+        return WriteReport()
+    inner = box_slices(tight)
+    added, removed, before = added[inner], removed[inner], before[inner]
+    box = [[low + start, high + start] for (low, high), (start, _stop) in zip(tight, box)]
+    calls = _plan(port, affine, box, added, removed)
+    for mode, labelmap, extent in calls:
+        port.modify_selected_segment(labelmap, mode, extent)
+    got = mask_in_box(port.selected_segment_labelmap(), box)
+    refused = np.count_nonzero((added | removed) & (got == before))
+    return WriteReport(box, int(added.sum()), int(removed.sum()), int(refused), len(calls))
+
+
+Call = tuple[ModificationMode, Any, tuple[int, ...]]
+
+
+def _plan(port: EditorPort, affine: np.ndarray, box: Box, added: np.ndarray, removed: np.ndarray) -> list[Call]:
+    """The modify calls that make this change: one, but for the two cases told above."""
+    start, extent = [low for low, _high in box], extent_of_box(box)
+    calls: list[Call] = []
+    if added.any() and removed.any() and not (_must_return_voxels(port) or _overlaps_overwritable(port)):
+        labelmap = port.selected_segment_labelmap()
+        whole = union(box_of_extent(labelmap.GetExtent()), box)
+        assert whole is not None  # box is not empty
+        mask = mask_in_box(labelmap, whole)
+        part = mask[box_slices([[low - w[0], high - w[0]] for (low, high), w in zip(box, whole)])]
+        part |= added
+        part &= ~removed
+        image = oriented_image(mask, [low for low, _high in whole], affine)
+        return [(ModificationMode.SET, image, extent_of_box(whole))]
+    if added.any():
+        calls.append((ModificationMode.ADD, oriented_image(added, start, affine), extent))
+    if removed.any():
+        calls.append((ModificationMode.REMOVE, oriented_image(removed, start, affine), extent))
+    return calls
+
+
+def _must_return_voxels(port: EditorPort) -> bool:
+    """Whether removed voxels go back to another segment, inside of which the user draws."""
+    inside_single = port.segmentation_node().EditAllowedInsideSingleSegment
+    return port.mask_mode() == inside_single and port.mask_segment_id() != port.selected_segment_id()
+
+
+def _overlaps_overwritable(port: EditorPort) -> bool:
+    """Whether another segment that may be overwritten overlaps the selected one. Segments of one layer never do."""
+    node, selected = port.segmentation_node(), port.selected_segment_id()
+    # Values of vtkMRMLSegmentEditorNode: OverwriteAllSegments 0, OverwriteVisibleSegments 1, OverwriteNone 2
+    mode, display = port.overwrite_mode(), node.GetDisplayNode()
+    others = [segment_id for segment_id in port.segment_ids() if segment_id != selected]
+    if mode == 1:
+        others = [s for s in others if display is not None and display.GetSegmentVisibility(s)]
+    elif mode != 0:
+        others = []
+    own = segment_labelmap(node, selected)
+    own_box, own_matrix = box_of_extent(own.GetExtent()), image_matrix(own)
+    segmentation = node.GetSegmentation()
+    for other_id in others:
+        labelmap = segment_labelmap(node, other_id)
+        if labelmap is own:
+            continue
+        common = intersection(own_box, box_of_extent(labelmap.GetExtent()))
+        if not np.allclose(image_matrix(labelmap), own_matrix, atol=1e-4):
+            return True  # cannot tell cheaply: take the way that is always right
+        if common is None:
+            continue
+        ours = mask_in_box(own, common, segmentation.GetSegment(selected).GetLabelValue())
+        if (ours & mask_in_box(labelmap, common, segmentation.GetSegment(other_id).GetLabelValue())).any():
+            return True
+    return False
+
+
+def _on_reference_grid(
+    port: EditorPort, change: Change, reference: Any, affine: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, Box | None]:
+    """(after, changed, box) of the change on the grid that the editor edits on, clipped to it."""
+    volume, segmentation = port.source_volume_node(), port.segmentation_node()
+    volume_affine = volume_matrix(volume)
+    patch = [[start, start + size] for start, size in zip(change.start_kji, change.after.shape)]
+    limits = box_of_extent(reference.GetExtent())
+    transform = transform_between(volume, segmentation)
+    shift = grid_offset(volume_affine, affine, transform, volume_shape(volume))
+    if shift is not None:
+        moved = [[low + by, high + by] for (low, high), by in zip(patch, shift)]
+        box = intersection(moved, limits)
+        if box is None:
+            return change.after, change.changed, None
+        inner = box_slices([[low - m[0], high - m[0]] for (low, high), m in zip(box, moved)])
+        return change.after[inner], change.changed[inner], box
+    box = intersection(_mapped_extent(change, volume_affine, affine, transform), limits)
+    if box is None:
+        return change.after, change.changed, None
+    # A patch on a single slice would be too thin to be sampled where the other grid is finer or tilted, so the grid's
+    # neighbouring voxels are there, too, and are empty.
+    start = [low - 1 for low in change.start_kji]
+    after, changed = (
+        resample_mask(oriented_image(np.pad(mask, 1), start, volume_affine), affine, box, transform)
+        for mask in (change.after & change.changed, change.changed)
+    )
+    return after, changed, box
+
+
+def _mapped_extent(change: Change, volume_affine: np.ndarray, affine: np.ndarray, transform: Any) -> Box:
+    """Box on the other grid around everything that the patch can reach there, a voxel wider on each side."""
+    import slicer
+    import vtk
+
+    from .labelmaps import to_vtk_matrix
+
+    image = slicer.vtkOrientedImageData()
+    size = change.after.shape
+    image.SetExtent(*extent_of_box([[start, start + n] for start, n in zip(change.start_kji, size)]))
+    to_index = vtk.vtkGeneralTransform()
+    to_index.PostMultiply()
+    to_index.Concatenate(to_vtk_matrix(volume_affine))
+    to_index.Concatenate(transform)
+    to_index.Concatenate(to_vtk_matrix(np.linalg.inv(affine)))
+    extent = [0, -1, 0, -1, 0, -1]
+    slicer.vtkOrientedImageDataResample.TransformExtent(image.GetExtent(), to_index, extent)
+    return [[extent[2 * axis] - 1, extent[2 * axis + 1] + 2] for axis in (2, 1, 0)]

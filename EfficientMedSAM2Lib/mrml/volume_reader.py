@@ -1,0 +1,131 @@
+"""Volume nodes: voxels without a copy, geometry, world -> voxel, and a fingerprint that tells when they changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..imaging.geometry import check_matrix, ras_to_ijk
+from .labelmaps import array_view, linear_matrix, to_numpy, transform_between
+
+Fingerprint = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class SourceVolume:
+    """A volume node as the engine sees it.
+
+    Attributes:
+        array: (D, H, W) or (D, H, W, 3), a read-only view of the node's own voxels.
+        ijk_to_ras: Voxel index -> the node's local frame in mm (without parent transforms).
+        modality: "CT", "MR" ... if the node tells, else None.
+        name: The node's name.
+    """
+
+    array: np.ndarray
+    ijk_to_ras: np.ndarray
+    modality: str | None
+    name: str
+
+    @property
+    def shape_kji(self) -> tuple[int, int, int]:
+        """Number of voxels along k, j, i."""
+        depth, height, width = self.array.shape[:3]
+        return depth, height, width
+
+
+def volume_matrix(node: Any) -> np.ndarray:
+    """Voxel index (i, j, k) -> local RAS in mm, without parent transforms."""
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return check_matrix(to_numpy(matrix), f"Geometry of volume '{node.GetName()}'")
+
+
+def volume_shape(node: Any) -> tuple[int, int, int]:
+    """Number of voxels along k, j, i; ValueError for a node without image."""
+    image = node.GetImageData() if node is not None else None
+    if image is None or image.GetNumberOfPoints() == 0:
+        name = node.GetName() if node is not None else "none"
+        msg = f"Volume '{name}' has no image; load or choose another one."
+        raise ValueError(msg)
+    width, height, depth = image.GetDimensions()
+    return depth, height, width
+
+
+def read_volume(node: Any) -> SourceVolume:
+    """Read a vtkMRMLScalarVolumeNode or vtkMRMLVectorVolumeNode; voxels are shared, not copied, and read-only.
+
+    Raises:
+        ValueError: there is no image, or it has other than 1, 3 or 4 components.
+    """
+    volume_shape(node)
+    array = array_view(node.GetImageData())
+    components = 1 if array.ndim == 3 else array.shape[3]
+    if components not in (1, 3, 4):
+        msg = f"Volume '{node.GetName()}' has {components} components; choose a scalar or an RGB volume."
+        raise ValueError(msg)
+    array = array[..., :3] if array.ndim == 4 else array  # the opacity of RGBA is no image
+    array.flags.writeable = False  # the source volume is never changed
+    return SourceVolume(array, volume_matrix(node), _modality(node), str(node.GetName() or ""))
+
+
+def fingerprint(node: Any) -> Fingerprint:
+    """Changes when another volume, other voxels, another geometry or another position in the world is meant."""
+    transform = node.GetParentTransformNode()
+    image = node.GetImageData()
+    return (
+        node.GetID(),
+        image.GetMTime() if image is not None else 0,
+        image.GetPointData().GetScalars().GetMTime() if image is not None and image.GetNumberOfPoints() else 0,
+        volume_matrix(node).tobytes(),
+        transform.GetID() if transform is not None else None,
+        transform.GetTransformToWorldMTime() if transform is not None else 0,
+    )
+
+
+def world_to_local(points_world_ras: Any, node: Any) -> np.ndarray:
+    """World RAS -> local RAS of a transformable node, (N, 3) mm; any transform, linear or not."""
+    points = np.asarray(points_world_ras, dtype=np.float64).reshape(-1, 3)
+    transform = transform_between(None, node)
+    return np.array([transform.TransformPoint(point.tolist()) for point in points]).reshape(-1, 3)
+
+
+def local_to_world(points_ras: Any, node: Any) -> np.ndarray:
+    """Local RAS of a transformable node -> world RAS, (N, 3) mm."""
+    points = np.asarray(points_ras, dtype=np.float64).reshape(-1, 3)
+    transform = transform_between(node, None)
+    return np.array([transform.TransformPoint(point.tolist()) for point in points]).reshape(-1, 3)
+
+
+def world_to_ijk(points_world_ras: Any, node: Any) -> np.ndarray:
+    """World RAS -> continuous voxel index (i, j, k), (N, 3)."""
+    return ras_to_ijk(world_to_local(points_world_ras, node), volume_matrix(node))
+
+
+def axis_of_direction(normal_world: Sequence[float], node: Any) -> int:
+    """Array axis (0 = k, 1 = j, 2 = i) whose slices are most nearly those of a view with this normal.
+
+    Args:
+        normal_world: Third column of a slice node's SliceToRAS matrix.
+        node: Volume node. Under a nonlinear transform the direction is compared as if there were none.
+    """
+    frames = linear_matrix(transform_between(node, None))
+    axes = (np.eye(4) if frames is None else frames)[:3, :3] @ volume_matrix(node)[:3, :3]
+    # Slices along an axis are spanned by the other two; their normal is what counts in a sheared grid.
+    normals = np.stack([np.cross(axes[:, (n + 1) % 3], axes[:, (n + 2) % 3]) for n in range(3)])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    return 2 - int(np.argmax(np.abs(normals @ np.asarray(normal_world, dtype=np.float64))))
+
+
+def _modality(node: Any) -> str | None:
+    """Modality from the DICOM attribute, or CT when voxel values are Hounsfield units."""
+    attribute = node.GetAttribute("DICOM.Modality")
+    if attribute:
+        return str(attribute)
+    units = node.GetVoxelValueUnits()
+    return "CT" if units is not None and units.GetCodeValue() == "[hnsf'U]" else None

@@ -1,0 +1,149 @@
+# ruff: noqa: E402
+"""A head-less Slicer scene in a few lines: real MRML, real segment editor logic, nothing mocked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="needs PyPI's slicer-core")
+vtk = pytest.importorskip("vtk")
+
+from EfficientMedSAM2Lib.mrml.labelmaps import array_view, to_vtk_matrix
+from EfficientMedSAM2Lib.mrml.segment_editor_logic_port import SegmentEditorLogicPort
+from EfficientMedSAM2Lib.mrml.segment_reader import read_segment
+
+SHAPE = (8, 14, 16)  # k, j, i
+
+
+@dataclass
+class Scene:
+    """One volume, one segmentation with empty segments A, B, C (A selected), and the editor on them."""
+
+    mrml: Any
+    volume: Any
+    segmentation: Any
+    editor_node: Any
+    logic: Any
+    port: Any
+    keep: list[Any] = field(default_factory=list)
+
+    def transform(self, matrix: np.ndarray, name: str = "T") -> Any:
+        node = self.mrml.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
+        node.SetMatrixTransformToParent(to_vtk_matrix(matrix))
+        return node
+
+    def points(self, positions: Sequence[Sequence[float]], labels: Sequence[str] | None = None) -> Any:
+        node = self.mrml.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "F")
+        for n, position in enumerate(positions):
+            node.AddControlPointWorld(vtk.vtkVector3d(*position), labels[n] if labels else f"F-{n + 1}")
+        return node
+
+    def line(self, start: Sequence[float], end: Sequence[float]) -> Any:
+        node = self.mrml.AddNewNodeByClass("vtkMRMLMarkupsLineNode", "L")
+        for position in (start, end):
+            node.AddControlPointWorld(vtk.vtkVector3d(*position))
+        return node
+
+    def roi(self, object_to_world: np.ndarray, size: Sequence[float]) -> Any:
+        node = self.mrml.AddNewNodeByClass("vtkMRMLMarkupsROINode", "R")
+        node.SetSize(*size)
+        node.SetAndObserveObjectToNodeMatrix(to_vtk_matrix(object_to_world))
+        return node
+
+    def add_volume(self, array: np.ndarray, ijk_to_ras: np.ndarray, name: str = "V2") -> Any:
+        return make_volume(self.mrml, array, ijk_to_ras, name)
+
+    def select(self, segment_id: str) -> None:
+        self.logic.SetCurrentSegmentID(segment_id)
+
+    def masks(self) -> dict[str, np.ndarray]:
+        return {s: read_segment(self.segmentation, s, self.volume) for s in self.port.segment_ids()}
+
+    def voxels_hash(self) -> bytes:
+        return array_view(self.volume.GetImageData()).tobytes()
+
+
+class CountingPort(SegmentEditorLogicPort):
+    """The real adapter, counting what it is asked to do."""
+
+    def __init__(self, logic: Any) -> None:
+        super().__init__(logic)
+        self.saves = 0
+        self.modes: list[str] = []
+
+    def save_state_for_undo(self) -> None:
+        self.saves += 1
+        super().save_state_for_undo()
+
+    def modify_selected_segment(self, labelmap: Any, mode: Any, extent: Sequence[int]) -> None:
+        self.modes.append(mode.value)
+        super().modify_selected_segment(labelmap, mode, extent)
+
+
+def make_volume(mrml: Any, array: np.ndarray, ijk_to_ras: np.ndarray, name: str = "V") -> Any:
+    components = 1 if array.ndim == 3 else array.shape[3]
+    kind = "vtkMRMLScalarVolumeNode" if components == 1 else "vtkMRMLVectorVolumeNode"
+    image = vtk.vtkImageData()
+    image.SetDimensions(*array.shape[2::-1])
+    image.AllocateScalars(vtk.util.numpy_support.get_vtk_array_type(array.dtype), components)
+    array_view(image)[...] = array
+    node = mrml.AddNewNodeByClass(kind, name)
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(to_vtk_matrix(ijk_to_ras))
+    return node
+
+
+def make_scene(
+    array: np.ndarray | None = None,
+    ijk_to_ras: np.ndarray | None = None,
+    volume_transform: np.ndarray | None = None,
+    segmentation_transform: np.ndarray | None = None,
+) -> Scene:
+    import vtk.util.numpy_support
+
+    vtk.vtkObject.GlobalWarningDisplayOff()
+    mrml = slicer.vtkMRMLScene()
+    segmentations = slicer.vtkSlicerSegmentationsModuleLogic()
+    segmentations.SetMRMLScene(mrml)
+    slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(mrml)
+    if array is None:
+        array = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE) % 400 - 100
+    if ijk_to_ras is None:
+        ijk_to_ras = np.diag([-0.7, -0.8, 2.5, 1.0])
+        ijk_to_ras[:3, 3] = (10.0, -20.0, 30.0)
+    volume = make_volume(mrml, array, ijk_to_ras)
+    segmentation = mrml.AddNewNodeByClass("vtkMRMLSegmentationNode", "S")
+    segmentation.CreateDefaultDisplayNodes()
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    for name in "ABC":
+        segmentation.GetSegmentation().AddEmptySegment(name, name)
+    logic = slicer.vtkSlicerSegmentEditorLogic()
+    logic.SetMRMLScene(mrml)
+    editor_node = mrml.AddNewNodeByClass("vtkMRMLSegmentEditorNode", "E")
+    logic.SetSegmentEditorNode(editor_node)
+    logic.SetSegmentationNode(segmentation)
+    logic.SetSourceVolumeNode(volume)
+    logic.SetCurrentSegmentID("A")
+    logic.SetMaximumNumberOfUndoStates(50)
+    scene = Scene(mrml, volume, segmentation, editor_node, logic, CountingPort(logic), [segmentations])
+    if volume_transform is not None:
+        volume.SetAndObserveTransformNodeID(scene.transform(volume_transform, "TV").GetID())
+    if segmentation_transform is not None:
+        segmentation.SetAndObserveTransformNodeID(scene.transform(segmentation_transform, "TS").GetID())
+    return scene
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return make_scene()
+
+
+@pytest.fixture
+def build_scene() -> Any:
+    """The factory itself, for scenes with a geometry of their own."""
+    return make_scene

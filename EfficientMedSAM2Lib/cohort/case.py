@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
-from ..imaging.geometry import kji_from_ijk, slice_axis, spacing_of
 from .prompts import SegmentPrompts, add_prompts
 
 if TYPE_CHECKING:
     from ..imaging.volumes import Volume
     from ..imaging.windows import IntensityWindow
-    from ..interaction import InteractiveSession, SliceUpdate
+    from ..interaction import InteractiveSession, Propagation, SliceUpdate
 
 DIRECTIONS = ("both", "forward", "backward", "none")
 
-#: Wraps the updates of one segment, given its name and the number of slices at most; tqdm with arguments set will do.
-Progress = Callable[[Iterator["SliceUpdate"], str, int], Iterator["SliceUpdate"]]
+#: Wraps the propagation of one segment, given its name; tqdm with arguments set will do.
+Progress = Callable[["Propagation", str], Iterable["SliceUpdate"]]
 
 
 @dataclass(frozen=True)
-class Propagation:
+class PropagationOptions:
     """How far a segment is carried from the slices that were prompted.
 
     Attributes:
@@ -55,6 +54,7 @@ class SegmentResult:
         axis: Array axis that the slices are counted along.
         slices_propagated: Number of slices that propagation visited.
         seconds_propagating: Time it took.
+        message: What the session had to say, such as why the mask is empty; often nothing.
     """
 
     name: str
@@ -63,6 +63,7 @@ class SegmentResult:
     axis: int
     slices_propagated: int = 0
     seconds_propagating: float = 0.0
+    message: str = ""
 
     @property
     def voxel_count(self) -> int:
@@ -74,7 +75,7 @@ def segment_case(
     session: InteractiveSession,
     volume: Volume,
     prompts: Sequence[SegmentPrompts],
-    propagation: Propagation | None = None,
+    propagation: PropagationOptions | None = None,
     window: IntensityWindow | None = None,
     modality: str | None = None,
     progress: Progress | None = None,
@@ -97,36 +98,43 @@ def segment_case(
     Raises:
         ValueError: A prompt lies outside the volume or has no size.
     """
-    propagation = propagation or Propagation()
+    propagation = propagation or PropagationOptions()
     session.set_image(volume.array, volume.ijk_to_ras, modality=modality or volume.modality, window=window)
     # All prompts go in before the first slice is propagated: a misplaced one is reported at once.
-    for segment in prompts:
-        add_prompts(session, segment, volume)
-    return [_propagate(session, segment.name, volume, propagation, progress) for segment in prompts]
+    messages = [add_prompts(session, segment, volume) for segment in prompts]
+    return [
+        _propagate(session, segment.name, message, propagation, progress) for segment, message in zip(prompts, messages)
+    ]
 
 
 def _propagate(
-    session: InteractiveSession, segment: str, volume: Volume, propagation: Propagation, progress: Progress | None
+    session: InteractiveSession, segment: str, message: str, propagation: PropagationOptions, progress: Progress | None
 ) -> SegmentResult:
-    spacing_ijk = spacing_of(volume.ijk_to_ras)
-    axis = slice_axis(spacing_ijk, volume.array.shape[:3])
+    axis = session.prompts(segment)[-1].axis
     count, started = 0, time.perf_counter()
     if propagation.direction != "none":
-        prompted = sorted(session.scores(segment))
-        limits = _limits(prompted, propagation, float(kji_from_ijk(spacing_ijk)[axis]), volume.array.shape[axis])
+        limits = _limits(session, segment, propagation, axis)
         updates = session.propagate(
             segment, direction=propagation.direction, limits=limits, stop_when_lost=propagation.stop_when_lost
         )
-        total = limits[1] - limits[0] - len(prompted)
-        for _ in progress(updates, segment, total) if progress else updates:
+        for _ in progress(updates, segment) if progress else updates:
             count += 1
+        message = session.last_message or message
     seconds = time.perf_counter() - started
-    return SegmentResult(segment, session.mask(segment), dict(session.scores(segment)), axis, count, seconds)
+    return SegmentResult(segment, session.mask(segment), session.scores(segment), axis, count, seconds, message)
 
 
-def _limits(prompted: list[int], propagation: Propagation, spacing_mm: float, size: int) -> tuple[int, int]:
-    """Half-open range of slice numbers within reach of the prompted slices."""
-    reach = size if propagation.range_mm is None else int(propagation.range_mm / spacing_mm + 1e-6)
-    first = prompted[0] if propagation.direction == "forward" else max(0, prompted[0] - reach)
-    last = prompted[-1] if propagation.direction == "backward" else min(size - 1, prompted[-1] + reach)
-    return first, last + 1
+def _limits(
+    session: InteractiveSession, segment: str, propagation: PropagationOptions, axis: int
+) -> tuple[int, int] | None:
+    """Half-open range of slice numbers within reach of the prompted slices; None leaves it to the session."""
+    if propagation.range_mm is None:
+        return None
+    prompted = session.conditioning_slices(segment, axis)
+    reach = int(propagation.range_mm / session.spacing_kji[axis] + 1e-6)
+    near = [
+        index
+        for index in session.slices_to_propagate(segment, propagation.direction, axis=axis)
+        if prompted[0] - reach <= index <= prompted[-1] + reach
+    ]
+    return min(prompted + near), max(prompted + near) + 1

@@ -66,8 +66,11 @@ def segment_name(path: str | Path) -> str:
     return name
 
 
-def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume) -> None:
+def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume) -> str:
     """Give a segment's prompts to a session: boxes, then lines, then positive and at last negative points.
+
+    Returns:
+        What the session had to say in the end, such as why the mask is empty; often nothing.
 
     Raises:
         ValueError: A prompt lies outside the volume, or has no size.
@@ -77,6 +80,7 @@ def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Vo
             _add_markup(session, prompts.name, markup, volume)
         except ValueError as error:
             raise ValueError(f"Prompt for {prompts.name!r}: {error}") from error
+    return session.last_message
 
 
 def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volume: Volume) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .case import Propagation, SegmentResult, segment_case
+from .case import PropagationOptions, SegmentResult, segment_case
 from .engine import build_session
 from .prompts import read_prompts
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..imaging.volumes import Volume
     from ..imaging.windows import IntensityWindow
-    from ..interaction import SliceUpdate
+    from ..interaction import Propagation, SliceUpdate
 
 OUTPUT_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
 
@@ -30,7 +30,7 @@ def run_segment(args: argparse.Namespace) -> int:
     check_writable(args.output, OUTPUT_SUFFIXES, args.volume)
     if args.preview:
         check_writable(args.preview, (".png",), args.volume)
-    propagation = Propagation(args.propagate, args.range_mm, args.stop_when_lost)
+    propagation = PropagationOptions(args.propagate, args.range_mm, args.stop_when_lost)
     window = parse_window(args.window) if args.window else None
     prompts = read_prompts(args.prompts, args.name)
     volume = read_volume(args.volume)
@@ -85,11 +85,12 @@ def parse_window(text: str) -> IntensityWindow:
     return IntensityWindow(*bounds)
 
 
-def progress_bar(updates: Iterator[SliceUpdate], segment: str, total: int) -> Iterator[SliceUpdate]:
+def progress_bar(updates: Propagation, segment: str) -> Iterable[SliceUpdate]:
     """Draw a bar with slices, rate and time left on stderr while a segment is propagated."""
     from tqdm import tqdm
 
-    return iter(tqdm(updates, desc=segment, total=total, unit="slice", dynamic_ncols=True))
+    bar: Iterable[SliceUpdate] = tqdm(updates, desc=segment, total=updates.total, unit="slice", dynamic_ncols=True)
+    return bar
 
 
 def summary(result: SegmentResult, volume: Volume) -> str:
@@ -98,10 +99,8 @@ def summary(result: SegmentResult, volume: Volume) -> str:
 
     used = np.flatnonzero(result.mask.any(axis=tuple(axis for axis in range(3) if axis != result.axis)))
     if len(used) == 0:
-        return (
-            f"{result.name}: empty. The network found nothing at the prompts; check that they lie on the structure "
-            "and that --window shows it."
-        )
+        reason = result.message or "The network found nothing at the prompts; check that --window shows the structure."
+        return f"{result.name}: empty. {reason}"
     millilitres = result.voxel_count * abs(np.linalg.det(volume.ijk_to_ras[:3, :3])) / 1000
     lowest = min(used, key=lambda index: result.scores.get(int(index), 1.0))
     mean = np.mean([result.scores[int(index)] for index in used if int(index) in result.scores])

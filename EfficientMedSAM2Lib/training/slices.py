@@ -70,15 +70,17 @@ def load_images(manifest: Manifest, entries: Iterable[ManifestEntry]) -> list[Lo
         entries: labelled entries of it, for example `manifest.select("train", labelled=True)`.
 
     Returns:
-        One loaded image per entry whose label map is not empty.
+        One loaded image per entry, without empty label maps and images that overflowed when they were stored.
     """
     loaded = []
     for entry in entries:
         image = load_image(manifest, entry)
-        if image.labels.any():
-            loaded.append(image)
-        else:
+        if not image.labels.any():
             logger.warning("%s has an empty label map and is left out", entry.image)
+        elif is_overflowed(image.voxels):
+            logger.warning("%s is saturated (most voxels have its largest value) and is left out", entry.image)
+        else:
+            loaded.append(image)
     return loaded
 
 
@@ -116,6 +118,11 @@ def load_image(manifest: Manifest, entry: ManifestEntry) -> LoadedImage:
         unions=unions_of(entry.names_of_values),
         weight=weight,
     )
+
+
+def is_overflowed(voxels: np.ndarray) -> bool:
+    """Whether integers overflowed when the image was stored: most voxels have the largest value, some hardly any."""
+    return voxels.dtype == np.int16 and int(voxels.max()) == 32767 and float((voxels == 32767).mean()) > 0.5
 
 
 def windowed(voxels: np.ndarray, window: tuple[float, float]) -> np.ndarray:

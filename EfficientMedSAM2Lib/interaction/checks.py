@@ -1,0 +1,201 @@
+"""Input is judged here, in one sentence that says what is wrong and what to do; so are empty results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..imaging.geometry import ijk_from_kji, nearest_voxel
+from ..imaging.windows import IntensityWindow
+from .bits import PackedMask
+from .prompts import BoxPrompt, LinePrompt, MaskPrompt, PointPrompt
+
+DIRECTIONS = ("both", "forward", "backward")
+#: Half side, in pixels, of the neighbourhood of a point that is looked at to say why nothing was found.
+POINT_NEIGHBOURHOOD = 5
+
+
+def check_volume(volume: Any) -> np.ndarray:
+    """Read-only view of a volume (D,H,W) or (D,H,W,3) of any real dtype."""
+    array = np.asarray(volume)
+    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] != 3):
+        message = f"A volume must have shape (D,H,W) or (D,H,W,3), not {array.shape}; a single image is (1,H,W)."
+        raise ValueError(message)
+    if 0 in array.shape:
+        message = f"The volume has no voxels (shape {array.shape})."
+        raise ValueError(message)
+    if array.dtype.kind not in "buif":
+        message = f"A volume must hold real numbers, not {array.dtype}."
+        raise ValueError(message)
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def check_window(window: Any) -> IntensityWindow:
+    """IntensityWindow, or a pair (low, high), as an IntensityWindow."""
+    if isinstance(window, IntensityWindow):
+        return window
+    try:
+        low, high = (float(value) for value in window)
+    except (TypeError, ValueError):
+        message = f"A window must be an IntensityWindow or a pair (low, high), not {window!r}."
+        raise ValueError(message) from None
+    return IntensityWindow(low, high)
+
+
+def check_axis(axis: int | None, default: int) -> int:
+    """Array axis 0 (k), 1 (j) or 2 (i); None gives the default."""
+    if axis is None:
+        return default
+    if axis not in (0, 1, 2):
+        message = f"axis must be 0 (k), 1 (j) or 2 (i), not {axis!r}."
+        raise ValueError(message)
+    return int(axis)
+
+
+def check_slice(index: Any, axis: int, shape_kji: Sequence[int]) -> int:
+    """Number of a slice of the volume."""
+    if not 0 <= int(index) < shape_kji[axis]:
+        message = f"Slice {index} is outside the volume, which has slices 0 to {shape_kji[axis] - 1} along axis {axis}."
+        raise ValueError(message)
+    return int(index)
+
+
+def point_prompt(index_kji: Any, positive: bool, axis: int, shape_kji: Sequence[int]) -> PointPrompt:
+    """Point from a voxel index, or from a continuous one."""
+    return PointPrompt(nearest_voxel(ijk_from_kji(_three(index_kji, "A point")), shape_kji), bool(positive), axis)
+
+
+def box_prompt(
+    bbox_kji: Any, positive: bool, axis: int | None, default_axis: int, shape_kji: Sequence[int]
+) -> BoxPrompt:
+    """Box from half-open bounds, clipped to the volume. An axis of size 1 tells the slice that a 2D box lies on."""
+    box = np.asarray(bbox_kji)
+    if box.shape != (3, 2) or box.dtype.kind not in "uif" or not np.isfinite(box).all():
+        message = f"A box must be [[k0, k1], [j0, j1], [i0, i1]] in voxels, not {bbox_kji!r}."
+        raise ValueError(message)
+    bounds = np.rint(box).astype(int)
+    if (bounds[:, 1] <= bounds[:, 0]).any():
+        message = f"The box {bounds.tolist()} has zero size; bounds are half-open, so the second must be the larger."
+        raise ValueError(message)
+    flat = [a for a in range(3) if bounds[a, 1] - bounds[a, 0] == 1]
+    if axis is None:
+        axis = default_axis if default_axis in flat or not flat else flat[0]
+    clipped = np.clip(bounds, 0, np.array(shape_kji)[:, None])
+    if (clipped[:, 1] <= clipped[:, 0]).any():
+        message = (
+            f"The box {bounds.tolist()} is outside the volume of shape {tuple(shape_kji)}; move it over the image."
+        )
+        raise ValueError(message)
+    k, j, i = ((int(low), int(high)) for low, high in clipped)
+    return BoxPrompt((k, j, i), bool(positive), axis)
+
+
+def line_prompt(
+    start_kji: Any, end_kji: Any, axis: int | None, default_axis: int, shape_kji: Sequence[int]
+) -> LinePrompt:
+    """Diameter from two ends on one slice."""
+    ends = [_three(end, "An end of a line") for end in (start_kji, end_kji)]
+    first, second = (nearest_voxel(ijk_from_kji(end), shape_kji) for end in ends)
+    shared = [a for a in range(3) if first[a] == second[a]]
+    wanted = [default_axis, 0, 1, 2] if axis is None else [axis]
+    found = next((a for a in wanted if a in shared), None)
+    if found is None:
+        message = f"The line from {first} to {second} (k, j, i) must have both ends on one slice; draw it on one slice."
+        raise ValueError(message)
+    if len(shared) == 3:
+        message = f"The line has no length: both ends are in voxel {first}; draw it across the lesion."
+        raise ValueError(message)
+    for end in ends:
+        end[found] = first[found]  # the slice is a voxel index, whatever the ends' distance from its centre
+    (k0, j0, i0), (k1, j1, i1) = (end.tolist() for end in ends)
+    return LinePrompt((k0, j0, i0), (k1, j1, i1), found)
+
+
+def mask_prompt(mask: Any, axis: int, index: int | None, shape_kji: Sequence[int]) -> MaskPrompt:
+    """Mask of the whole volume, or of one slice when ``index`` is given."""
+    array = np.asarray(mask)
+    if index is not None:
+        index = check_slice(index, axis, shape_kji)
+        expected = tuple(size for a, size in enumerate(shape_kji) if a != axis)
+    else:
+        expected = tuple(shape_kji)
+    if array.shape != expected:
+        hint = "" if array.ndim != 2 or index is not None else "; say which slice by axis and index"
+        message = f"The mask has shape {array.shape}, but {expected} is needed{hint}."
+        raise ValueError(message)
+    if array.dtype != bool:
+        array = array != 0
+    if index is not None:
+        origin = [0, 0, 0]
+        origin[axis] = index
+        return MaskPrompt(PackedMask.pack(np.expand_dims(array, axis), origin), axis, index)
+    packed = PackedMask.pack(array)
+    if packed.box is None:
+        message = "The initial mask is empty; paint the structure on at least one slice first."
+        raise ValueError(message)
+    return MaskPrompt(packed, axis)
+
+
+def check_direction(direction: str) -> str:
+    """One of DIRECTIONS."""
+    if direction not in DIRECTIONS:
+        message = f"direction must be one of {', '.join(DIRECTIONS)}, not {direction!r}."
+        raise ValueError(message)
+    return direction
+
+
+def check_limits(limits: Any, axis: int, shape_kji: Sequence[int]) -> tuple[int, int]:
+    """Half-open range of slices, clipped to the volume."""
+    try:
+        first, last = (int(value) for value in limits)
+    except (TypeError, ValueError):
+        message = f"limits must be a half-open range of slices (first, last + 1), not {limits!r}."
+        raise ValueError(message) from None
+    low, high = max(first, 0), min(last, shape_kji[axis])
+    if low >= high:
+        message = (
+            f"limits {first}..{last} hold no slice; the volume has slices 0 to {shape_kji[axis] - 1} along {axis}."
+        )
+        raise ValueError(message)
+    return low, high
+
+
+def explain_empty(
+    values: np.ndarray, box_xyxy: np.ndarray | None, points_xy: Any, window: IntensityWindow, score: float
+) -> str:
+    """Why a prompt found nothing.
+
+    Args:
+        values: The slice (H,W) or (H,W,3) in the volume's own intensities.
+        box_xyxy: Box of the prompt in pixels, or None.
+        points_xy: (N, 2) points of the prompt in pixels; looked at where there is no box.
+        window: Intensities shown to the network.
+        score: The predictor's score.
+    """
+    if box_xyxy is None:
+        points = np.asarray(points_xy, dtype=float).reshape(-1, 2)
+        box_xyxy = np.concatenate([points.min(axis=0) - POINT_NEIGHBOURHOOD, points.max(axis=0) + POINT_NEIGHBOURHOOD])
+    x0, y0 = np.maximum(np.floor(box_xyxy[:2]), 0).astype(int)
+    x1, y1 = np.ceil(box_xyxy[2:]).astype(int) + 1
+    region = values[y0:y1, x0:x1]
+    bounds = f"the intensity window {window.low:g} to {window.high:g}"
+    if region.size and (region <= window.low).all():
+        return f"Nothing found: all voxels at the prompt are below {bounds}; choose a darker window."
+    if region.size and (region >= window.high).all():
+        return f"Nothing found: all voxels at the prompt are above {bounds}; choose a brighter window."
+    return (
+        f"Nothing found at the prompt (score {score:.2f}); "
+        "click in the middle of the structure, or draw a box around it."
+    )
+
+
+def _three(point: Any, what: str) -> np.ndarray:
+    values = np.array(point, dtype=np.float64)
+    if values.shape != (3,):
+        message = f"{what} must be (k, j, i) voxel coordinates, not {point!r}."
+        raise ValueError(message)
+    return values

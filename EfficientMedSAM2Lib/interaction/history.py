@@ -1,0 +1,236 @@
+"""The segments of a session, and actions on them that are taken whole or not at all, undone and redone.
+
+Undo and redo are two stacks of steps; a step holds what changed, never a whole volume.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from ..imaging.geometry import Box, union
+from .bits import PackedMask
+from .predictor import AxisStates
+from .segment import SegmentSnapshot, SegmentState
+
+#: Undo levels and bytes of packed changes that are kept; the oldest steps go first.
+MAX_STEPS = 50
+MAX_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True)
+class Step:
+    """One user action on one segment.
+
+    Attributes:
+        segment: Name of the segment.
+        label: What the user did, for a menu entry.
+        before: State before the action.
+        after: State after it; None when the action removed the segment.
+        patches: Voxels that the action flipped. Flipping them again takes it back, and once more redoes it.
+    """
+
+    segment: str
+    label: str
+    before: SegmentSnapshot
+    after: SegmentSnapshot | None
+    patches: tuple[PackedMask, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the packed changes."""
+        return sum(len(patch.data) for patch in self.patches)
+
+    @property
+    def box(self) -> Box | None:
+        """Half-open bounding box of the voxels that changed, None when none did."""
+        return reduce(union, (patch.box for patch in self.patches), None)
+
+
+class History:
+    """Steps done and steps undone, bounded in number and in bytes."""
+
+    def __init__(self, max_steps: int = MAX_STEPS, max_bytes: int = MAX_BYTES) -> None:
+        self.max_steps = max_steps
+        self.max_bytes = max_bytes
+        self._done: deque[Step] = deque()
+        self._undone: list[Step] = []
+
+    def push(self, step: Step) -> None:
+        """Record a new action; what was undone before it can no longer be redone."""
+        self._undone.clear()
+        self._done.append(step)
+        # The newest step stays whatever its size: the last action can always be taken back.
+        while len(self._done) > 1 and (len(self._done) > self.max_steps or self.nbytes > self.max_bytes):
+            self._done.popleft()
+
+    def undo(self) -> Step | None:
+        """Step to take back, None at the beginning."""
+        if not self._done:
+            return None
+        self._undone.append(self._done.pop())
+        return self._undone[-1]
+
+    def redo(self) -> Step | None:
+        """Step to do again, None at the end."""
+        if not self._undone:
+            return None
+        self._done.append(self._undone.pop())
+        return self._done[-1]
+
+    def clear(self) -> None:
+        """Forget all steps."""
+        self._done.clear()
+        self._undone.clear()
+
+    @property
+    def next_undo(self) -> Step | None:
+        """Step that ``undo`` would take back."""
+        return self._done[-1] if self._done else None
+
+    @property
+    def next_redo(self) -> Step | None:
+        """Step that ``redo`` would do again."""
+        return self._undone[-1] if self._undone else None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of packed changes held for undo."""
+        return sum(step.nbytes for step in self._done)
+
+
+@dataclass
+class Change:
+    """An action under way: the segment it works on and the state to return to."""
+
+    segment: SegmentState
+    label: str
+    before: SegmentSnapshot
+    is_new: bool
+
+
+class SegmentStore:
+    """All segments of one volume with their history."""
+
+    def __init__(self, states: AxisStates, history: History) -> None:
+        self.states = states
+        self.history = history
+        self._segments: dict[str, SegmentState] = {}
+        self._obj_ids: dict[str, int] = {}
+
+    @property
+    def shape_kji(self) -> tuple[int, ...]:
+        """Shape of the masks."""
+        return self.states.volume.shape[:3]
+
+    @property
+    def names(self) -> list[str]:
+        """Names in order of first use."""
+        return sorted(self._segments, key=self._obj_ids.__getitem__)
+
+    def get(self, name: str) -> SegmentState:
+        """Segment by name; ValueError when there is none."""
+        if name not in self._segments:
+            known = ", ".join(repr(n) for n in self.names) or "none yet"
+            message = f"There is no segment {name!r} (segments: {known}); add a prompt to it first."
+            raise ValueError(message)
+        return self._segments[name]
+
+    @contextmanager
+    def change(self, name: str, label: str) -> Iterator[SegmentState]:
+        """One user action on a segment, made if need be. An exception inside leaves everything as it was."""
+        change = self.begin(name, label)
+        try:
+            yield change.segment
+        except BaseException:
+            self._roll_back(change)
+            raise
+        self.commit(change)
+
+    def begin(self, name: str, label: str) -> Change:
+        """Start an action that ends with ``commit``."""
+        is_new = name not in self._segments
+        if is_new:
+            obj_id = self._obj_ids.setdefault(name, len(self._obj_ids) + 1)
+            self._segments[name] = SegmentState(name, obj_id, self.shape_kji)
+        segment = self._segments[name]
+        segment.patches = []
+        return Change(segment, label, self._snapshot(segment), is_new)
+
+    def commit(self, change: Change) -> None:
+        """End an action: what it changed becomes one undo step."""
+        segment = change.segment
+        step = Step(
+            segment.name, change.label, change.before, self._snapshot(segment), tuple(self._take_patches(segment))
+        )
+        self.history.push(step)
+
+    def remove(self, name: str) -> Box | None:
+        """Remove a segment as one undo step; returns the half-open box of the voxels it had."""
+        segment = self.get(name)
+        change = self.begin(name, "remove segment")
+        box = segment.bits.bounding_box()
+        if box is not None:
+            segment.write(box, np.zeros([high - low for low, high in box], dtype=bool))
+        self.states.forget(segment.obj_id)
+        del self._segments[name]
+        self.history.push(Step(name, change.label, change.before, None, tuple(self._take_patches(segment))))
+        return box
+
+    def undo(self) -> Step | None:
+        """Take back the last action; returns it, None when there is none."""
+        step = self.history.undo()
+        if step is not None:
+            self._restore(step.segment, step.before, step.patches)
+        return step
+
+    def redo(self) -> Step | None:
+        """Do the action undone last again; returns it, None when there is none."""
+        step = self.history.redo()
+        if step is not None:
+            self._restore(step.segment, step.after, step.patches)
+        return step
+
+    def clear(self) -> None:
+        """Remove all segments and the history."""
+        self._segments.clear()
+        self.history.clear()
+        self.states.reset()
+
+    def _snapshot(self, segment: SegmentState) -> SegmentSnapshot:
+        return SegmentSnapshot(
+            segment.prompts,
+            {axis: dict(records) for axis, records in segment.records.items()},
+            segment.latest,
+            self.states.snapshot(segment.obj_id),
+        )
+
+    def _restore(self, name: str, snapshot: SegmentSnapshot | None, patches: Sequence[PackedMask]) -> None:
+        if snapshot is None:
+            self.states.forget(self._segments.pop(name).obj_id)
+            return
+        if name not in self._segments:
+            self._segments[name] = SegmentState(name, self._obj_ids[name], self.shape_kji)
+        segment = self._segments[name]
+        for patch in patches:
+            segment.bits.flip(patch)
+        segment.prompts = snapshot.prompts
+        segment.records = {axis: dict(records) for axis, records in snapshot.records.items()}
+        segment.latest = snapshot.latest
+        self.states.restore(segment.obj_id, snapshot.memory)
+
+    def _roll_back(self, change: Change) -> None:
+        segment = change.segment
+        self._restore(segment.name, change.before, self._take_patches(segment))
+        if change.is_new:
+            del self._segments[segment.name]
+
+    @staticmethod
+    def _take_patches(segment: SegmentState) -> list[PackedMask]:
+        patches, segment.patches = segment.patches, []
+        return patches

@@ -158,3 +158,7 @@ def _run_demo(args: argparse.Namespace) -> int:
     from .cohort.demo import run_demo
 
     return run_demo(args.output, args.encoder, args.weights, args.device)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..imaging.geometry import ijk_box_from_corners, kji_from_ijk, nearest_voxel, ras_to_ijk, roi_corners_ras
-from ..imaging.markups import Markup, read_markups
+from ..imaging.markups import Markup, markup_name, read_markups
 
 if TYPE_CHECKING:
     from ..imaging.volumes import Volume
     from ..interaction import InteractiveSession
 
-MARKUPS_SUFFIXES = (".mrk.json", ".json")
 # A box or a diameter says what is meant; points refine it, and "not here" needs something to take away from.
 _ORDER = {"box": 0, "line": 1, "point": 2}
 
@@ -45,7 +44,7 @@ def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list
     if len(names) not in (0, 1, len(paths)):
         raise ValueError(f"{len(names)} segment names for {len(paths)} prompts files; give one name, or one per file.")
     if not names:
-        names = [segment_name(path) for path in paths]
+        names = [markup_name(path) for path in paths]
     elif len(names) == 1:
         names = [names[0]] * len(paths)
     grouped: dict[str, list[Markup]] = {}
@@ -55,15 +54,6 @@ def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list
             raise ValueError(f"{path} holds no point, box or line; place one in 3D Slicer and save it again.")
         grouped.setdefault(name, []).extend(markups)
     return [SegmentPrompts(name, tuple(markups)) for name, markups in grouped.items()]
-
-
-def segment_name(path: str | Path) -> str:
-    """The file's name without its ending, which is the markup's name when 3D Slicer saved it."""
-    name = Path(path).name
-    for suffix in MARKUPS_SUFFIXES:
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return name
 
 
 def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume) -> str:
@@ -84,7 +74,7 @@ def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Vo
 
 
 def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volume: Volume) -> None:
-    shape_kji = volume.array.shape[:3]
+    shape_kji = volume.shape_kji
     if markup.kind == "box":
         corners_ijk = ras_to_ijk(roi_corners_ras(markup.object_to_world, markup.size), volume.ijk_to_ras)
         session.add_bbox_interaction(

@@ -1,0 +1,110 @@
+"""A case from markups files to masks, with a predictor that knows the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from EfficientMedSAM2Lib.cohort.case import PropagationOptions, segment_case
+from EfficientMedSAM2Lib.cohort.prompts import read_prompts
+from EfficientMedSAM2Lib.imaging.volumes import read_volume
+
+
+def run(session, scan, paths, names=(), **options):
+    volume = read_volume(scan.path)
+    return segment_case(session, volume, read_prompts(paths, names), PropagationOptions(**options))
+
+
+def used_slices(result):
+    return np.flatnonzero(result.mask.any(axis=(1, 2))).tolist()
+
+
+def test_points_and_box_become_whole_segments(oracle_session, scan, write_points, write_roi):
+    paths = [write_points("liver.mrk.json", (5, 8, 8)), write_roi("spleen.mrk.json", (6, 6, 15), (6, 14, 21))]
+    liver, spleen = run(oracle_session, scan, paths)
+    assert (liver.name, spleen.name) == ("liver", "spleen")
+    assert np.array_equal(liver.mask, scan.liver)
+    assert np.array_equal(spleen.mask, scan.spleen)
+    assert liver.scores[5] == 1.0
+    assert liver.slices_propagated >= 5
+    assert liver.voxel_count == scan.liver.sum()
+
+
+def test_a_case_leaves_the_scan_as_it_is(oracle_session, scan, write_points):
+    volume = read_volume(scan.path)
+    before = volume.array.copy()
+    segment_case(oracle_session, volume, read_prompts([write_points("a.mrk.json", (5, 8, 8))]))
+    assert np.array_equal(volume.array, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"direction": "none"}, [5]),
+        ({"direction": "forward"}, [5, 6, 7]),
+        ({"direction": "backward"}, [2, 3, 4, 5]),
+        ({"range_mm": 5.0}, [4, 5, 6]),
+        ({"range_mm": 4.9}, [5]),
+        ({"range_mm": 10.0, "direction": "backward"}, [3, 4, 5]),
+    ],
+)
+def test_propagation_goes_where_it_is_told(oracle_session, scan, write_points, options, expected):
+    (liver,) = run(oracle_session, scan, [write_points("liver.mrk.json", (5, 8, 8))], **options)
+    assert used_slices(liver) == expected
+
+
+def test_an_roi_of_several_slices_limits_propagation(oracle_session, scan, write_roi):
+    (liver,) = run(oracle_session, scan, [write_roi("liver.mrk.json", (3, 4, 3), (6, 11, 12))])
+    assert used_slices(liver) == [3, 4, 5, 6]
+
+
+def test_a_range_does_not_lift_the_limits_of_an_roi(oracle_session, scan, write_roi):
+    (liver,) = run(oracle_session, scan, [write_roi("liver.mrk.json", (3, 4, 3), (6, 11, 12))], range_mm=100.0)
+    assert used_slices(liver) == [3, 4, 5, 6]
+
+
+def test_files_of_one_name_are_one_segment(oracle_session, scan, write_points, write_roi):
+    """The point comes first on the command line, but a box is given to the network before points."""
+    paths = [write_points("a.mrk.json", (6, 8, 8)), write_roi("b.mrk.json", (6, 6, 15), (6, 14, 21))]
+    (both,) = run(oracle_session, scan, paths, ["organ"], direction="none")
+    assert both.name == "organ"
+    assert np.array_equal(both.mask[6], scan.liver[6])
+
+
+def test_a_negative_point_takes_away(oracle_session, scan, write_points):
+    """Written before the positive point, as happens when control points are reordered."""
+    path = write_points("liver.mrk.json", (5, 8, 8), (5, 8, 9), labels=["-1", "F-2"])
+    (liver,) = run(oracle_session, scan, [path], direction="none")
+    assert liver.voxel_count == 0
+
+
+def test_progress_wraps_every_segment(oracle_session, scan, write_points):
+    seen = []
+
+    def progress(updates, segment):
+        for update in updates:
+            seen.append((segment, update.index, updates.total))
+            yield update
+
+    prompts = read_prompts([write_points("liver.mrk.json", (5, 8, 8))])
+    segment_case(oracle_session, read_volume(scan.path), prompts, progress=progress)
+    assert {name for name, _, _ in seen} == {"liver"}
+    assert {2, 3, 4, 6, 7} <= {index for _, index, _ in seen}
+    assert seen[0][2] == 11
+
+
+@pytest.mark.parametrize("options", [{"direction": "up"}, {"range_mm": 0.0}, {"range_mm": float("nan")}])
+def test_impossible_propagation_is_refused(options):
+    with pytest.raises(ValueError, match=r"direction|range"):
+        PropagationOptions(**options)
+
+
+def test_a_point_outside_names_its_segment(oracle_session, scan, write_points):
+    with pytest.raises(ValueError, match=r"'liver'.*outside"):
+        run(oracle_session, scan, [write_points("liver.mrk.json", (50, 8, 8))])
+
+
+def test_names_and_files_must_match(write_points):
+    paths = [write_points(f"{i}.mrk.json", (5, 8, 8)) for i in range(3)]
+    with pytest.raises(ValueError, match="2 segment names for 3"):
+        read_prompts(paths, ["a", "b"])

@@ -52,6 +52,7 @@ class SegmentResult:
         mask: (D,H,W) bool on the volume's grid.
         scores: Slice number along `axis` to confidence 0...1, for every slice that was computed.
         axis: Array axis that the slices are counted along.
+        seconds_prompting: Time from its first prompt to the last mask that a prompt made.
         slices_propagated: Number of slices that propagation visited.
         seconds_propagating: Time it took.
         message: What the session had to say, such as why the mask is empty; often nothing.
@@ -61,6 +62,7 @@ class SegmentResult:
     mask: np.ndarray
     scores: dict[int, float]
     axis: int
+    seconds_prompting: float = 0.0
     slices_propagated: int = 0
     seconds_propagating: float = 0.0
     message: str = ""
@@ -101,27 +103,38 @@ def segment_case(
     propagation = propagation or PropagationOptions()
     session.set_image(volume.array, volume.ijk_to_ras, modality=modality or volume.modality, window=window)
     # All prompts go in before the first slice is propagated: a misplaced one is reported at once.
-    messages = [add_prompts(session, segment, volume) for segment in prompts]
-    return [
-        _propagate(session, segment.name, message, propagation, progress) for segment, message in zip(prompts, messages)
-    ]
+    prompted = [_prompt(session, segment, volume) for segment in prompts]
+    return [_propagate(session, segment, propagation, progress) for segment in prompted]
+
+
+@dataclass(frozen=True)
+class _Prompted:
+    name: str
+    axis: int
+    seconds: float
+    message: str
+
+
+def _prompt(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume) -> _Prompted:
+    begun = time.perf_counter()
+    message = add_prompts(session, prompts, volume)
+    axis = session.prompts(prompts.name)[-1].axis  # propagation goes along the axis of the last prompt
+    return _Prompted(prompts.name, axis, time.perf_counter() - begun, message)
 
 
 def _propagate(
-    session: InteractiveSession, segment: str, message: str, propagation: PropagationOptions, progress: Progress | None
+    session: InteractiveSession, segment: _Prompted, options: PropagationOptions, progress: Progress | None
 ) -> SegmentResult:
-    axis = session.prompts(segment)[-1].axis
-    count, started = 0, time.perf_counter()
-    if propagation.direction != "none":
-        limits = _limits(session, segment, propagation, axis)
-        updates = session.propagate(
-            segment, direction=propagation.direction, limits=limits, stop_when_lost=propagation.stop_when_lost
-        )
-        for _ in progress(updates, segment) if progress else updates:
+    count, begun, message = 0, time.perf_counter(), segment.message
+    if options.direction != "none":
+        limits = _limits(session, segment.name, options, segment.axis)
+        updates = session.propagate(segment.name, options.direction, limits, options.stop_when_lost)
+        for _ in progress(updates, segment.name) if progress else updates:
             count += 1
         message = session.last_message or message
-    seconds = time.perf_counter() - started
-    return SegmentResult(segment, session.mask(segment), session.scores(segment), axis, count, seconds, message)
+    seconds = time.perf_counter() - begun
+    mask, scores = session.mask(segment.name), session.scores(segment.name)
+    return SegmentResult(segment.name, mask, scores, segment.axis, segment.seconds, count, seconds, message)
 
 
 def _limits(

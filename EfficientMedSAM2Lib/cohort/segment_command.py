@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .case import PropagationOptions, SegmentResult, segment_case
 from .engine import build_session
-from .prompts import read_prompts
+from .prompts import SegmentPrompts, read_prompts
 
 if TYPE_CHECKING:
     import argparse
@@ -18,16 +18,13 @@ if TYPE_CHECKING:
     from ..imaging.windows import IntensityWindow
     from ..interaction import Propagation, SliceUpdate
 
-OUTPUT_SUFFIXES = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
-
 
 def run_segment(args: argparse.Namespace) -> int:
     """Do what the arguments of `segment` ask for. Nothing is written unless everything went well."""
-    from ..imaging.preview import write_preview
-    from ..imaging.segmentations import Segment, write_segmentation
+    from ..imaging.segmentations import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIX
     from ..imaging.volumes import read_volume
 
-    check_writable(args.output, OUTPUT_SUFFIXES, args.volume)
+    check_writable(args.output, (SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES), args.volume)
     if args.preview:
         check_writable(args.preview, (".png",), args.volume)
     propagation = PropagationOptions(args.propagate, args.range_mm, args.stop_when_lost)
@@ -37,14 +34,31 @@ def run_segment(args: argparse.Namespace) -> int:
     session = build_session(args.encoder, args.weights, args.device)
     progress = None if args.quiet else progress_bar
     results = segment_case(session, volume, prompts, propagation, window, args.modality, progress)
-    write_segmentation(args.output, [Segment(result.name, result.mask) for result in results], volume)
-    if args.preview:
-        write_preview(args.preview)
+    write_results(args.output, args.preview, results, prompts, volume, session.window)
     if not args.quiet:
         for result in results:
             print(summary(result, volume))
         print(args.output)
     return 0
+
+
+def write_results(
+    output: Path,
+    preview: Path | None,
+    results: Sequence[SegmentResult],
+    prompts: Sequence[SegmentPrompts],
+    volume: Volume,
+    window: IntensityWindow,
+) -> None:
+    """Write a segmentation and, if wanted, a picture of it with its prompts. Each appears whole or not at all."""
+    from ..imaging.preview import write_preview
+    from ..imaging.segmentations import Segment, write_segmentation
+
+    segments = [Segment(result.name, result.mask) for result in results]
+    write_segmentation(output, segments, volume)
+    if preview is not None:
+        markups = [markup for segment in prompts for markup in segment.markups]
+        write_preview(preview, volume, segments, markups, window)
 
 
 def check_writable(path: Path, suffixes: Sequence[str], source: Path) -> None:

@@ -1,0 +1,98 @@
+"""`efficient-medsam2 demo`: a real chest CT, prompts as 3D Slicer saved them, and a reference to be measured against.
+
+The scan and its reference segmentation come with the slicerio package (MIT licence; 128 x 128 x 34 voxels of
+3 x 3 x 10 mm). The prompts are in Resources/Demo, one markups file per structure, named as in the reference.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..resources import resource_path
+from .case import SegmentResult, segment_case
+from .engine import build_session
+from .prompts import read_prompts
+from .segment_command import progress_bar, write_results
+
+if TYPE_CHECKING:
+    from ..imaging.segmentations import Segment
+
+SCAN, REFERENCE = "CTChest4.nrrd", "Segmentation.seg.nrrd"
+
+
+def run_demo(output: Path, encoder: str | None, weights: Path | None, device: str) -> int:
+    """Segment the demo scan, write a segmentation and a picture into a folder, print how good and how fast it was."""
+    from ..imaging.segmentations import read_segmentation
+    from ..imaging.volumes import read_volume
+
+    started = time.perf_counter()
+    output.mkdir(parents=True, exist_ok=True)
+    data = sample_folder()
+    volume = read_volume(data / SCAN)
+    reference = read_segmentation(data / REFERENCE, volume)
+    prompts = read_prompts(sorted(resource_path("Demo").glob("*.mrk.json")))
+    session = build_session(encoder, weights, device)
+    loaded = time.perf_counter()
+
+    results = segment_case(session, volume, prompts, progress=progress_bar if sys.stderr.isatty() else None)
+    done = time.perf_counter()
+
+    segmentation, picture = output / "CTChest.seg.nrrd", output / "CTChest.png"
+    write_results(segmentation, picture, results, prompts, volume, session.window)
+    for result in results:
+        print(f"Dice {result.name} {dice(result.mask, reference_mask(reference, result.name)):.3f}")
+    print(f"Time {done - loaded:.1f} s for {len(results)} structures (and {loaded - started:.1f} s to start)")
+    print(f"First mask {1000 * np.mean([r.seconds_prompting for r in results]):.0f} ms after a prompt, on average")
+    print(f"Speed {slices_per_second(results):.1f} slices per second")
+    peak = peak_memory_megabytes()
+    if peak is not None:
+        print(f"Peak memory {peak:.0f} MB, libraries included")
+    print(f"Written {segmentation} and {picture}")
+    return 0
+
+
+def sample_folder() -> Path:
+    """The folder of sample data in the slicerio package."""
+    import slicerio
+
+    return Path(slicerio.__file__).parent / "data"
+
+
+def reference_mask(reference: list[Segment], name: str) -> np.ndarray:
+    """The mask (D,H,W) of a structure of the reference.
+
+    Raises:
+        ValueError: The reference has no structure of this name.
+    """
+    for segment in reference:
+        if segment.name == name:
+            return segment.mask
+    names = ", ".join(segment.name for segment in reference)
+    raise ValueError(f"The reference has no structure {name!r}; name the prompts file after one of: {names}.")
+
+
+def dice(mask: np.ndarray, reference: np.ndarray) -> float:
+    """Overlap of two masks, 0...1: twice the common volume over the sum of both; 1 when both are empty."""
+    total = int(mask.sum()) + int(reference.sum())
+    return 2.0 * int(np.logical_and(mask, reference).sum()) / total if total else 1.0
+
+
+def slices_per_second(results: list[SegmentResult]) -> float:
+    """Speed of propagation over all segments; 0 when nothing was propagated."""
+    seconds = sum(result.seconds_propagating for result in results)
+    return sum(result.slices_propagated for result in results) / seconds if seconds > 0 else 0.0
+
+
+def peak_memory_megabytes() -> float | None:
+    """Largest resident memory of this process so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # bytes there, kilobytes elsewhere

@@ -72,15 +72,15 @@ def load_images(manifest: Manifest, entries: Iterable[ManifestEntry]) -> list[Lo
     Returns:
         One loaded image per entry, without empty label maps and images that overflowed when they were stored.
     """
-    loaded = []
+    loaded, left_out = [], []
     for entry in entries:
         image = load_image(manifest, entry)
-        if not image.labels.any():
-            logger.warning("%s has an empty label map and is left out", entry.image)
-        elif is_overflowed(image.voxels):
-            logger.warning("%s is saturated (most voxels have its largest value) and is left out", entry.image)
+        if not image.labels.any() or is_overflowed(image.voxels):
+            left_out.append(entry.image)
         else:
             loaded.append(image)
+    if left_out:
+        logger.warning("Left out %d images without labels or stored saturated: %s", len(left_out), ", ".join(left_out))
     return loaded
 
 

@@ -81,6 +81,6 @@ class LabelledSource:
         if count < 2 or rng.random() >= self.neighbour_probability:
             return 0
         # In mm rather than in slices: thin slices hardly change from one to the next.
-        most = max(1, min(4, int(4.0 / image.spacing_mm[key.axis])))
+        most = max(1, min(3, int(3.0 / image.spacing_mm[key.axis])))
         steps = int(rng.integers(1, most + 1)) * (1 if rng.random() < 0.5 else -1)
         return steps if 0 <= key.slice + steps < count else (-steps if 0 <= key.slice - steps < count else 0)

@@ -1,0 +1,64 @@
+"""Features of views of slices, kept under a byte budget: the least recently used go first."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+from ..models import ImageFeatures
+
+
+class FeatureCache:
+    """A dictionary of `ImageFeatures` that forgets. Safe to use from several threads.
+
+    Args:
+        budget_bytes: Most bytes kept; 0 keeps nothing.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        if budget_bytes < 0:
+            message = f"A feature cache needs a budget of 0 bytes or more, not {budget_bytes}."
+            raise ValueError(message)
+        self.budget_bytes = budget_bytes
+        self.nbytes = 0
+        self._entries: OrderedDict[Hashable, ImageFeatures] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._entries
+
+    def get(self, key: Hashable, compute: Callable[[], ImageFeatures]) -> ImageFeatures:
+        """The features under a key, computed if they are not there."""
+        with self._lock:
+            found = self._entries.get(key)
+            if found is not None:
+                self._entries.move_to_end(key)
+                return found
+        # Not under the lock: another thread may go on meanwhile. At worst both compute the same.
+        features = compute()
+        self.put(key, features)
+        return features
+
+    def put(self, key: Hashable, features: ImageFeatures) -> None:
+        """Keep features, and forget the oldest beyond the budget. What alone exceeds the budget is not kept."""
+        size = features.nbytes
+        with self._lock:
+            if key in self._entries:
+                self.nbytes -= self._entries.pop(key).nbytes
+            if size > self.budget_bytes:
+                return
+            self._entries[key] = features
+            self.nbytes += size
+            while self.nbytes > self.budget_bytes:
+                _, oldest = self._entries.popitem(last=False)
+                self.nbytes -= oldest.nbytes
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
+            self.nbytes = 0

@@ -1,0 +1,280 @@
+"""The image predictor: SAM2ImagePredictor's methods and meanings on a network that looks where the prompt is."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..models import EfficientMedSAM2, build_efficient_medsam2_model, encoder_types
+from . import zoom
+from .feature_cache import FeatureCache
+from .fov import NO_OBJECT_LOGIT, resample
+from .inputs import as_box, as_clicks, as_image, as_spacing, as_window, to_numpy
+from .masks import clean_mask
+from .slice_predictor import (
+    SINGLE_MASK,
+    PlacedLogits,
+    SliceImage,
+    SlicePredictor,
+    SlicePrompts,
+    whole_slice,
+)
+
+LOW_RES_SIZE = 256
+"""Side of the low-resolution logits handed out and taken back: the whole image pressed into a square, as in SAM2."""
+CACHE_BYTES = 64 * 2**20
+"""Features of one image kept at most: about a hundred views."""
+
+
+class EfficientMedSAM2ImagePredictor:
+    """Segments single images from points, boxes and masks.
+
+    Args:
+        sam_model: The network, from `build_efficient_medsam2_model`.
+        mask_threshold: Logit above which a pixel belongs to the mask.
+        max_hole_area: Holes up to this many pixels are filled; 0 leaves all.
+        max_sprinkle_area: Separate parts up to this many pixels are removed; 0 leaves all.
+        **kwargs: Ignored, for scripts written for SAM2.
+
+    Example:
+        >>> predictor = EfficientMedSAM2ImagePredictor(build_efficient_medsam2_model())
+        >>> predictor.set_image(image)
+        >>> masks, scores, logits = predictor.predict(point_coords=[[120, 80]], point_labels=[1])
+    """
+
+    def __init__(
+        self,
+        sam_model: EfficientMedSAM2,
+        mask_threshold: float = 0.0,
+        max_hole_area: float = 0.0,
+        max_sprinkle_area: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        self.model = sam_model
+        self.mask_threshold = mask_threshold
+        self.max_hole_area = max_hole_area
+        self.max_sprinkle_area = max_sprinkle_area
+        self._slices = SlicePredictor(sam_model)
+        self._images: list[SliceImage] = []
+        self._cache = FeatureCache(CACHE_BYTES)
+        self._is_batch = False
+
+    @classmethod
+    def from_pretrained(cls, model_id: str | os.PathLike[str], **kwargs: Any) -> EfficientMedSAM2ImagePredictor:
+        """A predictor with shipped or own weights.
+
+        Args:
+            model_id: An encoder's name ("efficientnet", "mobilenet"), or the path of a `.safetensors` file.
+            **kwargs: For the constructor, or for `build_efficient_medsam2_model` (device, use_half_precision,
+                encoder_type).
+        """
+        build = {name: kwargs.pop(name) for name in ("device", "use_half_precision", "encoder_type") if name in kwargs}
+        if str(model_id) in encoder_types():
+            return cls(build_efficient_medsam2_model(**{**build, "encoder_type": str(model_id)}), **kwargs)
+        return cls(build_efficient_medsam2_model(checkpoint=model_id, **build), **kwargs)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.model.device
+
+    def set_image(self, image: Any, window: Any = None, modality: str | None = None, spacing: Any = None) -> None:
+        """Choose the image that the next prompts mean. Nothing is encoded before the first prompt says where to look.
+
+        Args:
+            image: HxW, HxWx1, HxWx3, (1,1,H,W) or (1,3,H,W), any real type: numpy, torch or PIL. It is not copied.
+            window: Intensities to show the network: (low, high), `IntensityWindow` or a preset such as "lung"; by
+                default chosen from modality and image.
+            modality: DICOM modality such as "CT", if known.
+            spacing: mm between rows and between columns; by default square pixels.
+
+        Raises:
+            ValueError: Not an image.
+        """
+        self.reset_predictor()
+        self._images = [self._slice_image(image, window, modality, spacing, 0)]
+
+    def set_image_batch(
+        self, image_list: Sequence[Any], window: Any = None, modality: str | None = None, spacing: Any = None
+    ) -> None:
+        """Choose several images for `predict_batch`; arguments as `set_image`."""
+        self.reset_predictor()
+        self._images = [
+            self._slice_image(image, window, modality, spacing, number) for number, image in enumerate(image_list)
+        ]
+        self._is_batch = True
+
+    @staticmethod
+    def _slice_image(image: Any, window: Any, modality: str | None, spacing: Any, number: int) -> SliceImage:
+        array = as_image(image)
+        row_mm, column_mm = as_spacing(spacing, 2)
+        return SliceImage(array, as_window(window, array[None], modality), (row_mm, column_mm), number)
+
+    def predict(
+        self,
+        point_coords: Any = None,
+        point_labels: Any = None,
+        box: Any = None,
+        mask_input: Any = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+        normalize_coords: bool = True,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Segment what the prompts point at in the image.
+
+        Args:
+            point_coords: (N,2) clicks (x, y).
+            point_labels: (N,) 1 inside, 0 outside.
+            box: (4,) XYXY; (B,4) asks for B objects at once.
+            mask_input: (1,256,256) low-resolution logits of an earlier prediction.
+            multimask_output: Three candidate masks, for ambiguous prompts such as one click; else one mask.
+            return_logits: Masks as float logits instead of bool.
+            normalize_coords: Coordinates are in pixels of the image; False: in 0...1 of its size, as in SAM2.
+
+        Returns:
+            Masks (C,H,W), their predicted intersection over union (C,) float32, and low-resolution logits (C,256,256)
+            float32, the whole image pressed into a square, to be given back as `mask_input`. For B boxes or B sets of
+            points each has a leading dimension B.
+
+        Raises:
+            RuntimeError: No image was set.
+            ValueError: Prompts of the wrong shape, not numbers, outside the image, or none at all.
+        """
+        if not self._images or self._is_batch:
+            message = "An image must be set with .set_image(...) before mask prediction."
+            raise RuntimeError(message)
+        prompts = (point_coords, point_labels, box, mask_input)
+        return self._predict(self._images[0], prompts, multimask_output, return_logits, normalize_coords)
+
+    def predict_batch(
+        self,
+        point_coords_batch: Sequence[Any] | None = None,
+        point_labels_batch: Sequence[Any] | None = None,
+        box_batch: Sequence[Any] | None = None,
+        mask_input_batch: Sequence[Any] | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+        normalize_coords: bool = True,
+    ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+        """`predict` for every image of `set_image_batch`: a list of prompts in, lists of results out."""
+        if not self._images or not self._is_batch:
+            message = "Images must be set with .set_image_batch(...) before batched mask prediction."
+            raise RuntimeError(message)
+        columns = (point_coords_batch, point_labels_batch, box_batch, mask_input_batch)
+        for column in columns:
+            if column is not None and len(column) != len(self._images):
+                message = f"Give one entry of prompts for each of the {len(self._images)} images, not {len(column)}."
+                raise ValueError(message)
+        results = [
+            self._predict(
+                image,
+                tuple(None if column is None else column[number] for column in columns),
+                multimask_output,
+                return_logits,
+                normalize_coords,
+            )
+            for number, image in enumerate(self._images)
+        ]
+        return [r[0] for r in results], [r[1] for r in results], [r[2] for r in results]
+
+    def _predict(
+        self, image: SliceImage, prompts: tuple[Any, ...], multimask: bool, return_logits: bool, in_pixels: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        points, labels, box, mask_input = (None if prompt is None else to_numpy(prompt) for prompt in prompts)
+        objects = [len(p) for p, ndim in ((points, 3), (box, 2)) if p is not None and p.ndim == ndim and len(p) > 1]
+        if not objects:
+            found = self._one_object(image, points, labels, box, mask_input, multimask, in_pixels)
+            return self._finish(*found, return_logits=return_logits)
+        if len(set(objects)) > 1:
+            message = f"Points and boxes must be for equally many objects, not {objects[0]} and {objects[1]}."
+            raise ValueError(message)
+        every = []
+        for number in range(objects[0]):
+            p, marks, b, m = (
+                prompt[number] if prompt is not None and prompt.ndim == ndim and len(prompt) == objects[0] else prompt
+                for prompt, ndim in ((points, 3), (labels, 2), (box, 2), (mask_input, 4))
+            )
+            found = self._one_object(image, p, marks, b, m, multimask, in_pixels)
+            every.append(self._finish(*found, return_logits=return_logits))
+        masks, scores, low_res = zip(*every)
+        return np.stack(masks), np.stack(scores), np.stack(low_res)
+
+    def _one_object(
+        self, image: SliceImage, points: Any, labels: Any, box: Any, mask_input: Any, multimask: bool, in_pixels: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Logits (C,H,W), scores (C,) and low-resolution logits (C,256,256)."""
+        xy, marks, corners = as_clicks(points, labels, image.shape, in_pixels)
+        given = as_box(box, image.shape, in_pixels)
+        prompts = SlicePrompts(xy, marks, corners if given is None else given, self._earlier(mask_input, image))
+        if len(xy) == 0 and prompts.box is None and prompts.earlier is None:
+            message = "There is nothing to segment from: give points with labels, a box, or a mask_input."
+            raise ValueError(message)
+        candidates = tuple(range(1, 1 + self.model.config.num_multimask))
+        choices = candidates if multimask else (SINGLE_MASK,)
+        prediction, _ = self._slices.predict(image, prompts, self._cache, choices=choices)
+        chosen = prediction.logits[list(choices)]
+        full = np.stack([prediction.full_logits(choice, image.shape) for choice in choices])
+        low_res = resample(chosen, prediction.view, whole_slice(image.shape), (LOW_RES_SIZE, LOW_RES_SIZE))
+        return full, prediction.iou[list(choices)].astype(np.float32), low_res
+
+    @staticmethod
+    def _earlier(mask_input: Any, image: SliceImage) -> PlacedLogits | None:
+        if mask_input is None:
+            return None
+        logits = to_numpy(mask_input)
+        if logits.ndim == 4 and len(logits) == 1:
+            logits = logits[0]
+        if logits.ndim == 2:
+            logits = logits[None]
+        if logits.shape != (1, LOW_RES_SIZE, LOW_RES_SIZE) or not np.isfinite(logits).all():
+            message = f"mask_input must be finite logits (1,256,256), as low_res_logits are; got shape {logits.shape}."
+            raise ValueError(message)
+        limit = -NO_OBJECT_LOGIT
+        return PlacedLogits(logits[0].astype(np.float32).clip(-limit, limit), whole_slice(image.shape))
+
+    def _finish(
+        self, logits: np.ndarray, scores: np.ndarray, low_res: np.ndarray, return_logits: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if return_logits:
+            return logits, scores, low_res
+        masks = logits > self.mask_threshold
+        if self.max_hole_area > 0 or self.max_sprinkle_area > 0:
+            masks = np.stack([clean_mask(mask, self.max_hole_area, self.max_sprinkle_area) for mask in masks])
+        return masks, scores, low_res
+
+    def get_image_embedding(self) -> torch.Tensor:
+        """Stride-16 embedding (B,C,h,w) of the whole of each image set.
+
+        Raises:
+            RuntimeError: No image was set.
+        """
+        if not self._images:
+            message = "An image must be set with .set_image(...) to generate an embedding."
+            raise RuntimeError(message)
+        with torch.inference_mode():
+            parts = []
+            for image in self._images:
+                view = zoom.square_view(
+                    ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2),
+                    zoom.longest_side(image.shape, image.spacing),
+                    image.shape,
+                    image.spacing,
+                )
+                parts.append(self._slices.encode(image, [view], self._cache)[0].embedding)
+            return torch.cat(parts)
+
+    def reset_predictor(self) -> None:
+        """Forget the images and their features."""
+        self._images = []
+        self._cache = FeatureCache(self._cache.budget_bytes)
+        self._is_batch = False
+
+    @property
+    def images(self) -> tuple[SliceImage, ...]:
+        """The images set, with the window that was chosen for each."""
+        return tuple(dataclasses.replace(image) for image in self._images)

@@ -1,0 +1,173 @@
+"""What users hand in, checked and brought to one form. Everything wrong is a ValueError that says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..imaging.windows import IntensityWindow, choose_window, preset_window
+
+NEGATIVE, POSITIVE = 0, 1
+_PADDING, _FIRST_CORNER, _SECOND_CORNER = -1, 2, 3
+"""SAM2's other labels: nothing, and a box given as two points."""
+
+
+def to_numpy(values: Any) -> np.ndarray:
+    """An array, list or torch tensor as numpy, without a copy where possible."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.float() if str(values.dtype) == "torch.bfloat16" else values
+        return values.numpy()
+    return np.asarray(values)
+
+
+def as_image(image: Any) -> np.ndarray:
+    """A picture as (H,W) or (H,W,3).
+
+    Args:
+        image: HxW, HxWx1, HxWx3, HxWx4 (opacity is dropped), (1,H,W), (3,H,W), (1,1,H,W), (1,3,H,W), (1,1,3,H,W), of
+            any real type: numpy array, torch tensor or PIL image.
+
+    Raises:
+        ValueError: Any other shape or type, or no pixels.
+    """
+    if hasattr(image, "getbands") and image.mode not in ("L", "I", "F", "I;16", "RGB"):
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    array = to_numpy(image)
+    if array.dtype.kind not in "buif":
+        message = f"An image needs real numbers, not {array.dtype}."
+        raise ValueError(message)
+    given: tuple[int, ...] = array.shape
+    if array.ndim in (4, 5) and all(size == 1 for size in given[:-3]):
+        array = array.reshape(given[-3:])
+        if array.shape[0] in (1, 3):
+            array = np.moveaxis(array, 0, -1)
+    elif array.ndim == 3 and given[-1] not in (1, 3, 4) and given[0] in (1, 3):
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim == 3 and array.shape[-1] == 1:
+        array = array[..., 0]
+    elif array.ndim == 3 and array.shape[-1] == 4:
+        array = array[..., :3]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3) or array.size == 0:
+        message = f"An image must be HxW, HxWx3, (1,1,H,W) or (1,3,H,W) and not empty; this one has shape {given}."
+        raise ValueError(message)
+    return array
+
+
+def as_window(window: Any, image: np.ndarray, modality: str | None) -> IntensityWindow:
+    """The window that is asked for: an `IntensityWindow`, (low, high), a preset's name, or None to choose by the image.
+
+    Args:
+        window: See above.
+        image: (D,H,W) or (D,H,W,3).
+        modality: DICOM modality, or None.
+    """
+    if window is None:
+        return choose_window(image, modality)
+    if isinstance(window, str):
+        return preset_window(window)
+    if hasattr(window, "low") and hasattr(window, "high"):
+        return IntensityWindow(float(window.low), float(window.high))
+    try:
+        low, high = (float(value) for value in window)
+    except (TypeError, ValueError) as error:
+        message = f"A window is a preset's name or two numbers (low, high), not {window!r}."
+        raise ValueError(message) from error
+    return IntensityWindow(low, high)
+
+
+def as_spacing(spacing: Any, count: int) -> tuple[float, ...]:
+    """`count` spacings in mm; None means 1 mm everywhere."""
+    values = np.ones(count) if spacing is None else np.asarray(spacing, dtype=np.float64).ravel()
+    if values.shape != (count,) or not np.isfinite(values).all() or (values <= 0).any():
+        message = f"Spacing must be {count} positive numbers in mm, not {spacing!r}."
+        raise ValueError(message)
+    return tuple(float(value) for value in values)
+
+
+def as_clicks(
+    points: Any, labels: Any, slice_shape: tuple[int, int], in_pixels: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Clicks of one object.
+
+    Args:
+        points: (N,2) as (x, y), or None.
+        labels: (N,) 1 inside, 0 outside; SAM2's -1 is dropped, and its 2 with 3 are the corners of a box.
+        slice_shape: Rows and columns of the slice.
+        in_pixels: Whether points are in pixels; else 0...1 of the slice.
+
+    Returns:
+        Points (N,2) float64 in pixels, labels (N,) int64, box (4,) or None.
+
+    Raises:
+        ValueError: Shapes or labels do not fit, or a point is not a number or not on the slice.
+    """
+    if points is None and labels is None:
+        return np.zeros((0, 2)), np.zeros(0, np.int64), None
+    if points is None or labels is None:
+        message = "Give points and labels together: one label (1 inside, 0 outside) for each point."
+        raise ValueError(message)
+    xy, marks = to_numpy(points).astype(np.float64), to_numpy(labels)
+    xy, marks = xy.reshape(-1, 2) if xy.size == 0 else xy, marks.reshape(-1)
+    if xy.ndim == 3 and len(xy) == 1:
+        xy = xy[0]
+    if xy.ndim == 1 and xy.shape == (2,):
+        xy = xy[None]
+    if xy.ndim != 2 or xy.shape[1] != 2 or len(xy) != len(marks):
+        message = f"Points must be (N,2) as (x, y) with N labels; got shapes {np.shape(points)} and {np.shape(labels)}."
+        raise ValueError(message)
+    if not np.isin(marks, (_PADDING, NEGATIVE, POSITIVE, _FIRST_CORNER, _SECOND_CORNER)).all():
+        message = f"Labels must be 1 (inside) or 0 (outside), not {sorted(set(marks.tolist()))}."
+        raise ValueError(message)
+    marks = marks.astype(np.int64)
+    xy, marks = xy[marks != _PADDING], marks[marks != _PADDING]
+    xy = _pixels(xy, slice_shape, in_pixels)
+    is_click = marks <= POSITIVE
+    height, width = slice_shape
+    # One pixel of grace: x = width is what some viewers report for the right edge.
+    outside = ((xy < -1) | (xy > (width, height))).any(axis=1) & is_click
+    if outside.any():
+        x, y = xy[outside][0]
+        message = (
+            f"Point ({x:g}, {y:g}) lies outside the slice of {width} x {height} pixels; give (x, y) = (column, row)."
+        )
+        raise ValueError(message)
+    first, second = xy[marks == _FIRST_CORNER], xy[marks == _SECOND_CORNER]
+    if len(first) != len(second) or len(first) > 1:
+        message = "A box given as points needs one point with label 2 and one with label 3."
+        raise ValueError(message)
+    box = as_box(np.concatenate([first[0], second[0]]), slice_shape) if len(first) else None
+    return xy[is_click].clip(0, (width - 1, height - 1)), marks[is_click], box
+
+
+def as_box(box: Any, slice_shape: tuple[int, int], in_pixels: bool = True) -> np.ndarray | None:
+    """A box XYXY of first and last pixels (4,) float64, cut to the slice; None stays None.
+
+    Raises:
+        ValueError: Not four numbers, no area, or not on the slice at all.
+    """
+    if box is None:
+        return None
+    corners = to_numpy(box).astype(np.float64)
+    if corners.size != 4:
+        message = f"A box is four numbers x0, y0, x1, y1; got shape {corners.shape}."
+        raise ValueError(message)
+    corners = _pixels(corners.reshape(2, 2), slice_shape, in_pixels)
+    (x0, y0), (x1, y1) = corners
+    if x1 <= x0 or y1 <= y0:
+        message = f"The box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) has no area; give x0 < x1 and y0 < y1."
+        raise ValueError(message)
+    height, width = slice_shape
+    if x1 < 0 or y1 < 0 or x0 > width - 1 or y0 > height - 1:
+        message = f"The box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) lies outside the slice of {width} x {height} pixels."
+        raise ValueError(message)
+    return corners.clip(0, (width - 1, height - 1)).ravel()
+
+
+def _pixels(xy: np.ndarray, slice_shape: tuple[int, int], in_pixels: bool) -> np.ndarray:
+    if not np.isfinite(xy).all():
+        message = "Coordinates must be finite numbers, not NaN or infinite."
+        raise ValueError(message)
+    # SAM2 divides by the size without a shift of half a pixel.
+    return xy if in_pixels else xy * np.array([slice_shape[1], slice_shape[0]])

@@ -1,0 +1,353 @@
+"""One slice, one object: prompts in slice pixels in, masks in the chosen view out. Both predictors stand on it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..imaging.windows import IntensityWindow
+from ..models import DecodedMasks, EfficientMedSAM2, ImageFeatures, MemoryBank, PromptBatch
+from . import zoom
+from .feature_cache import FeatureCache
+from .fov import NO_OBJECT_LOGIT, FieldOfView, crop, paste, positive_part, resample, whole_slice
+
+MASK_LOGIT = 10.0
+"""Logit that stands for a mask without logits: inside plus, outside minus this."""
+SINGLE_MASK = 0
+"""Index of the mask for unambiguous prompts; the others are candidates."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceImage:
+    """One slice as the network may look at it.
+
+    Attributes:
+        array: (H,W) or (H,W,3), any real type; never written.
+        window: Intensities spread over 0...1.
+        spacing: mm between rows, between columns.
+        key: Names the slice in the feature cache.
+    """
+
+    array: np.ndarray
+    window: IntensityWindow
+    spacing: tuple[float, float]
+    key: Hashable = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.array.shape[0], self.array.shape[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class PlacedLogits:
+    """Mask logits on a grid over a rectangle of a slice.
+
+    Attributes:
+        logits: (h,w).
+        rectangle: What the grid covers. Outside it there is no object.
+    """
+
+    logits: np.ndarray
+    rectangle: FieldOfView
+
+    @classmethod
+    def from_mask(cls, mask: np.ndarray, offset_xy: tuple[int, int] = (0, 0)) -> PlacedLogits:
+        """A mask bool (h,w), whose first pixel lies at an offset in its slice."""
+        logits = np.where(mask, np.float32(MASK_LOGIT), np.float32(-MASK_LOGIT))
+        return cls(logits, FieldOfView(*offset_xy, mask.shape[1], mask.shape[0]))
+
+    def seen_in(self, view: FieldOfView, size: int) -> np.ndarray:
+        """As seen in a view, (size,size) float32."""
+        if self.rectangle == view and self.logits.shape == (size, size):
+            return self.logits.astype(np.float32)
+        # -32 beside a bare mask's 10 would move its border where areas are averaged.
+        fill = max(float(self.logits.min()), NO_OBJECT_LOGIT) if self.logits.size else NO_OBJECT_LOGIT
+        return resample(self.logits, self.rectangle, view, (size, size), min(fill, -MASK_LOGIT))
+
+    def bounding_box(self) -> zoom.Box | None:
+        """First and last pixels XYXY of what is positive, None when nothing is."""
+        positive = self.logits > 0
+        rows, columns = np.flatnonzero(positive.any(axis=1)), np.flatnonzero(positive.any(axis=0))
+        if len(rows) == 0:
+            return None
+        cell_x, cell_y = self.rectangle.width / positive.shape[1], self.rectangle.height / positive.shape[0]
+        x, y = self.rectangle.x0 - 0.5, self.rectangle.y0 - 0.5
+        return (
+            x + columns[0] * cell_x + 0.5,
+            y + rows[0] * cell_y + 0.5,
+            x + (columns[-1] + 1) * cell_x - 0.5,
+            y + (rows[-1] + 1) * cell_y - 0.5,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SlicePrompts:
+    """Everything known of an object on a slice before the network is asked, in slice pixels.
+
+    Attributes:
+        points: (N,2) clicks (x, y).
+        labels: (N,) 1 inside, 0 outside.
+        box: (4,) XYXY first and last pixels, or None.
+        earlier: The slice's own mask before, or None.
+        neighbour: The object's mask on a neighbouring slice, or None.
+        neighbour_mm: Its distance.
+    """
+
+    points: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
+    labels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    box: np.ndarray | None = None
+    earlier: PlacedLogits | None = None
+    neighbour: PlacedLogits | None = None
+    neighbour_mm: float = 0.0
+
+    @property
+    def asserts_presence(self) -> bool:
+        """Whether the user says that the object is on this slice."""
+        return self.box is not None or bool((self.labels == 1).any())
+
+
+@dataclasses.dataclass(frozen=True)
+class SlicePrediction:
+    """What the network says of one slice.
+
+    Attributes:
+        view: Where it looked.
+        logits: (C,h,w) float32, one single mask and then the candidates.
+        iou: (C,) predicted intersection over union.
+        object_logit: Above 0 where the object is on the slice.
+        features: Of the view, before memory.
+        decoded: The network's own output, for the object pointer.
+    """
+
+    view: FieldOfView
+    logits: np.ndarray
+    iou: np.ndarray
+    object_logit: float
+    features: ImageFeatures
+    decoded: DecodedMasks
+
+    @property
+    def presence(self) -> float:
+        """Probability that the object is on the slice."""
+        return float(1 / (1 + np.exp(-np.clip(self.object_logit, -60, 60))))
+
+    def full_logits(self, choice: int, slice_shape: tuple[int, int]) -> np.ndarray:
+        """Logits (H,W) float32 of one mask on the whole slice."""
+        return paste(self.logits[choice], self.view, slice_shape)
+
+    def mask_part(self, choice: int, slice_shape: tuple[int, int]) -> tuple[np.ndarray, FieldOfView]:
+        """The part of the slice that holds one mask: bool (h,w) and its rectangle, without touching the rest."""
+        part = positive_part(self.logits[choice], self.view, slice_shape)
+        if part.width == 0 or part.height == 0:
+            return np.zeros((0, 0), bool), part
+        return resample(self.logits[choice], self.view, part, (part.height, part.width)) > 0, part
+
+
+class _Look(NamedTuple):
+    view: FieldOfView
+    features: ImageFeatures
+    earlier: PlacedLogits | None
+
+
+BankFor = Callable[[FieldOfView], "MemoryBank | None"]
+
+
+class SlicePredictor:
+    """Chooses the view, asks the network, gives masks back. Holds no state: the cache is handed in.
+
+    Args:
+        model: The network, in evaluation mode.
+    """
+
+    def __init__(self, model: EfficientMedSAM2) -> None:
+        self.model = model
+        self.size = model.config.image_size
+        self.low_res = model.config.low_res_size
+
+    def encode(self, image: SliceImage, views: list[FieldOfView], cache: FeatureCache) -> list[ImageFeatures]:
+        """Features of views of a slice; those not in the cache are encoded together."""
+        missing = [view for view in views if (image.key, view) not in cache]
+        if len(missing) > 1:
+            crops = torch.cat([crop(image.array, view, image.window, self.size) for view in missing])
+            batch = self.model.encode_image(crops.to(self.model.device))
+            fresh = {
+                view: ImageFeatures(*(part[i : i + 1].clone() for part in batch)) for i, view in enumerate(missing)
+            }
+        else:
+            fresh = {}
+
+        def compute(view: FieldOfView) -> ImageFeatures:
+            if view in fresh:
+                return fresh[view]
+            return self.model.encode_image(crop(image.array, view, image.window, self.size).to(self.model.device))
+
+        return [cache.get((image.key, view), partial(compute, view)) for view in views]
+
+    def view_for(self, image: SliceImage, prompts: SlicePrompts) -> FieldOfView | None:
+        """The view that prompts fix, None when there are clicks alone (or nothing)."""
+        if prompts.box is not None:
+            x0, y0, x1, y1 = prompts.box
+            return zoom.view_for_box((x0, y0, x1, y1), prompts.points, image.shape, image.spacing)
+        for known in (prompts.earlier, prompts.neighbour):
+            box = known.bounding_box() if known is not None else None
+            if box is not None:
+                return zoom.view_for_mask(box, prompts.points, image.shape, image.spacing)
+        return None
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        image: SliceImage,
+        prompts: SlicePrompts,
+        cache: FeatureCache,
+        view: FieldOfView | None = None,
+        bank_for: BankFor | None = None,
+        choices: tuple[int, ...] = (SINGLE_MASK,),
+    ) -> tuple[SlicePrediction, int]:
+        """Segment one object on one slice.
+
+        Args:
+            image: The slice.
+            prompts: Prompts and earlier masks; may be empty when there is memory.
+            cache: Where features are kept.
+            view: Where to look; None lets the prompts decide.
+            bank_for: Makes the memory bank as seen in a view; None for a slice that stands alone.
+            choices: Masks among which the best may be chosen, where the view depends on it.
+
+        Returns:
+            The prediction and the index of the best of `choices`.
+        """
+        view = view or self.view_for(image, prompts)
+        if view is not None:
+            features = self.encode(image, [view], cache)[0]
+            prediction = self._decode(prompts, [_Look(view, features, prompts.earlier)], bank_for)[0]
+            return prediction, _best(prediction, choices)
+
+        views = zoom.views_for_clicks(prompts.points, prompts.labels, image.shape, image.spacing)
+        looks = [_Look(v, f, prompts.earlier) for v, f in zip(views, self.encode(image, views, cache))]
+        found = self._decode(prompts, looks, bank_for)
+        best, choice = zoom.choose_candidate(
+            views,
+            np.stack([prediction.logits[list(choices)] for prediction in found]),
+            np.stack([prediction.iou[list(choices)] for prediction in found]),
+            np.array([prediction.presence for prediction in found]),
+            image.shape,
+        )
+        first, choice = found[best], choices[choice]
+        return self._second_look(image, prompts, cache, bank_for, first, choice), choice
+
+    def _second_look(
+        self,
+        image: SliceImage,
+        prompts: SlicePrompts,
+        cache: FeatureCache,
+        bank_for: BankFor | None,
+        first: SlicePrediction,
+        choice: int,
+    ) -> SlicePrediction:
+        """The chosen mask once more, in a view fitted around it; the other masks as they were."""
+        known = PlacedLogits(first.logits[choice], first.view)
+        box = known.bounding_box()
+        if box is None:
+            return first
+        view = zoom.view_for_mask(box, prompts.points, image.shape, image.spacing)
+        if not zoom.needs_second_look(first.view, view):
+            return first
+        features = self.encode(image, [view], cache)[0]
+        second = self._decode(prompts, [_Look(view, features, known)], bank_for)[0]
+        # A mask given as prompt leaves nothing ambiguous: the answer is the single mask.
+        others = resample(first.logits, first.view, view, (self.low_res, self.low_res))
+        others[choice] = second.logits[SINGLE_MASK]
+        iou = first.iou.copy()
+        iou[choice] = second.iou[SINGLE_MASK]
+        pointers = second.decoded.pointers.clone()
+        pointers[:, choice] = pointers[:, SINGLE_MASK]
+        return dataclasses.replace(second, logits=others, iou=iou, decoded=second.decoded._replace(pointers=pointers))
+
+    def _decode(self, prompts: SlicePrompts, looks: list[_Look], bank_for: BankFor | None) -> list[SlicePrediction]:
+        batch = self._prompt_batch(prompts, looks)
+        features = ImageFeatures(*(torch.cat(parts) for parts in zip(*(look.features for look in looks))))
+        banks = [bank_for(look.view) for look in looks] if bank_for is not None else []
+        known = [bank for bank in banks if bank is not None]
+        if known:
+            informed = self.model.attend(features, MemoryBank(*(torch.cat(parts) for parts in zip(*known))))
+        else:
+            informed = self.model.without_memory(features)
+        decoded = self.model.decode(informed, batch)
+        logits = decoded.logits.float().clamp(NO_OBJECT_LOGIT, -NO_OBJECT_LOGIT).cpu().numpy()
+        iou, presence = decoded.iou.float().cpu().numpy(), decoded.object_logit.float().cpu().numpy()
+        return [
+            SlicePrediction(
+                look.view,
+                logits[i],
+                iou[i],
+                float(presence[i, 0]),
+                look.features,
+                DecodedMasks(*(part[i : i + 1] for part in decoded)),
+            )
+            for i, look in enumerate(looks)
+        ]
+
+    def _prompt_batch(self, prompts: SlicePrompts, looks: list[_Look]) -> PromptBatch:
+        device, count = self.model.device, len(looks)
+        views = [look.view for look in looks]
+        batch = PromptBatch.empty(count, device)
+        if len(prompts.points):
+            points = np.stack([view.to_network(prompts.points, self.size) for view in views])
+            batch.points = torch.from_numpy(points).to(device)
+            batch.labels = torch.from_numpy(np.tile(prompts.labels, (count, 1))).to(device)
+        if prompts.box is not None:
+            boxes = np.stack([view.box_to_network(prompts.box, self.size) for view in views])
+            batch.boxes = torch.from_numpy(boxes).to(device)
+        if looks[0].earlier is not None:
+            batch.mask_logits = self._seen([look.earlier for look in looks if look.earlier is not None], views)
+            batch.has_mask = torch.ones(count, dtype=torch.bool, device=device)
+        if prompts.neighbour is not None:
+            batch.neighbour_logits = self._seen([prompts.neighbour] * count, views)
+            batch.neighbour_mm = torch.full((count,), float(prompts.neighbour_mm), device=device)
+        return batch
+
+    def _seen(self, masks: list[PlacedLogits], views: list[FieldOfView]) -> torch.Tensor:
+        seen = np.stack([mask.seen_in(view, self.low_res) for mask, view in zip(masks, views)])
+        return torch.from_numpy(seen)[:, None].to(self.model.device)
+
+    @torch.inference_mode()
+    def memorise(
+        self, prediction: SlicePrediction, choice: int, logits: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What to keep of a segmented slice.
+
+        Args:
+            prediction: Of that slice.
+            choice: Which of its masks was taken, for the object pointer.
+            logits: (h,w) the mask as it was taken, in the prediction's view.
+
+        Returns:
+            Memory map (memory_dim,S/16,S/16) and object pointer (embed_dim,), in the network's precision.
+        """
+        device = self.model.device
+        mask = torch.from_numpy(np.ascontiguousarray(logits, np.float32))[None, None].to(device)
+        memory = self.model.encode_memory(prediction.features, mask)[0]
+        pointer = self.model.object_pointer(prediction.decoded, torch.tensor([choice], device=device))[0]
+        return memory, pointer.to(memory.dtype)
+
+
+def _best(prediction: SlicePrediction, choices: tuple[int, ...]) -> int:
+    return choices[int(np.argmax(prediction.iou[list(choices)]))]
+
+
+__all__ = [
+    "MASK_LOGIT",
+    "PlacedLogits",
+    "SliceImage",
+    "SlicePrediction",
+    "SlicePredictor",
+    "SlicePrompts",
+    "whole_slice",
+]

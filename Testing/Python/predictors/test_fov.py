@@ -1,0 +1,113 @@
+"""Views of slices: points, masks and intensities go there and come back to where they were."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
+from EfficientMedSAM2Lib.predictors.fov import (
+    NO_OBJECT_LOGIT,
+    FieldOfView,
+    crop,
+    crop_logits,
+    paste,
+    positive_part,
+    resample,
+    whole_slice,
+)
+
+UNIT = IntensityWindow(0.0, 1.0)
+views = st.builds(FieldOfView, st.integers(-40, 90), st.integers(-40, 90), st.integers(5, 150), st.integers(5, 150))
+
+
+@given(views, st.tuples(st.floats(-100, 200), st.floats(-100, 200)))
+def test_points_come_back(view, point):
+    there = view.to_network(np.array([point]))
+    assert np.allclose(view.from_network(there), [point], atol=1e-2)
+
+
+@given(views)
+def test_pixel_edges_meet_network_edges(view):
+    corners = np.array([[view.x0 - 0.5, view.y0 - 0.5], [view.x0 + view.width - 0.5, view.y0 + view.height - 0.5]])
+    assert np.allclose(view.to_network(corners), [[-0.5, -0.5], [255.5, 255.5]], atol=1e-3)
+    # A box of all pixels of the view is a box of all pixels of the network's input.
+    box = [view.x0, view.y0, view.x0 + view.width - 1, view.y0 + view.height - 1]
+    assert np.allclose(view.box_to_network(box), [0, 0, 255, 255], atol=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(views, st.booleans())
+def test_crop_shows_what_lies_there(view, colour):
+    """A smooth slice, looked at in a view, has at each network pixel the value of the place it comes from."""
+    y, x = np.mgrid[0:120, 0:100]
+    slice_array = (x + 2 * y) / 340
+    seen = crop(np.stack([slice_array] * 3, -1) if colour else slice_array, view, UNIT)
+    assert seen.shape == (1, 3, 256, 256)
+    assert seen.dtype == torch.float32
+    grid = np.stack(np.meshgrid(np.arange(256), np.arange(256)), -1).reshape(-1, 2)
+    place = view.from_network(grid)
+    step = max(view.width, view.height) / 256 + 1
+    inside = ((place > step) & (place < np.array([99, 119]) - step)).all(1)
+    # At the border of the view there is no further pixel to interpolate with.
+    inside &= ((place > np.array(view[:2])) & (place < np.array(view[:2]) + np.array(view[2:]) - 1)).all(1)
+    expected = (place[:, 0] + 2 * place[:, 1]) / 340
+    assert np.allclose(seen[0, 0].numpy().ravel()[inside], expected[inside], atol=0.012)
+    outside = ((place < -step) | (place > np.array([99, 119]) + step)).any(1)
+    assert not seen[0, 1].numpy().ravel()[outside].any()
+
+
+def test_crop_far_outside_is_black_and_nan_is_black():
+    assert not crop(np.ones((9, 9)), FieldOfView(50, 50, 30, 30), UNIT).any()
+    assert not crop(np.full((9, 9), np.nan), FieldOfView(0, 0, 9, 9), UNIT).any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(views, st.integers(0, 2**31))
+def test_paste_agrees_with_torch(view, seed):
+    """Where the view is at least as fine as its grid, pasting is torch's bilinear resize, and -32 elsewhere."""
+    logits = np.random.default_rng(seed).normal(size=(2, 16, 16)).astype(np.float32)
+    full = paste(logits, view, (70, 60))
+    assert full.shape == (2, 70, 60)
+    part = view.clipped((70, 60))
+    beyond = np.ones((70, 60), bool)
+    beyond[part.y0 : part.y0 + part.height, part.x0 : part.x0 + part.width] = False
+    assert (full[:, beyond] == NO_OBJECT_LOGIT).all()
+    if min(view.width, view.height) >= 16:
+        big = F.interpolate(torch.from_numpy(logits)[None], (view.height, view.width), mode="bilinear")[0].numpy()
+        dx, dy = part.x0 - view.x0, part.y0 - view.y0
+        expected = big[:, dy : dy + part.height, dx : dx + part.width]
+        assert np.allclose(full[:, ~beyond].reshape(expected.shape), expected, atol=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(views, st.integers(0, 2**31))
+def test_positive_part_holds_all_that_is_positive(view, seed):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(-2.0, 1.5, size=(16, 16)).astype(np.float32)
+    part = positive_part(logits, view, (70, 60))
+    mask = paste(logits, view, (70, 60)) > 0
+    rebuilt = np.zeros_like(mask)
+    if part.width:
+        inner = resample(logits, view, part, (part.height, part.width)) > 0
+        rebuilt[part.y0 : part.y0 + part.height, part.x0 : part.x0 + part.width] = inner
+    assert (rebuilt == mask).all()
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(20, 60))
+def test_a_disc_survives_the_round_trip(x, y, radius):
+    """Mask to a view's grid and back: Dice near 1, centre of mass where it was."""
+    rows, columns = np.mgrid[0:200, 0:200]
+    disc = (rows - 90 - y) ** 2 + (columns - 70 - x) ** 2 <= radius**2
+    view = FieldOfView(70 + x - 2 * radius, 90 + y - 2 * radius, 4 * radius, 4 * radius)
+    back = paste(crop_logits(np.where(disc, 10.0, -10.0), view), view, disc.shape) > 0
+    assert 2 * (back & disc).sum() / (back.sum() + disc.sum()) > 0.96
+    assert np.allclose(np.argwhere(back).mean(0), np.argwhere(disc).mean(0), atol=0.3)
+
+
+def test_area_average_keeps_the_mean():
+    logits = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
+    assert np.isclose(crop_logits(logits, whole_slice(logits.shape), 32).mean(), logits.mean(), atol=1e-4)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 SIZE_PX = 256
 
@@ -15,8 +15,8 @@ SIZE_PX = 256
 class View:
     """Affine map of the network's square onto a slice: `slice_xy = matrix @ view_xy + offset_xy`, in pixel edges.
 
-    Pixel (row r, column c) covers [c, c + 1) x [r, r + 1); its centre is (c + 0.5, r + 0.5). `matrix` holds slice pixels
-    per network pixel, so the same view works for slices of any spacing.
+    Pixel (row r, column c) covers [c, c + 1) x [r, r + 1); its centre is (c + 0.5, r + 0.5). `matrix` holds slice
+    pixels per network pixel, so the same view works for slices of any spacing.
     """
 
     matrix: tuple[tuple[float, float], tuple[float, float]]

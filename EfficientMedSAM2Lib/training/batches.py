@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from EfficientMedSAM2Lib.training.clips import Clip, LabelledClips, SyntheticClips
+from EfficientMedSAM2Lib.training.manifest import read_manifest
+from EfficientMedSAM2Lib.training.slices import LoadedImage, load_images
+from EfficientMedSAM2Lib.training.sources.labelled import LabelledSource
+from EfficientMedSAM2Lib.training.sources.object_index import ObjectIndex
+from EfficientMedSAM2Lib.training.sources.pseudo import PseudoSource
 from EfficientMedSAM2Lib.training.sources.sample import SliceSample
+from EfficientMedSAM2Lib.training.synthesis import SyntheticSource
 
 
 class SliceSource(Protocol):
@@ -21,10 +28,23 @@ class SliceSource(Protocol):
         ...
 
 
+class ClipSource(Protocol):
+    """Anything clips can be drawn from."""
+
+    def draw(self, rng: np.random.Generator) -> Clip:
+        """A random clip."""
+        ...
+
+
+Source = TypeVar("Source")
+
+
 class SliceBatches(IterableDataset[dict[str, Any]]):
     """Endless batches; wrap in `DataLoader(batches, batch_size=None, num_workers=1)`."""
 
-    def __init__(self, sources: Mapping[str, SliceSource], mix: Mapping[str, float], batch_size: int = 16, seed: int = 0):
+    def __init__(
+        self, sources: Mapping[str, SliceSource], mix: Mapping[str, float], batch_size: int = 16, seed: int = 0
+    ):
         """Set the mixture.
 
         Args:
@@ -36,20 +56,33 @@ class SliceBatches(IterableDataset[dict[str, Any]]):
         Raises:
             ValueError: nothing is left to draw from.
         """
-        self.sources = {name: source for name, source in sources.items() if mix.get(name, 0.0) > 0}
-        if not self.sources:
-            raise ValueError(f"No source to draw from: have {sorted(sources)}, mix asks for {sorted(mix)}.")
-        shares = np.array([mix[name] for name in self.sources])
-        self._shares = shares / shares.sum()
+        self.sources, self._shares = _usable(sources, mix)
         self.batch_size = batch_size
         self.seed = seed
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         rng = worker_generator(self.seed)
-        names = list(self.sources)
+        sources = list(self.sources.values())
         while True:
-            chosen = rng.choice(len(names), size=self.batch_size, p=self._shares)
-            yield collate([self.sources[names[int(number)]].draw(rng) for number in chosen])
+            chosen = rng.choice(len(sources), size=self.batch_size, p=self._shares)
+            yield collate([sources[int(number)].draw(rng) for number in chosen])
+
+
+class ClipBatches(IterableDataset[dict[str, Any]]):
+    """Endless batches of clips; wrap in `DataLoader(batches, batch_size=None, num_workers=1)`."""
+
+    def __init__(self, sources: Mapping[str, ClipSource], mix: Mapping[str, float], batch_size: int = 4, seed: int = 0):
+        """Set the mixture; arguments as for `SliceBatches`. All sources must give clips of one length."""
+        self.sources, self._shares = _usable(sources, mix)
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        rng = worker_generator(self.seed)
+        sources = list(self.sources.values())
+        while True:
+            chosen = rng.choice(len(sources), size=self.batch_size, p=self._shares)
+            yield collate_clips([sources[int(number)].draw(rng) for number in chosen])
 
 
 def slice_batches(
@@ -70,22 +103,45 @@ def slice_batches(
         seed: source of randomness.
         wide_probability: share of views larger than about 2.6 times the object.
     """
-    from EfficientMedSAM2Lib.training.manifest import read_manifest
-    from EfficientMedSAM2Lib.training.slices import load_images
-    from EfficientMedSAM2Lib.training.sources.labelled import LabelledSource
-    from EfficientMedSAM2Lib.training.sources.object_index import ObjectIndex
-    from EfficientMedSAM2Lib.training.sources.pseudo import PseudoSource
-    from EfficientMedSAM2Lib.training.synthesis import SyntheticSource
-
-    manifest = read_manifest(manifest_path)
-    images = load_images(manifest, manifest.select("train", labelled=True))
+    images, index = load_training_images(manifest_path)
     sources: dict[str, SliceSource] = {
-        "labels": LabelledSource(ObjectIndex(images), wide_probability),
+        "labels": LabelledSource(index, wide_probability),
         "synthetic": SyntheticSource(images),
     }
     if pseudo_folder is not None and any(Path(pseudo_folder).glob("*.npz")):
         sources["pseudo"] = PseudoSource(Path(pseudo_folder), wide_probability)
     return SliceBatches(sources, mix or {"labels": 0.5, "pseudo": 0.25, "synthetic": 0.25}, batch_size, seed)
+
+
+def clip_batches(
+    manifest_path: str | Path,
+    mix: Mapping[str, float] | None = None,
+    batch_size: int = 4,
+    length: int = 4,
+    seed: int = 0,
+) -> ClipBatches:
+    """Load the train split and make batches of clips.
+
+    Args:
+        manifest_path: `index.json`, or a folder of image/label pairs.
+        mix: shares of "labels" and "synthetic".
+        batch_size: clips per batch.
+        length: slices per clip, T.
+        seed: source of randomness.
+    """
+    images, index = load_training_images(manifest_path)
+    sources: dict[str, ClipSource] = {
+        "labels": LabelledClips(index, length),
+        "synthetic": SyntheticClips(images, length),
+    }
+    return ClipBatches(sources, mix or {"labels": 0.7, "synthetic": 0.3}, batch_size, seed)
+
+
+def load_training_images(manifest_path: str | Path) -> tuple[list[LoadedImage], ObjectIndex]:
+    """The labelled images of the train split in memory, and the index of their objects."""
+    manifest = read_manifest(manifest_path)
+    images = load_images(manifest, manifest.select("train", labelled=True))
+    return images, ObjectIndex(images)
 
 
 def worker_generator(seed: int) -> np.random.Generator:
@@ -114,3 +170,29 @@ def collate(samples: Sequence[SliceSample]) -> dict[str, Any]:
         "confidence": torch.tensor([sample.confidence for sample in samples]),
         "name": [sample.name for sample in samples],
     }
+
+
+def collate_clips(clips: Sequence[Clip]) -> dict[str, Any]:
+    """Stack clips.
+
+    Returns:
+        `images` (B, T, 3, S, S) in [0, 1], `masks` (B, T, S, S) of 0 and 1, `distance_mm` (B, T) signed from the first
+        slice, `present` (B, T) bool, `pixel_scale` (B,) network pixels per slice pixel, `name` list of B.
+    """
+    masks = torch.stack([clip.masks for clip in clips])
+    return {
+        "images": torch.stack([clip.images[:, None].expand(-1, 3, -1, -1) for clip in clips]),
+        "masks": masks,
+        "distance_mm": torch.stack([clip.distance_mm for clip in clips]),
+        "present": masks.flatten(2).any(dim=2),
+        "pixel_scale": torch.tensor([clip.pixel_scale for clip in clips]),
+        "name": [clip.name for clip in clips],
+    }
+
+
+def _usable(sources: Mapping[str, Source], mix: Mapping[str, float]) -> tuple[dict[str, Source], np.ndarray]:
+    usable = {name: source for name, source in sources.items() if mix.get(name, 0.0) > 0}
+    if not usable:
+        raise ValueError(f"No source to draw from: have {sorted(sources)}, mix asks for {sorted(mix)}.")
+    shares = np.array([mix[name] for name in usable])
+    return usable, shares / shares.sum()

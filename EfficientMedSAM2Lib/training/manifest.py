@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Optional
+from typing import Literal, Optional  # pydantic evaluates annotations, and Python 3.9 knows no `str | None`
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,15 +25,15 @@ class ManifestEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     image: str
-    label: Optional[str] = None
+    label: Optional[str] = None  # noqa: UP045
     modality: str = ""
     anatomy: str = ""
     source: str = ""
     licence: str = ""
     label_names: dict[str, str] = Field(default_factory=dict)
     dim: Literal[2, 3] = 3
-    size: Optional[list[int]] = None
-    spacing: Optional[list[float]] = None
+    size: Optional[list[int]] = None  # noqa: UP045
+    spacing: Optional[list[float]] = None  # noqa: UP045
     spacing_known: bool = True
     group: str = ""
     split: Split = "train"
@@ -124,7 +124,7 @@ def check_patients(entries: Iterable[ManifestEntry]) -> None:
             continue
         known = splits.setdefault(entry.patient, entry.split)
         if known != entry.split:
-            raise ValueError(f"Patient '{entry.patient}' is in '{known}' and in '{entry.split}': put all images in one.")
+            raise ValueError(f"Patient '{entry.patient}' is in '{known}' and '{entry.split}': put all images in one.")
 
 
 def manifest_from_folder(folder: str | Path, dev_fraction: float = 0.1, seed: int = 0) -> Manifest:

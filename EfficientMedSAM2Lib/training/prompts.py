@@ -5,11 +5,9 @@ Coordinates are (x, y) in network pixels, as pixel edges: pixel (row r, column c
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 COARSE = 4  # distance transforms run on a grid this much coarser
 
@@ -19,7 +17,7 @@ def random_boxes(
     rng: np.random.Generator,
     jitter: float = 0.05,
     loose_probability: float = 0.15,
-    pixel_scale: Optional[torch.Tensor] = None,
+    pixel_scale: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Boxes drawn around the masks by hand.
 
@@ -38,7 +36,8 @@ def random_boxes(
     size = masks.shape[-1]
     spans = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
     count = len(boxes)
-    reach = torch.full((count, 1), jitter) * (1.0 + torch.from_numpy((rng.random((count, 1)) < 0.33).astype(np.float32)))
+    doubled = torch.from_numpy((rng.random((count, 1)) < 0.33).astype(np.float32))
+    reach = jitter * (1.0 + doubled)
     error = torch.from_numpy(rng.uniform(-1.0, 1.0, (count, 4)).astype(np.float32)) * reach
     outward = torch.tensor([-1.0, -1.0, 1.0, 1.0])
     loose = torch.from_numpy((rng.random((count, 1)) < loose_probability).astype(np.float32))
@@ -66,7 +65,7 @@ def tight_boxes(masks: torch.Tensor) -> torch.Tensor:
     return boxes
 
 
-def random_click(mask: np.ndarray, rng: np.random.Generator) -> Optional[tuple[float, float]]:
+def random_click(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:
     """A first click inside the object: at its middle, near it, anywhere inside, or near the rim.
 
     Args:
@@ -92,7 +91,7 @@ def random_click(mask: np.ndarray, rng: np.random.Generator) -> Optional[tuple[f
     return _to_point(min(chosen, flat.size - 1), depth.shape[1], stride, origin, mask, rng)
 
 
-def negative_click(mask: np.ndarray, rng: np.random.Generator) -> Optional[tuple[float, float]]:
+def negative_click(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, float] | None:
     """A click outside the object, mostly close to its border; None when there is no outside.
 
     Args:
@@ -116,8 +115,8 @@ def negative_click(mask: np.ndarray, rng: np.random.Generator) -> Optional[tuple
 
 
 def corrective_click(
-    predicted: np.ndarray, truth: np.ndarray, rng: Optional[np.random.Generator] = None
-) -> Optional[tuple[float, float, int]]:
+    predicted: np.ndarray, truth: np.ndarray, rng: np.random.Generator | None = None
+) -> tuple[float, float, int] | None:
     """The next click of someone who corrects a mask: the deepest point of the largest error.
 
     Args:
@@ -135,7 +134,7 @@ def corrective_click(
     pair = [_shrunk(part, stride) >= 0.5 for part in (missed, excess)]
     if not (pair[0].any() or pair[1].any()):
         stride, pair = 1, [missed, excess]
-    best: Optional[tuple[int, int, np.ndarray]] = None
+    best: tuple[int, int, np.ndarray] | None = None
     for label, part in ((1, pair[0]), (0, pair[1])):
         parts, count = ndimage.label(part, structure=np.ones((3, 3), int))
         if count == 0:
@@ -156,7 +155,7 @@ def corrective_click(
 
 
 def corrective_clicks(
-    predicted: torch.Tensor, truth: torch.Tensor, rng: Optional[np.random.Generator] = None
+    predicted: torch.Tensor, truth: torch.Tensor, rng: np.random.Generator | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Corrective clicks of a batch.
 
@@ -190,7 +189,7 @@ def random_clicks(masks: torch.Tensor, rng: np.random.Generator) -> tuple[torch.
     return points, labels
 
 
-def recist_line(mask: np.ndarray, rng: np.random.Generator) -> Optional[np.ndarray]:
+def recist_line(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
     """The longest diameter of the object as radiologists measure it, with small errors at its ends.
 
     Args:
@@ -263,7 +262,7 @@ def _eroded(mask: np.ndarray) -> np.ndarray:
     return inner
 
 
-def _depth(mask: np.ndarray) -> tuple[Optional[np.ndarray], int, tuple[int, int]]:
+def _depth(mask: np.ndarray) -> tuple[np.ndarray | None, int, tuple[int, int]]:
     """Distance to the rim on the object's box, thinned out to about 64 pixels: depth, stride, first row and column."""
     from scipy import ndimage
 

@@ -1,4 +1,4 @@
-"""Unions of labels that are objects in their own right: anterior + posterior = hippocampus, nucleus + cytoplasm = cell."""
+"""Unions of labels that are objects too: anterior + posterior = hippocampus, nucleus + cytoplasm = cell."""
 
 from __future__ import annotations
 

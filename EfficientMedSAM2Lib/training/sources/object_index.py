@@ -113,7 +113,7 @@ def _useful_axes(image: LoadedImage) -> tuple[int, ...]:
 
 
 def _objects_of(labels: np.ndarray) -> Iterator[tuple[int, int, int, int, tuple[int, int, int, int]]]:
-    """Objects large enough in a stack (N, H, W): slice, label value, area, inner area, box row0, row1, column0, column1."""
+    """Objects large enough in a stack (N, H, W): slice, value, area, inner area, box (row0, row1, column0, column1)."""
     from scipy import ndimage
 
     same = np.zeros(labels.shape, bool)  # pixels whose four neighbours in the slice have the same value

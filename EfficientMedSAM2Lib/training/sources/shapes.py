@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from EfficientMedSAM2Lib.training.slices import LoadedImage
 

@@ -1,0 +1,203 @@
+"""Prompts as files: 3D Slicer's markups (``.mrk.json``), read into RAS and written the way Slicer writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .files import replacing
+from .geometry import lps_to_ras
+
+SCHEMA = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
+    "markups-schema-v1.0.3.json#"
+)
+SUFFIX = ".mrk.json"
+#: Slicer's name of a markup type -> our kind of prompt.
+KINDS = {"Fiducial": "point", "ROI": "box", "Line": "line"}
+#: A control point excludes when its label or description starts with one of these.
+NEGATIVE_PREFIXES = ("-", "neg", "bg")
+
+
+@dataclass(frozen=True)
+class Markup:
+    """One markup: a list of points, an ROI box or a line.
+
+    Attributes:
+        kind: "point", "box" or "line".
+        name: What the file, or the markup in it, is called.
+        points_ras: (N,3) mm: the placed control points; the two ends of a line; empty for a box.
+        positive: Per point, False where it excludes.
+        object_to_world: Box only: 4x4 matrix from the box's own frame (origin in its middle) to RAS.
+        size: Box only: (3,) edge lengths in mm.
+    """
+
+    kind: str
+    name: str = ""
+    points_ras: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+    positive: tuple[bool, ...] = ()
+    object_to_world: np.ndarray | None = None
+    size: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        points = np.asarray(self.points_ras, dtype=np.float64).reshape(-1, 3)
+        object.__setattr__(self, "points_ras", points)
+        if not self.positive:
+            object.__setattr__(self, "positive", (True,) * len(points))
+        if self.kind not in KINDS.values():
+            raise ValueError(f"A markup is a point, a box or a line, not {self.kind!r}.")
+        if len(self.positive) != len(points):
+            raise ValueError(f"{len(self.positive)} positive flags for {len(points)} points; give one each.")
+        if self.kind == "box" and (self.object_to_world is None or self.size is None):
+            raise ValueError("A box needs object_to_world and size.")
+        if self.kind == "line" and len(points) != 2:
+            raise ValueError(f"A line has two ends, not {len(points)}.")
+
+
+def is_negative(label: str, description: str = "") -> bool:
+    """Whether a control point excludes, by its texts."""
+    return any((text or "").strip().lower().startswith(NEGATIVE_PREFIXES) for text in (label, description))
+
+
+def read_markups(path: str | Path) -> list[Markup]:
+    """Read every markup of a ``.mrk.json`` file, in its order.
+
+    Control points that were never placed (status other than "defined") are left out, and so are point lists without
+    any placed point. Whether an ROI is shown inside out does not matter here.
+
+    Raises:
+        ValueError: no such file, not a markups file, a type of markup that cannot be a prompt, an unfinished line.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ValueError(f"There is no markups file {path}; check the name.") from None
+    except OSError as error:
+        raise ValueError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except ValueError as error:  # neither text nor JSON
+        raise ValueError(f"{path} is not a markups file; save the markup in 3D Slicer as {SUFFIX}.") from error
+    entries = content.get("markups") if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError(f"{path} is not a markups file (it has no list of markups); save it in 3D Slicer as {SUFFIX}.")
+    markups = []
+    for entry in entries:
+        try:
+            markup = _markup(entry, path)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ValueError(f"{path} is damaged: {error!r} in a markup; save it in 3D Slicer again.") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        if markup.kind != "point" or len(markup.points_ras):
+            markups.append(markup)
+    return markups
+
+
+def write_markups(path: str | Path, markups: Sequence[Markup]) -> None:
+    """Write markups to a ``.mrk.json`` file, in LPS as 3D Slicer does by default.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
+    content = {"@schema": SCHEMA, "markups": [_entry(markup) for markup in markups]}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
+
+
+def _markup(entry: dict[str, Any], path: Path) -> Markup:
+    kind = KINDS.get(entry["type"])
+    if kind is None:
+        raise ValueError(f"a markup of type {entry['type']} cannot be a prompt; use {', '.join(KINDS)}.")
+    _check_units(entry.get("coordinateUnits", "mm"))
+    flip = _is_lps(entry.get("coordinateSystem", "LPS"))
+    name = str(entry.get("name") or markup_name(path))
+    if kind == "box":
+        return _box(entry, name, flip)
+    placed = [point for point in entry.get("controlPoints", []) if point.get("positionStatus", "defined") == "defined"]
+    points = np.array([_numbers(point["position"], 3) for point in placed]).reshape(-1, 3)
+    if kind == "line" and len(points) != 2:
+        raise ValueError(f"the line {name!r} has {len(points)} placed ends; place both.")
+    positive = tuple(not is_negative(point.get("label", ""), point.get("description", "")) for point in placed)
+    return Markup(
+        kind, name, lps_to_ras(points) if flip else points, positive if kind == "point" else (True,) * len(points)
+    )
+
+
+def _box(entry: dict[str, Any], name: str, flip: bool) -> Markup:
+    if not entry.get("size") or not entry.get("center"):
+        raise ValueError(f"the ROI {name!r} has no centre or no size; place it before saving.")
+    matrix = np.eye(4)
+    # nine numbers row by row; the columns are the box's axes in the file's coordinate system
+    matrix[:3, :3] = _numbers(entry.get("orientation") or _identity(flip), 9).reshape(3, 3)
+    matrix[:3, 3] = _numbers(entry["center"], 3)
+    return Markup("box", name, object_to_world=lps_to_ras(matrix) if flip else matrix, size=_numbers(entry["size"], 3))
+
+
+def _identity(flip: bool) -> list[float]:
+    """What Slicer takes an ROI without orientation to have: axes along R, A and S."""
+    sign = -1.0 if flip else 1.0
+    return [sign, 0.0, 0.0, 0.0, sign, 0.0, 0.0, 0.0, 1.0]
+
+
+def _entry(markup: Markup) -> dict[str, Any]:
+    """A markup as Slicer's JSON, LPS."""
+    slicer_type = next(name for name, kind in KINDS.items() if kind == markup.kind)
+    entry: dict[str, Any] = {"type": slicer_type, "coordinateSystem": "LPS", "coordinateUnits": "mm"}
+    if markup.name:
+        entry["name"] = markup.name
+    points, positive = markup.points_ras, markup.positive
+    if markup.object_to_world is not None and markup.size is not None:
+        matrix = lps_to_ras(markup.object_to_world)
+        entry["roiType"] = "Box"
+        entry["center"] = matrix[:3, 3].tolist()
+        entry["orientation"] = matrix[:3, :3].ravel().tolist()
+        entry["size"] = np.asarray(markup.size, dtype=np.float64).tolist()
+        entry["insideOut"] = False
+        points, positive = np.asarray(markup.object_to_world, dtype=np.float64)[:3, 3].reshape(1, 3), (True,)
+    prefix = {"point": "F", "box": "R", "line": "L"}[markup.kind]
+    entry["controlPoints"] = [
+        {
+            "id": str(number),
+            "label": f"{prefix if include else 'neg'}-{number}",
+            "description": "",
+            "position": lps_to_ras(point).tolist(),
+            "positionStatus": "defined",
+        }
+        for number, (point, include) in enumerate(zip(points, positive), start=1)
+    ]
+    return entry
+
+
+def markup_name(path: str | Path) -> str:
+    """Name of a markup by its file, as Slicer names it: the file's name without its ending."""
+    name = Path(path).name
+    for suffix in (SUFFIX, ".json"):
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _is_lps(coordinate_system: Any) -> bool:
+    text = str(coordinate_system).upper()
+    if text not in ("LPS", "RAS"):
+        raise ValueError(f"unknown coordinate system {coordinate_system!r}; only LPS and RAS are used by markups.")
+    return text == "LPS"
+
+
+def _check_units(units: Any) -> None:
+    """A coded unit is a list whose first item is the unit."""
+    unit = units[0] if isinstance(units, list) and units else units
+    if unit != "mm":
+        raise ValueError(f"coordinates are in {unit}; save the markup in mm.")
+
+
+def _numbers(values: Any, count: int) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64).ravel()
+    if array.shape != (count,) or not np.isfinite(array).all():
+        raise ValueError(f"expected {count} numbers, found {values!r}; save the markup in 3D Slicer again.")
+    return array

@@ -1,0 +1,229 @@
+"""Results as files: Slicer's ``.seg.nrrd`` with names, colours and terminology, or a plain labelmap.
+
+``.seg.nrrd`` keeps overlapping segments apart (in layers, as Slicer does). A labelmap (``.nii``, ``.nii.gz``,
+``.nrrd``, ``.mha``) has one value a voxel: segments are numbered 1, 2, ... in their order, and where two overlap the
+later wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .files import last_line, quiet_libraries, replacing
+from .geometry import check_matrix, lps_to_ras, spacing_of
+from .terminology import Color, segment_colors, terminology_entry
+from .volumes import Volume, image_to_ras
+
+if TYPE_CHECKING:
+    import SimpleITK
+
+SEGMENTATION_SUFFIX = ".seg.nrrd"
+LABELMAP_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+#: Masks compress so well that a higher level only takes longer.
+COMPRESSION_LEVEL = 3
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One structure.
+
+    Attributes:
+        name: What the user calls it.
+        mask: (D,H,W) bool, on the volume's grid.
+        color: Red, green, blue in 0 ... 1; None for the standard colour of what the name says.
+        terminology: Slicer's terminology entry; None for the one the name says.
+    """
+
+    name: str
+    mask: np.ndarray
+    color: Color | None = None
+    terminology: str | None = None
+
+
+def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Volume) -> None:
+    """Write segments on the volume's grid; the ending of ``path`` says how (see above).
+
+    The file appears whole or not at all. Empty segments are kept: they still say that the structure was looked for.
+
+    Raises:
+        ValueError: no segments, a mask of another shape, an ending that is not known, a place that cannot be written.
+    """
+    if not segments:
+        raise ValueError("There is no segment to write; add at least one.")
+    for segment in segments:
+        if segment.mask.shape != volume.shape_kji:
+            raise ValueError(
+                f"The mask of {segment.name!r} has shape {segment.mask.shape}, the volume {volume.shape_kji}."
+            )
+    name = Path(path).name.lower()
+    if name.endswith(SEGMENTATION_SUFFIX):
+        with replacing(path) as temporary:
+            _write_seg_nrrd(temporary, segments, volume)
+    elif name.endswith(LABELMAP_SUFFIXES):
+        with replacing(path) as temporary:
+            _write_labelmap(temporary, segments, volume)
+    else:
+        endings = ", ".join((SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES))
+        raise ValueError(f"Cannot tell the format of {Path(path).name!r}; end it in one of {endings}.")
+
+
+def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Segment]:
+    """Read the segments of a ``.seg.nrrd`` or of a labelmap (one segment a value, named ``Segment_<value>``).
+
+    Args:
+        path: The file.
+        volume: Grid that the masks are wanted on (nearest neighbour; Slicer saves segments cropped). None for the
+            file's own.
+
+    Raises:
+        ValueError: no such file, or it is not a segmentation.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"There is no segmentation file {path}; check the name.")
+    try:
+        with quiet_libraries():
+            segments, ijk_to_ras = _read_seg_nrrd(path) if path.name.lower().endswith(".nrrd") else _read_labelmap(path)
+    except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as a segmentation ({last_line(error)}).") from error
+    if volume is None:
+        return segments
+    return [_on_grid(segment, ijk_to_ras, volume) for segment in segments]
+
+
+def array_to_image(array: np.ndarray, ijk_to_ras: Any) -> SimpleITK.Image:
+    """SimpleITK image (LPS) of a (D,H,W) array."""
+    import SimpleITK as sitk
+
+    affine = check_matrix(ijk_to_ras)
+    lps, spacing = lps_to_ras(affine), spacing_of(affine)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    return image
+
+
+def _write_seg_nrrd(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
+    import slicerio
+
+    layers = _layers(segments)
+    count = max(layer for layer, _ in layers) + 1
+    # last axis fastest in memory: written as it lies once it is transposed to (layer, i, j, k)
+    voxels: np.ndarray = np.zeros((*volume.shape_kji, count), dtype=_label_type(max(label for _, label in layers)))
+    colors = segment_colors([s.name for s in segments], [s.color for s in segments])
+    depth, height, width = volume.shape_kji
+    fields = []
+    for number, (segment, color, (layer, label)) in enumerate(zip(segments, colors, layers), start=1):
+        voxels[segment.mask.astype(bool, copy=False), layer] = label
+        fields.append(
+            {
+                "id": f"Segment_{number}",
+                "name": " ".join(segment.name.split()) or f"Segment_{number}",
+                "color": [round(float(value), 6) for value in color],
+                "nameAutoGenerated": False,
+                "colorAutoGenerated": False,
+                "labelValue": label,
+                "layer": layer,
+                # all of the grid: older Slicer versions crop a layer to the extent of its first segment
+                "extent": [0, width - 1, 0, height - 1, 0, depth - 1],
+                "status": "inprogress",
+                "terminology": slicerio.terminology_entry_from_string(
+                    segment.terminology or terminology_entry(segment.name)
+                ),
+            }
+        )
+    segmentation = {
+        "voxels": voxels[..., 0].T if count == 1 else voxels.T,
+        "ijkToLPS": lps_to_ras(volume.ijk_to_ras),
+        "containedRepresentationNames": ["Binary labelmap"],
+        "segments": fields,
+    }
+    slicerio.write_segmentation(str(path), segmentation, compression_level=COMPRESSION_LEVEL)
+
+
+def _layers(segments: Sequence[Segment]) -> list[tuple[int, int]]:
+    """Layer and label of each segment: the first layer where it meets no other segment."""
+    used: list[np.ndarray] = []
+    labels: list[int] = []
+    places = []
+    for segment in segments:
+        mask = segment.mask.astype(bool, copy=False)
+        layer = next((n for n, taken in enumerate(used) if not np.logical_and(taken, mask).any()), len(used))
+        if layer == len(used):
+            used.append(np.zeros(mask.shape, dtype=bool))
+            labels.append(0)
+        used[layer] |= mask
+        labels[layer] += 1
+        places.append((layer, labels[layer]))
+    return places
+
+
+def _write_labelmap(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
+    import SimpleITK as sitk
+
+    labelmap: np.ndarray = np.zeros(volume.shape_kji, dtype=_label_type(len(segments)))
+    for label, segment in enumerate(segments, start=1):
+        labelmap[segment.mask.astype(bool, copy=False)] = label
+    with quiet_libraries():
+        sitk.WriteImage(array_to_image(labelmap, volume.ijk_to_ras), str(path), useCompression=True)
+
+
+def _label_type(highest: int) -> type:
+    return np.uint8 if highest <= 255 else np.uint16
+
+
+def _read_seg_nrrd(path: Path) -> tuple[list[Segment], np.ndarray]:
+    import slicerio
+
+    content = slicerio.read_segmentation(str(path))
+    if not content.get("segments"):
+        return _read_labelmap(path)
+    voxels = content["voxels"]
+    layers = voxels if voxels.ndim == 4 else voxels[np.newaxis]
+    segments = []
+    for fields in content["segments"]:
+        mask = fields.get("labelValue", 1) == layers[fields.get("layer", 0)].T
+        terminology = fields.get("terminology")
+        red, green, blue = fields.get("color", (None, None, None))
+        segments.append(
+            Segment(
+                fields.get("name", fields["id"]),
+                np.ascontiguousarray(mask),
+                None if red is None else (red, green, blue),
+                slicerio.terminology_entry_to_string(terminology) if terminology else None,
+            )
+        )
+    return segments, lps_to_ras(content["ijkToLPS"])
+
+
+def _read_labelmap(path: Path) -> tuple[list[Segment], np.ndarray]:
+    import SimpleITK as sitk
+
+    image = sitk.ReadImage(str(path))
+    labelmap = sitk.GetArrayFromImage(image)
+    labelmap = labelmap[np.newaxis] if labelmap.ndim == 2 else labelmap
+    if labelmap.ndim != 3:
+        raise ValueError("it is neither 2D nor 3D")
+    values = [value for value in np.unique(labelmap) if value != 0]
+    if len(values) > 1000:
+        raise ValueError("it has more than 1000 different values, so it is a scan rather than a labelmap")
+    return [Segment(f"Segment_{value:g}", labelmap == value) for value in values], image_to_ras(image)
+
+
+def _on_grid(segment: Segment, ijk_to_ras: np.ndarray, volume: Volume) -> Segment:
+    """The segment on the volume's grid."""
+    import SimpleITK as sitk
+
+    if segment.mask.shape == volume.shape_kji and np.allclose(ijk_to_ras, volume.ijk_to_ras, atol=1e-4):
+        return segment
+    image = array_to_image(segment.mask.astype(np.uint8), ijk_to_ras)
+    grid = sitk.Image(list(volume.shape_kji[::-1]), sitk.sitkUInt8)
+    grid.CopyInformation(array_to_image(np.zeros(volume.shape_kji, dtype=np.uint8), volume.ijk_to_ras))
+    moved = sitk.GetArrayFromImage(sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0))
+    return Segment(segment.name, moved.astype(bool), segment.color, segment.terminology)

@@ -1,0 +1,203 @@
+"""Markups files: as Slicer writes them, as we write them, and broken ones."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from EfficientMedSAM2Lib.imaging.geometry import box_to_roi, ijk_box_from_corners, ras_to_ijk, roi_corners_ras
+from EfficientMedSAM2Lib.imaging.markups import Markup, is_negative, markup_name, read_markups, write_markups
+
+BOX = [[3, 9], [4, 16], [5, 25]]
+POINTS = [[10.0, 20.0, 30.0], [-1.5, 2.5, -3.5], [7.0, 8.0, 9.0]]
+
+
+def save(path, *entries):
+    path.write_text(json.dumps({"markups": list(entries)}), encoding="utf-8")
+    return path
+
+
+def fiducial(**fields) -> dict:
+    points = [{"label": "F-1", "position": [1.0, 2.0, 3.0]}]
+    return {"type": "Fiducial", "coordinateSystem": "LPS", "controlPoints": points, **fields}
+
+
+@pytest.fixture
+def box(oblique) -> Markup:
+    """An ROI along the axes of an oblique volume, around the voxels of BOX."""
+    object_to_world, size = box_to_roi(BOX, oblique)
+    return Markup("box", "lesion", object_to_world=object_to_world, size=size)
+
+
+@pytest.fixture
+def every_kind(box) -> list[Markup]:
+    points = Markup("point", "lesion", np.array(POINTS), (True, False, True))
+    return [points, box, Markup("line", "lesion", np.array(POINTS[:2]))]
+
+
+@pytest.mark.parametrize("system", ["LPS", "RAS"])
+def test_points_written_by_slicer(tmp_path, slicer_files, system):
+    def fill(node):
+        for point, label in zip(POINTS, ("F-1", "neg-2", "F-3")):
+            node.AddControlPoint(slicer_files.point(point), label)
+        node.SetNthControlPointDescription(2, "bg, outside of the tumour")
+        node.AddControlPoint(slicer_files.point((0, 0, 0)), "F-4")
+        node.UnsetNthControlPointPosition(3)  # begun, never placed
+
+    path = tmp_path / "right lung.mrk.json"
+    slicer_files.write("vtkMRMLMarkupsFiducialNode", path, fill, system)
+    assert f'"coordinateSystem": "{system}"' in path.read_text()
+    (markup,) = read_markups(path)
+    assert (markup.kind, markup.name, markup.positive) == ("point", "right lung", (True, False, False))
+    np.testing.assert_allclose(markup.points_ras, POINTS)
+
+
+def test_line_written_by_slicer(tmp_path, slicer_files):
+    path = tmp_path / "L.mrk.json"
+    slicer_files.write(
+        "vtkMRMLMarkupsLineNode", path, lambda node: [node.AddControlPoint(slicer_files.point(p)) for p in POINTS[:2]]
+    )
+    (markup,) = read_markups(path)
+    assert markup.kind == "line"
+    np.testing.assert_allclose(markup.points_ras, POINTS[:2])
+
+
+@pytest.mark.parametrize("system", ["LPS", "RAS"])
+def test_rotated_roi_written_by_slicer(tmp_path, slicer_files, oblique, box, system):
+    def fill(node):
+        slicer_files.set_matrix(node.GetObjectToNodeMatrix(), box.object_to_world)
+        node.SetSize(*box.size)
+
+    path = tmp_path / "R.mrk.json"
+    slicer_files.write("vtkMRMLMarkupsROINode", path, fill, system)
+    (markup,) = read_markups(path)
+    np.testing.assert_allclose(markup.object_to_world, box.object_to_world, atol=1e-6)
+    corners = roi_corners_ras(markup.object_to_world, markup.size)
+    assert ijk_box_from_corners(ras_to_ijk(corners, oblique), (20, 30, 40)) == BOX
+
+
+def test_what_we_write_we_read(tmp_path, every_kind):
+    path = tmp_path / "all.mrk.json"
+    write_markups(path, every_kind)
+    found = read_markups(path)
+    assert len(found) == len(every_kind)
+    for written, read in zip(every_kind, found):
+        assert (read.kind, read.name, read.positive) == (written.kind, written.name, written.positive)
+        np.testing.assert_allclose(read.points_ras, written.points_ras)
+        if written.kind == "box":
+            np.testing.assert_allclose(read.object_to_world, written.object_to_world)
+            np.testing.assert_allclose(read.size, written.size)
+
+
+def test_what_we_write_slicer_reads(tmp_path, slicer_files, every_kind):
+    points, box, line = every_kind
+    for markup in every_kind:
+        write_markups(tmp_path / f"{markup.kind}.mrk.json", [markup])
+
+    node = slicer_files.read("vtkMRMLMarkupsFiducialNode", tmp_path / "point.mrk.json")
+    assert node.GetNumberOfControlPoints() == node.GetNumberOfDefinedControlPoints() == 3
+    np.testing.assert_allclose([node.GetNthControlPointPosition(n) for n in range(3)], points.points_ras)
+    assert [is_negative(node.GetNthControlPointLabel(n)) for n in range(3)] == [False, True, False]
+
+    node = slicer_files.read("vtkMRMLMarkupsROINode", tmp_path / "box.mrk.json")
+    np.testing.assert_allclose(slicer_files.get_matrix(node.GetObjectToWorldMatrix()), box.object_to_world, atol=1e-6)
+    np.testing.assert_allclose(node.GetSize(), box.size)
+
+    node = slicer_files.read("vtkMRMLMarkupsLineNode", tmp_path / "line.mrk.json")
+    assert node.GetNumberOfDefinedControlPoints() == 2
+    np.testing.assert_allclose(node.GetLineEndPositionWorld(), line.points_ras[1])
+
+
+def test_coordinate_system_is_what_the_file_says(tmp_path):
+    lps, ras = (read_markups(save(tmp_path / "p.json", fiducial(coordinateSystem=s)))[0] for s in ("LPS", "RAS"))
+    np.testing.assert_array_equal(lps.points_ras, [[-1, -2, 3]])
+    np.testing.assert_array_equal(ras.points_ras, [[1, 2, 3]])
+    unsaid = fiducial()
+    del unsaid["coordinateSystem"]
+    np.testing.assert_array_equal(read_markups(save(tmp_path / "q.json", unsaid))[0].points_ras, [[-1, -2, 3]])
+
+
+def test_roi_in_ras_without_orientation(tmp_path):
+    entry = {"type": "ROI", "coordinateSystem": "RAS", "center": [1, 2, 3], "size": [4, 5, 6]}
+    (markup,) = read_markups(save(tmp_path / "R.mrk.json", entry))
+    np.testing.assert_array_equal(markup.object_to_world, [[1, 0, 0, 1], [0, 1, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("label", "description", "negative"),
+    [
+        ("-1", "", True),
+        ("NEG 2", "", True),
+        ("Background", "", False),
+        ("BG", "", True),
+        (" neg", "", True),
+        ("F-1", "", False),
+        ("F-1", "bg fat", True),
+        ("F-1", "not this", False),
+        ("", "- outside", True),
+    ],
+)
+def test_negative_points(label, description, negative):
+    assert is_negative(label, description) is negative
+
+
+def test_points_never_placed_leave_nothing(tmp_path):
+    entry = fiducial(controlPoints=[{"label": "F-1", "position": "", "positionStatus": "undefined"}])
+    assert read_markups(save(tmp_path / "F.mrk.json", entry)) == []
+    assert read_markups(save(tmp_path / "G.mrk.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"type": "ClosedCurve", "controlPoints": []}, "type ClosedCurve cannot be a prompt; use Fiducial, ROI, Line"),
+        ({"type": "Line", "controlPoints": [{"position": [1, 2, 3]}]}, "has 1 placed ends; place both"),
+        ({"type": "ROI", "controlPoints": []}, "no centre or no size"),
+        ({"type": "ROI", "center": [0, 0, 0], "size": [1, 2]}, "expected 3 numbers"),
+        (fiducial(controlPoints=[{"position": [1, "a", 3]}]), "could not convert"),
+        (fiducial(controlPoints=[{"label": "F-1"}]), "damaged"),
+        (fiducial(coordinateSystem="XYZ"), "unknown coordinate system 'XYZ'"),
+        (fiducial(coordinateUnits=["um", "UCUM", "micrometer"]), "coordinates are in um"),
+        ("nonsense", "damaged"),
+    ],
+)
+def test_markups_that_cannot_be_used(tmp_path, entry, message):
+    with pytest.raises(ValueError, match=message) as error:
+        read_markups(save(tmp_path / "bad.mrk.json", entry))
+    assert "bad.mrk.json" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"[1, 2]", b'{"a": 1}', b"\xff\xfe\x00\x01", b"{"])
+def test_files_that_are_no_markups(tmp_path, content):
+    path = tmp_path / "scan.mrk.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="not a markups file"):
+        read_markups(path)
+
+
+def test_missing_file_and_folder(tmp_path, every_kind):
+    with pytest.raises(ValueError, match="no markups file"):
+        read_markups(tmp_path / "none.mrk.json")
+    with pytest.raises(ValueError, match="Cannot read"):
+        read_markups(tmp_path)
+    with pytest.raises(ValueError, match="there is no folder"):
+        write_markups(tmp_path / "none" / "F.mrk.json", every_kind)
+
+
+def test_markups_that_make_no_sense():
+    with pytest.raises(ValueError, match="not 'curve'"):
+        Markup("curve")
+    with pytest.raises(ValueError, match="two ends"):
+        Markup("line", points_ras=np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="needs object_to_world and size"):
+        Markup("box")
+    with pytest.raises(ValueError, match="give one each"):
+        Markup("point", points_ras=np.zeros((2, 3)), positive=(True,))
+
+
+def test_markup_name():
+    assert markup_name("/a/b/right lung.mrk.json") == "right lung"
+    assert markup_name("x.JSON") == "x"

@@ -1,0 +1,162 @@
+"""The protocols: a box on one slice, clicks on the largest error, a box on the middle slice of a volume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from EfficientMedSAM2Lib.evaluation import metrics
+from EfficientMedSAM2Lib.evaluation.cases import ObjectCase
+from EfficientMedSAM2Lib.evaluation.contestants import BOX, CLICKS, VOLUME, Contestant
+from EfficientMedSAM2Lib.evaluation.prompts import jittered_box, next_click
+from EfficientMedSAM2Lib.imaging.windows import IntensityWindow, apply_window
+from EfficientMedSAM2Lib.training.slices import LoadedImage
+
+CLICK_COUNT = 5
+PROTOCOLS = (BOX, CLICKS, VOLUME)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a gallery shows of a result: the slice, (H, W) masks, and the prompts."""
+
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+    box: np.ndarray | None
+    clicks: tuple[tuple[int, int, bool], ...] = ()
+
+
+@dataclass
+class Record:
+    """The result of one contestant on one object.
+
+    Attributes:
+        values: measures by name; `dice` is always there.
+        score_pairs: (predicted score, true IoU) of every slice that has a score.
+    """
+
+    model: str
+    case: ObjectCase
+    values: dict[str, float]
+    seconds: float
+    picture: Picture
+    score_pairs: list[tuple[float, float]] = field(default_factory=list)
+
+
+def run_protocol(protocol: str, contestant: Contestant, cases: Sequence[ObjectCase], seed: int = 0) -> Iterator[Record]:
+    """Run a contestant over objects; one record each, in order.
+
+    Args:
+        protocol: "box", "clicks" or "volume".
+        contestant: what is tested.
+        cases: the objects, from `choose_cases`.
+        seed: of the jitter; with the same seed every contestant gets the same boxes.
+
+    Raises:
+        ValueError: the protocol is unknown or the contestant cannot take its prompts.
+    """
+    runs = {BOX: _run_box, CLICKS: _run_clicks, VOLUME: _run_volume}
+    if protocol not in runs:
+        raise ValueError(f"Protocol '{protocol}' is unknown; choose one of {', '.join(runs)}.")
+    if protocol not in contestant.protocols:
+        raise ValueError(f"'{contestant.name}' cannot take the prompts of protocol '{protocol}'; leave it out.")
+    for case in cases:
+        yield runs[protocol](contestant, case, np.random.default_rng([seed, case.seed]))
+
+
+def windowed_slice(case: ObjectCase) -> np.ndarray:
+    """The object's slice (H, W) or (H, W, 3), float32, as everybody gets to see it."""
+    return _windowed(case.image.slice_voxels(case.axis, case.index), case.image)
+
+
+def _windowed(voxels: np.ndarray, image: LoadedImage) -> np.ndarray:
+    return apply_window(voxels, IntensityWindow(*image.window, "chosen"))
+
+
+def _run_box(contestant: Contestant, case: ObjectCase, generator: np.random.Generator) -> Record:
+    box, image = jittered_box(case.mask, generator), windowed_slice(case)
+    start = time.perf_counter()
+    contestant.set_image(image, case.spacing_mm)
+    guess = contestant.segment_box(box)
+    seconds = time.perf_counter() - start
+    values = {
+        "dice": metrics.dice(guess.mask, case.mask),
+        "iou": metrics.intersection_over_union(guess.mask, case.mask),
+        "nsd": metrics.surface_dice(guess.mask, case.mask, case.spacing_mm),
+    }
+    record = Record(contestant.name, case, values, seconds, Picture(image, case.mask, guess.mask, box))
+    if guess.score is not None:
+        record.score_pairs.append((guess.score, values["iou"]))
+    return record
+
+
+def _run_clicks(contestant: Contestant, case: ObjectCase, generator: np.random.Generator) -> Record:  # noqa: ARG001
+    image, mask = windowed_slice(case), np.zeros_like(case.mask)
+    clicks: list[tuple[int, int, bool]] = []
+    dices: list[float] = []
+    pairs: list[tuple[float, float]] = []
+    start = time.perf_counter()
+    contestant.set_image(image, case.spacing_mm)
+    for _ in range(CLICK_COUNT):
+        click = next_click(mask, case.mask)
+        if click is not None:
+            (x, y), positive = click
+            clicks.append((x, y, positive))
+            points = np.array([[x, y] for x, y, _ in clicks], dtype=float)
+            guess = contestant.segment_clicks(points, np.array([int(sign) for *_, sign in clicks]))
+            mask = guess.mask
+            if guess.score is not None:
+                pairs.append((guess.score, metrics.intersection_over_union(mask, case.mask)))
+        dices.append(metrics.dice(mask, case.mask))
+    seconds = (time.perf_counter() - start) / max(1, len(clicks))
+    values = {
+        "dice": dices[-1],
+        **{f"dice_{number}": dices[number - 1] for number in (1, 3, 5)},
+        "auc": metrics.click_auc(dices),
+        "clicks_to_85": metrics.clicks_needed(dices, 0.85),
+        "clicks_to_90": metrics.clicks_needed(dices, 0.90),
+    }
+    return Record(contestant.name, case, values, seconds, Picture(image, case.mask, mask, None, tuple(clicks)), pairs)
+
+
+def _run_volume(contestant: Contestant, case: ObjectCase, generator: np.random.Generator) -> Record:
+    if case.volume_mask is None:
+        raise ValueError(f"{case.name} is not an object of a volume; choose cases with as_volumes=True.")
+    box = jittered_box(case.mask, generator)
+    volume, spacing = _windowed(case.image.voxels, case.image), case.image.spacing_mm
+    start = time.perf_counter()
+    guess = contestant.segment_volume(volume, spacing, case.axis, case.index, box)
+    seconds = time.perf_counter() - start
+    truth_slices, guess_slices = (np.moveaxis(mask, case.axis, 0) for mask in (case.volume_mask, guess.mask))
+    every_slice = _boxes_on_every_slice(contestant, case, volume, truth_slices, generator)
+    values = {
+        "dice": metrics.dice(guess.mask, case.volume_mask),
+        "nsd": metrics.surface_dice(guess.mask, case.volume_mask, spacing),
+        "dice_of_boxes": metrics.dice(every_slice, truth_slices),
+    }
+    picture = Picture(windowed_slice(case), case.mask, guess_slices[case.index], box)
+    pairs = [
+        (score, metrics.intersection_over_union(guess_slices[number], truth_slices[number]))
+        for number, score in guess.scores.items()
+    ]
+    return Record(contestant.name, case, values, seconds, picture, pairs)
+
+
+def _boxes_on_every_slice(
+    contestant: Contestant, case: ObjectCase, volume: np.ndarray, truth: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """Give what the contestant would reach if someone drew a box on each slice: the mask, slices first."""
+    found = np.zeros(truth.shape, bool)
+    last_pixel = [truth.shape[2] - 1, truth.shape[1] - 1]
+    for number in np.flatnonzero(truth.any(axis=(1, 2))):
+        contestant.set_image(np.moveaxis(volume, case.axis, 0)[number], case.spacing_mm)
+        box = jittered_box(truth[number], generator)
+        # A box of one row has no area; people draw at least two.
+        box[2:] = np.maximum(box[2:], box[:2] + 1).clip(None, last_pixel)
+        box[:2] = np.minimum(box[:2], box[2:] - 1)
+        found[number] = contestant.segment_box(box).mask
+    return found

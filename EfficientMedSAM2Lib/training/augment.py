@@ -69,17 +69,22 @@ def random_view(
     height_mm = (box_rc[1] - box_rc[0]) * row_mm
     width_mm = (box_rc[3] - box_rc[2]) * column_mm
     longest_mm = max(height_mm, width_mm)
+    middle_mm = 0.5 * np.array([(box_rc[2] + box_rc[3]) * column_mm, (box_rc[0] + box_rc[1]) * row_mm])
     whole_mm = max(slice_shape[0] * row_mm, slice_shape[1] * column_mm)
     if rng.random() < wide_probability:
         most = max(whole_mm * 1.05, 2.6 * longest_mm)
         side_mm = float(np.exp(rng.uniform(np.log(2.2 * longest_mm), np.log(most))))
-        slack_mm = 0.5 * (side_mm - longest_mm)
-        shift_mm = rng.uniform(-0.9, 0.9, 2) * slack_mm
+        shift_mm = rng.uniform(-0.9, 0.9, 2) * 0.5 * (side_mm - longest_mm)
+        if rng.random() < 0.75:
+            # Black borders teach little: such a view stays within the slice where it can.
+            extent = np.array([slice_shape[1] * column_mm, slice_shape[0] * row_mm])
+            half = np.minimum(0.5 * side_mm, 0.5 * extent)
+            shift_mm = np.clip(middle_mm + shift_mm, half, extent - half) - middle_mm
     else:
         side_mm = longest_mm * float(rng.triangular(1.3, 2.0, 2.6))
         shift_mm = np.clip(rng.normal(0.0, 0.1, 2) * longest_mm, -0.4 * (side_mm - longest_mm), 0.4 * longest_mm)
     # Fewer than about 16 voxels across leave nothing but interpolation to look at.
-    side_mm = max(side_mm, 16.0 * min(row_mm, column_mm) * rng.uniform(0.8, 1.5))
+    side_mm = max(side_mm, 16.0 * min(row_mm, column_mm) * rng.uniform(0.8, 1.8))
 
     angle = np.deg2rad(rng.uniform(-20.0, 20.0)) if rng.random() < 0.5 else 0.0
     if rng.random() < 0.2:
@@ -90,7 +95,7 @@ def random_view(
     to_mm = turn @ np.diag(flips * stretch) * (side_mm / size_px)
     to_pixels = np.diag([1.0 / column_mm, 1.0 / row_mm])
     matrix = to_pixels @ to_mm
-    center_xy = np.array([0.5 * (box_rc[2] + box_rc[3]), 0.5 * (box_rc[0] + box_rc[1])]) + to_pixels @ shift_mm
+    center_xy = to_pixels @ (middle_mm + shift_mm)
     offset = center_xy - matrix @ np.full(2, 0.5 * size_px)
     rows = ((float(matrix[0, 0]), float(matrix[0, 1])), (float(matrix[1, 0]), float(matrix[1, 1])))
     return View(rows, (float(offset[0]), float(offset[1])), size_px)

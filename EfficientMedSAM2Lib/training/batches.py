@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -145,11 +146,13 @@ def load_training_images(manifest_path: str | Path) -> tuple[list[LoadedImage], 
 
 
 def worker_generator(seed: int) -> np.random.Generator:
-    """Generator of this worker process; also keeps the worker to one thread, for the training needs the others."""
+    """Generator of this worker of this process; also keeps a worker to one thread, for training needs the others."""
     worker = get_worker_info()
     if worker is not None:
         torch.set_num_threads(1)
-    return np.random.default_rng([seed, 0 if worker is None else worker.id])
+    # Set by Lightning and torchrun: with several GPUs every process must see other samples.
+    rank = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
+    return np.random.default_rng([seed, rank, 0 if worker is None else worker.id])
 
 
 def collate(samples: Sequence[SliceSample]) -> dict[str, Any]:

@@ -120,9 +120,7 @@ class SyntheticClips:
             return Clip(seen[0], seen[1], distance, view.pixel_scale, "synthetic")
 
 
-def random_slices(
-    start: int, count: int, length: int, spacing_mm: float, rng: np.random.Generator
-) -> list[int] | None:
+def random_slices(start: int, count: int, length: int, spacing_mm: float, rng: np.random.Generator) -> list[int] | None:
     """Slice numbers of a clip from a start slice: up or down, sometimes skipping one or two slices at a time.
 
     Args:

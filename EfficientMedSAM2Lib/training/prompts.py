@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-COARSE = 4  # distance transforms run on a grid this much coarser
+COARSE_SIZE = 64  # distance transforms run on a grid of about this size
 
 
 def random_boxes(
@@ -26,8 +26,8 @@ def random_boxes(
         rng: source of randomness.
         jitter: largest error per side as a share of the box's side; every third box has twice that.
         loose_probability: share of boxes with up to 20 % margin on every side.
-        pixel_scale: (B,) network pixels per voxel. Half of the boxes then end on the last voxel instead of behind it,
-            for both conventions are in use and differ much where voxels are large.
+        pixel_scale: (B,) network pixels per voxel. A part of the boxes is then one voxel too long or too short at the
+            right and at the bottom: whether a box names its last voxel or the one behind is understood both ways.
 
     Returns:
         (B, 4) float x0, y0, x1, y1.
@@ -44,9 +44,9 @@ def random_boxes(
     margin = torch.from_numpy(rng.uniform(0.05, 0.2, (count, 4)).astype(np.float32))
     jittered = boxes + spans * (error + loose * margin * outward)
     if pixel_scale is not None:
-        inclusive = torch.from_numpy((rng.random(count) < 0.5).astype(np.float32)) * pixel_scale.to(jittered.dtype)
+        voxels = torch.from_numpy(rng.choice([-1.0, 0.0, 1.0], count, p=[0.15, 0.6, 0.25]).astype(np.float32))
         # A box of one voxel must not vanish.
-        jittered[:, 2:] -= torch.minimum(inclusive[:, None], 0.4 * spans[:, 2:])
+        jittered[:, 2:] += torch.maximum((voxels * pixel_scale.to(voxels.dtype))[:, None], -0.4 * spans[:, 2:])
     jittered[:, 2:] = torch.maximum(jittered[:, 2:], jittered[:, :2] + 1.0)
     return jittered.clamp(0.0, float(size))
 
@@ -100,7 +100,8 @@ def negative_click(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, f
     """
     from scipy import ndimage
 
-    coarse = _shrunk(mask, COARSE) > 0
+    stride = _stride(mask)
+    coarse = _shrunk(mask, stride) > 0
     if coarse.all():
         return None
     distance = ndimage.distance_transform_edt(~coarse)
@@ -111,7 +112,7 @@ def negative_click(mask: np.ndarray, rng: np.random.Generator) -> tuple[float, f
         weights = np.where(coarse, 0.0, np.exp(-distance / reach) if rng.random() < 0.75 else 1.0).ravel()
     chosen = int(np.searchsorted(np.cumsum(weights), rng.random() * weights.sum()))
     row, column = divmod(min(chosen, coarse.size - 1), coarse.shape[1])
-    return (column + 0.5) * COARSE, (row + 0.5) * COARSE
+    return (column + 0.5) * stride, (row + 0.5) * stride
 
 
 def corrective_click(
@@ -130,7 +131,7 @@ def corrective_click(
     from scipy import ndimage
 
     missed, excess = truth & ~predicted, predicted & ~truth
-    stride = COARSE
+    stride = _stride(truth)
     pair = [_shrunk(part, stride) >= 0.5 for part in (missed, excess)]
     if not (pair[0].any() or pair[1].any()):
         stride, pair = 1, [missed, excess]
@@ -247,6 +248,10 @@ def degraded_masks(masks: torch.Tensor, rng: np.random.Generator) -> torch.Tenso
             area[:] = 1.0 if rng.random() < 0.5 else 0.0
         result[number] = changed
     return result
+
+
+def _stride(mask: np.ndarray) -> int:
+    return max(1, mask.shape[0] // COARSE_SIZE)
 
 
 def _shrunk(mask: np.ndarray, factor: int) -> np.ndarray:

@@ -77,9 +77,7 @@ class SyntheticSource:
         )
 
 
-def random_scene(
-    rng: np.random.Generator, depth: int, reference: int, images: Sequence[LoadedImage] = ()
-) -> Scene:
+def random_scene(rng: np.random.Generator, depth: int, reference: int, images: Sequence[LoadedImage] = ()) -> Scene:
     """A painted stack with a target that is present on the reference slice.
 
     Args:

@@ -1,7 +1,7 @@
-"""The command line: `efficient-medsam2 <command>`. Parsing and exit codes only; the work is done elsewhere.
+"""The command line: `efficient-medsam2 <command>`. Exit codes and error lines; each command's work is done elsewhere.
 
-Exit codes: 0 done, 2 bad usage or input, 1 anything else. An error is one line on stderr. Nothing heavy is imported
-before a command runs, so that `--help` answers at once.
+Exit codes: 0 done, 2 bad usage or input, 1 anything else. An error is one line on stderr. A command's module is
+imported when that command is asked for, so that `--help` answers at once and no command needs another's libraries.
 """
 
 from __future__ import annotations
@@ -10,12 +10,20 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
+from importlib import import_module
 from typing import NoReturn
 
 from .version import __version__
 
-DONE, FAILED, BAD_INPUT = 0, 1, 2
+FAILED, BAD_INPUT = 1, 2
+
+#: Command -> module with `add_arguments(parser)` and `run(args) -> exit code`, and its line in `--help`.
+COMMANDS = {
+    "segment": (".cohort.segment_command", "segment structures of one scan from markups files"),
+    "info": (".cohort.info_command", "say which device, precision, weights and versions are used"),
+    "demo": (".cohort.demo_command", "segment a chest CT and compare with its reference"),
+    "evaluate": (".evaluation.command", "measure accuracy on labelled scans, beside other methods"),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -27,7 +35,8 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Arguments default to the process's own."""
-    args = _build_parser().parse_args(_join_negative_windows(sys.argv[1:] if argv is None else argv))
+    arguments = _join_negative_values(sys.argv[1:] if argv is None else argv)
+    args = _build_parser(arguments).parse_args(arguments)
     if args.debug:
         return int(args.run(args))
     warnings.simplefilter("ignore")
@@ -38,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError, PermissionError) as error:
         return _fail(BAD_INPUT, str(error))
     except Exception as error:
-        return _fail(FAILED, f"{type(error).__name__}: {error} (run again with --debug before the command for details)")
+        return _fail(
+            FAILED, f"{type(error).__name__}: {error} (efficient-medsam2 --debug ... tells more)"
+        )
 
 
 def _fail(code: int, message: str) -> int:
@@ -46,7 +57,7 @@ def _fail(code: int, message: str) -> int:
     return code
 
 
-def _join_negative_windows(argv: Sequence[str]) -> list[str]:
+def _join_negative_values(argv: Sequence[str]) -> list[str]:
     """Let `--window -400,400` through, which argparse would take for an option."""
     joined: list[str] = []
     for argument in argv:
@@ -57,107 +68,20 @@ def _join_negative_windows(argv: Sequence[str]) -> list[str]:
     return joined
 
 
-def _build_parser() -> argparse.ArgumentParser:
+def _build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """A parser that knows all commands by name, and the options of the one that is asked for."""
     parser = _Parser(prog="efficient-medsam2", description="Promptable 3D segmentation of medical images.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_segment(commands)
-    _add_info(commands)
-    _add_demo(commands)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, (module_name, line) in COMMANDS.items():
+        command = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
+        if name == wanted:
+            module = import_module(module_name, __package__)
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
     return parser
-
-
-def _add_segment(commands: argparse._SubParsersAction[_Parser]) -> None:
-    parser = commands.add_parser(
-        "segment",
-        help="segment structures of one scan from markups files",
-        description="Segment structures of one scan. Each prompts file (points, boxes, lines; saved by 3D Slicer as "
-        ".mrk.json) is one segment, named after the file; files with the same name are one segment.",
-    )
-    parser.add_argument("volume", type=Path, metavar="VOLUME", help="scan: NIfTI, NRRD, MHA, or a DICOM folder")
-    parser.add_argument(
-        "--prompts", type=Path, action="append", required=True, metavar="FILE", help="markups file; may be repeated"
-    )
-    parser.add_argument(
-        "--name", action="append", default=[], metavar="NAME", help="segment name: one for all files, or one per file"
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help=".seg.nrrd, or a label map: .nii.gz, .nii, .nrrd, .mha",
-    )
-    parser.add_argument(
-        "--propagate", choices=("both", "forward", "backward", "none"), default="both", help="direction; default both"
-    )
-    parser.add_argument("--range-mm", type=float, metavar="MM", help="propagate no farther than this from a prompt")
-    parser.add_argument(
-        "--stop-when-lost",
-        dest="stop_when_lost",
-        action="store_true",
-        default=True,
-        help="stop where the structure ends (default)",
-    )
-    parser.add_argument(
-        "--no-stop-when-lost", dest="stop_when_lost", action="store_false", help="go on to the end of the range"
-    )
-    parser.add_argument(
-        "--window", metavar="LOW,HIGH", help="intensity range, or a preset such as lung; default: chosen by modality"
-    )
-    parser.add_argument("--modality", metavar="NAME", help="CT, MR, PET, US, ...; default: from the file")
-    _add_model_options(parser)
-    parser.add_argument("--preview", type=Path, metavar="FILE.png", help="also draw contours and prompts")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
-    parser.set_defaults(run=_run_segment)
-
-
-def _add_info(commands: argparse._SubParsersAction[_Parser]) -> None:
-    parser = commands.add_parser("info", help="say which device, precision, weights and versions are used")
-    _add_model_options(parser)
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.set_defaults(run=_run_info)
-
-
-def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
-    parser = commands.add_parser("demo", help="segment a chest CT and compare with its reference")
-    parser.add_argument(
-        "--output", type=Path, default=Path("demo-output"), metavar="FOLDER", help="default: demo-output"
-    )
-    _add_model_options(parser)
-    parser.set_defaults(run=_run_demo)
-
-
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors file; default: the shipped one")
-    parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
-
-
-def _run_segment(args: argparse.Namespace) -> int:
-    from .cohort.segment_command import run_segment
-
-    return run_segment(args)
-
-
-def _run_info(args: argparse.Namespace) -> int:
-    from .cohort.system_info import collect_info, format_info
-
-    info = collect_info(args.encoder, args.weights, args.device)
-    if args.json:
-        import json
-
-        print(json.dumps(info, indent=2))
-    else:
-        print(format_info(info))
-    return DONE
-
-
-def _run_demo(args: argparse.Namespace) -> int:
-    from .cohort.demo import run_demo
-
-    return run_demo(args.output, args.encoder, args.weights, args.device)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import argparse
+
     from ..interaction import InteractiveSession
     from ..models import EfficientMedSAM2
 
 DEFAULT_ENCODER = "efficientnet"
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--encoder`, `--weights` and `--device`, the arguments of `build_model`."""
+    parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors file; default: the shipped one")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
 
 
 def build_model(

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .case import PropagationOptions, SegmentResult, segment_case
-from .engine import build_session
+from .case import DIRECTIONS, PropagationOptions, SegmentResult, segment_case
+from .engine import add_model_arguments, build_session
 from .prompts import SegmentPrompts, read_prompts
 
 if TYPE_CHECKING:
@@ -19,7 +19,32 @@ if TYPE_CHECKING:
     from ..interaction import Propagation, SliceUpdate
 
 
-def run_segment(args: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `segment`."""
+    parser.description = (
+        "Segment structures of one scan. Each prompts file (points, boxes, lines; saved by 3D Slicer as .mrk.json) is "
+        "one segment, named after the file; files with the same name are one segment."
+    )
+    add = parser.add_argument
+    add("volume", type=Path, metavar="VOLUME", help="scan: NIfTI, NRRD, MHA, or a DICOM folder")
+    add("--prompts", type=Path, action="append", required=True, metavar="FILE", help="markups file; may be repeated")
+    add("--name", action="append", default=[], metavar="NAME", help="segment name: one for all files, or one per file")
+    output_help = ".seg.nrrd, or a label map: .nii.gz, .nii, .nrrd, .mha"
+    add("--output", type=Path, required=True, metavar="FILE", help=output_help)
+    add("--propagate", choices=DIRECTIONS, default="both", help="direction; default: both")
+    add("--range-mm", type=float, metavar="MM", help="propagate no farther than this from a prompt")
+    stop = {"dest": "stop_when_lost", "default": True}
+    add("--stop-when-lost", action="store_true", help="stop where the structure ends (default)", **stop)
+    add("--no-stop-when-lost", action="store_false", help="go on to the end of the range", **stop)
+    window_help = "intensity range, or a preset such as lung; default: chosen by modality"
+    add("--window", metavar="LOW,HIGH", help=window_help)
+    add("--modality", metavar="NAME", help="CT, MR, PET, US, ...; default: from the file")
+    add_model_arguments(parser)
+    add("--preview", type=Path, metavar="FILE.png", help="also draw contours and prompts")
+    add("--quiet", action="store_true", help="no progress bar and no summary")
+
+
+def run(args: argparse.Namespace) -> int:
     """Do what the arguments of `segment` ask for. Nothing is written unless everything went well."""
     from ..imaging.segmentations import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIX
     from ..imaging.volumes import read_volume

@@ -199,7 +199,7 @@ def test_help_is_light(tmp_path):
         "import sys; from EfficientMedSAM2Lib.cli import main\n"
         "try: main(['segment', '--help'])\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'numpy', 'SimpleITK'} & set(sys.modules)), file=sys.stderr)"
+        "print(sorted({'torch', 'timm', 'SimpleITK', 'slicerio', 'matplotlib'} & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from EfficientMedSAM2Lib.cohort import demo
+from EfficientMedSAM2Lib.cohort import demo_command as demo
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import read_volume
 from EfficientMedSAM2Lib.resources import resource_path
@@ -33,7 +33,7 @@ def test_prompts_are_files_of_slicer_named_after_the_reference(path):
 
 
 def test_an_unknown_structure_is_refused():
-    with pytest.raises(ValueError, match="no structure 'liver'.*spleen"):
+    with pytest.raises(ValueError, match=r"no structure 'liver'.*spleen"):
         demo.reference_mask([Segment("spleen", np.ones((1, 1, 1), dtype=bool))], "liver")
 
 

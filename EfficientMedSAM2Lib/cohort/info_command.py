@@ -1,16 +1,31 @@
-"""What runs here: device, precision, weights and their licence, size of the network, versions."""
+"""`efficient-medsam2 info`: device, precision, weights and their licence, size of the network, versions."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import platform
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ..version import __version__
-from .engine import build_model, weights_metadata
+from .engine import add_model_arguments, build_model, weights_metadata
 
 _LIBRARIES = ("torch", "torchvision", "timm", "numpy", "SimpleITK", "slicerio", "safetensors")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `info`."""
+    add_model_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the facts."""
+    info = collect_info(args.encoder, args.weights, args.device)
+    print(json.dumps(info, indent=2) if args.json else format_info(info))
+    return 0
 
 
 def collect_info(

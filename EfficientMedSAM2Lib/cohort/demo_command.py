@@ -6,6 +6,7 @@ The scan and its reference segmentation come with the slicerio package (MIT lice
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from ..resources import resource_path
 from .case import SegmentResult, segment_case
-from .engine import build_session
+from .engine import add_model_arguments, build_session
 from .prompts import read_prompts
 from .segment_command import progress_bar, write_results
 
@@ -25,24 +26,31 @@ if TYPE_CHECKING:
 SCAN, REFERENCE = "CTChest4.nrrd", "Segmentation.seg.nrrd"
 
 
-def run_demo(output: Path, encoder: str | None, weights: Path | None, device: str) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `demo`."""
+    default = Path("demo-output")
+    parser.add_argument("--output", type=Path, default=default, metavar="FOLDER", help=f"default: {default}")
+    add_model_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
     """Segment the demo scan, write a segmentation and a picture into a folder, print how good and how fast it was."""
     from ..imaging.segmentations import read_segmentation
     from ..imaging.volumes import read_volume
 
     started = time.perf_counter()
-    output.mkdir(parents=True, exist_ok=True)
+    args.output.mkdir(parents=True, exist_ok=True)
     data = sample_folder()
     volume = read_volume(data / SCAN)
     reference = read_segmentation(data / REFERENCE, volume)
     prompts = read_prompts(sorted(resource_path("Demo").glob("*.mrk.json")))
-    session = build_session(encoder, weights, device)
+    session = build_session(args.encoder, args.weights, args.device)
     loaded = time.perf_counter()
 
     results = segment_case(session, volume, prompts, progress=progress_bar if sys.stderr.isatty() else None)
     done = time.perf_counter()
 
-    segmentation, picture = output / "CTChest.seg.nrrd", output / "CTChest.png"
+    segmentation, picture = args.output / "CTChest.seg.nrrd", args.output / "CTChest.png"
     write_results(segmentation, picture, results, prompts, volume, session.window)
     for result in results:
         print(f"Dice {result.name} {dice(result.mask, reference_mask(reference, result.name)):.3f}")

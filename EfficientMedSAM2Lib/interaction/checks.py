@@ -15,6 +15,8 @@ from .prompts import BoxPrompt, LinePrompt, MaskPrompt, PointPrompt
 DIRECTIONS = ("both", "forward", "backward")
 #: Half side, in pixels, of the neighbourhood of a point that is looked at to say why nothing was found.
 POINT_NEIGHBOURHOOD = 5
+#: Voxels outside the window, as a share of those looked at, from which the window is to blame.
+SATURATED_SHARE = 0.98
 
 
 def check_volume(volume: Any) -> np.ndarray:
@@ -183,10 +185,10 @@ def explain_empty(
     x1, y1 = np.ceil(box_xyxy[2:]).astype(int) + 1
     region = values[y0:y1, x0:x1]
     bounds = f"the intensity window {window.low:g} to {window.high:g}"
-    if region.size and (region <= window.low).all():
-        return f"Nothing found: all voxels at the prompt are below {bounds}; choose a darker window."
-    if region.size and (region >= window.high).all():
-        return f"Nothing found: all voxels at the prompt are above {bounds}; choose a brighter window."
+    if region.size and np.mean(region <= window.low) >= SATURATED_SHARE:
+        return f"Nothing found: the voxels at the prompt are below {bounds}; choose one that begins lower."
+    if region.size and np.mean(region >= window.high) >= SATURATED_SHARE:
+        return f"Nothing found: the voxels at the prompt are above {bounds}; choose one that ends higher."
     return (
         f"Nothing found at the prompt (score {score:.2f}); "
         "click in the middle of the structure, or draw a box around it."

@@ -30,14 +30,14 @@ class Step:
     Attributes:
         segment: Name of the segment.
         label: What the user did, for a menu entry.
-        before: State before the action.
+        before: State before the action; None when the action made the segment.
         after: State after it; None when the action removed the segment.
         patches: Voxels that the action flipped. Flipping them again takes it back, and once more redoes it.
     """
 
     segment: str
     label: str
-    before: SegmentSnapshot
+    before: SegmentSnapshot | None
     after: SegmentSnapshot | None
     patches: tuple[PackedMask, ...]
 
@@ -106,12 +106,11 @@ class History:
 
 @dataclass
 class Change:
-    """An action under way: the segment it works on and the state to return to."""
+    """An action under way: the segment it works on and the state to return to, None where there was no segment."""
 
     segment: SegmentState
     label: str
-    before: SegmentSnapshot
-    is_new: bool
+    before: SegmentSnapshot | None
 
 
 class SegmentStore:
@@ -141,6 +140,12 @@ class SegmentStore:
             raise ValueError(message)
         return self._segments[name]
 
+    def peek(self, name: str) -> SegmentState:
+        """Segment by name, to read only; an empty one where all that made it has been undone."""
+        if name in self._obj_ids and name not in self._segments:
+            return SegmentState(name, self._obj_ids[name], self.shape_kji)
+        return self.get(name)
+
     @contextmanager
     def change(self, name: str, label: str) -> Iterator[SegmentState]:
         """One user action on a segment, made if need be. An exception inside leaves everything as it was."""
@@ -148,19 +153,17 @@ class SegmentStore:
         try:
             yield change.segment
         except BaseException:
-            self._roll_back(change)
+            self.roll_back(change)
             raise
         self.commit(change)
 
     def begin(self, name: str, label: str) -> Change:
         """Start an action that ends with ``commit``."""
-        is_new = name not in self._segments
-        if is_new:
+        before = self._snapshot(self._segments[name]) if name in self._segments else None
+        if before is None:
             obj_id = self._obj_ids.setdefault(name, len(self._obj_ids) + 1)
             self._segments[name] = SegmentState(name, obj_id, self.shape_kji)
-        segment = self._segments[name]
-        segment.patches = []
-        return Change(segment, label, self._snapshot(segment), is_new)
+        return Change(self._segments[name], label, before)
 
     def commit(self, change: Change) -> None:
         """End an action: what it changed becomes one undo step."""
@@ -199,6 +202,7 @@ class SegmentStore:
     def clear(self) -> None:
         """Remove all segments and the history."""
         self._segments.clear()
+        self._obj_ids.clear()
         self.history.clear()
         self.states.reset()
 
@@ -224,11 +228,10 @@ class SegmentStore:
         segment.latest = snapshot.latest
         self.states.restore(segment.obj_id, snapshot.memory)
 
-    def _roll_back(self, change: Change) -> None:
+    def roll_back(self, change: Change) -> None:
+        """End an action as if it had never begun."""
         segment = change.segment
         self._restore(segment.name, change.before, self._take_patches(segment))
-        if change.is_new:
-            del self._segments[segment.name]
 
     @staticmethod
     def _take_patches(segment: SegmentState) -> list[PackedMask]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from collections.abc import Generator as GeneratorBase
+from contextlib import closing
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Callable
@@ -169,16 +170,24 @@ def propagation_steps(
 ) -> Generator[SliceUpdate, None, None]:
     """Work through the runs. Whatever ends it, the slices written become one undo step."""
     change = store.begin(name, "propagate")
+    done = False
     try:
         for run in runs:
-            yield from _pass(store, change.segment, axis, run, rule)
+            # closed before the commit, so that the predictor has put its house in order when it is asked for a snapshot
+            with closing(_pass(store, change.segment, axis, run, rule)) as updates:
+                for update in updates:
+                    done = True
+                    yield update
     finally:
-        store.commit(change)
+        if done:
+            store.commit(change)
+        else:
+            store.roll_back(change)
 
 
 def _pass(
     store: SegmentStore, segment: SegmentState, axis: int, run: Run, rule: StopRule | None
-) -> Iterator[SliceUpdate]:
+) -> Generator[SliceUpdate, None, None]:
     states = store.states
     records = segment.slice_records(axis)
     # Stale slices are always computed anew, even behind the object's end: they show what an older prompt had led to.

@@ -288,7 +288,7 @@ class InteractiveSession:
 
     @property
     def segments(self) -> tuple[str, ...]:
-        """Names of the segments in order of first use."""
+        """Names of the segments in order of first use. One whose making was undone is left out; it reads as empty."""
         return tuple(self._image().names)
 
     def mask(self, segment: str = "1", bbox_kji: Box | None = None) -> np.ndarray:
@@ -331,7 +331,7 @@ class InteractiveSession:
         return store
 
     def _segment(self, name: str) -> SegmentState:
-        return self._image().get(name)
+        return self._image().peek(name)
 
     def _axis_of(self, state: SegmentState, axis: int | None) -> int:
         return checks.check_axis(axis, self._default_axis if state.latest is None else state.latest[0])

@@ -1,8 +1,8 @@
 """A volume predictor that knows the truth: deterministic, no network, and it counts what it is asked.
 
-Points choose the connected region of the truth under them; a box keeps what of the truth is inside. A propagated slice is
-the truth that overlaps the nearest slice the oracle has a mask of, so that a wrong start spreads and a correction heals,
-as with a real predictor.
+Points choose the connected region of the truth under them; a box keeps what of the truth is inside. A propagated slice
+is the truth that overlaps the nearest slice the oracle has a mask of, so that a wrong start spreads and a correction
+heals, as with a real predictor.
 """
 
 from __future__ import annotations

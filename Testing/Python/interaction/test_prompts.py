@@ -108,7 +108,7 @@ def test_propagation_keeps_slices_prompted_across_it():
 
 
 def test_roi_prompts_its_middle_slice_and_limits_propagation():
-    session, predictor, _ = make_session()
+    session, _predictor, _ = make_session()
     session.add_bbox_interaction([[8, 14], [4, 12], [3, 11]], True)
     assert session.conditioning_slices() == [11]
     assert session.slices_to_propagate() == [8, 9, 10, 12, 13]
@@ -121,7 +121,7 @@ def test_roi_prompts_its_middle_slice_and_limits_propagation():
 
 
 def test_negative_box_removes_voxels_for_good():
-    session, predictor, _ = make_session()
+    session, _predictor, _ = make_session()
     session.add_point_interaction((10, 7, 6), True)
     run(session.propagate())
     box = session.add_bbox_interaction([[12, 16], [5, 11], [4, 7]], False)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..imaging.geometry import (
     Box,
+    box_to_roi,
     ijk_box_from_corners,
     is_rotated_against_grid,
     nearest_voxel,
@@ -69,6 +70,13 @@ def point_prompt(
     point_ras = world_to_local(point_world_ras, volume_node)
     index_kji = _voxels(point_ras, volume_node)
     return Prompt("point", _rows(point_ras), index_kji, positive, axis, node_id)
+
+
+def box_prompt(bbox_kji: Box, volume_node: Any, positive: bool = True, axis: int | None = None) -> Prompt:
+    """A half-open voxel box, as drawn in a slice view; 2D when one axis has size 1."""
+    corners_ras = roi_corners_ras(*box_to_roi(bbox_kji, volume_matrix(volume_node)))
+    indices = tuple((int(low), int(high)) for low, high in bbox_kji)
+    return Prompt("box", _rows(corners_ras), indices, positive, axis)
 
 
 def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[Prompt]:

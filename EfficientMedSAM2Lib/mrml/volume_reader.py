@@ -11,7 +11,7 @@ import numpy as np
 from ..imaging.geometry import check_matrix, ras_to_ijk
 from .labelmaps import array_view, linear_matrix, to_numpy, transform_between
 
-Fingerprint = tuple[Any, ...]
+Fingerprint = tuple[tuple[Any, ...], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,21 @@ def read_volume(node: Any) -> SourceVolume:
 
 
 def fingerprint(node: Any) -> Fingerprint:
-    """Changes when another volume, other voxels, another geometry or another position in the world is meant."""
+    """(image, placement): the first tells volume, voxels and geometry, the second by which transform it is moved."""
     transform = node.GetParentTransformNode()
     image = node.GetImageData()
+    scalars = image.GetPointData().GetScalars() if image is not None else None
     return (
-        node.GetID(),
-        image.GetMTime() if image is not None else 0,
-        image.GetPointData().GetScalars().GetMTime() if image is not None and image.GetNumberOfPoints() else 0,
-        volume_matrix(node).tobytes(),
-        transform.GetID() if transform is not None else None,
-        transform.GetTransformToWorldMTime() if transform is not None else 0,
+        (
+            node.GetID(),
+            image.GetMTime() if image is not None else 0,
+            scalars.GetMTime() if scalars is not None else 0,
+            volume_matrix(node).tobytes(),
+        ),
+        (
+            transform.GetID() if transform is not None else None,
+            transform.GetTransformToWorldMTime() if transform is not None else 0,
+        ),
     )
 
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,14 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="needs PyPI's slicer-core")
 vtk = pytest.importorskip("vtk")
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "interaction"))
+from oracle_predictor import OraclePredictor
+
+from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.mrml.labelmaps import array_view, to_vtk_matrix
 from EfficientMedSAM2Lib.mrml.segment_editor_logic_port import SegmentEditorLogicPort
-from EfficientMedSAM2Lib.mrml.segment_reader import read_segment
+from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
+from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment
 
 SHAPE = (8, 14, 16)  # k, j, i
 
@@ -36,6 +43,9 @@ class Scene:
         node = self.mrml.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
         node.SetMatrixTransformToParent(to_vtk_matrix(matrix))
         return node
+
+    def move(self, transform: Any, matrix: Sequence[Sequence[float]]) -> None:
+        transform.SetMatrixTransformToParent(to_vtk_matrix(np.array(matrix, dtype=float)))
 
     def points(self, positions: Sequence[Sequence[float]], labels: Sequence[str] | None = None) -> Any:
         node = self.mrml.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "F")
@@ -147,3 +157,41 @@ def scene() -> Scene:
 def build_scene() -> Any:
     """The factory itself, for scenes with a geometry of their own."""
     return make_scene
+
+
+@dataclass
+class Case:
+    """A user in front of the editor: a volume with two tubes along k, a predictor that knows them, a session."""
+
+    scene: Scene
+    port: CountingPort
+    predictor: Any
+    engine: Any
+    session: Any
+    tube: np.ndarray
+
+    def tube_slice(self, k: int) -> np.ndarray:
+        mask = np.zeros_like(self.tube)
+        mask[k] = self.tube[k]
+        return mask
+
+
+def make_case(**geometry: Any) -> Case:
+    tube = np.zeros((24, 20, 22), dtype=bool)
+    tube[4:18, 5:11, 4:10] = True
+    truth = tube.copy()
+    truth[:, 14:17, 13:18] = True
+    scene = make_scene(np.where(truth, 60, -80).astype(np.int16), **geometry)
+    predictor = OraclePredictor(truth)
+    engine = InteractiveSession(predictor)
+    return Case(scene, scene.port, predictor, engine, SegmentEditorSession(scene.port, engine), tube)
+
+
+@pytest.fixture
+def case() -> Case:
+    return make_case()
+
+
+@pytest.fixture
+def build_case() -> Any:
+    return make_case

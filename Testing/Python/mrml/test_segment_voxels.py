@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from EfficientMedSAM2Lib.mrml.editor_port import EditorPort, ModificationMode
 from EfficientMedSAM2Lib.mrml.labelmaps import extent_of_box, oriented_image
-from EfficientMedSAM2Lib.mrml.segment_writer import Change, write_change
+from EfficientMedSAM2Lib.mrml.segment_voxels import Change, write_change
 from EfficientMedSAM2Lib.mrml.volume_reader import read_volume, volume_matrix
 
 EVERYWHERE, INSIDE_ALL, INSIDE_VISIBLE, OUTSIDE_ALL, OUTSIDE_VISIBLE, INSIDE_SINGLE = range(6)
@@ -166,7 +166,7 @@ def test_neighbours_and_editable_area(
         for name, mask in scene.masks().items():
             np.testing.assert_array_equal(mask, expected[name], err_msg=f"{name} after {scene.port.modes}")
         assert report.refused == np.count_nonzero((wanted != masks["A"]) & (expected["A"] == masks["A"]))
-        # Two calls only where one would be wrong: see the facts told in segment_writer.
+        # Two calls only where one would be wrong: see the facts told in segment_voxels.
         assert report.calls <= (2 if layered or overwrite == OVERWRITE_NONE or mode == INSIDE_SINGLE else 1)
 
 

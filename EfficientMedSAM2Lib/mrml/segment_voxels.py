@@ -1,4 +1,4 @@
-"""The one place that changes voxels of a segment: a changed patch on the volume's grid -> one modify call.
+"""The one place that reads and changes voxels of a segment: its mask on the volume's grid; a changed patch -> a call.
 
 Facts of Slicer's editor (5.6 ... 5.13, tested in Testing/Python/mrml) that decide the way taken:
     * ``Add`` and ``Remove`` with a small labelmap touch only its voxels, so they cost what the change costs.
@@ -31,7 +31,6 @@ from .labelmaps import (
     resample_mask,
     transform_between,
 )
-from .segment_reader import segment_labelmap
 from .volume_reader import volume_matrix, volume_shape
 
 
@@ -67,6 +66,55 @@ class WriteReport:
     removed: int = 0
     refused: int = 0
     calls: int = 0
+
+
+def segment_labelmap(segmentation_node: Any, segment_id: str) -> Any:
+    """The (possibly shared) labelmap that holds a segment; not a copy."""
+    segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
+    if segment is None:
+        msg = f"There is no segment '{segment_id}' in '{segmentation_node.GetName()}'."
+        raise ValueError(msg)
+    labelmap = segment.GetRepresentation("Binary labelmap")
+    if labelmap is None:
+        msg = f"Segment '{segment.GetName()}' has no binary labelmap; convert the segmentation to labelmaps."
+        raise ValueError(msg)
+    return labelmap
+
+
+def segment_box(segmentation_node: Any, segment_id: str, volume_node: Any) -> Box | None:
+    """Half-open box of the volume that can hold voxels of a segment, None for an empty segment."""
+    labelmap = segment_labelmap(segmentation_node, segment_id)
+    held = box_of_extent(labelmap.GetExtent())
+    if held is None or labelmap.GetPointData().GetScalars() is None:
+        return None
+    shape = volume_shape(volume_node)
+    whole = [[0, size] for size in shape]
+    transform = transform_between(volume_node, segmentation_node)
+    shift = grid_offset(volume_matrix(volume_node), image_matrix(labelmap), transform, shape)
+    if shift is None:
+        return whole
+    return intersection([[low - by, high - by] for by, (low, high) in zip(shift, held)], whole)
+
+
+def read_segment(segmentation_node: Any, segment_id: str, volume_node: Any, box_kji: Box | None = None) -> np.ndarray:
+    """One segment on the volume's grid, bool (D, H, W), or a half-open box of it.
+
+    Resampled (nearest neighbour) when the segment's own grid is another one.
+    """
+    labelmap = segment_labelmap(segmentation_node, segment_id)
+    label = segmentation_node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+    shape = volume_shape(volume_node)
+    box = box_kji or [[0, size] for size in shape]
+    held = box_of_extent(labelmap.GetExtent())
+    if held is None or labelmap.GetPointData().GetScalars() is None:
+        return np.zeros([high - low for low, high in box], dtype=bool)
+    affine, segment_affine = volume_matrix(volume_node), image_matrix(labelmap)
+    shift = grid_offset(affine, segment_affine, transform_between(volume_node, segmentation_node), shape)
+    if shift is not None:
+        return mask_in_box(labelmap, [[low + by, high + by] for by, (low, high) in zip(shift, box)], label)
+    mask = mask_in_box(labelmap, held, label)
+    alone = oriented_image(mask, [low for low, _high in held], segment_affine)
+    return resample_mask(alone, affine, box, transform_between(segmentation_node, volume_node))
 
 
 def write_change(port: EditorPort, change: Change) -> WriteReport:

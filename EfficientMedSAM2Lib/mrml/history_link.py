@@ -1,0 +1,253 @@
+"""Keeps the engine's steps and the segment editor's states together, whoever presses *Undo*.
+
+Each commit writes the number of the new state into a tag of the changed segment. Slicer's own history saves and
+restores tags together with voxels, so the tags tell at any time which state the editor is in, and hence how many steps
+the engine has to go back or forth.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..imaging.geometry import Box, bounding_box, box_slices, union
+from ..interaction import InteractiveSession, Propagation, SliceUpdate
+from ..interaction.bits import PackedMask
+from .labelmaps import intersection
+from .markups_reader import Prompt
+from .prompt_store import STATE_TAG, get_tag
+
+#: States that are remembered; the engine and the editor forget old steps, too.
+MAX_STATES = 64
+#: A manual edit of at most so many slices corrects these slices; a larger one replaces the segment.
+MAX_EDITED_SLICES = 5
+
+
+@dataclass(frozen=True)
+class EditorState:
+    """The editor after a commit.
+
+    Attributes:
+        depth: Number of engine steps that led here.
+        tags: State tag of each segment that has one.
+        known: Voxels of each segment as the editor held them then, on the volume's grid. They differ from the engine's
+            where masking refused a voxel or another segment took it.
+    """
+
+    depth: int
+    tags: Mapping[str, str]
+    known: Mapping[str, PackedMask] = field(default_factory=dict)
+
+
+class EditorHistory:
+    """States of one segmentation, from the one it had when the session began."""
+
+    def __init__(self, segmentation_node: Any) -> None:
+        self.segmentation_node = segmentation_node
+        self._next_number = 1
+        self.restart()
+
+    def restart(self) -> None:
+        """Take the editor's present state for the beginning."""
+        tags = self._tags()
+        numbers = [int(tag) for tag in tags.values() if tag.isdecimal()]
+        self._next_number = max([*numbers, self._next_number - 1]) + 1
+        self.current = EditorState(0, tags)
+        self._states: deque[EditorState] = deque([self.current], MAX_STATES)
+
+    def next_tag(self) -> str:
+        """Number for a new state."""
+        self._next_number += 1
+        return str(self._next_number - 1)
+
+    def record(self, depth: int, known: Mapping[str, PackedMask]) -> None:
+        """Remember the present state, just written and tagged; ``known`` tells the segments that changed."""
+        while self._states and self._states[-1].depth >= depth:
+            self._states.pop()  # was undone: the editor has dropped it, too
+        self.current = EditorState(depth, self._tags(), {**self.current.known, **known})
+        self._states.append(self.current)
+
+    def note_edit(self, depth: int, segment_id: str, known: PackedMask) -> None:
+        """Another effect changed the present state, and the engine has taken that in: same tags, new voxels."""
+        changed = EditorState(depth, self.current.tags, {**self.current.known, segment_id: known})
+        while self._states and self._states[-1].depth >= self.current.depth:
+            self._states.pop()
+        self._states.append(changed)
+        self.current = changed
+
+    def follow(self) -> EditorState | None:
+        """The state that the editor is in now; None when it is one from before the session, or from elsewhere.
+
+        Segments that do not exist at the moment are not compared: removing one must not lose the others' history.
+        """
+        tags = self._tags()
+        present = list(self.segmentation_node.GetSegmentation().GetSegmentIDs())
+        for state in (self.current, *reversed(self._states)):
+            if all(state.tags.get(s) == tags.get(s) for s in present):
+                self.current = state
+                return state
+        return None
+
+    def _tags(self) -> dict[str, str]:
+        segmentation = self.segmentation_node.GetSegmentation()
+        found = {s: get_tag(segmentation.GetSegment(s), STATE_TAG) for s in segmentation.GetSegmentIDs()}
+        return {segment_id: tag for segment_id, tag in found.items() if tag}
+
+
+class EngineSteps:
+    """Counts the engine's undo steps and knows which prompts and voxels belong to them. No MRML: any thread."""
+
+    def __init__(self, engine: InteractiveSession) -> None:
+        self.engine = engine
+        self.restart()
+
+    def restart(self) -> None:
+        """The engine has just been given an image, or was reset."""
+        self.depth = 0
+        self._prompts: dict[str, list[tuple[int, Prompt]]] = {}
+        self._written: dict[str, PackedMask] = {}
+
+    def mask(self, segment: str, box: Box) -> np.ndarray:
+        """The engine's mask in a half-open box, bool; empty for a segment that it does not have."""
+        if segment not in self.engine.segments:
+            return np.zeros([high - low for low, high in box], dtype=bool)
+        return self.engine.mask(segment, box)
+
+    def run(self, segment: str, prompts: Iterable[Prompt]) -> tuple[Box | None, str]:
+        """Answer all prompts or, on an error, none. Returns the changed box and what the user should know."""
+        start, changed = self.depth, None
+        messages: list[str] = []
+        try:
+            for prompt in prompts:
+                changed = union(changed, self._ask(segment, prompt))
+                self.depth += 1
+                self._prompts.setdefault(segment, []).append((self.depth, prompt))
+                messages += [text for text in (prompt.warning, self.engine.last_message) if text]
+        except Exception:
+            self.take_back(self.depth - start)
+            raise
+        return changed, " ".join(dict.fromkeys(messages))
+
+    def take_back(self, steps: int) -> None:
+        """Undo the newest steps, as if they had never been."""
+        for _step in range(steps):
+            self.engine.undo()
+        self.depth -= steps
+        if steps:
+            self.forget_undone()
+
+    def rewind(self, depth: int) -> bool:
+        """Go to a depth by undo and redo; False when the engine has forgotten the steps in between."""
+        while self.depth != depth:
+            forth = self.depth < depth
+            step = self.engine.next_redo if forth else self.engine.next_undo
+            if step is None:
+                return False
+            box = self.engine.redo() if forth else self.engine.undo()
+            self.depth += 1 if forth else -1
+            self.mark_written(step[0], box)
+        return True
+
+    def unwritten(self, segment: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """(wanted mask, voxels that differ from what was written last) in a half-open box."""
+        after = self.mask(segment, box)
+        return after, after ^ unpack(self._written.get(segment), box)
+
+    def mark_written(self, segment: str, box: Box | None) -> None:
+        """The editor has the engine's mask; it can have changed in ``box`` only."""
+        old = self._written.get(segment)
+        whole = union(old.box if old is not None else None, box)
+        if whole is not None:
+            self._written[segment] = PackedMask.pack(self.mask(segment, whole), [low for low, _high in whole])
+
+    def take_in(self, segment: str, mask: np.ndarray, box: Box) -> None:
+        """The user has edited the segment by hand.
+
+        Args:
+            segment: Segment ID.
+            mask: (D, H, W) bool, the segment as it is now.
+            box: Half-open box of the edited voxels.
+        """
+        axis = self.engine.default_axis
+        if not mask.any():
+            if segment in self.engine.segments:
+                self.engine.remove_segment(segment)
+                self.depth += 1
+        elif segment in self.engine.segments and box[axis][1] - box[axis][0] <= MAX_EDITED_SLICES:
+            for index in range(*box[axis]):
+                self.engine.add_initial_seg_interaction(mask.take(index, axis), segment, axis, index)
+                self.depth += 1
+        else:
+            self.engine.add_initial_seg_interaction(mask, segment)
+            self.depth += 1
+        self.mark_written(segment, union(box, bounding_box(mask)))
+
+    def prompts(self, segment: str) -> list[Prompt]:
+        """Prompts in force, oldest first; those of undone steps are not."""
+        return [prompt for depth, prompt in self._prompts.get(segment, []) if depth <= self.depth]
+
+    def adopt_prompts(self, segment: str, prompts: Iterable[Prompt]) -> None:
+        """Prompts of a segment that came with the scene: kept and shown, but not asked again."""
+        if segment not in self._prompts:
+            self._prompts[segment] = [(0, prompt) for prompt in prompts]
+
+    def forget_undone(self) -> None:
+        """A new action begins: steps that were undone cannot come back."""
+        for segment, listed in self._prompts.items():
+            self._prompts[segment] = [(depth, prompt) for depth, prompt in listed if depth <= self.depth]
+
+    def _ask(self, segment: str, prompt: Prompt) -> Box | None:
+        if prompt.kind == "point":
+            return self.engine.add_point_interaction(prompt.indices_kji[0], prompt.positive, segment, prompt.axis)
+        if prompt.kind == "box":
+            return self.engine.add_bbox_interaction(prompt.bbox_kji, prompt.positive, segment, prompt.axis)
+        return self.engine.add_line_interaction(prompt.indices_kji[0], prompt.indices_kji[1], segment, prompt.axis)
+
+
+class PropagationRun:
+    """The engine's propagation, which is an undo step of the engine from its first ``next`` on. Any thread."""
+
+    def __init__(self, source: Propagation) -> None:
+        self._source = source
+        self.began = False
+
+    def __iter__(self) -> Iterator[SliceUpdate]:
+        return self
+
+    def __next__(self) -> SliceUpdate:
+        self.began = True
+        return next(self._source)
+
+    @property
+    def total(self) -> int:
+        """Slices planned; early stops may leave some undone."""
+        return self._source.total
+
+    @property
+    def done(self) -> int:
+        """Slices computed so far."""
+        return self._source.done
+
+    @property
+    def bbox(self) -> Box | None:
+        """Half-open kji box of all voxels changed so far, None when none did."""
+        return self._source.bbox
+
+    def close(self) -> None:
+        """Cancel; what was computed stays."""
+        self._source.close()
+
+
+def unpack(packed: PackedMask | None, box: Box) -> np.ndarray:
+    """A packed mask in a half-open box, bool."""
+    mask = np.zeros([high - low for low, high in box], dtype=bool)
+    common = intersection(packed.box if packed is not None else None, box)
+    if packed is not None and common is not None:
+        source = box_slices([[low - p[0], high - p[0]] for (low, high), p in zip(common, packed.box_kji)])
+        target = box_slices([[low - b[0], high - b[0]] for (low, high), b in zip(common, box)])
+        mask[target] = packed.unpack()[source]
+    return mask

@@ -1,0 +1,192 @@
+"""Prompts kept with the scene: as a tag of their segment, and as markups nodes that the user sees.
+
+The tag is the record. Slicer's undo and redo carry a segment's tags along with its voxels, ``.seg.nrrd`` files and
+scenes save them, so that prompts and mask can never disagree. The markups nodes are its picture: they are made from
+it, bear the attributes below, lie in a folder of their own, and are the only nodes ever changed or removed here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..imaging.geometry import ijk_box_from_corners, nearest_voxel, ras_to_ijk
+from .labelmaps import to_vtk_matrix
+from .markups_reader import Prompt
+from .volume_reader import volume_matrix, volume_shape
+
+PROMPTS_TAG = "EfficientMedSAM2.Prompts"
+STATE_TAG = "EfficientMedSAM2.State"
+KIND_ATTRIBUTE = "EfficientMedSAM2.Prompt"
+SEGMENT_ATTRIBUTE = "EfficientMedSAM2.SegmentID"
+SEGMENTATION_ROLE = "EfficientMedSAM2.Segmentation"
+FOLDER_NAME = "EfficientMedSAM2 prompts"
+
+#: A tag that unpacks to more than this is damaged or hostile.
+MAX_TAG_BYTES = 4 * 2**20
+#: Digits of coordinates in mm.
+DECIMALS = 3
+_NODE_CLASSES = {
+    "point": "vtkMRMLMarkupsFiducialNode",
+    "box": "vtkMRMLMarkupsROINode",
+    "line": "vtkMRMLMarkupsLineNode",
+}
+
+logger = logging.getLogger(__name__)
+
+
+def get_tag(segment: Any, name: str) -> str | None:
+    """Value of a vtkSegment's tag, None when it has none."""
+    import vtk
+
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(name, value) else None
+
+
+def encode_prompts(prompts: Sequence[Prompt]) -> str:
+    """Prompts as text without the separators that Slicer uses between tags (``|`` and ``:``)."""
+    rows = [
+        [p.kind, int(p.positive), p.axis, np.round(p.points_ras, DECIMALS).tolist(), int(p.node_id is not None)]
+        for p in prompts
+    ]
+    text = json.dumps({"version": 1, "prompts": rows}, separators=(",", ":"))
+    return base64.urlsafe_b64encode(zlib.compress(text.encode())).decode()
+
+
+def decode_prompts(text: str | None, volume_node: Any) -> list[Prompt]:
+    """Prompts of a tag, on the grid of a volume; those outside of it are left out.
+
+    A tag that cannot be read gives no prompts and a line in the log: it must not keep a scene from being used.
+    ``node_id`` is "" for prompts that came from the user's own markups, which the scene holds by itself.
+    """
+    if not text:
+        return []
+    try:
+        unpacker = zlib.decompressobj()
+        raw = unpacker.decompress(base64.urlsafe_b64decode(text.encode()), MAX_TAG_BYTES)
+        record = json.loads(raw.decode())
+        rows = [(kind, yes, axis, np.array(points, float), own) for kind, yes, axis, points, own in record["prompts"]]
+        if record["version"] != 1 or any(axis not in (None, 0, 1, 2) for _kind, _yes, axis, _points, _own in rows):
+            raise ValueError(f"version {record['version']}")
+    except (ValueError, TypeError, KeyError, zlib.error) as error:
+        logger.warning("Prompts saved with the segment cannot be read (%s); the segment itself is complete.", error)
+        return []
+    prompts = []
+    for kind, positive, axis, points, from_node in rows:
+        try:
+            prompts.append(_on_grid(str(kind), bool(positive), axis, points, volume_node, "" if from_node else None))
+        except ValueError as error:
+            logger.warning("A saved prompt is left out: %s", error)
+    return prompts
+
+
+def write_prompts(segment: Any, prompts: Sequence[Prompt], state: str) -> None:
+    """Keep prompts, and the number of the state they belong to, with a vtkSegment."""
+    segment.SetTag(PROMPTS_TAG, encode_prompts(prompts))
+    segment.SetTag(STATE_TAG, state)
+
+
+def prompt_nodes(segmentation_node: Any, segment_id: str | None = None) -> list[Any]:
+    """Our markups nodes of a segmentation, or of one of its segments."""
+    return [
+        node
+        for node in _nodes_of_class(segmentation_node.GetScene(), "vtkMRMLMarkupsNode")
+        if node.GetAttribute(KIND_ATTRIBUTE) is not None
+        and node.GetNodeReferenceID(SEGMENTATION_ROLE) == segmentation_node.GetID()
+        and segment_id in (None, node.GetAttribute(SEGMENT_ATTRIBUTE))
+    ]
+
+
+def show_prompts(segmentation_node: Any, volume_node: Any, segment_id: str, prompts: Sequence[Prompt]) -> list[Any]:
+    """Make our markups nodes show these prompts of a segment, and no others.
+
+    Prompts that came from the user's own markups are not shown again. Nodes are reused, not made anew.
+    """
+    spare: dict[str, list[Any]] = {kind: [] for kind in _NODE_CLASSES}
+    for node in prompt_nodes(segmentation_node, segment_id):
+        spare.setdefault(node.GetAttribute(KIND_ATTRIBUTE), []).append(node)
+    shown = []
+    own = [p for p in prompts if p.node_id is None and p.kind in _NODE_CLASSES]
+    points = [p for p in own if p.kind == "point"]
+    for group in ([points] if points else []) + [[p] for p in own if p.kind != "point"]:
+        kind = group[0].kind
+        node = spare[kind].pop(0) if spare[kind] else _new_node(segmentation_node, segment_id, kind)
+        node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+        was_modifying = node.StartModify()
+        if kind == "box":
+            _set_roi(node, np.array(group[0].points_ras))
+        else:
+            _set_points(node, [(point, p.positive) for p in group for point in p.points_ras])
+        node.EndModify(was_modifying)
+        shown.append(node)
+    for node in (node for nodes in spare.values() for node in nodes):
+        node.GetScene().RemoveNode(node)
+    return shown
+
+
+def _on_grid(
+    kind: str, positive: bool, axis: int | None, points: np.ndarray, volume_node: Any, node_id: str | None
+) -> Prompt:
+    count = {"point": 1, "line": 2, "box": 8}.get(kind)
+    if count is None or points.shape != (count, 3):
+        message = f"'{kind}' with {points.size} numbers is no prompt of this version."
+        raise ValueError(message)
+    shape, points_ijk = volume_shape(volume_node), ras_to_ijk(points, volume_matrix(volume_node))
+    indices: tuple[tuple[int, ...], ...]
+    if kind == "box":
+        indices = tuple((low, high) for low, high in ijk_box_from_corners(points_ijk, shape))
+    else:
+        indices = tuple(nearest_voxel(point, shape) for point in points_ijk)
+    rows = tuple((float(r), float(a), float(s)) for r, a, s in points)
+    return Prompt(kind, rows, indices, positive, axis, node_id)
+
+
+def _new_node(segmentation_node: Any, segment_id: str, kind: str) -> Any:
+    """A locked, tagged markups node in our folder."""
+    segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
+    name = f"{segment.GetName() if segment is not None else segment_id} {kind}"
+    scene = segmentation_node.GetScene()
+    node = scene.AddNewNodeByClass(_NODE_CLASSES[kind], scene.GenerateUniqueName(name))
+    node.SetAttribute(KIND_ATTRIBUTE, kind)
+    node.SetAttribute(SEGMENT_ATTRIBUTE, segment_id)
+    node.SetNodeReferenceID(SEGMENTATION_ROLE, segmentation_node.GetID())
+    node.SetLocked(True)
+    for tree in _nodes_of_class(scene, "vtkMRMLSubjectHierarchyNode")[:1]:
+        parent = tree.GetItemParent(tree.GetItemByDataNode(segmentation_node)) or tree.GetSceneItemID()
+        folder = tree.GetItemChildWithName(parent, FOLDER_NAME) or tree.CreateFolderItem(parent, FOLDER_NAME)
+        tree.SetItemParent(tree.GetItemByDataNode(node), folder)
+    return node
+
+
+def _set_points(node: Any, points: list[tuple[Sequence[float], bool]]) -> None:
+    import vtk
+
+    node.RemoveAllControlPoints()
+    for n, (point, positive) in enumerate(points, start=1):
+        node.AddControlPoint(vtk.vtkVector3d(*point), f"+{n}" if positive else f"-{n}")
+
+
+def _set_roi(node: Any, corners_ras: np.ndarray) -> None:
+    """Corners are in the order of imaging.geometry.roi_corners_ras: the last axis varies fastest."""
+    edges = np.stack([corners_ras[n] - corners_ras[0] for n in (4, 2, 1)], axis=1)
+    size = np.linalg.norm(edges, axis=0)
+    object_to_node = np.eye(4)
+    for n in range(3):
+        flat = size[n] < 10.0**-DECIMALS
+        edge = np.cross(edges[:, (n + 1) % 3], edges[:, (n + 2) % 3]) if flat else edges[:, n]
+        object_to_node[:3, n] = edge / np.linalg.norm(edge)
+    if np.linalg.det(object_to_node[:3, :3]) < 0:
+        object_to_node[:3, 2] *= -1.0
+    object_to_node[:3, 3] = corners_ras.mean(axis=0)
+    node.SetSize(*size.tolist())
+    node.SetAndObserveObjectToNodeMatrix(to_vtk_matrix(object_to_node))
+
+
+def _nodes_of_class(scene: Any, class_name: str) -> list[Any]:
+    return [scene.GetNthNodeByClass(n, class_name) for n in range(scene.GetNumberOfNodesByClass(class_name))]

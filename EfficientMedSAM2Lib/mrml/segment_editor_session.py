@@ -1,0 +1,353 @@
+"""Ties an InteractiveSession to a segment editor: prompts of the scene in, one undo step of the editor out.
+
+A user action has four parts, so that a GUI can run the network in a worker thread:
+
+    prompts = session.prompts_of(node)    # main thread: reads the scene
+    session.begin()                       # main thread: brings the engine up to date with scene and editor
+    session.run(prompts)                  # any thread: network only, no MRML
+    session.finish()                      # main thread: one saveStateForUndo, one modify call
+
+``click``, ``draw_box`` and ``add_markups`` do all four. With ``auto_commit`` off, ``finish`` leaves the result as a
+preview that ``commit`` writes and ``reject`` drops.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any
+
+from ..imaging.geometry import Box, bounding_box, union
+from ..interaction import InteractiveSession, SliceUpdate
+from ..interaction.bits import PackedMask
+from . import prompt_store
+from .editor_port import EditorPort
+from .history_link import EditorHistory, EngineSteps, PropagationRun, unpack
+from .labelmaps import oriented_image
+from .markups_reader import Prompt, box_prompt, point_prompt, read_markups
+from .segment_voxels import Change, WriteReport, read_segment, segment_box, segment_labelmap, write_change
+from .volume_reader import Fingerprint, fingerprint, read_volume, volume_matrix
+
+logger = logging.getLogger(__name__)
+
+
+class SegmentEditorSession:
+    """Interactive segmentation of the selected segment of a segment editor.
+
+    Boxes are half-open kji on the source volume's grid, points are world RAS, mm. The engine names segments by ID.
+
+    Args:
+        port: The segment editor.
+        engine: The interaction engine, on a predictor of any kind.
+        auto_commit: Write each result at once; otherwise it is a preview until ``commit``.
+        show_prompts: Keep markups nodes in the scene that show the prompts.
+    """
+
+    def __init__(
+        self, port: EditorPort, engine: InteractiveSession, auto_commit: bool = True, show_prompts: bool = True
+    ) -> None:
+        self.port = port
+        self.engine = engine
+        self.auto_commit = auto_commit
+        self.show_prompts = show_prompts
+        self.last_message = ""
+        self._fingerprint: Fingerprint | None = None
+        self._steps = EngineSteps(engine)
+        self._history = EditorHistory(port.segmentation_node())
+        self._propagation: PropagationRun | None = None
+        self._seen: dict[str, tuple[int, int]] = {}  # stamps of labelmaps whose voxels the engine knows
+        self._segment = ""
+        self._pending_steps = 0
+        self._pending_box: Box | None = None
+
+    # --- image ---------------------------------------------------------------------------------------------------
+
+    @property
+    def is_stale(self) -> bool:
+        """True when the source volume is another one, has changed or was moved since the engine read it."""
+        return self._fingerprint != self._present_fingerprint()
+
+    def refresh(self) -> bool:
+        """Give the engine the source volume if it is new or its image has changed; returns whether it did.
+
+        Undo steps that the engine shared with the editor end there. The segments stay, and the next prompt starts from
+        them. A volume that was only moved by its transform needs no new features.
+        """
+        present = self._present_fingerprint()
+        if self._fingerprint is not None and self._fingerprint[0] == present[0]:
+            self._fingerprint = present
+            return False
+        self._end_propagation()
+        volume = read_volume(self.port.source_volume_node())
+        self.engine.set_image(volume.array, volume.ijk_to_ras, volume.modality)
+        self._fingerprint = present
+        self._restart()
+        logger.info("Source volume '%s' read: %s voxels.", volume.name, " x ".join(map(str, volume.array.shape)))
+        return True
+
+    # --- prompts -------------------------------------------------------------------------------------------------
+
+    def click(self, point_world_ras: Sequence[float], include: bool = True, axis: int | None = None) -> WriteReport:
+        """Click at a world position, on the slice of array axis ``axis`` through it."""
+        return self._act([point_prompt(point_world_ras, self.port.source_volume_node(), include, axis)])
+
+    def draw_box(self, bbox_kji: Box, include: bool = True, axis: int | None = None) -> WriteReport:
+        """Box of voxels, 2D when one axis has size 1, as dragged in a slice view."""
+        return self._act([box_prompt(bbox_kji, self.port.source_volume_node(), include, axis)])
+
+    def add_markups(self, node: Any, axis: int | None = None) -> WriteReport:
+        """All prompts of a points, line or ROI node, as one user action."""
+        return self._act(self.prompts_of(node, axis))
+
+    def prompts_of(self, node: Any, axis: int | None = None) -> list[Prompt]:
+        """Prompts of a markups node on the volume's grid; ValueError when one lies outside. Including ones first."""
+        prompts = read_markups(node, self.port.source_volume_node(), axis)
+        return sorted(prompts, key=lambda prompt: not prompt.positive)
+
+    def begin(self) -> None:
+        """Start an action: read the image if it changed, follow the editor, take in edits made by hand."""
+        self._end_propagation()
+        segment_id = self.port.selected_segment_id()
+        self.refresh()
+        self.follow_editor()
+        if self._pending_steps and segment_id != self._segment:
+            message = "Another segment has a preview; commit or reject it first."
+            raise ValueError(message)
+        segment = self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)
+        loaded = prompt_store.get_tag(segment, prompt_store.PROMPTS_TAG)
+        self._steps.adopt_prompts(segment_id, prompt_store.decode_prompts(loaded, self.port.source_volume_node()))
+        if not self._pending_steps:
+            self._take_in_edits(segment_id)
+        self._steps.forget_undone()
+        self._segment = segment_id
+
+    def run(self, prompts: Iterable[Prompt]) -> Box | None:
+        """Let the engine answer prompts; all of them or, on an error, none. Any thread. Returns the changed box."""
+        before = self._steps.depth
+        changed, self.last_message = self._steps.run(self._segment, prompts)
+        self._pending_box = union(self._pending_box, changed)
+        self._pending_steps += self._steps.depth - before
+        return changed
+
+    def finish(self) -> WriteReport:
+        """End an action: commit it if results are written at once."""
+        return self.commit() if self.auto_commit else WriteReport()
+
+    # --- propagation ---------------------------------------------------------------------------------------------
+
+    def propagate(
+        self,
+        direction: str = "both",
+        limits: tuple[int, int] | None = None,
+        stop_when_lost: bool = True,
+        axis: int | None = None,
+    ) -> Generator[SliceUpdate, None, None]:
+        """Propagate the selected segment slice by slice. The editor is written once, at the end or when closed."""
+        propagation = self.start_propagation(direction, limits, stop_when_lost, axis)
+
+        def updates() -> Generator[SliceUpdate, None, None]:
+            try:
+                yield from propagation
+            finally:
+                if self._propagation is propagation:
+                    self.finish_propagation()
+
+        return updates()
+
+    def start_propagation(
+        self,
+        direction: str = "both",
+        limits: tuple[int, int] | None = None,
+        stop_when_lost: bool = True,
+        axis: int | None = None,
+    ) -> PropagationRun:
+        """The result may be iterated in any thread; afterwards, or to cancel, call ``finish_propagation``."""
+        self.begin()
+        source = self.engine.propagate(self._segment, direction, limits, stop_when_lost=stop_when_lost, axis=axis)
+        self._propagation = PropagationRun(source)
+        return self._propagation
+
+    def finish_propagation(self) -> WriteReport:
+        """End a propagation, finished or not; what it has computed is one action."""
+        self._end_propagation()
+        self.last_message = self.engine.last_message
+        return self.finish()
+
+    # --- result --------------------------------------------------------------------------------------------------
+
+    @property
+    def has_preview(self) -> bool:
+        """True when results wait for ``commit`` or ``reject``."""
+        return self._pending_steps > 0
+
+    @property
+    def preview_box(self) -> Box | None:
+        """Half-open box of the voxels that the preview changes, None when there are none."""
+        return self._pending_box
+
+    def preview_image(self) -> Any:
+        """vtkOrientedImageData (0 and 1) of the segment inside ``preview_box``, in the volume's local frame."""
+        if self._pending_box is None:
+            message = "There is no preview; give a prompt first."
+            raise ValueError(message)
+        mask = self._steps.mask(self._segment, self._pending_box)
+        start = [low for low, _high in self._pending_box]
+        return oriented_image(mask, start, volume_matrix(self.port.source_volume_node()))
+
+    def prompts(self, segment_id: str) -> list[Prompt]:
+        """Prompts of a segment, oldest first, also those that came with the scene."""
+        segment = self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)
+        if segment is not None:
+            loaded = prompt_store.get_tag(segment, prompt_store.PROMPTS_TAG)
+            self._steps.adopt_prompts(segment_id, prompt_store.decode_prompts(loaded, self.port.source_volume_node()))
+        return self._steps.prompts(segment_id)
+
+    def commit(self) -> WriteReport:
+        """Write the preview to its segment as one undo step. Nothing happens when there is none."""
+        self._end_propagation()
+        if not self._pending_steps:
+            return WriteReport()
+        if self.port.selected_segment_id() != self._segment:
+            message = "The preview belongs to another segment; select that segment, or reject the preview."
+            raise ValueError(message)
+        if not self.port.confirm_selected_segment_visible():
+            self.reject()
+            self.last_message = "The segment is hidden; nothing was changed."
+            return WriteReport()
+        box, report = self._pending_box, WriteReport()
+        self.port.save_state_for_undo()
+        if box is not None:
+            after, changed = self._steps.unwritten(self._segment, box)
+            report = write_change(self.port, Change(after, changed, (box[0][0], box[1][0], box[2][0])))
+            self._steps.mark_written(self._segment, box)
+        segment = self.port.segmentation_node().GetSegmentation().GetSegment(self._segment)
+        prompts = self._steps.prompts(self._segment)
+        prompt_store.write_prompts(segment, prompts, self._history.next_tag())
+        self._history.record(self._steps.depth, self._known_after(box))
+        self._clear_pending()
+        self._show(self._segment, prompts)
+        if report.refused:
+            self.last_message = f"{report.refused} voxels were kept as they are by the editor's masking settings."
+        return report
+
+    def reject(self) -> None:
+        """Drop the preview; the segment is as it was."""
+        self._end_propagation()
+        self._steps.take_back(self._pending_steps)
+        self._clear_pending()
+
+    # --- history -------------------------------------------------------------------------------------------------
+
+    def undo(self) -> None:
+        """Take back a preview or else the editor's last step, mask and prompts together."""
+        self._end_propagation()
+        if self._pending_steps:
+            self.reject()
+        elif self.port.can_undo():
+            self.port.undo()
+            self.follow_editor()
+
+    def redo(self) -> None:
+        """Do the editor's undone step again, mask and prompts together."""
+        self._end_propagation()
+        if not self._pending_steps and self.port.can_redo():
+            self.port.redo()
+            self.follow_editor()
+
+    def follow_editor(self) -> bool:
+        """Bring the engine to the state that the editor shows; call it after the editor's own Undo or Redo.
+
+        Returns:
+            Whether the editor was in another state than the engine.
+        """
+        if self._fingerprint is None:
+            return False
+        before = self._history.current
+        state = self._history.follow()
+        if state is before:
+            return False
+        self._end_propagation()
+        self._steps.take_back(self._pending_steps)
+        self._clear_pending()
+        if state is None or not self._steps.rewind(state.depth):
+            logger.info("The editor is in a state from before this session; the engine starts anew from its segments.")
+            self.engine.reset_interactions()
+            self._restart()
+        for segment_id in self.port.segment_ids():
+            self._show(segment_id, self.prompts(segment_id))
+        return True
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    def _act(self, prompts: Sequence[Prompt]) -> WriteReport:
+        self.begin()
+        self.run(prompts)
+        return self.finish()
+
+    def _restart(self) -> None:
+        self._steps.restart()
+        self._history = EditorHistory(self.port.segmentation_node())
+        self._seen = {}
+        self._clear_pending()
+
+    def _clear_pending(self) -> None:
+        self._pending_steps = 0
+        self._pending_box = None
+
+    def _end_propagation(self) -> None:
+        """Close a propagation that is open, and count it as a pending step if it has begun."""
+        propagation, self._propagation = self._propagation, None
+        if propagation is None:
+            return
+        propagation.close()
+        if propagation.began:
+            self._steps.depth += 1
+            self._pending_steps += 1
+            self._pending_box = union(self._pending_box, propagation.bbox)
+
+    def _present_fingerprint(self) -> Fingerprint:
+        segmentation = self.port.segmentation_node()
+        image, placement = fingerprint(self.port.source_volume_node())
+        return (*image, segmentation.GetID()), (*placement, segmentation.GetTransformNodeID())
+
+    def _take_in_edits(self, segment_id: str) -> None:
+        """Tell the engine what other effects, or an older session, have drawn in the segment."""
+        segmentation, volume = self.port.segmentation_node(), self.port.source_volume_node()
+        seen = self._stamp(segment_id)
+        if self._seen.get(segment_id) == seen:
+            return
+        known = self._history.current.known.get(segment_id)
+        box = union(segment_box(segmentation, segment_id, volume), known.box if known is not None else None)
+        if box is not None:
+            edited = bounding_box(read_segment(segmentation, segment_id, volume, box) ^ unpack(known, box))
+            if edited is not None:
+                mask = read_segment(segmentation, segment_id, volume)
+                edited = [[low + start, high + start] for (low, high), (start, _stop) in zip(edited, box)]
+                self._steps.take_in(segment_id, mask, edited)
+                self._history.note_edit(self._steps.depth, segment_id, PackedMask.pack(mask))
+        self._seen[segment_id] = seen
+
+    def _known_after(self, box: Box | None) -> dict[str, PackedMask]:
+        """What the editor holds now of the written segment, and of those that it may have overwritten."""
+        segmentation, volume = self.port.segmentation_node(), self.port.source_volume_node()
+        known = dict(self._history.current.known)
+        known.setdefault(self._segment, PackedMask.pack(unpack(None, [[0, 0]] * 3 if box is None else box)))
+        for segment_id in self.port.segment_ids():
+            if segment_id in known and box is not None:
+                whole = union(known[segment_id].box, box)
+                assert whole is not None
+                mask = read_segment(segmentation, segment_id, volume, whole)
+                known[segment_id] = PackedMask.pack(mask, [low for low, _high in whole])
+                self._seen[segment_id] = self._stamp(segment_id)
+        return known
+
+    def _stamp(self, segment_id: str) -> tuple[int, int]:
+        """Changes whenever the labelmap that holds the segment may have changed."""
+        segmentation = self.port.segmentation_node()
+        label = segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+        return segment_labelmap(segmentation, segment_id).GetMTime(), label
+
+    def _show(self, segment_id: str, prompts: Sequence[Prompt]) -> None:
+        if self.show_prompts:
+            segmentation, volume = self.port.segmentation_node(), self.port.source_volume_node()
+            prompt_store.show_prompts(segmentation, volume, segment_id, prompts)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from .version import __version__
+from . import __version__
 
 FAILED, BAD_INPUT = 1, 2
 
@@ -47,9 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError, PermissionError) as error:
         return _fail(BAD_INPUT, str(error))
     except Exception as error:
-        return _fail(
-            FAILED, f"{type(error).__name__}: {error} (efficient-medsam2 --debug ... tells more)"
-        )
+        return _fail(FAILED, f"{type(error).__name__}: {error} (efficient-medsam2 --debug ... tells more)")
 
 
 def _fail(code: int, message: str) -> int:

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..version import __version__
+from .. import __version__
 from .engine import add_model_arguments, build_model, weights_metadata
 
 _LIBRARIES = ("torch", "torchvision", "timm", "numpy", "SimpleITK", "slicerio", "safetensors")

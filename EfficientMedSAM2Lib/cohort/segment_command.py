@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,8 +13,6 @@ from .engine import add_model_arguments, build_session
 from .prompts import SegmentPrompts, read_prompts
 
 if TYPE_CHECKING:
-    import argparse
-
     from ..imaging.volumes import Volume
     from ..imaging.windows import IntensityWindow
     from ..interaction import Propagation, SliceUpdate
@@ -33,9 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, required=True, metavar="FILE", help=output_help)
     add("--propagate", choices=DIRECTIONS, default="both", help="direction; default: both")
     add("--range-mm", type=float, metavar="MM", help="propagate no farther than this from a prompt")
-    stop = {"dest": "stop_when_lost", "default": True}
-    add("--stop-when-lost", action="store_true", help="stop where the structure ends (default)", **stop)
-    add("--no-stop-when-lost", action="store_false", help="go on to the end of the range", **stop)
+    stop_help = "stop where the structure ends, which is the default, or go on to the end of the range"
+    add("--stop-when-lost", action=argparse.BooleanOptionalAction, default=True, help=stop_help)
     window_help = "intensity range, or a preset such as lung; default: chosen by modality"
     add("--window", metavar="LOW,HIGH", help=window_help)
     add("--modality", metavar="NAME", help="CT, MR, PET, US, ...; default: from the file")

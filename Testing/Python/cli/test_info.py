@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from EfficientMedSAM2Lib import __version__
 from EfficientMedSAM2Lib.cli import main
-from EfficientMedSAM2Lib.version import __version__
 
 
 def test_json_says_what_is_used(weights, capsys):

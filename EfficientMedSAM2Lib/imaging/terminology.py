@@ -102,7 +102,7 @@ PALETTE: tuple[Color, ...] = (
     (0.20, 0.55, 0.90),
 )
 #: Colours closer than this (in RGB, 0 ... 1) look the same as thin contours.
-_CLOSE = 0.25
+_CLOSE = 0.15
 
 
 def terminology_entry(name: str) -> str:

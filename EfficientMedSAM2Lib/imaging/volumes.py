@@ -12,6 +12,7 @@ import numpy as np
 
 from .files import last_line, quiet_libraries
 from .geometry import check_matrix, lps_to_ras
+from .nifti import check_complete
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -57,7 +58,7 @@ class Volume:
 
 
 def read_volume(path: str | Path, time_point: int | None = None) -> Volume:
-    """Read a scan.
+    """Read a scan. NaN and infinite voxels stay, except in NIfTI files, where ITK reads them as 0.
 
     Args:
         path: An image file, or a folder of DICOM files (subfolders included), of which the largest series is taken.
@@ -103,6 +104,7 @@ def _read_file(path: Path) -> tuple[SimpleITK.Image, str | None]:
 
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty; export it again.")
+    check_complete(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--stop-when-lost", action=argparse.BooleanOptionalAction, default=True, help=stop_help)
     window_help = "intensity range, or a preset such as lung; default: chosen by modality"
     add("--window", metavar="LOW,HIGH", help=window_help)
+    add("--time-point", type=int, metavar="N", help="which volume of a time series, counted from 0")
     add("--modality", metavar="NAME", help="CT, MR, PET, US, ...; default: from the file")
     add_model_arguments(parser)
     add("--preview", type=Path, metavar="FILE.png", help="also draw contours and prompts")
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     propagation = PropagationOptions(args.propagate, args.range_mm, args.stop_when_lost)
     window = parse_window(args.window) if args.window else None
     prompts = read_prompts(args.prompts, args.name)
-    volume = read_volume(args.volume)
+    volume = read_volume(args.volume, args.time_point)
     session = build_session(args.encoder, args.weights, args.device)
     progress = None if args.quiet else progress_bar
     results = segment_case(session, volume, prompts, propagation, window, args.modality, progress)

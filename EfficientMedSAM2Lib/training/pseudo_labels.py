@@ -20,12 +20,14 @@ import numpy as np
 
 from EfficientMedSAM2Lib.training.manifest import read_manifest
 from EfficientMedSAM2Lib.training.pseudo.filters import (
+    ULTRASOUND_RULES,
     TrustRules,
     dice,
     distinct,
     edge_trusted,
     main_part,
     mask_box,
+    outline_trusted,
     shape_trusted,
 )
 from EfficientMedSAM2Lib.training.pseudo.proposals import box_iou, jitter_box, propose_boxes
@@ -91,8 +93,12 @@ def label_slice(
         agreement = min(dice(mask, other) for other in others)
         if agreement < rules.min_agreement:
             continue
-        masks.append(main_part(mask))
-        scores.append(min(1.0, score) * agreement)
+        score = min(1.0, score) * agreement
+        mask = main_part(mask)
+        if not outline_trusted(mask, score, rules):
+            continue
+        masks.append(mask)
+        scores.append(score)
         prompts.append(box)
     kept = distinct(masks, scores, rules)
     return (
@@ -156,7 +162,8 @@ def label_all(
         generator = np.random.default_rng(zlib.crc32(request.name.encode()))
         ultrasound = request.entry.modality.startswith("ultrasound")
         count = 12 if ultrasound else 24
-        masks, scores, boxes = label_slice(prepared.image, teacher, rules, generator, count, ultrasound)
+        own_rules = ULTRASOUND_RULES if ultrasound else rules
+        masks, scores, boxes = label_slice(prepared.image, teacher, own_rules, generator, count, ultrasound)
         save_labels(path, prepared.image, masks, scores, boxes)
         yield {
             "file": path.name,

@@ -25,6 +25,8 @@ class TrustRules:
         min_main_part: share of the largest connected part.
         min_contrast: difference of the means just inside and just outside, in 0..1 grey values.
         min_effect: that difference over the pooled standard deviation of both rims.
+        min_roundness: below this `roundness` (ragged or branching, as white matter) the teacher has to be surer.
+        ragged_score: how sure then, in predicted IoU times agreement.
         same_mask_iou: masks above this are duplicates.
     """
 
@@ -37,7 +39,13 @@ class TrustRules:
     min_main_part: float = 0.95
     min_contrast: float = 0.04
     min_effect: float = 0.5
+    min_roundness: float = 0.5
+    ragged_score: float = 0.83
     same_mask_iou: float = 0.7
+
+
+# Speckle has soft blobs everywhere that are nothing: ask for a clear edge.
+ULTRASOUND_RULES = TrustRules(min_contrast=0.06, min_effect=0.7)
 
 
 def shape_trusted(mask: np.ndarray, box: np.ndarray, rules: TrustRules) -> bool:
@@ -71,6 +79,20 @@ def edge_trusted(mask: np.ndarray, image: np.ndarray, rules: TrustRules) -> bool
     difference = abs(float(inside.mean()) - float(outside.mean()))
     spread = float(np.sqrt((inside.var() + outside.var()) / 2)) + 1e-3
     return difference >= rules.min_contrast and difference / spread >= rules.min_effect
+
+
+def outline_trusted(mask: np.ndarray, score: float, rules: TrustRules) -> bool:
+    """Say whether the outline of a mask (H, W) is plausible for how sure the teacher is."""
+    return roundness(mask) >= rules.min_roundness or score >= rules.ragged_score
+
+
+def roundness(mask: np.ndarray) -> float:
+    """Isoperimetric quotient of a mask (H, W): about 1 for a disk, 0.4 for a crescent, less for ragged shapes."""
+    padded = np.pad(mask, 1)
+    crossings = np.count_nonzero(padded[1:] != padded[:-1]) + np.count_nonzero(padded[:, 1:] != padded[:, :-1])
+    # Along a slanted line the steps of a pixel outline are longer than the line, on average by 4 / pi.
+    perimeter = crossings * np.pi / 4
+    return float(4 * np.pi * np.count_nonzero(mask) / perimeter**2) if perimeter else 0.0
 
 
 def main_part(mask: np.ndarray) -> np.ndarray:

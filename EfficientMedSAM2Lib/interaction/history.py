@@ -53,18 +53,24 @@ class Step:
 
 
 class History:
-    """Steps done and steps undone, bounded in number and in bytes."""
+    """Steps done and steps undone, bounded in number and in bytes.
+
+    Attributes:
+        depth: Steps in force, those that are too old to be undone included.
+    """
 
     def __init__(self, max_steps: int = MAX_STEPS, max_bytes: int = MAX_BYTES) -> None:
         self.max_steps = max_steps
         self.max_bytes = max_bytes
         self._done: deque[Step] = deque()
         self._undone: list[Step] = []
+        self.depth = 0
 
     def push(self, step: Step) -> None:
         """Record a new action; what was undone before it can no longer be redone."""
         self._undone.clear()
         self._done.append(step)
+        self.depth += 1
         # The newest step stays whatever its size: the last action can always be taken back.
         while len(self._done) > 1 and (len(self._done) > self.max_steps or self.nbytes > self.max_bytes):
             self._done.popleft()
@@ -74,6 +80,7 @@ class History:
         if not self._done:
             return None
         self._undone.append(self._done.pop())
+        self.depth -= 1
         return self._undone[-1]
 
     def redo(self) -> Step | None:
@@ -81,12 +88,14 @@ class History:
         if not self._undone:
             return None
         self._done.append(self._undone.pop())
+        self.depth += 1
         return self._done[-1]
 
     def clear(self) -> None:
         """Forget all steps."""
         self._done.clear()
         self._undone.clear()
+        self.depth = 0
 
     @property
     def next_undo(self) -> Step | None:

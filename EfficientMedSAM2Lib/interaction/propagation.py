@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 from bisect import bisect_right
-from collections.abc import Generator, Sequence
-from collections.abc import Generator as GeneratorBase
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +58,7 @@ class StopRule:
 
     def slices_needed(self, spacing_mm: float) -> int:
         """Slices in a row after which a pass ends."""
-        return max(self.min_slices, ceil(self.distance_mm / spacing_mm))
+        return max(self.min_slices, ceil(self.distance_mm / spacing_mm - 1e-6))
 
 
 @dataclass(frozen=True)
@@ -122,13 +121,13 @@ def _nearest(sorted_indices: Sequence[int], index: int) -> int:
     return min(sorted_indices, key=lambda i: abs(i - index))
 
 
-class Propagation(GeneratorBase):
+class Propagation(Generator[SliceUpdate, None, None]):
     """Generator of SliceUpdate. Closing it, or dropping it, cancels: what was written stays as one undo step.
 
     Attributes:
         segment: Name of the segment.
         total: Slices planned; early stops may leave some undone.
-        done: Slices computed so far.
+        done: Slices computed so far; when it is 0 at the end, there is no undo step.
         bbox: Half-open kji box of all voxels changed so far, None when none did.
     """
 
@@ -146,6 +145,11 @@ class Propagation(GeneratorBase):
     def running(self) -> bool:
         """True while a slice is being computed."""
         return inspect.getgeneratorstate(self._steps) == inspect.GEN_RUNNING
+
+    @property
+    def writing(self) -> bool:
+        """True when slices were written that are not yet an undo step."""
+        return self.done > 0 and inspect.getgeneratorstate(self._steps) != inspect.GEN_CLOSED
 
     def send(self, value: None) -> SliceUpdate:
         """Compute the next slice."""

@@ -258,7 +258,7 @@ class InteractiveSession:
     def next_undo(self) -> tuple[str, str] | None:
         """(segment, what was done) of the step that ``undo`` takes back."""
         propagation = self._open_propagation()
-        if propagation is not None and propagation.done:
+        if propagation is not None and propagation.writing:
             return propagation.segment, "propagate"
         step = self._history.next_undo
         return (step.segment, step.label) if step is not None else None
@@ -266,8 +266,17 @@ class InteractiveSession:
     @property
     def next_redo(self) -> tuple[str, str] | None:
         """(segment, what was done) of the step that ``redo`` does again."""
+        propagation = self._open_propagation()
+        if propagation is not None and propagation.writing:
+            return None  # closing it makes a step, after which nothing can be redone
         step = self._history.next_redo
         return (step.segment, step.label) if step is not None else None
+
+    @property
+    def depth(self) -> int:
+        """Actions in force, those too old to be undone included; an open propagation counts once it wrote a slice."""
+        propagation = self._open_propagation()
+        return self._history.depth + int(propagation is not None and propagation.writing)
 
     def remove_segment(self, segment: str) -> Box | None:
         """Remove a segment with its prompts; can be undone. Returns the box of the voxels it had."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -191,3 +193,9 @@ def test_a_call_from_inside_the_predictor_is_refused():
         run(session.propagate())
     predictor._maybe_fail = original
     assert session.mask().any()
+
+
+def test_the_room_needs_neither_torch_nor_simpleitk():
+    code = "import sys, EfficientMedSAM2Lib.interaction; print({'torch', 'SimpleITK', 'timm', 'vtk'} & {*sys.modules})"
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert printed.strip() == "set()"

@@ -221,7 +221,9 @@ def test_an_interaction_closes_the_open_propagation():
     propagation = session.propagate(direction="forward")
     next(propagation)
     assert session.next_undo == ("1", "propagate")
+    assert session.depth == 2
     session.add_point_interaction((14, 7, 6), True)
+    assert session.depth == 3
     assert run(propagation) == []
     assert predictor.propagated == [11]
     assert session.next_undo == ("1", "add point")

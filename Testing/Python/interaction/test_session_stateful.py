@@ -165,6 +165,11 @@ class SessionMachine(RuleBasedStateMachine):
         if name in self.session.segments:
             self.act(lambda: self.session.remove_segment(name))
 
+    @invariant()
+    def depth_counts_the_actions_in_force(self):
+        waiting = self.open is not None and self.open.done > 0
+        assert self.session.depth == self.at + waiting
+
     @rule()
     def undo(self):
         self.settle()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,8 @@ def write_results(
     segments = [Segment(result.name, result.mask) for result in results]
     write_segmentation(output, segments, volume)
     if preview is not None:
-        markups = [markup for segment in prompts for markup in segment.markups]
+        # the picture takes a prompt's colour from the segment of its name
+        markups = [replace(markup, name=segment.name) for segment in prompts for markup in segment.markups]
         write_preview(preview, volume, segments, markups, window)
 
 

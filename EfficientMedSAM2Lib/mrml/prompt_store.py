@@ -160,7 +160,11 @@ def _new_node(segmentation_node: Any, segment_id: str, kind: str) -> Any:
     for tree in _nodes_of_class(scene, "vtkMRMLSubjectHierarchyNode")[:1]:
         parent = tree.GetItemParent(tree.GetItemByDataNode(segmentation_node)) or tree.GetSceneItemID()
         folder = tree.GetItemChildWithName(parent, FOLDER_NAME) or tree.CreateFolderItem(parent, FOLDER_NAME)
-        tree.SetItemParent(tree.GetItemByDataNode(node), folder)
+        item = tree.GetItemByDataNode(node)
+        if item:
+            tree.SetItemParent(item, folder)
+        else:  # only Slicer's own GUI makes items by itself
+            tree.CreateItem(folder, node)
     return node
 
 

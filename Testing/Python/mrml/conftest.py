@@ -120,6 +120,8 @@ def make_scene(
     mrml = slicer.vtkMRMLScene()
     segmentations = slicer.vtkSlicerSegmentationsModuleLogic()
     segmentations.SetMRMLScene(mrml)
+    markups = slicer.vtkSlicerMarkupsLogic()  # makes markups storable
+    markups.SetMRMLScene(mrml)
     slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(mrml)
     if array is None:
         array = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE) % 400 - 100
@@ -140,7 +142,7 @@ def make_scene(
     logic.SetSourceVolumeNode(volume)
     logic.SetCurrentSegmentID("A")
     logic.SetMaximumNumberOfUndoStates(50)
-    scene = Scene(mrml, volume, segmentation, editor_node, logic, CountingPort(logic), [segmentations])
+    scene = Scene(mrml, volume, segmentation, editor_node, logic, CountingPort(logic), [segmentations, markups])
     if volume_transform is not None:
         volume.SetAndObserveTransformNodeID(scene.transform(volume_transform, "TV").GetID())
     if segmentation_transform is not None:
@@ -176,14 +178,14 @@ class Case:
         return mask
 
 
-def make_case(**geometry: Any) -> Case:
+def make_case(max_undo_steps: int = 50, **geometry: Any) -> Case:
     tube = np.zeros((24, 20, 22), dtype=bool)
     tube[4:18, 5:11, 4:10] = True
     truth = tube.copy()
     truth[:, 14:17, 13:18] = True
     scene = make_scene(np.where(truth, 60, -80).astype(np.int16), **geometry)
     predictor = OraclePredictor(truth)
-    engine = InteractiveSession(predictor)
+    engine = InteractiveSession(predictor, max_undo_steps)
     return Case(scene, scene.port, predictor, engine, SegmentEditorSession(scene.port, engine), tube)
 
 

@@ -303,6 +303,18 @@ def test_undo_beyond_the_session_starts_anew(case: Any) -> None:
     assert count(case) == 15
 
 
+def test_undo_beyond_the_memory_of_the_engine(build_case: Any) -> None:
+    case = build_case(max_undo_steps=2)
+    for index in (INSIDE, BESIDE, (5, 8, 6), (5, 15, 15)):
+        case.session.click(world(case, index))
+    for expected in (36 + 15 + 36, 36 + 15, 36):
+        case.session.undo()
+        assert count(case) == expected
+    assert [p.indices_kji[0] for p in case.session.prompts("A")] == [INSIDE]
+    case.session.click(world(case, BESIDE))
+    assert count(case) == case.engine.mask("A").sum() == 36 + 15
+
+
 def test_source_volume_and_its_display_are_untouched(case: Any) -> None:
     before, time = case.scene.voxels_hash(), case.scene.volume.GetImageData().GetMTime()
     case.session.click(world(case, INSIDE))
@@ -434,6 +446,10 @@ def test_any_session_undoes_to_its_beginning(build_case: Any, actions: Any, over
                 case.scene.select("AB"[n % 2])
             elif case.scene.logic.CanUndo():
                 case.scene.logic.Undo()
+            if action not in ("paint", "select", "button") and (mask_mode, overwrite) == (0, 2):
+                selected = case.port.selected_segment_id()
+                held = case.engine.mask(selected) if selected in case.engine.segments else np.zeros_like(protected)
+                np.testing.assert_array_equal(held, case.scene.masks()[selected])
         if mask_mode == 3 or overwrite == 2:
             assert case.scene.masks()["C"].sum() in (0, 27)  # 0: the painting itself was undone
         assert case.scene.voxels_hash() == source

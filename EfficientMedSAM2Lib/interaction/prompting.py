@@ -127,7 +127,7 @@ def _apply_exclusion(states: AxisStates, segment: SegmentState, prompt: BoxPromp
     example = max(affected, key=lambda i: (bool(cut[i].any()), int(removed[i - box[axis][0]])))
     for index in sorted({*told, example}):
         states.give_mask(axis, index, segment.obj_id, cut[index])
-        segment.records[axis] = with_correction(segment.slice_records(axis), index, USER_SCORE)
+        segment.records[axis] = with_correction(segment.slice_records(axis), index, USER_SCORE, not cut[index].any())
     segment.latest = (axis, example)
     return ""
 
@@ -141,7 +141,7 @@ def _apply_slice_mask(states: AxisStates, segment: SegmentState, prompt: MaskPro
         mask[tuple(moved)] = prompt.mask.unpack()
     segment.write(here, mask)
     states.give_mask(axis, index, segment.obj_id, mask.squeeze(axis))
-    segment.records[axis] = with_correction(segment.slice_records(axis), index, USER_SCORE)
+    segment.records[axis] = with_correction(segment.slice_records(axis), index, USER_SCORE, not mask.any())
     segment.latest = (axis, index)
     return ""
 
@@ -199,7 +199,7 @@ def _take_result(
         predicted = np.zeros_like(segment.read_slice(axis, index))
     mask = without_exclusions(segment, axis, index, predicted)
     segment.write_slice(axis, index, mask)
-    segment.records[axis] = with_correction(segment.slice_records(axis), index, score)
+    segment.records[axis] = with_correction(segment.slice_records(axis), index, score, not mask.any())
     segment.latest = (axis, index)
     if mask.any():
         return ""

@@ -63,7 +63,7 @@ class StopRule:
 
 @dataclass(frozen=True)
 class Run:
-    """One pass of the predictor: from a conditioning slice over ``frames`` in the order given."""
+    """One pass of the predictor: from a fixed slice over ``frames`` in the order given."""
 
     start: int
     frames: tuple[int, ...]
@@ -76,7 +76,8 @@ def plan_runs(
     """Passes that bring every slice of ``bounds`` up to date, those nearest to the latest correction first.
 
     Each slice is reached from the nearest fixed slice in the direction asked for; with "both", a gap between two fixed
-    slices is filled from both ends to its middle. Slices already up to date are left out.
+    slices is filled from both ends to its middle, or all from one end when the other shows nothing. Slices already up
+    to date are left out.
 
     Args:
         records: State of the slices along the axis; at least one must be CONDITIONING for anything to be planned.
@@ -99,26 +100,29 @@ def plan_runs(
             after = None
         elif direction == "backward":
             before = None
-        if before is not None and (after is None or i - before <= after - i):
+        if before is not None and (after is None or _leads(records, before, after, i)):
             groups.setdefault((before, False), []).append(i)
         elif after is not None:
             groups.setdefault((after, True), []).append(i)
-    runs = [
-        Run(_nearest(conditioning, border), tuple(sorted(frames, reverse=reverse)), reverse)
-        for (border, reverse), frames in groups.items()
-    ]
+    runs = [Run(start, tuple(sorted(frames, reverse=reverse)), reverse) for (start, reverse), frames in groups.items()]
     center = conditioning[-1] if latest is None else latest
     return sorted(runs, key=lambda run: (abs(run.frames[0] - center), run.reverse))
+
+
+def _leads(records: Records, before: int, after: int, index: int) -> bool:
+    """True when a slice between two fixed ones is better reached from the first: where the object is seen, else near.
+
+    A slice that the user has emptied behind the object's end must not empty the last slices before it as well.
+    """
+    if records[before].empty != records[after].empty:
+        return records[after].empty
+    return index - before <= after - index
 
 
 def _needs_work(record: SliceRecord | None, revisit_skipped: bool) -> bool:
     if record is None:
         return True
     return record.stale or (revisit_skipped and record.kind is SliceKind.SKIPPED)
-
-
-def _nearest(sorted_indices: Sequence[int], index: int) -> int:
-    return min(sorted_indices, key=lambda i: abs(i - index))
 
 
 class Propagation(Generator[SliceUpdate, None, None]):
@@ -198,6 +202,10 @@ def _pass(
     last_stale = max((at for at, i in enumerate(run.frames) if i in records and records[i].stale), default=-1)
     spacing_mm = states.spacing_kji[axis]
     lost: list[int] = []
+    if records[run.start].kind is SliceKind.GIVEN:
+        # Of an initial mask the predictor was told a few slices only; the pass starts from this one.
+        states.give_mask(axis, run.start, segment.obj_id, segment.read_slice(axis, run.start))
+        records[run.start] = SliceRecord(SliceKind.CONDITIONING, records[run.start].score)
     source = states.predictor.propagate_object(
         states[axis], segment.obj_id, run.start, list(run.frames), reverse=run.reverse
     )

@@ -34,11 +34,19 @@ class SliceKind(Enum):
 
 @dataclass(frozen=True)
 class SliceRecord:
-    """State of one slice along one axis; a slice without a record was never reached."""
+    """State of one slice along one axis; a slice without a record was never reached.
+
+    Attributes:
+        kind: How it got its mask.
+        score: 0..1, the predictor's, or 1 for what the user painted.
+        stale: The mask is older than the correction that governs it.
+        empty: A fixed slice on which the structure is not.
+    """
 
     kind: SliceKind
     score: float = 0.0
     stale: bool = False
+    empty: bool = False
 
     @property
     def fixed(self) -> bool:
@@ -49,7 +57,7 @@ class SliceRecord:
 Records = Mapping[int, SliceRecord]
 
 
-def with_correction(records: Records, index: int, score: float) -> dict[int, SliceRecord]:
+def with_correction(records: Records, index: int, score: float, empty: bool = False) -> dict[int, SliceRecord]:
     """Records after a prompt on slice ``index``: it is conditioning, what it governs is stale or forgotten."""
     fixed = sorted(i for i, record in records.items() if record.fixed and i != index)
     at = bisect_left(fixed, index)
@@ -62,7 +70,7 @@ def with_correction(records: Records, index: int, score: float) -> dict[int, Sli
             changed[i] = replace(record, stale=True)
         elif not (governed and record.kind is SliceKind.SKIPPED):
             changed[i] = record
-    changed[index] = SliceRecord(SliceKind.CONDITIONING, score)
+    changed[index] = SliceRecord(SliceKind.CONDITIONING, score, empty=empty)
     return changed
 
 

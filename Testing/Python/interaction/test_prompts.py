@@ -203,7 +203,10 @@ def test_initial_mask_is_written_as_it_is_and_protected():
     assert box == [[8, 12], [6, 17], [5, 18]]
     assert [type(p) for p in session.prompts()] == [MaskPrompt]
     assert len(predictor.told) == 3
+    predictor.forget_calls()
     run(session.propagate())
+    assert set(predictor.told) <= {8, 11}, "passes start from the borders of the mask"
+    assert {8, 11} <= set(session.conditioning_slices())
     assert np.array_equal(session.mask()[8:12], mask[8:12] > 0)
     assert np.array_equal(session.mask()[12 : LAST + 1], first_tube()[12 : LAST + 1])
     assert np.array_equal(session.mask()[FIRST:8], first_tube()[FIRST:8])

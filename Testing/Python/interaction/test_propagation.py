@@ -66,9 +66,10 @@ def test_runs_leave_out_what_is_up_to_date():
     assert frames(plan_runs(state, "forward", (0, 18), 10, True)) == [(10, [13, 14, 15, 16, 17], False)]
 
 
-def test_runs_from_a_given_mask_start_at_a_slice_the_predictor_knows():
+def test_runs_start_at_the_border_of_a_given_mask():
     state = records(conditioning=[10], given=[8, 9, 11, 12])
-    assert frames(plan_runs(state, "forward", (0, 15), 10, False)) == [(10, [13, 14], False)]
+    assert frames(plan_runs(state, "forward", (0, 15), 10, False)) == [(12, [13, 14], False)]
+    assert frames(plan_runs(state, "backward", (5, 15), 10, False)) == [(8, [7, 6, 5], True)]
 
 
 # --- on a volume
@@ -187,6 +188,14 @@ def test_stale_slices_behind_the_end_are_still_refreshed():
     assert session.stale_slices() == []
     assert not session.mask()[12:].any()
     assert set(range(13, LAST + 1)) <= set(predictor.propagated)
+
+
+def test_an_emptied_slice_does_not_empty_the_structure_before_it():
+    session, _, _ = make_session()
+    session.add_point_interaction((6, 7, 6), True)
+    session.add_initial_seg_interaction(np.zeros(SHAPE[1:]), index=LAST + 1)
+    run(session.propagate())
+    assert np.array_equal(session.mask(), first_tube())
 
 
 def test_closing_keeps_what_was_written_as_one_undo_step():

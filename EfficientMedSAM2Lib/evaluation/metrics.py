@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,13 +17,13 @@ SIZE_CLASSES = {"small": 16.0, "medium": 64.0, "large": float("inf")}
 def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
     """Dice of two boolean masks of any equal shape."""
     total = np.count_nonzero(prediction) + np.count_nonzero(truth)
-    return 2.0 * np.count_nonzero(prediction & truth) / total if total else 1.0
+    return float(2 * np.count_nonzero(prediction & truth) / total) if total else 1.0
 
 
 def intersection_over_union(prediction: np.ndarray, truth: np.ndarray) -> float:
     """IoU of two boolean masks of any equal shape."""
     union = np.count_nonzero(prediction | truth)
-    return np.count_nonzero(prediction & truth) / union if union else 1.0
+    return float(np.count_nonzero(prediction & truth) / union) if union else 1.0
 
 
 def surface_dice(
@@ -48,7 +49,11 @@ def surface_dice(
     predicted, true = (
         torch.from_numpy(np.ascontiguousarray(mask[window]))[None, None].float() for mask in (prediction, truth)
     )
-    value = compute_surface_dice(predicted, true, [tolerance_mm], include_background=True, spacing=tuple(spacing_mm))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI warns about its own calls
+        value = compute_surface_dice(
+            predicted, true, [tolerance_mm], include_background=True, spacing=tuple(spacing_mm)
+        )
     return float(value[0, 0])
 
 

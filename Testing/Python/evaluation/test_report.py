@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+
+import pytest
+
+from EfficientMedSAM2Lib.evaluation.cases import choose_cases
+from EfficientMedSAM2Lib.evaluation.contestants import EllipseContestant
+from EfficientMedSAM2Lib.evaluation.gallery import choose_examples, write_gallery
+from EfficientMedSAM2Lib.evaluation.protocols import run_protocol
+from EfficientMedSAM2Lib.evaluation.report import score_correlation, summarise, table, write_csv, write_json
+
+
+@pytest.fixture
+def records(ball_image):
+    other = dataclasses.replace(ball_image, dataset="others", name="others/ball.nrrd")
+    return list(run_protocol("box", EllipseContestant(), choose_cases([ball_image, other])))
+
+
+def with_dice(records, value_of):
+    return [dataclasses.replace(record, values={"dice": value_of(record)}) for record in records]
+
+
+def test_data_sets_and_labels_count_alike_whatever_their_number(records):
+    few = [r for r in records if r.case.image.dataset == "shapes" and r.case.label == "ball"][:1]
+    kept = with_dice(few, lambda _: 1.0) + with_dice(
+        [r for r in records if r.case.image.dataset == "others"], lambda r: 0.2 if r.case.label == "ball" else 0.6
+    )
+    summary = summarise(kept)
+    assert summary["datasets"]["others"]["dice"] == pytest.approx(0.4)
+    assert summary["macro"]["dice"] == pytest.approx(0.7)
+    assert summary["compact"]["dice"] == pytest.approx(0.6)
+    assert summary["labels"]["others/ring"]["dice"] == pytest.approx(0.6)
+
+
+def test_correlation_needs_scores_that_differ(records):
+    for number, record in enumerate(records):
+        record.score_pairs = [(number / 20, 1 - number / 20)]
+    assert score_correlation(records) == pytest.approx(-1.0)
+    for record in records:
+        record.score_pairs = [(0.5, 0.5)]
+    assert score_correlation(records) is None
+
+
+def test_table_shows_contestants_side_by_side(records):
+    text = table({"ellipse": summarise(records), "half": summarise(with_dice(records, lambda _: 0.5))})
+    lines = text.splitlines()
+    assert lines[0].split() == ["ellipse", "half"]
+    macro = next(line for line in lines if line.startswith("MACRO dice "))
+    assert macro.split()[-1] == "0.500"
+
+
+def test_files_hold_every_object(records, tmp_path):
+    write_csv(tmp_path / "box.csv", records)
+    write_json(tmp_path / "box.json", {"ellipse": summarise(records)}, {"seed": 0})
+    with (tmp_path / "box.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(records)
+    assert float(rows[0]["dice"]) == pytest.approx(records[0].values["dice"], abs=1e-4)
+    content = json.loads((tmp_path / "box.json").read_text())
+    assert content["results"]["ellipse"]["objects"] == len(records)
+    assert {path.name for path in tmp_path.iterdir()} == {"box.csv", "box.json"}
+
+
+def test_gallery_shows_worst_median_and_best_once(records, tmp_path):
+    examples = choose_examples(records, 2)
+    shown = [id(record) for row in examples.values() for record in row]
+    assert len(shown) == len(set(shown)) == 6
+    dices = {title: [record.values["dice"] for record in row] for title, row in examples.items()}
+    assert max(dices["worst"]) <= min(dices["median"])
+    assert max(dices["median"]) <= min(dices["best"])
+    write_gallery(tmp_path / "gallery.png", records)
+    assert (tmp_path / "gallery.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_gallery_of_a_single_result(records, tmp_path):
+    write_gallery(tmp_path / "one.png", records[:1])
+    assert (tmp_path / "one.png").exists()

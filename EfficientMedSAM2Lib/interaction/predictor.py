@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,7 +50,7 @@ class VolumePredictor(Protocol):
         start_frame_idx: int,
         frames: Iterable[int],
         reverse: bool = False,
-    ) -> Generator[tuple[int, np.ndarray, float], None, None]:
+    ) -> Iterator[tuple[int, np.ndarray, float]]:
         """Yield (frame_idx, mask bool HxW, score 0..1) of one object for ``frames`` in order."""
 
     def slice_mask(self, inference_state: dict[str, Any], obj_id: int, frame_idx: int) -> np.ndarray | None:

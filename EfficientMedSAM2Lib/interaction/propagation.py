@@ -228,7 +228,8 @@ def _pass(
             if stop:
                 return
     finally:
-        source.close()
+        if isinstance(source, Generator):
+            source.close()
 
 
 def _write(segment: SegmentState, axis: int, index: int, predicted: np.ndarray) -> tuple[np.ndarray, Box | None]:

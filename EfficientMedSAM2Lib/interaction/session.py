@@ -104,12 +104,16 @@ class InteractiveSession:
         """Slicing axis of prompts that name none."""
         return self._default_axis
 
-    def prefetch(self, index: int, axis: int | None = None) -> None:
-        """Compute the features of a slice while the user thinks; slices outside the volume are ignored."""
+    def prefetch(self, index: int, axis: int | None = None, segment: str | None = None) -> None:
+        """Compute the features of a slice while the user thinks; slices outside the volume are ignored.
+
+        With a segment, they are those that its propagation or correction would need there.
+        """
         states = self._image().states
         axis = checks.check_axis(axis, self._default_axis)
         if 0 <= index < self.shape_kji[axis]:
-            states.predictor.prefetch(states[axis], int(index))
+            obj_id = self._segment(segment).obj_id if segment is not None else None
+            states.predictor.prefetch(states[axis], int(index), obj_id)
 
     # --- prompts -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,115 @@
+"""The session on the real volume predictor and a real CT. Weights are random: only the wiring is judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicerio
+from scene import run
+
+from EfficientMedSAM2Lib import (
+    EfficientMedSAM2VolumePredictor,
+    InteractiveSession,
+    build_efficient_medsam2_model,
+)
+from EfficientMedSAM2Lib.imaging.volumes import read_volume
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    model = build_efficient_medsam2_model("mobilenet", checkpoint="random", device="cpu")
+    return EfficientMedSAM2VolumePredictor(model)
+
+
+@pytest.fixture(scope="module")
+def scan():
+    return read_volume(Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd")
+
+
+@pytest.fixture
+def session(predictor, scan):
+    session = InteractiveSession(predictor)
+    session.set_image(scan.array, scan.ijk_to_ras, modality="CT")
+    return session
+
+
+def middle_box(session, half=20):
+    box = [[size // 2 - half, size // 2 + half] for size in session.shape_kji]
+    middle = session.shape_kji[session.default_axis] // 2
+    box[session.default_axis] = [middle, middle + 1]
+    return box
+
+
+def test_box_propagation_correction_undo_and_redo(session, scan):
+    before = scan.array.copy()
+    axis = session.default_axis
+    box = middle_box(session)
+    start = box[axis][0]
+    session.add_bbox_interaction(box, True, segment="organ")
+    looks = [session.mask("organ")]
+    limits = (start - 3, start + 4)
+    updates = run(session.propagate("organ", limits=limits, stop_when_lost=False))
+    looks.append(session.mask("organ"))
+    assert sorted(u.index for u in updates) == [i for i in range(*limits) if i != start]
+    assert all(0.0 <= u.score <= 1.0 for u in updates)
+    assert all(np.array_equal(u.mask, looks[-1].take(u.index, axis)) for u in updates)
+
+    click = [bounds[0] + 20 for bounds in box]
+    click[axis] = start + 2
+    session.add_point_interaction(click, True, segment="organ")
+    looks.append(session.mask("organ"))
+    assert session.stale_slices("organ") == [start + 1, start + 3]
+    propagation = session.propagate("organ", limits=limits, stop_when_lost=False)
+    assert sorted(u.index for u in propagation) == [start + 1, start + 3]
+    looks.append(session.mask("organ"))
+
+    for look in (*looks[-2::-1], np.zeros_like(looks[0])):
+        after = session.mask("organ")
+        changed = session.undo()
+        difference = after ^ session.mask("organ")
+        if changed is not None:
+            difference[tuple(slice(*bounds) for bounds in changed)] = False
+        assert not difference.any()
+        assert np.array_equal(session.mask("organ"), look)
+    assert session.undo() is None
+    for look in looks:
+        session.redo()
+        assert np.array_equal(session.mask("organ"), look)
+    assert np.array_equal(scan.array, before)
+
+
+def test_the_same_action_after_undo_gives_the_same(session):
+    box = middle_box(session)
+    axis = session.default_axis
+    session.add_bbox_interaction(box, True)
+    limits = (box[axis][0], box[axis][0] + 3)
+    run(session.propagate(limits=limits, stop_when_lost=False))
+    first = session.mask()
+    session.undo()
+    run(session.propagate(limits=limits, stop_when_lost=False))
+    assert np.array_equal(session.mask(), first)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_every_prompt_kind_on_every_axis(session, axis):
+    box = middle_box(session)
+    center = [(low + high) // 2 for low, high in box]
+    other = [c if a == axis else c - 10 for a, c in enumerate(center)]
+    session.add_point_interaction(center, True, "point", axis)
+    session.add_line_interaction(other, center, "line", axis)
+    session.add_bbox_interaction([[c - 5, c + 5] for c in center], True, "roi", axis)
+    mask = np.zeros(session.shape_kji, dtype=bool)
+    mask[tuple(slice(c - 5, c + 5) for c in center)] = True
+    session.add_initial_seg_interaction(mask, "mask", axis)
+    session.add_bbox_interaction([[c - 2, c + 2] for c in center], False, "mask", axis)
+    session.add_point_interaction(center, True, "mask", axis)
+    session.add_initial_seg_interaction(np.zeros_like(mask.take(0, axis)), "mask", axis, center[axis] + 6)
+    limits = (center[axis] - 7, center[axis] + 8)
+    for name in session.segments:
+        run(session.propagate(name, limits=limits, axis=axis))
+        session.prefetch(center[axis] + 8, axis, name)
+    while session.can_undo:
+        session.undo()
+    assert session.segments == ()

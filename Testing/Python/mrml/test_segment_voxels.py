@@ -239,3 +239,21 @@ def affines(draw: Any) -> np.ndarray:
     affine[:3, :3] = rotation * rng.uniform(0.4, 5.0, size=3)
     affine[:3, 3] = rng.uniform(-200, 200, size=3)
     return affine
+
+
+def test_segment_on_another_grid_than_the_reference(scene: Any) -> None:
+    # Imported segments keep the grid they came with until they are edited.
+    shape = shape_of(scene)
+    coarse = volume_matrix(scene.volume) @ np.diag([2.0, 2.0, 1.0, 1.0])
+    coarse[:3, 3] += 0.5 * volume_matrix(scene.volume)[:3, :2].sum(axis=1)
+    mask = cuboid((shape[0], shape[1] // 2, shape[2] // 2), (2, 6), (1, 5), (2, 6))
+    segmentation = scene.segmentation.GetSegmentation()
+    segmentation.GetSegment("A").AddRepresentation("Binary labelmap", oriented_image(mask, (0, 0, 0), coarse))
+    segmentation.GetSegment("A").SetLabelValue(1)
+    expected = np.zeros(shape, bool)
+    expected[2:6, 2:10, 4:12] = True
+    np.testing.assert_array_equal(scene.masks()["A"], expected)
+    after = np.roll(expected[4:5], 2, axis=2)
+    assert write(scene, after, start=(4, 0, 0)).calls == 2  # Set would erase the wrong voxels here
+    expected[4] = after[0]
+    np.testing.assert_array_equal(scene.masks()["A"], expected)

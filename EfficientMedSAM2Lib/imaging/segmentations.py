@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .files import last_line, quiet_libraries, replacing
+from .files import check_complete, last_line, quiet_libraries, replacing
 from .geometry import check_matrix, lps_to_ras, spacing_of
-from .nifti import check_complete
 from .terminology import Color, segment_colors, terminology_entry
 from .volumes import Volume, image_to_ras
 

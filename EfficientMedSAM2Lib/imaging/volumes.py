@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .files import last_line, quiet_libraries
+from .files import check_complete, last_line, quiet_libraries
 from .geometry import check_matrix, lps_to_ras
-from .nifti import check_complete
 
 if TYPE_CHECKING:
     import SimpleITK

@@ -150,7 +150,9 @@ def _paint(labels: np.ndarray, target: int, part: np.ndarray, reference: int, rn
         canvas = canvas * torch.from_numpy(np.exp(field))
     result = canvas.numpy()
     if rng.random() < 0.6:
-        result = result + rng.standard_normal(result.shape, dtype=np.float32) * float(rng.uniform(0.01, 0.1))
+        # Noise may hide a border from a pixel, not from the eye.
+        most = min(0.1, 0.02 + 0.6 * abs(float(means[target] - means[around])))
+        result = result + rng.standard_normal(result.shape, dtype=np.float32) * float(rng.uniform(0.01, most))
     return np.clip(result, 0.0, 1.0)
 
 

@@ -127,7 +127,7 @@ def add_tube(rng: np.random.Generator, labels: np.ndarray, x: np.ndarray, y: np.
     size = labels.shape[1]
     nodes = rng.uniform(-0.1, 1.1, (3, 2))
     nodes[1] = 0.5 * (nodes[0] + nodes[2]) + rng.normal(0, 0.25, 2)
-    s = np.linspace(0, 1, 20)[:, None]
+    s = np.linspace(0, 1, 64)[:, None]
     curve = (1 - s) ** 2 * nodes[0] + 2 * s * (1 - s) * nodes[1] + s**2 * nodes[2]
     width = float(np.exp(rng.uniform(np.log(0.012), np.log(0.06))))
     drift = rng.normal(0.0, 0.01, 2)

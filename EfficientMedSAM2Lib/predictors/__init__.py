@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .image_predictor import EfficientMedSAM2ImagePredictor
+from .volume_predictor import EfficientMedSAM2VolumePredictor
 
-__all__ = ["EfficientMedSAM2ImagePredictor"]
+__all__ = ["EfficientMedSAM2ImagePredictor", "EfficientMedSAM2VolumePredictor"]

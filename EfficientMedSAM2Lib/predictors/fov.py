@@ -128,10 +128,12 @@ def _axis_weights(
     source_start: int, source_size: int, source_count: int, target_start: int, target_size: int, target_count: int
 ) -> tuple[np.ndarray, slice]:
     """Weights (target_count, n) of those n source cells that matter along one axis, and which ones these are."""
-    # Edges and centres of the target's cells, in source cells.
+    # Edges of the target's cells, in source cells. Whole pixels stay whole numbers until the last multiplication, so
+    # that a part of a target gets exactly the values that the whole gets.
     scale = source_count / source_size
-    step = target_size / target_count * scale
-    edges = (target_start - source_start) * scale + step * np.arange(target_count + 1)
+    cell = target_size / target_count
+    step = cell * scale
+    edges = (target_start - source_start + cell * np.arange(target_count + 1)) * scale
     if step > 1:
         low, high = edges[:-1].clip(0, source_count), edges[1:].clip(0, source_count)
         first = int(min(np.floor(low.min()), source_count - 1))

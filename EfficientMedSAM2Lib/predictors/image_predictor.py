@@ -13,7 +13,7 @@ import torch
 from ..models import EfficientMedSAM2, build_efficient_medsam2_model, encoder_types
 from . import zoom
 from .feature_cache import FeatureCache
-from .fov import NO_OBJECT_LOGIT, resample
+from .fov import NO_OBJECT_LOGIT, resample, whole_slice
 from .inputs import as_box, as_clicks, as_image, as_spacing, as_window, to_numpy
 from .masks import clean_mask
 from .slice_predictor import (
@@ -22,7 +22,6 @@ from .slice_predictor import (
     SliceImage,
     SlicePredictor,
     SlicePrompts,
-    whole_slice,
 )
 
 LOW_RES_SIZE = 256

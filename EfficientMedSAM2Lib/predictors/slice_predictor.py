@@ -14,10 +14,12 @@ from ..imaging.windows import IntensityWindow
 from ..models import DecodedMasks, EfficientMedSAM2, ImageFeatures, MemoryBank, PromptBatch
 from . import zoom
 from .feature_cache import FeatureCache
-from .fov import NO_OBJECT_LOGIT, FieldOfView, crop, paste, positive_part, resample, whole_slice
+from .fov import NO_OBJECT_LOGIT, FieldOfView, crop, paste, positive_part, resample
 
-MASK_LOGIT = 10.0
-"""Logit that stands for a mask without logits: inside plus, outside minus this."""
+MASK_LOGIT = 6.0
+"""Logit that stands for a mask without logits: inside plus, outside minus this, as in training."""
+PROMPT_LIMIT = 20.0
+"""Logits given back to the network are cut here, as in training."""
 SINGLE_MASK = 0
 """Index of the mask for unambiguous prompts; the others are candidates."""
 
@@ -65,10 +67,16 @@ class PlacedLogits:
     def seen_in(self, view: FieldOfView, size: int) -> np.ndarray:
         """As seen in a view, (size,size) float32."""
         if self.rectangle == view and self.logits.shape == (size, size):
-            return self.logits.astype(np.float32)
-        # -32 beside a bare mask's 10 would move its border where areas are averaged.
-        fill = max(float(self.logits.min()), NO_OBJECT_LOGIT) if self.logits.size else NO_OBJECT_LOGIT
-        return resample(self.logits, self.rectangle, view, (size, size), min(fill, -MASK_LOGIT))
+            return self.logits.astype(np.float32).clip(-PROMPT_LIMIT, PROMPT_LIMIT)
+        # No clearer outside than the mask's own, or its border would move where areas are averaged.
+        outside = float(self.logits.min()) if self.logits.size else -MASK_LOGIT
+        fill = min(max(outside, -PROMPT_LIMIT), -MASK_LOGIT)
+        seen = resample(self.logits, self.rectangle, view, (size, size), fill)
+        return seen.clip(-PROMPT_LIMIT, PROMPT_LIMIT)
+
+    def on_slice(self, slice_shape: tuple[int, int]) -> np.ndarray:
+        """On the whole slice, (H,W) float32."""
+        return paste(self.logits, self.rectangle, slice_shape)
 
     def bounding_box(self) -> zoom.Box | None:
         """First and last pixels XYXY of what is positive, None when nothing is."""
@@ -340,14 +348,3 @@ class SlicePredictor:
 
 def _best(prediction: SlicePrediction, choices: tuple[int, ...]) -> int:
     return choices[int(np.argmax(prediction.iou[list(choices)]))]
-
-
-__all__ = [
-    "MASK_LOGIT",
-    "PlacedLogits",
-    "SliceImage",
-    "SlicePrediction",
-    "SlicePredictor",
-    "SlicePrompts",
-    "whole_slice",
-]

@@ -50,14 +50,18 @@ def square_view(
         slice_shape: Rows and columns of the slice.
         spacing: mm between rows, between columns.
     """
-    unit = min(spacing)
-    largest = MAXIMUM_SIDE * longest_side(slice_shape, spacing) / unit
-    side_px = max(min(side_mm / unit, largest), MINIMUM_SIDE_PX)
-    # Rounded to the grid, but never beyond the largest.
-    step = round(math.log(side_px / MINIMUM_SIDE_PX) / math.log(SIDE_STEP))
-    side_px = min(MINIMUM_SIDE_PX * SIDE_STEP**step, max(largest, MINIMUM_SIDE_PX))
-    width, height = (max(round(side_px * unit / mm), 1) for mm in (spacing[1], spacing[0]))
+    side_mm = grid_side(side_mm, slice_shape, spacing)
+    width, height = max(round(side_mm / spacing[1]), 1), max(round(side_mm / spacing[0]), 1)
     return FieldOfView(_place(center_xy[0], width), _place(center_xy[1], height), width, height)
+
+
+def grid_side(side_mm: float, slice_shape: tuple[int, int], spacing: Spacing) -> float:
+    """The side in mm that a view of this wanted side gets."""
+    smallest = MINIMUM_SIDE_PX * min(spacing)
+    largest = max(MAXIMUM_SIDE * longest_side(slice_shape, spacing), smallest)
+    step = round(math.log(min(max(side_mm, smallest), largest) / smallest) / math.log(SIDE_STEP))
+    # Rounded to the grid, but never beyond the largest.
+    return min(smallest * SIDE_STEP**step, largest)
 
 
 def _place(center: float, size: int) -> int:
@@ -79,15 +83,17 @@ def view_for_box(
     mm = np.array([spacing[1], spacing[0]])
     side = zoom * float(((high - low) * mm).max())
     center = (low + high) / 2
+    side = grid_side(side, slice_shape, spacing)
     if len(points_xy):
         # A click beside the object moves the view and, if need be, widens it.
         all_low, all_high = np.minimum(low, points_xy.min(axis=0)), np.maximum(high, points_xy.max(axis=0))
-        # One step of the grids may be lost by rounding.
-        room = 1 - 2 * CLICK_MARGIN
-        side = max(side, float(((all_high - all_low) * mm).max()) / room * math.sqrt(SIDE_STEP))
-        reach = side / mm * (room / 2)
+        needed = float(((all_high - all_low) * mm).max()) / (1 - 2 * CLICK_MARGIN)
+        largest = grid_side(math.inf, slice_shape, spacing)
+        while side < min(needed, largest):
+            side = min(side * SIDE_STEP, largest)
+        reach = np.maximum(side / mm * (0.5 - CLICK_MARGIN), (all_high - all_low) / 2)
         center = np.clip(center, all_high - reach, all_low + reach)
-    return square_view((float(center[0] - 0.5), float(center[1] - 0.5)), side, slice_shape, spacing)
+    return square_view((float(center[0]), float(center[1])), side, slice_shape, spacing)
 
 
 def view_for_mask(box: Box, points_xy: np.ndarray, slice_shape: tuple[int, int], spacing: Spacing) -> FieldOfView:

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
 from EfficientMedSAM2Lib.models import build_efficient_medsam2_model
+
+# The stub network lies beside the tests that use it.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")

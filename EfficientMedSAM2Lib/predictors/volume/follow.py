@@ -1,0 +1,241 @@
+"""Following an object from slice to slice: which neighbour leads, which memories count, where to look."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ...models import MemoryBank
+from ...models.memory import resample_map
+from .. import zoom
+from ..feature_cache import FeatureCache
+from ..fov import FieldOfView
+from ..masks import PackedMask, clean_mask
+from ..slice_predictor import (
+    MASK_LOGIT,
+    SINGLE_MASK,
+    PlacedLogits,
+    SliceImage,
+    SlicePrediction,
+    SlicePredictor,
+    SlicePrompts,
+)
+from .track import FramePrompts, ObjectTrack, SliceMemory, SliceResult
+
+CONDITIONING_MEMORIES = 3
+"""Conditioning slices remembered at once, the nearest on either side."""
+MEMORY_RANGE_MM = 40.0
+"""Memories of other slices count up to this distance."""
+CONTEXT_RANGE_MM = 10.0
+"""Clicks on a slice not yet segmented are read in the light of the object's mask on a slice up to this far away."""
+ABSENT_LOGIT = -10.0
+"""Memory of a slice without the object, as in training."""
+
+
+class Pass(NamedTuple):
+    """One run over slices.
+
+    Attributes:
+        start: Its first slice; None when a single slice is looked at from all sides.
+        reverse: Whether it runs towards slice 0.
+    """
+
+    start: int | None
+    reverse: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A slice's result, and where at hand the whole prediction with the chosen mask."""
+
+    result: SliceResult
+    prediction: SlicePrediction | None = None
+    choice: int = SINGLE_MASK
+
+
+class Follower:
+    """Segments slices of one object with what is known of its other slices. Holds no state.
+
+    Args:
+        slices: The core that asks the network.
+        max_hole_area: Holes up to this many pixels are filled.
+        memory_range_mm: Distance up to which memories count.
+    """
+
+    def __init__(
+        self, slices: SlicePredictor, max_hole_area: float = 0.0, memory_range_mm: float = MEMORY_RANGE_MM
+    ) -> None:
+        self.slices = slices
+        self.max_hole_area = max_hole_area
+        self.memory_range_mm = memory_range_mm
+        self.max_memories = slices.model.config.max_memories
+
+    def propagate(
+        self, track: ObjectTrack, frame_idx: int, run: Pass, image: SliceImage, slice_mm: float, cache: FeatureCache
+    ) -> Outcome:
+        """Segment a slice without prompts, and remember it.
+
+        Args:
+            track: The object; result and memory are added.
+            frame_idx: The slice.
+            run: The pass that this belongs to.
+            image: The slice.
+            slice_mm: Distance between slices.
+            cache: Feature cache.
+        """
+        trusted = track.trusted(frame_idx, run.start, run.reverse)
+        neighbour = track.results[trusted[0]]
+        view = self._view_after(neighbour, image)
+        prompts = SlicePrompts(neighbour=neighbour.from_bits(), neighbour_mm=(frame_idx - trusted[0]) * slice_mm)
+        prediction, choice = self.slices.predict(
+            image, prompts, cache, view, lambda v: self.bank(track, frame_idx, trusted, v, slice_mm)
+        )
+        result = self._result(prediction, choice, prediction.object_logit > 0, image, keep_logits=False)
+        track.results[frame_idx] = result
+        track.memories[frame_idx] = self._memory(prediction, choice, result)
+        track.forget_memories(frame_idx, self.max_memories)
+        return Outcome(result, prediction, choice)
+
+    def prompted(
+        self, track: ObjectTrack, frame_idx: int, given: FramePrompts, fresh: bool, image: SliceImage, slice_mm: float,
+        cache: FeatureCache,
+    ) -> Outcome:  # fmt: skip
+        """Segment a slice with prompts, which makes it a conditioning slice, and remember it.
+
+        Args:
+            track: The object; prompts, result and memory are added.
+            frame_idx: The slice.
+            given: All prompts that now hold on it.
+            fresh: Whether the slice's earlier mask is to be left out, as for a new box.
+            image: The slice.
+            slice_mm: Distance between slices.
+            cache: Feature cache.
+        """
+        before = track.results.get(frame_idx)
+        earlier = before.placed() if before is not None and not fresh else None
+        prompts = SlicePrompts(given.points, given.labels, given.box, earlier)
+        trusted: list[int] = []
+        if given.box is None:
+            around = track.trusted(frame_idx, None, False)
+            if around and (given.refines or abs(around[0] - frame_idx) * slice_mm <= CONTEXT_RANGE_MM):
+                trusted = around
+                prompts = dataclasses.replace(
+                    prompts,
+                    neighbour=track.results[around[0]].from_bits(),
+                    neighbour_mm=(frame_idx - around[0]) * slice_mm,
+                )
+        # As in training: a lone click may mean several things, everything else one.
+        lone = len(given.points) == 1 and given.box is None and earlier is None
+        choices = tuple(range(1, 1 + self.slices.model.config.num_multimask)) if lone else (SINGLE_MASK,)
+        view = None
+        if earlier is not None and given.box is None and before is not None and before.mask.box is not None:
+            # The features at hand will do while the mask sits well in their view.
+            kept = zoom.keeps_view(before.view, before.mask.box, image.shape) and zoom.shows(before.view, given.points)
+            view = before.view if kept else None
+        prediction, choice = self.slices.predict(
+            image,
+            prompts,
+            cache,
+            view,
+            bank_for=(lambda v: self.bank(track, frame_idx, trusted, v, slice_mm)) if trusted else None,
+            choices=choices,
+        )
+        present = prompts.asserts_presence or prediction.object_logit > 0
+        result = self._result(prediction, choice, present, image, keep_logits=True)
+        track.prompts[frame_idx] = given
+        track.results[frame_idx] = result
+        track.memories[frame_idx] = self._memory(prediction, choice, result)
+        return Outcome(result, prediction, choice)
+
+    def with_mask(
+        self,
+        track: ObjectTrack,
+        frame_idx: int,
+        mask: np.ndarray,
+        image: SliceImage,
+        cache: FeatureCache,
+    ) -> Outcome:
+        """Take a mask bool (H,W) as it is, which makes the slice a conditioning slice, and remember it."""
+        packed = PackedMask.pack(mask)
+        before = track.results.get(frame_idx)
+        if packed.box is not None:
+            view = zoom.view_for_mask(packed.box, np.zeros((0, 2)), image.shape, image.spacing)
+            placed = PlacedLogits.from_mask(packed.part(), (packed.x0, packed.y0))
+        else:
+            near = track.trusted(frame_idx, None, False)
+            known = before or (track.results[near[0]] if near else None)
+            middle = ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2)
+            longest = zoom.longest_side(image.shape, image.spacing)
+            view = known.view if known else zoom.square_view(middle, longest, image.shape, image.spacing)
+            placed = PlacedLogits.from_mask(np.zeros((1, 1), bool), (view.x0, view.y0))
+        prediction, _ = self.slices.predict(image, SlicePrompts(earlier=placed), cache, view)
+        # Believed, whatever the network thinks of it: only its pointer is taken from the network.
+        logits = placed.seen_in(view, self.slices.low_res)
+        certain = MASK_LOGIT if packed.bits else ABSENT_LOGIT
+        decoded = prediction.decoded._replace(object_logit=torch.full_like(prediction.decoded.object_logit, certain))
+        prediction = dataclasses.replace(prediction, decoded=decoded, object_logit=certain)
+        track.prompts[frame_idx] = FramePrompts(
+            np.zeros((0, 2)), np.zeros(0, np.int64), None, True, track.was_followed(frame_idx)
+        )
+        result = SliceResult(packed, 1.0, view)
+        track.results[frame_idx] = result
+        memory, pointer = self.slices.memorise(prediction, SINGLE_MASK, logits)
+        track.memories[frame_idx] = SliceMemory(memory, pointer, view)
+        return Outcome(result)
+
+    def expected_view(self, track: ObjectTrack, frame_idx: int, image: SliceImage) -> FieldOfView | None:
+        """Where a slice will be looked at, as far as the nearest known slice tells; None when nothing is known."""
+        if frame_idx in track.results:
+            return track.results[frame_idx].view
+        near = track.trusted(frame_idx, None, False)
+        return self._view_after(track.results[near[0]], image) if near else None
+
+    @staticmethod
+    def _view_after(neighbour: SliceResult, image: SliceImage) -> FieldOfView:
+        box = neighbour.mask.box
+        if box is None or zoom.keeps_view(neighbour.view, box, image.shape):
+            return neighbour.view
+        return zoom.view_for_mask(box, np.zeros((0, 2)), image.shape, image.spacing)
+
+    def bank(
+        self, track: ObjectTrack, frame_idx: int, trusted: list[int], view: FieldOfView, slice_mm: float
+    ) -> MemoryBank | None:
+        """Memories of trusted slices (nearest first), as seen in a view; None when there are none."""
+        known = [f for f in trusted if f in track.memories]
+        conditioning = [f for f in known if f in track.prompts][:CONDITIONING_MEMORIES]
+        reach = self.memory_range_mm / slice_mm
+        others = [f for f in known if f not in track.prompts and abs(f - frame_idx) <= reach]
+        chosen = conditioning + others[: self.max_memories - len(conditioning)]
+        if not chosen:
+            return None
+        memories = [track.memories[f] for f in chosen]
+        maps = torch.stack([resample_map(memory.map, memory.view, view) for memory in memories])
+        return MemoryBank(
+            maps=maps[None],
+            pointers=torch.stack([memory.pointer for memory in memories])[None],
+            distance_mm=torch.tensor([[(f - frame_idx) * slice_mm for f in chosen]], device=maps.device),
+            conditioning=torch.tensor([[float(f in track.prompts) for f in chosen]], device=maps.device),
+            valid=torch.ones(1, len(chosen), dtype=torch.bool, device=maps.device),
+        )
+
+    def _result(
+        self, prediction: SlicePrediction, choice: int, present: bool, image: SliceImage, keep_logits: bool
+    ) -> SliceResult:
+        packed = PackedMask(0, 0, 0, 0, b"")
+        if present:
+            part, rectangle = prediction.mask_part(choice, image.shape)
+            if self.max_hole_area > 0:
+                part = clean_mask(part, self.max_hole_area, 0)
+            packed = PackedMask.pack(part, (rectangle.x0, rectangle.y0))
+        logits = prediction.logits[choice].astype(np.float16) if keep_logits and packed.bits else None
+        return SliceResult(packed, float(prediction.iou[choice]) * prediction.presence, prediction.view, logits)
+
+    def _memory(self, prediction: SlicePrediction, choice: int, result: SliceResult) -> SliceMemory:
+        logits = (
+            prediction.logits[choice] if result.mask.bits else np.full_like(prediction.logits[choice], ABSENT_LOGIT)
+        )
+        memory, pointer = self.slices.memorise(prediction, choice, logits)
+        return SliceMemory(memory, pointer, prediction.view)

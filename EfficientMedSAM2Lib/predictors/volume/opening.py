@@ -1,0 +1,74 @@
+"""Opening a volume, in whatever form it is handed in: the predictor's state."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...imaging.windows import IntensityWindow
+from ..feature_cache import FeatureCache
+from ..inputs import as_spacing, as_window, to_numpy
+from .frames import Frames, PictureFrames, TensorFrames, VolumeFrames
+
+
+def open_state(
+    source: Any,
+    spacing: Any,
+    modality: Any,
+    axis: int,
+    window: Any,
+    video_height: int | None,
+    video_width: int | None,
+    cache: FeatureCache,
+    device: torch.device,
+) -> dict[str, Any]:
+    """The state for a volume; arguments as `EfficientMedSAM2VolumePredictor.init_state`, whose source is any of three.
+
+    Raises:
+        ValueError: Not a volume, or spacing, axis or window make no sense.
+    """
+    if source is None:
+        message = "Give a volume: an array (D,H,W) or (D,H,W,3)."
+        raise ValueError(message)
+    if isinstance(spacing, (int, np.integer)) and isinstance(modality, (int, np.integer)):
+        # MedSAM2's scripts give height and width as second and third argument.
+        video_height, video_width, spacing, modality = int(spacing), int(modality), None, None
+    frames: Frames
+    if isinstance(source, (str, os.PathLike)):
+        frames = PictureFrames(source)
+        chosen = IntensityWindow(0.0, 255.0) if window is None else as_window(window, frames[0][None], modality)
+        axis = 0
+    elif video_height is not None or video_width is not None:
+        if video_height is None or video_width is None or not isinstance(source, torch.Tensor):
+            message = "Prepared slices are a tensor [D,3,S,S] with both video_height and video_width."
+            raise ValueError(message)
+        frames = TensorFrames(source, video_height, video_width)
+        chosen = IntensityWindow(0.0, 1.0) if window is None else as_window(window, frames[0][None], modality)
+        axis = 0
+    else:
+        volume = to_numpy(source)
+        frames = VolumeFrames(volume, axis)
+        chosen = as_window(window, volume, modality)
+    millimetres = as_spacing(spacing, 3)
+    rows, columns = (value for number, value in enumerate(millimetres) if number != axis)
+    return {
+        "images": frames,
+        "num_frames": len(frames),
+        "video_height": frames.shape[0],
+        "video_width": frames.shape[1],
+        "device": device,
+        "storage_device": torch.device("cpu"),
+        "cached_features": cache,
+        "obj_ids": [],
+        "obj_id_to_idx": OrderedDict(),
+        "obj_idx_to_id": OrderedDict(),
+        "tracks": {},
+        "axis": axis,
+        "window": chosen,
+        "slice_spacing": (rows, columns),
+        "slice_mm": millimetres[axis],
+    }

@@ -1,0 +1,116 @@
+"""The predictor's state, a plain dict as in SAM2: looking things up in it, numbering objects, reading results out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..fov import NO_OBJECT_LOGIT
+from ..slice_predictor import SliceImage
+from .follow import Outcome
+from .track import ObjectTrack
+
+FILLED_LOGIT = 0.1
+"""Logit of a filled hole, as in SAM2."""
+OVERLAP_LOGIT = -10.0
+"""Highest logit of an object where another one is surer, as in SAM2."""
+
+State = dict[str, Any]
+
+
+def slice_shape(state: State) -> tuple[int, int]:
+    """Rows and columns of a slice."""
+    return state["video_height"], state["video_width"]
+
+
+def check_frame(state: State, frame_idx: int) -> None:
+    """Refuse what is no slice of the volume.
+
+    Raises:
+        ValueError: Not a whole number from 0 to num_frames - 1.
+    """
+    if not isinstance(frame_idx, (int, np.integer)) or not 0 <= frame_idx < state["num_frames"]:
+        message = f"There is no slice {frame_idx}; slices are numbered 0 to {state['num_frames'] - 1}."
+        raise ValueError(message)
+
+
+def check_prompts(obj_id: Hashable, track: ObjectTrack) -> None:
+    """Refuse an object that there is nothing to start from.
+
+    Raises:
+        RuntimeError: It has no prompts.
+    """
+    if not track.prompts:
+        message = f"No input points or masks are provided for object id {obj_id}; please add inputs first."
+        raise RuntimeError(message)
+
+
+def slice_image(state: State, frame_idx: int) -> SliceImage:
+    """A slice with all that is needed to look at it."""
+    check_frame(state, frame_idx)
+    return SliceImage(state["images"][frame_idx], state["window"], state["slice_spacing"], int(frame_idx))
+
+
+def track_of(state: State, obj_id: Hashable) -> ObjectTrack:
+    """What is known of an object.
+
+    Raises:
+        KeyError: There is no such object.
+    """
+    track = state["tracks"].get(obj_id)
+    if track is None:
+        message = f"There is no object id {obj_id}; there are {state['obj_ids']}."
+        raise KeyError(message)
+    return track
+
+
+def register(state: State, obj_id: Hashable, track: ObjectTrack) -> None:
+    """Put an object's track in its place, a new object at the end."""
+    state["tracks"][obj_id] = track
+    if obj_id not in state["obj_id_to_idx"]:
+        renumber(state)
+
+
+def renumber(state: State) -> None:
+    """Bring the object numbers up to date with the tracks."""
+    state["obj_ids"] = list(state["tracks"])
+    state["obj_id_to_idx"] = OrderedDict((obj_id, i) for i, obj_id in enumerate(state["tracks"]))
+    state["obj_idx_to_id"] = OrderedDict(enumerate(state["tracks"]))
+
+
+def video_logits(
+    state: State, frame_idx: int, outcomes: dict[Hashable, Outcome], holes_filled: bool, non_overlapping: bool
+) -> torch.Tensor:
+    """Logits (N,1,H,W) float32 of all objects on a slice.
+
+    Args:
+        state: The state.
+        frame_idx: The slice.
+        outcomes: What was just predicted, by object; the others are read from their bits.
+        holes_filled: Whether masks may have more pixels than their logits say.
+        non_overlapping: Whether each pixel is left to the surest object.
+    """
+    shape = slice_shape(state)
+    full = np.full((len(state["obj_ids"]), 1, *shape), NO_OBJECT_LOGIT, np.float32)
+    for i, obj_id in enumerate(state["obj_ids"]):
+        result = state["tracks"][obj_id].results.get(frame_idx)
+        if result is None or not result.mask.bits:
+            continue
+        outcome = outcomes.get(obj_id)
+        if outcome is not None and outcome.prediction is not None:
+            full[i, 0] = outcome.prediction.full_logits(outcome.choice, shape)
+        else:
+            placed = result.placed()
+            if placed is not None:
+                full[i, 0] = placed.on_slice(shape)
+        if holes_filled:
+            mask = result.mask.full(shape)
+            full[i, 0][mask & (full[i, 0] <= 0)] = FILLED_LOGIT
+    if non_overlapping and len(full) > 1:
+        others = np.arange(len(full))[:, None, None] != full[:, 0].argmax(axis=0)
+        full[:, 0][others] = np.minimum(full[:, 0][others], OVERLAP_LOGIT)
+    return torch.from_numpy(full)

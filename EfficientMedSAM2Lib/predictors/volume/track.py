@@ -1,0 +1,176 @@
+"""What is known of one object in a volume: prompts, masks as bits, and a bounded number of memories."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from ..fov import FieldOfView
+from ..masks import PackedMask
+from ..slice_predictor import PlacedLogits
+
+
+@dataclasses.dataclass(frozen=True)
+class FramePrompts:
+    """What the user gave on one slice; it is then a conditioning slice.
+
+    Attributes:
+        points: (N,2) clicks in pixels.
+        labels: (N,) 1 inside, 0 outside.
+        box: (4,) XYXY, or None.
+        is_mask: Whether a mask was given, before any clicks.
+        refines: Whether the slice had been segmented by propagation before.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    box: np.ndarray | None = None
+    is_mask: bool = False
+    refines: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceResult:
+    """The mask of one slice.
+
+    Attributes:
+        mask: In bits.
+        score: Predicted IoU times the probability that the object is there, 0...1.
+        view: Where the network looked.
+        logits: (h,w) float16 in that view; kept of conditioning slices alone, which are few.
+    """
+
+    mask: PackedMask
+    score: float
+    view: FieldOfView
+    logits: np.ndarray | None = None
+
+    def placed(self) -> PlacedLogits | None:
+        """The mask as logits for a next prompt, None when it is empty."""
+        if not self.mask.bits:
+            return None
+        if self.logits is not None:
+            return PlacedLogits(self.logits, self.view)
+        return self.from_bits()
+
+    def from_bits(self) -> PlacedLogits:
+        """The mask as bare logits; an empty one covers a pixel."""
+        if not self.mask.bits:
+            return PlacedLogits.from_mask(np.zeros((1, 1), bool), (self.view.x0, self.view.y0))
+        return PlacedLogits.from_mask(self.mask.part(), (self.mask.x0, self.mask.y0))
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceMemory:
+    """What the network remembers of one slice.
+
+    Attributes:
+        map: (memory_dim,S/16,S/16) in the view, in the network's precision.
+        pointer: (embed_dim,).
+        view: Where the network looked.
+    """
+
+    map: torch.Tensor
+    pointer: torch.Tensor
+    view: FieldOfView
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectSnapshot:
+    """Everything of a track at one moment. Its parts never change, so that it costs little more than their names."""
+
+    prompts: dict[int, FramePrompts]
+    results: dict[int, SliceResult]
+    memories: dict[int, SliceMemory]
+
+
+class ObjectTrack:
+    """One object. Slices with prompts are its conditioning slices.
+
+    Attributes:
+        prompts: By slice.
+        results: By slice.
+        memories: By slice; of other than conditioning slices only those nearest to where it was last followed.
+    """
+
+    def __init__(self, snapshot: ObjectSnapshot | None = None) -> None:
+        self.prompts: dict[int, FramePrompts] = dict(snapshot.prompts) if snapshot else {}
+        self.results: dict[int, SliceResult] = dict(snapshot.results) if snapshot else {}
+        self.memories: dict[int, SliceMemory] = dict(snapshot.memories) if snapshot else {}
+
+    def was_followed(self, frame_idx: int) -> bool:
+        """Whether a slice had been segmented by propagation before it was given prompts."""
+        before = self.prompts.get(frame_idx)
+        return before.refines if before is not None else frame_idx in self.results
+
+    def snapshot(self) -> ObjectSnapshot:
+        """A copy that later changes do not touch."""
+        return ObjectSnapshot(dict(self.prompts), dict(self.results), dict(self.memories))
+
+    def trusted(self, frame_idx: int, start: int | None, reverse: bool) -> list[int]:
+        """Slices whose masks may lead to that of another, nearest first.
+
+        Conditioning slices always; of the others those behind in the direction of travel, and, when travel starts at a
+        conditioning slice, not behind that: what was made before it was corrected is out of date.
+
+        Args:
+            frame_idx: The slice to segment.
+            start: Where this pass starts; None trusts every slice.
+            reverse: Direction of the pass.
+        """
+        sign = -1 if reverse else 1
+
+        def counts(f: int) -> bool:
+            if f == frame_idx:
+                return False
+            if f in self.prompts or start is None:
+                return True
+            return sign * f < sign * frame_idx and (start not in self.prompts or sign * f >= sign * start)
+
+        # Of two equally near the conditioning one leads.
+        known = [f for f in list(self.results) if counts(f)]
+        return sorted(known, key=lambda f: (abs(f - frame_idx), f not in self.prompts, sign * f))
+
+    def forget_memories(self, frame_idx: int, keep: int) -> None:
+        """Drop the memories of other than conditioning slices but for the `keep` nearest."""
+        others = sorted((f for f in self.memories if f not in self.prompts), key=lambda f: abs(f - frame_idx))
+        for f in others[keep:]:
+            del self.memories[f]
+
+
+def combine_prompts(
+    track: ObjectTrack,
+    frame_idx: int,
+    clicks: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    box: np.ndarray | None,
+    clear_old: bool,
+) -> tuple[FramePrompts, bool]:
+    """New prompts on a slice together with those it has.
+
+    Args:
+        track: The object.
+        frame_idx: The slice.
+        clicks: Points (N,2), labels (N,), and a box if one was given as points.
+        box: (4,) or None.
+        clear_old: Whether earlier clicks and box are forgotten.
+
+    Returns:
+        The prompts that now hold, and whether they start the slice anew, as a new box does.
+
+    Raises:
+        ValueError: Neither a click nor a box.
+    """
+    points, labels, corners = clicks
+    box = corners if box is None else box
+    if box is None and len(points) == 0:
+        message = "at least one point or a box must be provided as input"
+        raise ValueError(message)
+    before = track.prompts.get(frame_idx)
+    old_box = before.box if before is not None else None
+    is_fresh = box is not None and (old_box is None or not np.allclose(box, old_box))
+    if before is not None and not clear_old:
+        points, labels = np.concatenate([before.points, points]), np.concatenate([before.labels, labels])
+        box = old_box if box is None else box
+    return FramePrompts(points, labels, box, is_mask=False, refines=track.was_followed(frame_idx)), is_fresh

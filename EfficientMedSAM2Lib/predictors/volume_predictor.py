@@ -1,0 +1,386 @@
+"""The volume predictor: SAM2VideoPredictor's methods and meanings for slices of a volume, and a few of our own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Hashable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..models import EfficientMedSAM2
+from . import zoom
+from .feature_cache import FeatureCache
+from .inputs import as_box, as_clicks, to_numpy
+from .slice_predictor import SlicePredictor
+from .volume.follow import MEMORY_RANGE_MM, Follower, Outcome, Pass
+from .volume.opening import open_state
+from .volume.state import (
+    State,
+    check_frame,
+    check_prompts,
+    register,
+    renumber,
+    slice_image,
+    slice_shape,
+    track_of,
+    video_logits,
+)
+from .volume.track import ObjectSnapshot, ObjectTrack, combine_prompts
+
+CACHE_BYTES = 256 * 2**20
+"""Features kept at most per volume: about four hundred views in half precision."""
+Triple = tuple[int, list, torch.Tensor]
+
+
+class EfficientMedSAM2VolumePredictor:
+    """Segments objects in a volume slice by slice, from prompts on any slices.
+
+    Objects are independent of each other. Slices with prompts are conditioning slices: they stay as the user made them,
+    and lead the others. All that is known of a volume is in the state (a dict) that `init_state` returns.
+
+    Args:
+        model: The network, from `build_efficient_medsam2_model`.
+        feature_cache_bytes: Features of slices kept at most, per state.
+        fill_hole_area: Holes up to this many pixels are filled; 0 leaves all.
+        non_overlap_masks: Of objects that overlap on a slice, the returned logits leave each pixel to the surest one.
+        memory_range_mm: Distance up to which slices without prompts are remembered.
+        **kwargs: Ignored, for scripts written for SAM2.
+
+    Example:
+        >>> predictor = EfficientMedSAM2VolumePredictor(build_efficient_medsam2_model())
+        >>> state = predictor.init_state(volume, spacing=(5.0, 0.8, 0.8), modality="CT")
+        >>> predictor.add_new_points_or_box(state, frame_idx=30, obj_id=1, box=[100, 120, 180, 200])
+        >>> for frame_idx, obj_ids, logits in predictor.propagate_in_video(state):
+        ...     masks = logits > 0
+    """
+
+    def __init__(
+        self,
+        model: EfficientMedSAM2,
+        feature_cache_bytes: int = CACHE_BYTES,
+        fill_hole_area: float = 0,
+        non_overlap_masks: bool = False,
+        memory_range_mm: float = MEMORY_RANGE_MM,
+        **kwargs: Any,
+    ) -> None:
+        self.model = model
+        self.feature_cache_bytes = feature_cache_bytes
+        self.non_overlap_masks = non_overlap_masks
+        self._slices = SlicePredictor(model)
+        self._follower = Follower(self._slices, fill_hole_area, memory_range_mm)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.model.device
+
+    def init_state(
+        self,
+        volume: Any = None,
+        spacing: Any = None,
+        modality: Any = None,
+        axis: int = 0,
+        window: Any = None,
+        *,
+        images: Any = None,
+        video_path: str | os.PathLike[str] | None = None,
+        video_height: int | None = None,
+        video_width: int | None = None,
+        offload_video_to_cpu: bool = False,  # noqa: ARG002
+        offload_state_to_cpu: bool = False,  # noqa: ARG002
+        async_loading_frames: bool = False,  # noqa: ARG002
+    ) -> State:
+        """Open a volume. Nothing is encoded, converted or copied yet.
+
+        Args:
+            volume: Array (D,H,W) or (D,H,W,3) of any real type. Also MedSAM2's form, a tensor [D,3,S,S] of prepared
+                slices followed by video_height and video_width; or SAM2's, the path of a folder of JPEG frames.
+            spacing: mm along k, j and i; by default 1.
+            modality: DICOM modality such as "CT", if known; helps to choose the window.
+            axis: Slices are `volume.take(frame_idx, axis)`.
+            window: Intensities to show the network: (low, high), `IntensityWindow` or a preset such as "lung"; by
+                default chosen from modality and volume.
+            images: MedSAM2's name of `volume`.
+            video_path: SAM2's name of `volume`.
+            video_height: Rows of the slices before they were made square.
+            video_width: Columns of the slices before they were made square.
+            offload_video_to_cpu: Accepted for SAM2's sake; slices always stay on the CPU.
+            offload_state_to_cpu: Accepted for SAM2's sake; masks always stay on the CPU.
+            async_loading_frames: Accepted for SAM2's sake; slices are always read when needed.
+
+        Returns:
+            The state.
+
+        Raises:
+            ValueError: Not a volume, or spacing, axis or window make no sense.
+        """
+        source = next((given for given in (volume, images, video_path) if given is not None), None)
+        return open_state(
+            source, spacing, modality, axis, window, video_height, video_width, FeatureCache(self.feature_cache_bytes),
+            self.device,
+        )  # fmt: skip
+
+    def add_new_points_or_box(
+        self,
+        inference_state: State,
+        frame_idx: int,
+        obj_id: Hashable,
+        points: Any = None,
+        labels: Any = None,
+        clear_old_points: bool = True,
+        normalize_coords: bool = True,
+        box: Any = None,
+    ) -> Triple:
+        """Prompt an object on a slice; a new obj_id makes a new object, at any time.
+
+        On a slice that has a mask already, clicks correct that mask; a new box starts anew.
+
+        Args:
+            inference_state: From `init_state`.
+            frame_idx: The slice.
+            obj_id: The object's name.
+            points: (N,2) clicks (x, y).
+            labels: (N,) 1 inside, 0 outside.
+            clear_old_points: Forget earlier clicks and box of this slice; else add to them.
+            normalize_coords: Coordinates are in pixels; False: in 0...1 of the slice's size, as in SAM2.
+            box: (4,) XYXY.
+
+        Returns:
+            frame_idx, all object ids, and mask logits (N,1,H,W) float32 of all objects on this slice.
+
+        Raises:
+            ValueError: Prompts that make no sense, or no such slice.
+        """
+        if points is None and labels is None and box is None:
+            message = "at least one of points or box must be provided as input"
+            raise ValueError(message)
+        if box is not None and not clear_old_points:
+            message = "a box replaces what was given before: call with clear_old_points=True, and click afterwards"
+            raise ValueError(message)
+        image = slice_image(inference_state, frame_idx)
+        clicks = as_clicks(points, labels, image.shape, normalize_coords)
+        track = inference_state["tracks"].get(obj_id) or ObjectTrack()
+        given, is_fresh = combine_prompts(
+            track, frame_idx, clicks, as_box(box, image.shape, normalize_coords), clear_old_points
+        )
+        outcome = self._follower.prompted(
+            track, frame_idx, given, is_fresh, image, inference_state["slice_mm"], inference_state["cached_features"]
+        )
+        register(inference_state, obj_id, track)
+        return self._answer(inference_state, frame_idx, {obj_id: outcome})
+
+    def add_new_points(self, *args: Any, **kwargs: Any) -> Triple:
+        """SAM2's older name of `add_new_points_or_box`."""
+        return self.add_new_points_or_box(*args, **kwargs)
+
+    def add_new_mask(self, inference_state: State, frame_idx: int, obj_id: Hashable, mask: Any) -> Triple:
+        """Give an object's mask (H,W) on a slice: it is the result there, and leads the other slices.
+
+        Returns:
+            As `add_new_points_or_box`.
+
+        Raises:
+            ValueError: The mask is not of the slice's size, or there is no such slice.
+        """
+        image = slice_image(inference_state, frame_idx)
+        array = to_numpy(mask)
+        if array.shape != image.shape:
+            message = f"The mask must have the slice's shape {image.shape}, not {array.shape}."
+            raise ValueError(message)
+        track = inference_state["tracks"].get(obj_id) or ObjectTrack()
+        mask_bool = array if array.dtype == bool else array > 0.5
+        outcome = self._follower.with_mask(track, frame_idx, mask_bool, image, inference_state["cached_features"])
+        register(inference_state, obj_id, track)
+        return self._answer(inference_state, frame_idx, {obj_id: outcome})
+
+    def propagate_in_video_preflight(self, inference_state: State) -> None:
+        """Check that every object has prompts.
+
+        Raises:
+            RuntimeError: There is no object, or one without prompts.
+        """
+        if not inference_state["tracks"]:
+            message = "No input points or masks are provided for any object; please add inputs first."
+            raise RuntimeError(message)
+        for obj_id, track in inference_state["tracks"].items():
+            check_prompts(obj_id, track)
+
+    def propagate_in_video(
+        self,
+        inference_state: State,
+        start_frame_idx: int | None = None,
+        max_frame_num_to_track: int | None = None,
+        reverse: bool = False,
+    ) -> Generator[Triple, None, None]:
+        """Follow all objects through the volume; one slice is segmented for each step of the generator.
+
+        Args:
+            inference_state: From `init_state`.
+            start_frame_idx: First slice; by default the first one with prompts.
+            max_frame_num_to_track: Slices after the first at most; by default all.
+            reverse: Go towards slice 0.
+
+        Yields:
+            frame_idx, all object ids, and mask logits (N,1,H,W) float32.
+
+        Raises:
+            RuntimeError: There is nothing to follow.
+        """
+        self.propagate_in_video_preflight(inference_state)
+        obj_ids = list(inference_state["obj_ids"])
+        count = inference_state["num_frames"]
+        if start_frame_idx is None:
+            start_frame_idx = min(f for track in inference_state["tracks"].values() for f in track.prompts)
+        check_frame(inference_state, start_frame_idx)
+        span = count if max_frame_num_to_track is None else max_frame_num_to_track
+        if reverse:
+            # As in SAM2 there is nothing before slice 0, not even itself.
+            frames = range(start_frame_idx, max(start_frame_idx - span, 0) - 1, -1) if start_frame_idx > 0 else range(0)
+        else:
+            frames = range(start_frame_idx, min(start_frame_idx + span, count - 1) + 1)
+        run = Pass(start_frame_idx, reverse)
+        for frame_idx in frames:
+            outcomes = {
+                obj_id: self._visit(inference_state, obj_id, frame_idx, run)
+                for obj_id in obj_ids
+                if obj_id in inference_state["tracks"]
+            }
+            yield self._answer(inference_state, frame_idx, outcomes)
+
+    def propagate_object(
+        self,
+        inference_state: State,
+        obj_id: Hashable,
+        start_frame_idx: int,
+        frames: Iterable[int],
+        reverse: bool = False,
+    ) -> Iterator[tuple[int, np.ndarray, float]]:
+        """Follow one object through chosen slices.
+
+        Args:
+            inference_state: From `init_state`.
+            obj_id: The object.
+            start_frame_idx: Where the run starts, a slice with prompts as a rule; what lies behind it does not lead.
+            frames: Slices in the order of the run; those with prompts are yielded as they are.
+            reverse: Whether the run goes towards slice 0.
+
+        Yields:
+            frame_idx, mask bool (H,W), score 0...1.
+
+        Raises:
+            KeyError: No such object.
+            RuntimeError: It has no prompts.
+        """
+        check_prompts(obj_id, track_of(inference_state, obj_id))
+        run = Pass(start_frame_idx, reverse)
+        for frame_idx in frames:
+            result = self._visit(inference_state, obj_id, frame_idx, run).result
+            yield frame_idx, result.mask.full(slice_shape(inference_state)), result.score
+
+    def clear_all_prompts_in_frame(
+        self, inference_state: State, frame_idx: int, obj_id: Hashable, need_output: bool = True
+    ) -> Triple | None:
+        """Take an object's prompts on a slice back. A mask that they had corrected stays, as an ordinary one.
+
+        Returns:
+            As `add_new_points_or_box`; None if need_output is False.
+        """
+        check_frame(inference_state, frame_idx)
+        track = inference_state["tracks"].get(obj_id) or ObjectTrack()
+        before = track.prompts.pop(frame_idx, None)
+        if before is not None and not before.refines:
+            track.results.pop(frame_idx, None)
+            track.memories.pop(frame_idx, None)
+        register(inference_state, obj_id, track)
+        if not need_output:
+            return None
+        return self._answer(inference_state, frame_idx, {})
+
+    def reset_state(self, inference_state: State) -> None:
+        """Forget all objects. Features of slices stay, for they do not depend on objects."""
+        inference_state["tracks"].clear()
+        renumber(inference_state)
+
+    def remove_object(
+        self, inference_state: State, obj_id: Hashable, strict: bool = False, need_output: bool = True
+    ) -> tuple[list, list[tuple[int, torch.Tensor]]]:
+        """Forget an object.
+
+        Args:
+            inference_state: From `init_state`.
+            obj_id: The object.
+            strict: Whether it is an error if there is no such object.
+            need_output: Whether the logits of the slices that it had prompts on are wanted.
+
+        Returns:
+            The ids that are left, and a list of (frame_idx, logits (N,1,H,W)).
+
+        Raises:
+            RuntimeError: There is no such object, and strict is True.
+        """
+        track = inference_state["tracks"].pop(obj_id, None)
+        if track is None:
+            if strict:
+                message = (
+                    f"Cannot remove object id {obj_id} as it doesn't exist; there are {inference_state['obj_ids']}."
+                )
+                raise RuntimeError(message)
+            return list(inference_state["obj_ids"]), []
+        renumber(inference_state)
+        ids = list(inference_state["obj_ids"])
+        frames = sorted(track.prompts) if need_output and ids else []
+        return ids, [(frame_idx, self._answer(inference_state, frame_idx, {})[2]) for frame_idx in frames]
+
+    def slice_mask(self, inference_state: State, obj_id: Hashable, frame_idx: int) -> np.ndarray | None:
+        """An object's mask bool (H,W) on a slice, None if it was not segmented there."""
+        track = inference_state["tracks"].get(obj_id)
+        result = track.results.get(frame_idx) if track is not None else None
+        return None if result is None else result.mask.full(slice_shape(inference_state))
+
+    def slice_score(self, inference_state: State, obj_id: Hashable, frame_idx: int) -> float | None:
+        """How sure the mask of a slice is: predicted IoU times the probability that the object is there, 0...1."""
+        track = inference_state["tracks"].get(obj_id)
+        result = track.results.get(frame_idx) if track is not None else None
+        return None if result is None else result.score
+
+    def snapshot_object(self, inference_state: State, obj_id: Hashable) -> ObjectSnapshot | None:
+        """All that is known of an object, for `restore_object`; None if there is no such object."""
+        track = inference_state["tracks"].get(obj_id)
+        return None if track is None else track.snapshot()
+
+    def restore_object(self, inference_state: State, obj_id: Hashable, snapshot: ObjectSnapshot | None) -> None:
+        """Bring an object back to a snapshot; None removes it."""
+        if snapshot is None:
+            self.remove_object(inference_state, obj_id, need_output=False)
+        else:
+            register(inference_state, obj_id, ObjectTrack(snapshot))
+
+    @torch.inference_mode()
+    def prefetch(self, inference_state: State, frame_idx: int, obj_id: Hashable | None = None) -> None:
+        """Encode a slice ahead of time, where it will probably be looked at. May run in another thread.
+
+        Args:
+            inference_state: From `init_state`.
+            frame_idx: The slice.
+            obj_id: The object whose mask on the nearest slice tells where; None: the whole slice.
+        """
+        image = slice_image(inference_state, frame_idx)
+        track = inference_state["tracks"].get(obj_id)
+        view = self._follower.expected_view(track, frame_idx, image) if track is not None else None
+        if view is None:
+            view = zoom.views_for_clicks(np.zeros((0, 2)), np.zeros(0), image.shape, image.spacing)[0]
+        self._slices.encode(image, [view], inference_state["cached_features"])
+
+    def _visit(self, state: State, obj_id: Hashable, frame_idx: int, run: Pass) -> Outcome:
+        track = track_of(state, obj_id)
+        image = slice_image(state, frame_idx)
+        if frame_idx in track.prompts:
+            return Outcome(track.results[frame_idx])
+        check_prompts(obj_id, track)
+        return self._follower.propagate(track, frame_idx, run, image, state["slice_mm"], state["cached_features"])
+
+    def _answer(self, state: State, frame_idx: int, outcomes: dict[Hashable, Outcome]) -> Triple:
+        logits = video_logits(state, frame_idx, outcomes, self._follower.max_hole_area > 0, self.non_overlap_masks)
+        return frame_idx, list(state["obj_ids"]), logits

@@ -12,7 +12,7 @@ from EfficientMedSAM2Lib.evaluation.contestants import contestant_builders
 from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, Record, run_protocol
 
 logger = logging.getLogger(__name__)
-MODELS = ("ours", "litemedsam", "ellipse")
+MODELS = ("ours", "litemedsam", "ellipse", "growfromseeds")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

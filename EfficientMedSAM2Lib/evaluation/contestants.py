@@ -215,8 +215,11 @@ def inscribed_ellipse(box: np.ndarray, shape: tuple[int, ...], scale: float = 1.
 
 def contestant_builders(build_model: Callable[[], Any]) -> dict[str, Callable[[], Contestant]]:
     """Name every contestant; nothing is loaded before it is asked for."""
+    from EfficientMedSAM2Lib.evaluation.grow_from_seeds import GrowFromSeedsContestant
+
     return {
         "ours": lambda: OurContestant(build_model()),
         "litemedsam": LiteMedSAMContestant,
         "ellipse": EllipseContestant,
+        "growfromseeds": GrowFromSeedsContestant,
     }

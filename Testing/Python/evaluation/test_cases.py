@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from EfficientMedSAM2Lib.evaluation.cases import choose_cases
+from EfficientMedSAM2Lib.evaluation.cases import SLICES_PER_LABEL, choose_cases
 
 
 def test_slices_show_one_label_and_the_largest_slice_is_among_them(ball_image):
@@ -13,7 +13,7 @@ def test_slices_show_one_label_and_the_largest_slice_is_among_them(ball_image):
     assert all(case.axis == 0 for case in cases)  # the largest spacing
     balls = [case for case in cases if case.label == "ball"]
     assert 10 in [case.index for case in balls]
-    assert len({case.index for case in balls}) == 3
+    assert len({case.index for case in balls}) == SLICES_PER_LABEL
     assert all((case.mask == (ball_image.labels[case.index] == 1)).all() for case in balls)
 
 

@@ -131,3 +131,25 @@ def test_boxes_are_handed_on_through_the_volume_until_the_object_ends(ball_image
     record = next(run_protocol("volume", LiteMedSAMContestant(ThresholdTeacher()), volumes))
     assert record.values["dice"] > 0.97
     assert len(record.score_pairs) < ball_image.voxels.shape[0]
+
+
+def test_grow_from_seeds_finds_a_bright_ball(ball_image):
+    pytest.importorskip("slicer")
+    from EfficientMedSAM2Lib.evaluation.grow_from_seeds import GrowFromSeedsContestant
+
+    volumes = [case for case in choose_cases([ball_image], as_volumes=True) if case.label == "ball"]
+    values = next(run_protocol("volume", GrowFromSeedsContestant(), volumes)).values
+    assert values["dice"] > 0.95
+    assert values["dice_of_boxes"] > 0.8
+
+
+def test_our_network_goes_through_a_volume(ball_image):
+    from EfficientMedSAM2Lib.evaluation.contestants import OurContestant
+    from EfficientMedSAM2Lib.models import build_efficient_medsam2_model
+
+    contestant = OurContestant(build_efficient_medsam2_model(checkpoint="random", device="cpu"))
+    volumes = choose_cases([ball_image], as_volumes=True)[:1]
+    record = next(run_protocol("volume", contestant, volumes))
+    assert 0.0 <= record.values["dice"] <= 1.0
+    assert all(0.0 <= score <= 1.0 for score, _ in record.score_pairs)
+    assert len(record.score_pairs) >= 1

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from EfficientMedSAM2Lib.evaluation.contestants import contestant_builders
-from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, Record, run_protocol
+from EfficientMedSAM2Lib.evaluation.cases import ObjectCase, choose_cases
+from EfficientMedSAM2Lib.evaluation.contestants import VOLUME, Contestant, contestant_builders
+from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, Record, check_protocol, run_protocol
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 MODELS = ("ours", "litemedsam", "ellipse", "growfromseeds")
 
 
@@ -48,15 +49,18 @@ def run(args: argparse.Namespace) -> int:
 
     if args.limit is not None and args.limit < 1:
         raise ValueError(f"--limit is {args.limit}; give at least 1, or leave it out for all objects.")
+    contestants = _contestants(args)
     cases = _cases(args)
     args.output.mkdir(parents=True, exist_ok=True)
     every: list[Record] = []
     summaries: dict[str, dict[str, Any]] = {}
-    for name in dict.fromkeys(args.model):
-        records = _records(name, args, cases)
+    for contestant in contestants:
+        results = run_protocol(args.protocol, contestant, cases, args.seed)
+        title = f"{args.protocol} {contestant.name}"
+        records = list(_progress(results, args, total=len(cases), desc=title, unit="object"))
         every += records
-        summaries[name] = summarise(records)
-        write_gallery(args.output / f"{args.protocol}_{name}.png", records)
+        summaries[contestant.name] = summarise(records)
+        write_gallery(args.output / f"{args.protocol}_{contestant.name}.png", records)
     write_csv(args.output / f"{args.protocol}.csv", every)
     settings = {key: str(value) for key, value in vars(args).items() if key not in ("run", "command", "debug")}
     write_json(args.output / f"{args.protocol}.json", summaries, settings)
@@ -64,8 +68,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _cases(args: argparse.Namespace) -> list[Any]:
-    from EfficientMedSAM2Lib.evaluation.cases import choose_cases
+def _contestants(args: argparse.Namespace) -> list[Contestant]:
+    """Build all models first: what is missing shows before the long work."""
+
+    def build_model() -> Any:
+        from EfficientMedSAM2Lib.cohort.engine import build_model
+
+        return build_model(args.encoder, args.weights, args.device)
+
+    builders = contestant_builders(build_model)
+    contestants = [builders[name]() for name in dict.fromkeys(args.model)]
+    for contestant in contestants:
+        check_protocol(args.protocol, contestant)
+    return contestants
+
+
+def _cases(args: argparse.Namespace) -> list[ObjectCase]:
     from EfficientMedSAM2Lib.training.manifest import read_manifest
     from EfficientMedSAM2Lib.training.slices import load_images
 
@@ -75,21 +93,14 @@ def _cases(args: argparse.Namespace) -> list[Any]:
         entries = [entry for entry in entries if entry.dataset in args.datasets]
     if not entries:
         raise ValueError(f"{args.manifest} has no labelled image in split '{args.split}'; try --split all.")
-    logger.info("reading %d images", len(entries))
-    cases = choose_cases(load_images(manifest, entries), args.limit, args.seed, as_volumes=args.protocol == "volume")
+    images = load_images(manifest, _progress(entries, args, desc="reading", unit="image"))
+    cases = choose_cases(images, args.limit, args.seed, as_volumes=args.protocol == VOLUME)
     if not cases:
         raise ValueError(f"{args.manifest} has no object for protocol '{args.protocol}': labels are too small or flat.")
     return cases
 
 
-def _records(name: str, args: argparse.Namespace, cases: list[Any]) -> list[Record]:
+def _progress(items: Iterable[T], args: argparse.Namespace, **options: Any) -> Iterable[T]:
     from tqdm import tqdm
 
-    def build_model() -> Any:
-        from EfficientMedSAM2Lib.cohort.engine import build_model
-
-        return build_model(args.encoder, args.weights, args.device)
-
-    contestant = contestant_builders(build_model)[name]()
-    results = run_protocol(args.protocol, contestant, cases, args.seed)
-    return list(tqdm(results, total=len(cases), desc=f"{args.protocol} {name}", unit="object", disable=args.quiet))
+    return tqdm(items, disable=args.quiet, **options)

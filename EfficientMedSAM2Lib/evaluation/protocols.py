@@ -59,13 +59,18 @@ def run_protocol(protocol: str, contestant: Contestant, cases: Sequence[ObjectCa
     Raises:
         ValueError: the protocol is unknown or the contestant cannot take its prompts.
     """
+    check_protocol(protocol, contestant)
     runs = {BOX: _run_box, CLICKS: _run_clicks, VOLUME: _run_volume}
-    if protocol not in runs:
-        raise ValueError(f"Protocol '{protocol}' is unknown; choose one of {', '.join(runs)}.")
-    if protocol not in contestant.protocols:
-        raise ValueError(f"'{contestant.name}' cannot take the prompts of protocol '{protocol}'; leave it out.")
     for case in cases:
         yield runs[protocol](contestant, case, np.random.default_rng([seed, case.seed]))
+
+
+def check_protocol(protocol: str, contestant: Contestant) -> None:
+    """Raise ValueError when a protocol is unknown or its prompts are not for a contestant."""
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"Protocol '{protocol}' is unknown; choose one of {', '.join(PROTOCOLS)}.")
+    if protocol not in contestant.protocols:
+        raise ValueError(f"'{contestant.name}' cannot take the prompts of protocol '{protocol}'; leave it out.")
 
 
 def windowed_slice(case: ObjectCase) -> np.ndarray:

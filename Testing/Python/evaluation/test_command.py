@@ -48,11 +48,19 @@ def test_our_network_runs_all_protocols_it_is_asked_for(sample_folder, tmp_path)
 
 
 def test_an_empty_split_is_an_error_that_says_what_to_do(sample_folder, tmp_path):
-    arguments = ("--manifest", str(sample_folder), "--split", "all", "--output", str(tmp_path / "out"))
+    arguments = (
+        *("--manifest", str(sample_folder), "--split", "all", "--model", "ellipse"),
+        *("--output", str(tmp_path / "out")),
+    )
     with pytest.raises(ValueError, match="split"):
         evaluate(*arguments, "--datasets", "nothing")
     with pytest.raises(ValueError, match="limit"):
         evaluate(*arguments, "--limit", "0")
+
+
+def test_unsuitable_models_are_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(ValueError, match="ellipse"):
+        evaluate("--manifest", str(tmp_path / "missing"), "--model", "ellipse", "--protocol", "clicks")
 
 
 @pytest.mark.slow

@@ -53,7 +53,8 @@ def build_efficient_medsam2_model(
     model.image_encoder.fuse()
     model.requires_grad_(False)
     model.set_compute_dtype(_compute_dtype(target, use_half_precision))
-    return model.to(target, memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    return model.to(target)
 
 
 def load_model(path: str | os.PathLike[str]) -> EfficientMedSAM2:

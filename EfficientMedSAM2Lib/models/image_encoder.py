@@ -13,7 +13,6 @@ from .config import ModelConfig
 from .layers import ConvNeXtBlock, LayerNorm2d
 from .timm_import import import_timm
 
-
 _ENCODERS: dict[str, str] = {}
 
 
@@ -75,14 +74,18 @@ class ImageFeatures(NamedTuple):
 class ImageEncoder(nn.Module):
     """(B,3,S,S) with values in 0...1 to `ImageFeatures`.
 
-    The trunk is made with `feature_cls="getter"`, so that stages after stride 16 do not exist: 0.70 M parameters instead
-    of 2.96 M for EfficientNet-Lite0. Two ConvNeXt blocks give the stride-16 map a wider view.
+    The trunk is made with `feature_cls="getter"`, so that stages after stride 16 do not exist: 0.70 M parameters
+    instead of 2.96 M for EfficientNet-Lite0. Two ConvNeXt blocks give the stride-16 map a wider view.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.trunk = import_timm().create_model(
-            timm_architecture(config.encoder_type), pretrained=False, features_only=True, feature_cls="getter", out_indices=(1, 2, 3)
+            timm_architecture(config.encoder_type),
+            pretrained=False,
+            features_only=True,
+            feature_cls="getter",
+            out_indices=(1, 2, 3),
         )
         channels = self.trunk.feature_info.channels()
         self.to_stride4 = nn.Conv2d(channels[0], config.skip_dims[1], 1)
@@ -119,7 +122,7 @@ def standardise(image: Tensor) -> Tensor:
 
 def _fuse_conv_bn(module: nn.Module) -> None:
     names = list(module._modules)
-    for name, following in zip(names, names[1:] + [""]):
+    for name, following in zip(names, [*names[1:], ""]):
         child, norm = module._modules[name], module._modules.get(following)
         if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             module._modules[name] = fuse_conv_bn_eval(child, norm)

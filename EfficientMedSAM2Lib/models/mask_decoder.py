@@ -89,9 +89,7 @@ class MaskDecoder(nn.Module):
         for block in self.blocks:
             tokens, image = block(tokens, image, token_position, position)
         keys = image.flatten(2).transpose(1, 2)
-        tokens = self.final_norm(
-            tokens + self.final_attention(tokens + token_position, keys + position, keys)
-        )
+        tokens = self.final_norm(tokens + self.final_attention(tokens + token_position, keys + position, keys))
 
         fine = self.refine8(F.gelu(self.norm8(self.up8(image) + features.stride8 + prompts.dense8)))
         fine = F.gelu(self.norm4(self.up4(fine) + features.stride4 + prompts.dense4))

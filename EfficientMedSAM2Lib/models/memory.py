@@ -5,7 +5,7 @@ Memories of a volume are told apart by their signed distance in mm, not by a cou
 
 from __future__ import annotations
 
-from typing import NamedTuple, Tuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +56,8 @@ class MemoryAttention(nn.Module):
     """One layer: the slice looks at itself, at its memories, and thinks. Rotary positions as in SAM2; object pointers
     are cut into tokens of memory_dim and carry no position."""
 
+    rotation: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         dim, heads, memory_dim = config.embed_dim, config.num_heads, config.memory_dim
@@ -82,10 +84,12 @@ class MemoryAttention(nn.Module):
 
         place = self._place(bank)
         maps = bank.maps.flatten(3).transpose(2, 3)
-        batch, memories, area, _ = maps.shape
+        _batch, memories, area, _ = maps.shape
         pointers = bank.pointers.unflatten(2, (self.pointer_tokens, -1)).to(maps.dtype)
         values = torch.cat([maps.flatten(1, 2), pointers.flatten(1, 2)], dim=1)
-        keys = torch.cat([(maps + place[:, :, None]).flatten(1, 2), (pointers + place[:, :, None]).flatten(1, 2)], dim=1)
+        keys = torch.cat(
+            [(maps + place[:, :, None]).flatten(1, 2), (pointers + place[:, :, None]).flatten(1, 2)], dim=1
+        )
         visible = torch.cat(
             [bank.valid.repeat_interleave(area, 1), bank.valid.repeat_interleave(self.pointer_tokens, 1)], dim=1
         )
@@ -103,7 +107,7 @@ class MemoryAttention(nn.Module):
         return self._attend(embedding, bank)
 
 
-Rectangle = Tuple[float, float, float, float]
+Rectangle = tuple[float, float, float, float]
 """Left, top, width and height of a field of view in pixels of its slice."""
 
 

@@ -77,6 +77,9 @@ class EncodedPrompts(NamedTuple):
 class PromptEncoder(nn.Module):
     """`PromptBatch` to `EncodedPrompts`. Token half after SAM (Kirillov et al. 2023, arXiv 2304.02643)."""
 
+    frequencies: Tensor
+    grid: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.image_size = config.image_size
@@ -173,9 +176,7 @@ class PromptEncoder(nn.Module):
 
         # The newest knowledge leads: an earlier mask of this slice, else the neighbour's mask, else the ellipse.
         w_ellipse, w_mask, w_neighbour = (_PRIOR_LOGIT * self.prior_weights.float()).unbind()
-        prior = w_mask * mask + (1 - has_mask) * (
-            w_neighbour * neighbour + (nearness == 0) * (w_ellipse * ellipse)
-        )
+        prior = w_mask * mask + (1 - has_mask) * (w_neighbour * neighbour + (nearness == 0) * (w_ellipse * ellipse))
         return EncodedPrompts(
             self._tokens(prompts), self.dense_position(), self.maps16(dense8), dense8, dense4, prior.unsqueeze(1)
         )

@@ -1,1 +1,1 @@
-"""Training: manifests, samples, teachers, losses and the training loop (extra: `pip install efficient-medsam2[training]`)."""
+"""Training: manifests, samples, teachers, losses and the loop (`pip install efficient-medsam2[train]`)."""

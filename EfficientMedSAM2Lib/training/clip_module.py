@@ -1,0 +1,102 @@
+"""What Lightning trains in the second stage: propagation through memory, beside single slices."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from EfficientMedSAM2Lib.models import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
+from EfficientMedSAM2Lib.training.module import PromptTraining
+from EfficientMedSAM2Lib.training.prompts import random_boxes
+from EfficientMedSAM2Lib.training.rounds import MAX_POINTS, correct_prompts, mask_as_logits
+
+CLIP_WEIGHT = 1.0
+SHARE_OF_MASK_PROMPTS = 0.4
+SHARE_WITHOUT_NEIGHBOUR = 0.3
+"""Share of slices that must be told from memory alone: with the neighbour's mask at hand memory would stay unused."""
+SHARE_OF_CORRECTIONS = 0.25
+
+
+class ClipTraining(PromptTraining):
+    """Batches are a dict of a slice batch, "slices", and a clip batch, "clips"."""
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        if self.compile_model:
+            for part in (self.model.memory_attention, self.model.memory_encoder):
+                part.compile(dynamic=False)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        loss = super().training_step(batch["slices"], batch_idx)
+        return loss + CLIP_WEIGHT * self._clip_loss(batch["clips"])
+
+    def _clip_loss(self, batch: dict[str, Any]) -> Tensor:
+        images, masks = batch["images"], batch["masks"].float()
+        count, length = images.shape[:2]
+        features = self.model.encode_image(images.flatten(0, 1))
+        parts = [part.unflatten(0, (count, length)) for part in features]
+        size = self.model.config.low_res_size
+        memories: list[tuple[Tensor, Tensor]] = []
+        losses = []
+        logits = torch.zeros(count, 1, size, size)
+        for t in range(length):
+            now = ImageFeatures(*(part[:, t] for part in parts))
+            target = low_resolution_target(masks[:, t], size)
+            prompts = self._clip_prompts(batch, masks, logits, t)
+            seen = self.model.attend(now, self._bank(batch, memories, t)) if t else self.model.without_memory(now)
+            decoded = self.model.decode(seen, prompts)
+            result = round_loss(decoded, target)
+            losses.append(result["loss"])
+            self.log(f"clip_iou/{t}", result["iou"], batch_size=count)
+            if t and self.rng.random() < SHARE_OF_CORRECTIONS:
+                decoded = self.model.decode(seen, correct_prompts(prompts, decoded, target, self.rng))
+                losses.append(round_loss(decoded, target)["loss"])
+            logits = _present_logits(decoded)
+            chosen = torch.zeros(count, dtype=torch.long)
+            memory = self.model.encode_memory(now, logits)
+            memories.append((memory, self.model.object_pointer(decoded, chosen)))
+        return torch.stack(losses).mean()
+
+    def _clip_prompts(self, batch: dict[str, Any], masks: Tensor, logits: Tensor, t: int) -> PromptBatch:
+        count, size = len(masks), logits.shape[-1]
+        nowhere = torch.full((count, 4), math.nan)
+        points = torch.zeros(count, MAX_POINTS, 2)
+        labels = torch.full((count, MAX_POINTS), -1, dtype=torch.long)
+        none = torch.zeros(count, dtype=torch.bool)
+        empty = torch.zeros(count, 1, size, size)
+        if t == 0:
+            boxes = random_boxes(masks[:, 0], self.rng)
+            boxes[:, 2:] -= 1
+            as_mask = torch.from_numpy(self.rng.random(count) < SHARE_OF_MASK_PROMPTS)
+            return PromptBatch(
+                points, labels, torch.where(as_mask[:, None], nowhere, boxes), mask_as_logits(masks[:, 0], size),
+                as_mask, empty, torch.full((count,), math.nan),
+            )  # fmt: skip
+        shown = torch.from_numpy(self.rng.random(count) >= SHARE_WITHOUT_NEIGHBOUR)
+        step = (batch["distance_mm"][:, t] - batch["distance_mm"][:, t - 1]).float()
+        distance = torch.where(shown, step, torch.tensor(math.nan))
+        return PromptBatch(points, labels, nowhere, empty, none, logits.detach().clamp(-20, 20), distance)
+
+    def _bank(self, batch: dict[str, Any], memories: list[tuple[Tensor, Tensor]], t: int) -> MemoryBank:
+        distance = batch["distance_mm"].float()
+        length = distance.shape[1] - 1
+        # Always the same number of memories, for torch.compile; those to come are masked out.
+        padded = [memories[min(i, t - 1)] for i in range(length)]
+        order = torch.arange(length)
+        return MemoryBank(
+            maps=torch.stack([memory for memory, _ in padded], dim=1),
+            pointers=torch.stack([pointer for _, pointer in padded], dim=1),
+            distance_mm=distance[:, :length] - distance[:, t : t + 1],
+            conditioning=(order == 0).float().expand(len(distance), -1),
+            valid=(order < t).expand(len(distance), -1),
+        )
+
+
+def _present_logits(decoded: DecodedMasks) -> Tensor:
+    """The single mask (B,1,h,w); clearly empty where the network says that the object is absent."""
+    present = (decoded.object_logit > 0)[:, :, None, None]
+    return torch.where(present, decoded.logits[:, :1], torch.full_like(decoded.logits[:, :1], -10.0))

@@ -1,0 +1,69 @@
+"""`python -m EfficientMedSAM2Lib.training.command`: one stage of a training, from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig, load_model
+from EfficientMedSAM2Lib.training.initialise import copy_without_trunk, load_imagenet_trunk
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a training stage."""
+    parser.add_argument("--data_dir", type=Path, required=True, help="index.json, or a folder of image/label pairs")
+    parser.add_argument("--pseudo", type=Path, help="folder of the teacher's pseudo-labels")
+    parser.add_argument("--output", type=Path, required=True, help="folder for curve, checkpoints and weights")
+    parser.add_argument("--stage", choices=("slices", "clips"), default="slices")
+    parser.add_argument("--encoder_type", default="efficientnet")
+    parser.add_argument("--weights", type=Path, help="weights to start from; default: ImageNet trunk, rest random")
+    parser.add_argument("--decoder_from", type=Path, help="take everything but the trunk from these weights")
+    parser.add_argument("--resume", type=Path, help="checkpoint to go on from")
+    parser.add_argument("--max-minutes", type=float, default=60.0)
+    parser.add_argument("--learning_rate", type=float, default=1e-3)
+    parser.add_argument("--trunk_rate", type=float, default=0.3, help="learning rate of the trunk over the other")
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=2, help="prompt rounds per sample")
+    parser.add_argument("--mixed_precision", default="bf16-mixed", help="bf16-mixed, 16-mixed or 32-true")
+    parser.add_argument("--no-compile", dest="compile", action="store_false")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def start_model(arguments: argparse.Namespace) -> EfficientMedSAM2:
+    """The network a stage starts from."""
+    if arguments.weights is not None:
+        return load_model(arguments.weights)
+    model = EfficientMedSAM2(ModelConfig(arguments.encoder_type))
+    if arguments.encoder_type == "efficientnet":
+        load_imagenet_trunk(model)
+    if arguments.decoder_from is not None:
+        copy_without_trunk(load_model(arguments.decoder_from), model)
+    return model
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one stage; returns the exit code."""
+    from EfficientMedSAM2Lib.training.batches import slice_batches
+    from EfficientMedSAM2Lib.training.module import PromptTraining
+    from EfficientMedSAM2Lib.training.train import train
+
+    module = PromptTraining(
+        start_model(arguments), arguments.learning_rate, arguments.trunk_rate, arguments.max_minutes, arguments.rounds,
+        arguments.compile, arguments.seed,
+    )  # fmt: skip
+    batches = slice_batches(arguments.data_dir, arguments.pseudo, batch_size=arguments.batch_size, seed=arguments.seed)
+    train(module, batches, arguments.output, arguments.resume, arguments.mixed_precision)
+    return 0
+
+
+def main() -> int:
+    """Entry point."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    return run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,116 @@
+"""What Lightning trains: rounds of simulated prompts on single slices."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from EfficientMedSAM2Lib.models.timm_import import import_timm
+
+import_timm()  # Lightning's torchmetrics imports torchvision, which may need the same help as timm.
+
+import lightning  # noqa: E402
+
+from EfficientMedSAM2Lib.models import EfficientMedSAM2  # noqa: E402
+from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss  # noqa: E402
+from EfficientMedSAM2Lib.training.rounds import correct_prompts, first_prompts  # noqa: E402
+
+WARMUP_STEPS = 100
+FINAL_RATE = 0.01
+
+
+class PromptTraining(lightning.LightningModule):
+    """Teach a network masks from prompts: a first prompt, then corrective clicks on its own result.
+
+    Args:
+        model: Network that is not fused.
+        learning_rate: Peak rate of everything behind the trunk.
+        trunk_rate: Peak rate of the trunk over learning_rate: below 1 for one that starts from ImageNet.
+        max_minutes: The rate falls along a cosine to FINAL_RATE of its peak at this time of training.
+        rounds: Decoded rounds per sample.
+        compile_model: Compile with torch.compile. On a 2-core CPU with bfloat16 a step of 16 samples and 2 rounds took
+            1.05 s compiled and 7.8 s in eager float32.
+        seed: Seed of the prompts.
+    """
+
+    def __init__(
+        self,
+        model: EfficientMedSAM2,
+        learning_rate: float = 1e-3,
+        trunk_rate: float = 0.3,
+        max_minutes: float = 60.0,
+        rounds: int = 2,
+        compile_model: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.learning_rate = learning_rate
+        self.trunk_rate = trunk_rate
+        self.max_minutes = max_minutes
+        self.rounds = rounds
+        self.compile_model = compile_model
+        self.rng = np.random.default_rng(seed)
+        self.elapsed = 0.0
+        self._tick = time.monotonic()
+
+    def on_train_start(self) -> None:
+        if self.compile_model:
+            # In place: state-dict names stay what they are.
+            for part in (self.model.image_encoder, self.model.prompt_encoder, self.model.mask_decoder):
+                part.compile(dynamic=False)
+        self._tick = time.monotonic()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        now = time.monotonic()
+        self.elapsed += now - self._tick
+        self._tick = now
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["elapsed"] = self.elapsed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.elapsed = float(checkpoint.get("elapsed", 0.0))
+
+    @property
+    def progress_made(self) -> float:
+        """Share of the time budget that is used up, 0...1."""
+        return min(self.elapsed / (60 * self.max_minutes), 1.0)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        target = low_resolution_target(batch["mask"], self.model.config.low_res_size)
+        features = self.model.without_memory(self.model.encode_image(batch["image"]))
+        prompts = first_prompts(batch, target.shape[-1], self.rng)
+        total = torch.zeros(())
+        for number in range(self.rounds):
+            decoded = self.model.decode(features, prompts)
+            losses = round_loss(decoded, target)
+            total = total + losses["loss"]
+            self.log_dict({f"{name}/{number}": value for name, value in losses.items()}, batch_size=len(target))
+            if number + 1 < self.rounds:
+                prompts = correct_prompts(prompts, decoded, target, self.rng)
+        self.log("loss", total.detach() / self.rounds, prog_bar=True, batch_size=len(target))
+        self.log("iou", losses["iou"], prog_bar=True, batch_size=len(target))
+        return total / self.rounds
+
+    def configure_optimizers(self) -> Any:
+        trunk = list(self.model.image_encoder.trunk.parameters())
+        known = {id(p) for p in trunk}
+        rest = [p for p in self.model.parameters() if id(p) not in known]
+        groups = [
+            {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.05},
+            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": trunk, "weight_decay": 0.01, "lr": self.learning_rate * self.trunk_rate},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.98))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        cosine = 0.5 * (1 + math.cos(math.pi * self.progress_made))
+        return min(1.0, (step + 1) / WARMUP_STEPS) * (FINAL_RATE + (1 - FINAL_RATE) * cosine)

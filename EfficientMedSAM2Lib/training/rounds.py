@@ -1,0 +1,126 @@
+"""Rounds of simulated prompts for a batch of slices: what a person gives first, and the corrective clicks after it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from EfficientMedSAM2Lib.models import DecodedMasks, PromptBatch
+from EfficientMedSAM2Lib.training import prompts as simulated
+
+MAX_POINTS = 6
+"""Clicks per object in a batch; a fixed number, since torch.compile compiles anew for every shape."""
+KIND_SHARES = {"box": 0.42, "box+click": 0.04, "click": 0.22, "clicks": 0.06, "line": 0.04, "neighbour": 0.14,
+               "neighbour+box": 0.04, "mask": 0.04}  # fmt: skip
+_WITHOUT_NEIGHBOUR = {"neighbour": "box", "neighbour+box": "click"}
+
+
+def first_prompts(batch: dict[str, Any], size: int, rng: np.random.Generator) -> PromptBatch:
+    """The first prompt of every sample, of a random kind.
+
+    Args:
+        batch: `mask` (B,S,S), `neighbour_mask` (B,S,S), `neighbour_valid` (B,), `neighbour_distance_mm` (B,) and
+            `pixel_scale` (B,) as `collate` makes them.
+        size: Side of the low-resolution masks.
+        rng: Source of randomness.
+
+    Returns:
+        The prompts; every sample has at least one.
+    """
+    masks = batch["mask"]
+    count = len(masks)
+    kinds = rng.choice(list(KIND_SHARES), size=count, p=list(KIND_SHARES.values()))
+    boxes = simulated.random_boxes(masks, rng, pixel_scale=batch["pixel_scale"])
+    boxes[:, 2:] -= 1  # half-open edges to the last pixel inside
+    points = torch.zeros(count, MAX_POINTS, 2)
+    labels = torch.full((count, MAX_POINTS), -1, dtype=torch.long)
+    has_box = torch.zeros(count, dtype=torch.bool)
+    has_mask = torch.zeros(count, dtype=torch.bool)
+    has_neighbour = torch.zeros(count, dtype=torch.bool)
+    for i, kind in enumerate(kinds):
+        valid, empty = bool(batch["neighbour_valid"][i]), not bool(masks[i].any())
+        if empty:
+            kind = "neighbour" if valid else "clicks"
+        elif not valid:
+            kind = _WITHOUT_NEIGHBOUR.get(kind, kind)
+        has_box[i] = "box" in kind
+        has_mask[i] = kind == "mask"
+        has_neighbour[i] = kind.startswith("neighbour")
+        for slot, (x, y, label) in enumerate(_clicks(masks[i].numpy() > 0.5, kind, rng)):
+            points[i, slot] = torch.tensor([x - 0.5, y - 0.5])
+            labels[i, slot] = label
+    degraded = masks.float()
+    if bool(has_mask.any()):
+        degraded[has_mask] = simulated.degraded_masks(degraded[has_mask], rng)
+    nowhere = torch.tensor(math.nan)
+    return PromptBatch(
+        points=points,
+        labels=labels,
+        boxes=torch.where(has_box[:, None], boxes, nowhere),
+        mask_logits=mask_as_logits(degraded, size),
+        has_mask=has_mask,
+        neighbour_logits=mask_as_logits(batch["neighbour_mask"].float(), size),
+        neighbour_mm=torch.where(has_neighbour, batch["neighbour_distance_mm"].float(), nowhere),
+    )
+
+
+def correct_prompts(
+    prompts: PromptBatch, decoded: DecodedMasks, target: Tensor, rng: np.random.Generator
+) -> PromptBatch:
+    """The next round: every sample gets a click on the largest error of its result, which comes back as mask prompt.
+
+    Args:
+        prompts: What led to the result.
+        decoded: The result.
+        target: (B,h,w) soft masks at the resolution of its logits.
+        rng: Source of randomness.
+    """
+    logits = believed_logits(prompts, decoded)
+    click, label = simulated.corrective_clicks(logits > 0, target, rng)
+    stride = 256 // target.shape[-1]
+    points, labels = prompts.points.clone(), prompts.labels.clone()
+    for i in range(len(points)):
+        free = int((labels[i] >= 0).sum())
+        slot = free if free < MAX_POINTS else int(rng.integers(MAX_POINTS))
+        if label[i, 0] >= 0:
+            points[i, slot] = click[i, 0] * stride - 0.5
+            labels[i, slot] = label[i, 0]
+    return PromptBatch(
+        points, labels, prompts.boxes, logits[:, None].clamp(-20, 20), torch.ones(len(points), dtype=torch.bool),
+        prompts.neighbour_logits, prompts.neighbour_mm,
+    )  # fmt: skip
+
+
+def believed_logits(prompts: PromptBatch, decoded: DecodedMasks) -> Tensor:
+    """The mask (B,h,w) that is shown to the user: for a lone click the candidate the network believes in most."""
+    lone = (prompts.labels >= 0).sum(dim=1).eq(1) & ~prompts.boxes.isfinite().all(dim=1)
+    candidate = decoded.iou[:, 1:].argmax(dim=1) + 1
+    chosen = torch.where(lone, candidate, torch.zeros_like(candidate))
+    return decoded.logits.detach()[torch.arange(len(chosen)), chosen]
+
+
+def mask_as_logits(masks: Tensor, size: int) -> Tensor:
+    """Masks (B,S,S) to logits (B,1,size,size) between -6 and 6 by the covered share of each pixel."""
+    return 12 * F.interpolate(masks[:, None], size=(size, size), mode="area") - 6
+
+
+def _clicks(mask: np.ndarray, kind: str, rng: np.random.Generator) -> list[tuple[float, float, int]]:
+    if kind == "line":
+        ends = simulated.recist_line(mask, rng)
+        if ends is None:
+            return []
+        return [(*(ends[0] + (ends[1] - ends[0]) * share), 1) for share in (0.25, 0.5, 0.75)]
+    wanted = {"box+click": (1, 0), "click": (1, 0), "clicks": (int(rng.integers(1, 4)), int(rng.integers(0, 3)))}
+    inside, outside = wanted.get(kind, (0, 0))
+    clicks = []
+    for label, count, draw in ((1, inside, simulated.random_click), (0, outside, simulated.negative_click)):
+        for _ in range(count):
+            place = draw(mask, rng)
+            if place is not None:
+                clicks.append((place[0], place[1], label))
+    return clicks

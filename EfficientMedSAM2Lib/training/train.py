@@ -1,0 +1,89 @@
+"""Running a training: batches, Lightning's trainer, a checkpoint every few minutes, weights at the end."""
+
+from __future__ import annotations
+
+import csv
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader, IterableDataset
+
+from EfficientMedSAM2Lib.models import EfficientMedSAM2, save_model
+from EfficientMedSAM2Lib.training.module import PromptTraining, lightning
+
+CHECKPOINT_MINUTES = 4
+EMA_DECAY = 0.998
+
+
+class TimeBudget(lightning.Callback):
+    """Ends a training when its module has used up its minutes, resumed ones included."""
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *unused: Any) -> None:
+        trainer.should_stop = trainer.should_stop or pl_module.progress_made >= 1
+
+
+class CurveLog(lightning.Callback):
+    """Means of everything logged over every `every` steps, as rows of a CSV file."""
+
+    def __init__(self, path: Path, every: int = 50) -> None:
+        self.path, self.every = path, every
+        self._sums: dict[str, float] = {}
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *unused: Any) -> None:
+        for name, value in trainer.callback_metrics.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        if trainer.global_step % self.every:
+            return
+        row = {"step": trainer.global_step, "minutes": round(pl_module.elapsed / 60, 2)}
+        row.update({name: round(total / self.every, 5) for name, total in sorted(self._sums.items())})
+        new = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        self._sums.clear()
+
+
+def train(
+    module: PromptTraining,
+    batches: IterableDataset[dict[str, Any]],
+    output: Path,
+    resume: Path | None = None,
+    precision: Any = "bf16-mixed",
+    devices: Any = 1,
+    workers: int = 1,
+) -> EfficientMedSAM2:
+    """Train until the module's minutes are used up.
+
+    Args:
+        module: What to train.
+        batches: Endless batches.
+        output: Folder for `curve.csv`, `last.ckpt` and `model.safetensors` (averaged weights).
+        resume: A checkpoint to go on from.
+        precision: Lightning's name: "bf16-mixed", "16-mixed" or "32-true".
+        devices: Lightning's devices; more than one trains with DDP.
+        workers: Processes that make batches.
+
+    Returns:
+        The network with averaged weights.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    average = lightning.pytorch.callbacks.EMAWeightAveraging(decay=EMA_DECAY)
+    keeper = lightning.pytorch.callbacks.ModelCheckpoint(
+        dirpath=output, filename="last", train_time_interval=timedelta(minutes=CHECKPOINT_MINUTES),
+        save_top_k=1, enable_version_counter=False,
+    )  # fmt: skip
+    trainer = lightning.Trainer(
+        accelerator="auto", devices=devices, precision=precision, max_epochs=-1, logger=False,
+        callbacks=[average, keeper, TimeBudget(), CurveLog(output / "curve.csv")],
+        gradient_clip_val=1.0, enable_model_summary=False, default_root_dir=str(output),
+    )  # fmt: skip
+    loader = DataLoader(
+        batches, batch_size=None, num_workers=workers, persistent_workers=workers > 0, prefetch_factor=4
+    )
+    trainer.fit(module, loader, ckpt_path=str(resume) if resume else None)
+    save_model(module.model, output / "model.safetensors", {"minutes": f"{module.elapsed / 60:.1f}",
+                                                            "steps": str(trainer.global_step)})  # fmt: skip
+    return module.model

@@ -1,0 +1,164 @@
+"""The network as a whole: budget, shapes, and that every prompt and memory it is given changes what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from EfficientMedSAM2Lib.models import (
+    EfficientMedSAM2,
+    MemoryBank,
+    ModelConfig,
+    PromptBatch,
+    build_efficient_medsam2_model,
+    encoder_types,
+    register_encoder,
+)
+
+
+@pytest.fixture(scope="module")
+def network() -> EfficientMedSAM2:
+    torch.manual_seed(0)
+    return EfficientMedSAM2(ModelConfig("mobilenet")).eval()
+
+
+@pytest.fixture(scope="module")
+def image() -> torch.Tensor:
+    return torch.rand(2, 3, 256, 256, generator=torch.Generator().manual_seed(1))
+
+
+def clicks(x: float, y: float, label: int) -> PromptBatch:
+    batch = PromptBatch.empty(2)
+    return dataclasses.replace(
+        batch, points=torch.tensor([[[x, y]]] * 2), labels=torch.full((2, 1), label, dtype=torch.long)
+    )
+
+
+@pytest.mark.parametrize("encoder_type", encoder_types())
+def test_parameter_budget(encoder_type: str) -> None:
+    # A tenth of MedSAM2's 38.96 M.
+    assert EfficientMedSAM2(ModelConfig(encoder_type)).parameter_count() <= 3_900_000
+
+
+@pytest.mark.parametrize("encoder_type", ["efficientnet", "mobilenet"])
+def test_shapes(encoder_type: str, image: torch.Tensor) -> None:
+    model = EfficientMedSAM2(ModelConfig(encoder_type)).eval()
+    with torch.inference_mode():
+        features = model.encode_image(image)
+        decoded = model.decode(model.without_memory(features), clicks(100, 80, 1))
+        memory = model.encode_memory(features, decoded.logits[:, :1])
+    assert features.embedding.shape == (2, 192, 16, 16)
+    assert features.stride8.shape == (2, 96, 32, 32)
+    assert features.stride4.shape == (2, 48, 64, 64)
+    assert decoded.logits.shape == (2, 4, 64, 64)
+    assert decoded.iou.shape == (2, 4)
+    assert decoded.object_logit.shape == (2, 1)
+    assert memory.shape == (2, 64, 16, 16)
+    assert ((decoded.iou >= 0) & (decoded.iou <= 1)).all()
+
+
+def decode(model: EfficientMedSAM2, image: torch.Tensor, prompts: PromptBatch) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.decode(model.without_memory(model.encode_image(image)), prompts).logits
+
+
+def test_every_kind_of_prompt_counts(network: EfficientMedSAM2, image: torch.Tensor) -> None:
+    nothing = PromptBatch.empty(2)
+    mask = torch.full((2, 1, 64, 64), -6.0)
+    mask[:, :, 20:40, 20:40] = 6
+    prompts = {
+        "positive": clicks(100, 80, 1),
+        "negative": clicks(100, 80, 0),
+        "elsewhere": clicks(30, 200, 1),
+        "box": dataclasses.replace(nothing, boxes=torch.tensor([[40.0, 50, 120, 160]] * 2)),
+        "mask": dataclasses.replace(nothing, mask_logits=mask, has_mask=torch.ones(2, dtype=torch.bool)),
+        "near": dataclasses.replace(nothing, neighbour_logits=mask, neighbour_mm=torch.tensor([1.0, 1.0])),
+        "far": dataclasses.replace(nothing, neighbour_logits=mask, neighbour_mm=torch.tensor([20.0, 20.0])),
+    }
+    results = {"nothing": decode(network, image, nothing)}
+    results.update({name: decode(network, image, prompt) for name, prompt in prompts.items()})
+    names = list(results)
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            assert not torch.allclose(results[a], results[b], atol=1e-3), f"{a} and {b} give the same masks"
+
+
+def test_padding_and_absent_prompts_do_not_count(network: EfficientMedSAM2, image: torch.Tensor) -> None:
+    padded = clicks(100, 80, 1)
+    padded.points = torch.cat([padded.points, torch.full((2, 2, 2), 77.0)], dim=1)
+    padded.labels = torch.cat([padded.labels, torch.full((2, 2), -1)], dim=1)
+    other = dataclasses.replace(padded, points=padded.points.clone())
+    other.points[:, 1:] = 9.0
+    torch.testing.assert_close(decode(network, image, padded), decode(network, image, other))
+
+    noise = torch.randn(2, 1, 64, 64)
+    unused = dataclasses.replace(
+        padded, mask_logits=noise, has_mask=torch.zeros(2, dtype=torch.bool), neighbour_logits=noise,
+        neighbour_mm=torch.full((2,), math.nan),
+    )  # fmt: skip
+    torch.testing.assert_close(decode(network, image, unused), decode(network, image, padded))
+
+
+def test_objects_of_a_batch_are_independent(network: EfficientMedSAM2, image: torch.Tensor) -> None:
+    both = decode(network, image, clicks(100, 80, 1))
+    swapped = decode(network, image.flip(0), clicks(100, 80, 1))
+    torch.testing.assert_close(both, swapped.flip(0), atol=1e-4, rtol=1e-4)
+
+
+def test_contrast_and_brightness_of_the_view_do_not_matter(network: EfficientMedSAM2, image: torch.Tensor) -> None:
+    a, b = decode(network, image, clicks(99, 80, 1)), decode(network, 0.5 * image + 0.25, clicks(99, 80, 1))
+    # Not exactly: the floor that protects nearly constant views counts for more where the contrast is low.
+    assert ((a > 0) == (b > 0)).float().mean() > 0.97
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_constant_image_gives_finite_masks(network: EfficientMedSAM2, value: float) -> None:
+    assert decode(network, torch.full((2, 3, 256, 256), value), clicks(100, 80, 1)).isfinite().all()
+
+
+def test_memory_counts_and_masked_memory_does_not(network: EfficientMedSAM2, image: torch.Tensor) -> None:
+    generator = torch.Generator().manual_seed(2)
+    bank = MemoryBank(
+        maps=torch.randn(2, 3, 64, 16, 16, generator=generator),
+        pointers=torch.randn(2, 3, 192, generator=generator),
+        distance_mm=torch.tensor([[1.0, -2.0, 5.0]] * 2),
+        conditioning=torch.tensor([[1.0, 0.0, 0.0]] * 2),
+        valid=torch.tensor([[True, True, False]] * 2),
+    )
+    hidden = bank._replace(maps=bank.maps.clone(), pointers=bank.pointers.clone())
+    hidden.maps[:, 2] = 0
+    hidden.pointers[:, 2] = 0
+    with torch.inference_mode():
+        features = network.encode_image(image)
+        seen = network.attend(features, bank).embedding
+        torch.testing.assert_close(seen, network.attend(features, hidden).embedding)
+        farther = bank._replace(distance_mm=bank.distance_mm * 4)
+        assert not torch.allclose(seen, network.attend(features, farther).embedding, atol=1e-4)
+        assert not torch.allclose(seen, features.embedding, atol=1e-2)
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(image: torch.Tensor) -> None:
+    model = EfficientMedSAM2(ModelConfig("mobilenet")).train()
+    # Batch statistics are updated once more by the second forward pass; gradients must not notice.
+    gradients = []
+    for enabled in (False, True):
+        model.set_gradient_checkpointing(enabled)
+        model.zero_grad()
+        model.decode(model.without_memory(model.encode_image(image)), clicks(99, 80, 1)).logits.mean().backward()
+        gradients.append(model.image_encoder.to_stride4.weight.grad.clone())
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-5)
+
+
+def test_registry_is_open(image: torch.Tensor) -> None:
+    if "small" not in encoder_types():
+        register_encoder("small", "mobilenetv3_small_050")
+    model = build_efficient_medsam2_model("small", checkpoint="random", device="cpu", use_half_precision=False)
+    with torch.inference_mode():
+        assert model.encode_image(image).embedding.shape == (2, 192, 16, 16)
+    with pytest.raises(ValueError, match="registered already"):
+        register_encoder("small", "mobilenetv3_small_050")
+    with pytest.raises(ValueError, match="choose one of"):
+        build_efficient_medsam2_model("vit_enormous", checkpoint="random")

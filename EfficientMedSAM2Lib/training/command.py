@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import Any
 
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig, load_model
 from EfficientMedSAM2Lib.training.initialise import copy_without_trunk, load_imagenet_trunk
@@ -15,10 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data_dir", type=Path, required=True, help="index.json, or a folder of image/label pairs")
     parser.add_argument("--pseudo", type=Path, help="folder of the teacher's pseudo-labels")
     parser.add_argument("--output", type=Path, required=True, help="folder for curve, checkpoints and weights")
-    parser.add_argument("--stage", choices=("slices", "clips"), default="slices")
+    parser.add_argument("--stage", choices=("slices", "clips", "distil"), default="slices")
     parser.add_argument("--encoder_type", default="efficientnet")
     parser.add_argument("--weights", type=Path, help="weights to start from; default: ImageNet trunk, rest random")
     parser.add_argument("--decoder_from", type=Path, help="take everything but the trunk from these weights")
+    parser.add_argument("--teacher", type=Path, help="weights to distil from (stage distil)")
+    parser.add_argument("--feature_distill_weight", type=float, default=1.0)
+    parser.add_argument("--output_distill_weight", type=float, default=1.0)
     parser.add_argument("--resume", type=Path, help="checkpoint to go on from")
     parser.add_argument("--max-minutes", type=float, default=60.0)
     parser.add_argument("--learning_rate", type=float, default=1e-3)
@@ -44,15 +48,37 @@ def start_model(arguments: argparse.Namespace) -> EfficientMedSAM2:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one stage; returns the exit code."""
-    from EfficientMedSAM2Lib.training.batches import slice_batches
+    from EfficientMedSAM2Lib.training.batches import clip_batches, slice_batches
+    from EfficientMedSAM2Lib.training.clip_module import ClipTraining
+    from EfficientMedSAM2Lib.training.distil_module import DistilledTraining
     from EfficientMedSAM2Lib.training.module import PromptTraining
     from EfficientMedSAM2Lib.training.train import train
 
-    module = PromptTraining(
-        start_model(arguments), arguments.learning_rate, arguments.trunk_rate, arguments.max_minutes, arguments.rounds,
-        arguments.compile, arguments.seed,
-    )  # fmt: skip
-    batches = slice_batches(arguments.data_dir, arguments.pseudo, batch_size=arguments.batch_size, seed=arguments.seed)
+    model = start_model(arguments)
+    options: dict[str, Any] = {
+        "learning_rate": arguments.learning_rate,
+        "trunk_rate": arguments.trunk_rate,
+        "max_minutes": arguments.max_minutes,
+        "rounds": arguments.rounds,
+        "compile_model": arguments.compile,
+        "seed": arguments.seed,
+    }
+    slices = slice_batches(arguments.data_dir, arguments.pseudo, batch_size=arguments.batch_size, seed=arguments.seed)
+    batches: Any = slices
+    if arguments.stage == "clips":
+        module: PromptTraining = ClipTraining(model, **options)
+        clips = clip_batches(arguments.data_dir, batch_size=max(arguments.batch_size // 2, 1), seed=arguments.seed)
+        batches = {"slices": slices, "clips": clips}
+    elif arguments.stage == "distil":
+        module = DistilledTraining(
+            model,
+            load_model(arguments.teacher),
+            arguments.feature_distill_weight,
+            arguments.output_distill_weight,
+            **options,
+        )
+    else:
+        module = PromptTraining(model, **options)
     train(module, batches, arguments.output, arguments.resume, arguments.mixed_precision)
     return 0
 

@@ -48,7 +48,7 @@ class CurveLog(lightning.Callback):
 
 def train(
     module: PromptTraining,
-    batches: IterableDataset[dict[str, Any]],
+    batches: IterableDataset[dict[str, Any]] | dict[str, IterableDataset[dict[str, Any]]],
     output: Path,
     resume: Path | None = None,
     precision: Any = "bf16-mixed",
@@ -59,7 +59,7 @@ def train(
 
     Args:
         module: What to train.
-        batches: Endless batches.
+        batches: Endless batches, or a dict of several kinds, of which every step gets one each.
         output: Folder for `curve.csv`, `last.ckpt` and `model.safetensors` (averaged weights).
         resume: A checkpoint to go on from.
         precision: Lightning's name: "bf16-mixed", "16-mixed" or "32-true".
@@ -80,10 +80,21 @@ def train(
         callbacks=[average, keeper, TimeBudget(), CurveLog(output / "curve.csv")],
         gradient_clip_val=1.0, enable_model_summary=False, default_root_dir=str(output),
     )  # fmt: skip
-    loader = DataLoader(
-        batches, batch_size=None, num_workers=workers, persistent_workers=workers > 0, prefetch_factor=4
-    )
+    if isinstance(batches, dict):
+        loader: Any = {name: _loader(part, workers) for name, part in batches.items()}
+    else:
+        loader = _loader(batches, workers)
     trainer.fit(module, loader, ckpt_path=str(resume) if resume else None)
     save_model(module.model, output / "model.safetensors", {"minutes": f"{module.elapsed / 60:.1f}",
                                                             "steps": str(trainer.global_step)})  # fmt: skip
     return module.model
+
+
+def _loader(batches: IterableDataset[dict[str, Any]], workers: int) -> DataLoader[dict[str, Any]]:
+    return DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+    )

@@ -1,0 +1,78 @@
+"""What Lightning trains when a network with another trunk is to see what a trained one sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from EfficientMedSAM2Lib.models import EfficientMedSAM2, ImageFeatures
+from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
+from EfficientMedSAM2Lib.training.module import PromptTraining
+from EfficientMedSAM2Lib.training.rounds import first_prompts
+
+
+class DistilledTraining(PromptTraining):
+    """Feature and output distillation from a network of the same sizes (Hinton et al. 2015, arXiv 1503.02531; features
+    as MobileSAM does it, arXiv 2306.14289), beside the labels.
+
+    Args:
+        model: The student.
+        teacher: A trained network; it is fused and frozen.
+        feature_weight: Weight of the features' squared error, each level over its own variance.
+        output_weight: Weight of the squared error of mask probabilities for the same prompts.
+        options: Those of `PromptTraining`.
+    """
+
+    def __init__(
+        self,
+        model: EfficientMedSAM2,
+        teacher: EfficientMedSAM2,
+        feature_weight: float = 1.0,
+        output_weight: float = 1.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, **options)
+        teacher.eval().requires_grad_(False)
+        teacher.image_encoder.fuse()
+        # In a list, so that Lightning neither trains, averages nor saves it.
+        self._teacher = [teacher]
+        self.feature_weight = feature_weight
+        self.output_weight = output_weight
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        teacher = self._teacher[0].to(self.device)
+        if self.compile_model:
+            for part in (teacher.image_encoder, teacher.prompt_encoder, teacher.mask_decoder):
+                part.compile(dynamic=False)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        teacher = self._teacher[0]
+        features = self.model.encode_image(batch["image"])
+        with torch.no_grad():
+            wanted = teacher.encode_image(batch["image"])
+        error = feature_error(features, wanted)
+        loss = self.feature_weight * error
+        if self.output_weight > 0:
+            target = low_resolution_target(batch["mask"], self.model.config.low_res_size)
+            prompts = first_prompts(batch, target.shape[-1], self.rng)
+            decoded = self.model.decode(self.model.without_memory(features), prompts)
+            with torch.no_grad():
+                shown = teacher.decode(teacher.without_memory(wanted), prompts)
+            result = round_loss(decoded, target)
+            imitation = F.mse_loss(decoded.logits.sigmoid(), shown.logits.sigmoid())
+            loss = loss + result["loss"] + self.output_weight * 10 * imitation
+            self.log("iou", result["iou"], prog_bar=True, batch_size=len(target))
+            self.log("imitation", imitation.detach(), batch_size=len(target))
+        self.log("feature_error", error.detach(), prog_bar=True, batch_size=len(batch["image"]))
+        return loss
+
+
+def feature_error(features: ImageFeatures, wanted: ImageFeatures) -> Tensor:
+    """Mean over the three levels of the squared error over the variance of what is wanted: 1 for a student that knows
+    only the mean, 0 for one that sees the same."""
+    errors = [F.mse_loss(a.float(), b.float()) / b.float().var().clamp_min(1e-6) for a, b in zip(features, wanted)]
+    return torch.stack(errors).mean()

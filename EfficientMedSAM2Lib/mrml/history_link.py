@@ -8,14 +8,14 @@ the engine has to go back or forth.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..imaging.geometry import Box, bounding_box, box_slices, union
-from ..interaction import InteractiveSession, Propagation, SliceUpdate
+from ..interaction import InteractiveSession
 from ..interaction.bits import PackedMask
 from .labelmaps import intersection
 from .markups_reader import Prompt
@@ -99,7 +99,7 @@ class EditorHistory:
 
 
 class EngineSteps:
-    """Counts the engine's undo steps and knows which prompts and voxels belong to them. No MRML: any thread."""
+    """Goes through the engine's steps and knows which prompts and voxels belong to them. No MRML: any thread."""
 
     def __init__(self, engine: InteractiveSession) -> None:
         self.engine = engine
@@ -107,9 +107,13 @@ class EngineSteps:
 
     def restart(self) -> None:
         """The engine has just been given an image, or was reset."""
-        self.depth = 0
         self._prompts: dict[str, list[tuple[int, Prompt]]] = {}
         self._written: dict[str, PackedMask] = {}
+
+    @property
+    def depth(self) -> int:
+        """Steps in force."""
+        return self.engine.depth
 
     def mask(self, segment: str, box: Box) -> np.ndarray:
         """The engine's mask in a half-open box, bool; empty for a segment that it does not have."""
@@ -124,7 +128,6 @@ class EngineSteps:
         try:
             for prompt in prompts:
                 changed = union(changed, self._ask(segment, prompt))
-                self.depth += 1
                 self._prompts.setdefault(segment, []).append((self.depth, prompt))
                 messages += [text for text in (prompt.warning, self.engine.last_message) if text]
         except Exception:
@@ -136,7 +139,6 @@ class EngineSteps:
         """Undo the newest steps, as if they had never been."""
         for _step in range(steps):
             self.engine.undo()
-        self.depth -= steps
         if steps:
             self.forget_undone()
 
@@ -148,7 +150,6 @@ class EngineSteps:
             if step is None:
                 return False
             box = self.engine.redo() if forth else self.engine.undo()
-            self.depth += 1 if forth else -1
             self.mark_written(step[0], box)
         return True
 
@@ -176,14 +177,11 @@ class EngineSteps:
         if not mask.any():
             if segment in self.engine.segments:
                 self.engine.remove_segment(segment)
-                self.depth += 1
         elif segment in self.engine.segments and box[axis][1] - box[axis][0] <= MAX_EDITED_SLICES:
             for index in range(*box[axis]):
                 self.engine.add_initial_seg_interaction(mask.take(index, axis), segment, axis, index)
-                self.depth += 1
         else:
             self.engine.add_initial_seg_interaction(mask, segment)
-            self.depth += 1
         self.mark_written(segment, union(box, bounding_box(mask)))
 
     def prompts(self, segment: str) -> list[Prompt]:
@@ -206,40 +204,6 @@ class EngineSteps:
         if prompt.kind == "box":
             return self.engine.add_bbox_interaction(prompt.bbox_kji, prompt.positive, segment, prompt.axis)
         return self.engine.add_line_interaction(prompt.indices_kji[0], prompt.indices_kji[1], segment, prompt.axis)
-
-
-class PropagationRun:
-    """The engine's propagation, which is an undo step of the engine from its first ``next`` on. Any thread."""
-
-    def __init__(self, source: Propagation) -> None:
-        self._source = source
-        self.began = False
-
-    def __iter__(self) -> Iterator[SliceUpdate]:
-        return self
-
-    def __next__(self) -> SliceUpdate:
-        self.began = True
-        return next(self._source)
-
-    @property
-    def total(self) -> int:
-        """Slices planned; early stops may leave some undone."""
-        return self._source.total
-
-    @property
-    def done(self) -> int:
-        """Slices computed so far."""
-        return self._source.done
-
-    @property
-    def bbox(self) -> Box | None:
-        """Half-open kji box of all voxels changed so far, None when none did."""
-        return self._source.bbox
-
-    def close(self) -> None:
-        """Cancel; what was computed stays."""
-        self._source.close()
 
 
 def unpack(packed: PackedMask | None, box: Box) -> np.ndarray:

@@ -18,11 +18,11 @@ from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 from ..imaging.geometry import Box, bounding_box, union
-from ..interaction import InteractiveSession, SliceUpdate
+from ..interaction import InteractiveSession, Propagation, SliceUpdate
 from ..interaction.bits import PackedMask
 from . import prompt_store
 from .editor_port import EditorPort
-from .history_link import EditorHistory, EngineSteps, PropagationRun, unpack
+from .history_link import EditorHistory, EngineSteps, unpack
 from .labelmaps import oriented_image
 from .markups_reader import Prompt, box_prompt, point_prompt, read_markups
 from .segment_voxels import Change, WriteReport, read_segment, segment_box, segment_labelmap, write_change
@@ -54,7 +54,8 @@ class SegmentEditorSession:
         self._fingerprint: Fingerprint | None = None
         self._steps = EngineSteps(engine)
         self._history = EditorHistory(port.segmentation_node())
-        self._propagation: PropagationRun | None = None
+        self._propagation: Propagation | None = None
+        self._depth_before = 0
         self._seen: dict[str, tuple[int, int]] = {}  # stamps of labelmaps whose voxels the engine knows
         self._segment = ""
         self._pending_steps = 0
@@ -116,9 +117,9 @@ class SegmentEditorSession:
         segment = self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)
         loaded = prompt_store.get_tag(segment, prompt_store.PROMPTS_TAG)
         self._steps.adopt_prompts(segment_id, prompt_store.decode_prompts(loaded, self.port.source_volume_node()))
+        self._steps.forget_undone()
         if not self._pending_steps:
             self._take_in_edits(segment_id)
-        self._steps.forget_undone()
         self._segment = segment_id
 
     def run(self, prompts: Iterable[Prompt]) -> Box | None:
@@ -160,11 +161,13 @@ class SegmentEditorSession:
         limits: tuple[int, int] | None = None,
         stop_when_lost: bool = True,
         axis: int | None = None,
-    ) -> PropagationRun:
+    ) -> Propagation:
         """The result may be iterated in any thread; afterwards, or to cancel, call ``finish_propagation``."""
         self.begin()
-        source = self.engine.propagate(self._segment, direction, limits, stop_when_lost=stop_when_lost, axis=axis)
-        self._propagation = PropagationRun(source)
+        self._depth_before = self._steps.depth
+        self._propagation = self.engine.propagate(
+            self._segment, direction, limits, stop_when_lost=stop_when_lost, axis=axis
+        )
         return self._propagation
 
     def finish_propagation(self) -> WriteReport:
@@ -295,14 +298,13 @@ class SegmentEditorSession:
         self._pending_box = None
 
     def _end_propagation(self) -> None:
-        """Close a propagation that is open, and count it as a pending step if it has begun."""
+        """Close a propagation that is open, and count it as a pending step if it wrote a slice."""
         propagation, self._propagation = self._propagation, None
         if propagation is None:
             return
         propagation.close()
-        if propagation.began:
-            self._steps.depth += 1
-            self._pending_steps += 1
+        if self._steps.depth > self._depth_before:
+            self._pending_steps += self._steps.depth - self._depth_before
             self._pending_box = union(self._pending_box, propagation.bbox)
 
     def _present_fingerprint(self) -> Fingerprint:

@@ -26,8 +26,8 @@ from .slice_predictor import (
 
 LOW_RES_SIZE = 256
 """Side of the low-resolution logits handed out and taken back: the whole image pressed into a square, as in SAM2."""
-CACHE_BYTES = 64 * 2**20
-"""Features of one image kept at most: about a hundred views."""
+CACHE_BYTES = 32 * 2**20
+"""Features of one image kept at most: about fifty views in half precision."""
 
 
 class EfficientMedSAM2ImagePredictor:

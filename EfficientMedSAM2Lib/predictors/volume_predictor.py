@@ -29,8 +29,8 @@ from .volume.state import (
 )
 from .volume.track import ObjectSnapshot, ObjectTrack, combine_prompts
 
-CACHE_BYTES = 256 * 2**20
-"""Features kept at most per volume: about four hundred views in half precision."""
+CACHE_BYTES = 32 * 2**20
+"""Features kept at most per volume: about fifty views in half precision, which any propagation fills."""
 Triple = tuple[int, list, torch.Tensor]
 
 

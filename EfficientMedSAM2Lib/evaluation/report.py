@@ -90,7 +90,7 @@ def table(summaries: dict[str, dict[str, Any]], measure: str = "dice") -> str:
     add("seconds per object", lambda summary: summary["seconds"])
     rows.append(("objects (compact)", [f"{s['objects']} ({s['compact_objects']})" for s in summaries.values()]))
     width = max(len(title) for title, _ in rows) + 2
-    return "\n".join(title.ljust(width) + "".join(cell.rjust(13) for cell in cells) for title, cells in rows)
+    return "\n".join(title.ljust(width) + "".join(cell.rjust(15) for cell in cells) for title, cells in rows)
 
 
 def write_csv(path: Path, records: Sequence[Record]) -> None:

@@ -7,6 +7,7 @@ peaks and their ratio: once as the system sees them, with the volume that the ca
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import resource
 import subprocess
@@ -57,7 +58,7 @@ def _in_fresh_process(count: int, options: argparse.Namespace) -> dict[str, floa
     command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--measure", str(count)]
     command += ["--size", str(options.size), "--encoder", options.encoder]
     command += ["--weights", options.weights] if options.weights else []
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output.splitlines()[-1])
 
 
@@ -95,7 +96,7 @@ def measure(slices: int, size: int, encoder: str, weights: str | None) -> dict[s
     def prompt(frame_idx: int, **kwargs: Any) -> None:
         predictor.add_new_points_or_box(state, frame_idx, "clicks", **kwargs)
 
-    fresh = iter(range(1, slices))
+    fresh = itertools.cycle(range(slices))
     click: dict[str, Any] = {"points": [centre], "labels": [1]}
     return {
         "slices": slices,

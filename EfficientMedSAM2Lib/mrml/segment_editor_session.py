@@ -263,8 +263,8 @@ class SegmentEditorSession:
         Returns:
             Whether the editor was in another state than the engine.
         """
-        if self._fingerprint is None:
-            return False
+        if self._fingerprint is None or self._history.segmentation_node != self.port.segmentation_node():
+            return False  # the next action starts anew, anyway
         before = self._history.current
         state = self._history.follow()
         if state is before:

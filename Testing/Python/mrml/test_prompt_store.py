@@ -73,6 +73,9 @@ def test_nodes_show_the_prompts(scene: Any) -> None:
     store.show_prompts(scene.segmentation, scene.volume, "A", [])
     assert [n.GetName() for n in store.prompt_nodes(scene.segmentation)] == ["B point"]
     assert scene.mrml.GetNodeByID(mine.GetID()) is mine  # the user's own
+    other = scene.mrml.AddNewNodeByClass("vtkMRMLSegmentationNode", "another")
+    other.GetSegmentation().AddEmptySegment("B", "B")
+    assert store.prompt_nodes(other, "B") == []
 
 
 def test_nodes_lie_in_a_folder(scene: Any) -> None:

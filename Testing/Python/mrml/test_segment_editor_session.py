@@ -146,6 +146,17 @@ def test_undo_and_redo_carry_the_prompts(case: Any) -> None:
         assert state() == expected
 
 
+def test_the_same_click_after_undo(case: Any) -> None:
+    for _ in range(2):
+        case.session.click(world(case, INSIDE))
+        case.session.click(world(case, BESIDE))
+        assert count(case) == 51
+        case.session.undo()
+        assert count(case) == 36
+        case.session.undo()
+        assert count(case) == 0
+
+
 def test_click_without_effect_can_be_undone_too(case: Any) -> None:
     case.session.click(world(case, INSIDE))
     case.session.click(world(case, INSIDE))
@@ -348,6 +359,20 @@ def test_moved_volume_keeps_its_features(case: Any) -> None:
     assert not case.session.is_stale
     assert len(case.predictor.states) == states
     assert count(case) == 36 + 15
+
+
+def test_another_segmentation_starts_anew(case: Any) -> None:
+    case.session.click(world(case, INSIDE))
+    other = case.scene.mrml.AddNewNodeByClass("vtkMRMLSegmentationNode", "S2")
+    other.CreateDefaultDisplayNodes()
+    other.GetSegmentation().AddEmptySegment("A", "A")
+    case.scene.logic.SetSegmentationNode(other)
+    case.scene.select("A")
+    assert not case.session.follow_editor()
+    case.session.click(world(case, BESIDE))
+    assert count(case) == 36
+    case.scene.segmentation = other
+    assert count(case) == 15
 
 
 def test_off_axis_prompts(case: Any) -> None:

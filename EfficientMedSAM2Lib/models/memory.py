@@ -70,6 +70,14 @@ class MemoryAttention(nn.Module):
         self.place = MLP(6, memory_dim, memory_dim)
         self.register_buffer("rotation", rotary_table(config.embedding_size, dim // heads), persistent=False)
         self.gradient_checkpointing = False
+        self.reset_to_identity()
+
+    def reset_to_identity(self) -> None:
+        """Make the layer pass its input on unchanged: where its training starts, so that memory can only help."""
+        for last in (self.self_attention.out, self.cross_attention.out, self.feed_forward.layers[-1]):
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def _place(self, bank: MemoryBank) -> Tensor:
         d, cond = bank.distance_mm.float(), bank.conditioning.float()

@@ -61,8 +61,8 @@ class EfficientMedSAM2(nn.Module):
         return features._replace(embedding=features.embedding + self.no_memory)
 
     def attend(self, features: ImageFeatures, bank: MemoryBank) -> ImageFeatures:
-        """Features of a slice informed by memories of other slices."""
-        return features._replace(embedding=self.memory_attention(features.embedding, bank))
+        """Features of a slice informed by memories of other slices, starting from what the slice says alone."""
+        return features._replace(embedding=self.memory_attention(features.embedding + self.no_memory, bank))
 
     def decode(self, features: ImageFeatures, prompts: PromptBatch) -> DecodedMasks:
         """Masks for B objects from features of B slices; see `DecodedMasks`."""

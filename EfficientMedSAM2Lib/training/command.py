@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stage", choices=("slices", "clips", "distil"), default="slices")
     parser.add_argument("--encoder_type", default="efficientnet")
     parser.add_argument("--weights", type=Path, help="weights to start from; default: ImageNet trunk, rest random")
+    parser.add_argument("--fresh_memory", action="store_true", help="the weights' memory attention is untrained")
     parser.add_argument("--decoder_from", type=Path, help="take everything but the trunk from these weights")
     parser.add_argument("--teacher", type=Path, help="weights to distil from (stage distil)")
     parser.add_argument("--feature_distill_weight", type=float, default=1.0)
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--trunk_rate", type=float, default=0.3, help="learning rate of the trunk over the other")
     parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--clip_batch_size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2, help="prompt rounds per sample")
     parser.add_argument("--mixed_precision", default="bf16-mixed", help="bf16-mixed, 16-mixed or 32-true")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
@@ -37,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def start_model(arguments: argparse.Namespace) -> EfficientMedSAM2:
     """The network a stage starts from."""
     if arguments.weights is not None:
-        return load_model(arguments.weights)
+        model = load_model(arguments.weights)
+        if arguments.fresh_memory:
+            model.memory_attention.reset_to_identity()
+        return model
     model = EfficientMedSAM2(ModelConfig(arguments.encoder_type))
     if arguments.encoder_type == "efficientnet":
         load_imagenet_trunk(model)
@@ -67,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     batches: Any = slices
     if arguments.stage == "clips":
         module: PromptTraining = ClipTraining(model, **options)
-        clips = clip_batches(arguments.data_dir, batch_size=max(arguments.batch_size // 2, 1), seed=arguments.seed)
+        clips = clip_batches(arguments.data_dir, batch_size=arguments.clip_batch_size, seed=arguments.seed)
         batches = {"slices": slices, "clips": clips}
     elif arguments.stage == "distil":
         module = DistilledTraining(

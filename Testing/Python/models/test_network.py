@@ -133,11 +133,15 @@ def test_memory_counts_and_masked_memory_does_not(network: EfficientMedSAM2, ima
     hidden.pointers[:, 2] = 0
     with torch.inference_mode():
         features = network.encode_image(image)
+        alone = network.without_memory(features).embedding
+        torch.testing.assert_close(network.attend(features, bank).embedding, alone)  # untrained: memory is not believed
+        for last in (network.memory_attention.cross_attention.out, network.memory_attention.feed_forward.layers[-1]):
+            torch.nn.init.normal_(last.weight, std=0.1)
         seen = network.attend(features, bank).embedding
         torch.testing.assert_close(seen, network.attend(features, hidden).embedding)
         farther = bank._replace(distance_mm=bank.distance_mm * 4)
         assert not torch.allclose(seen, network.attend(features, farther).embedding, atol=1e-4)
-        assert not torch.allclose(seen, features.embedding, atol=1e-2)
+        assert not torch.allclose(seen, alone, atol=1e-2)
 
 
 def test_gradient_checkpointing_gives_the_same_gradients(image: torch.Tensor) -> None:

@@ -148,15 +148,17 @@ def _write_seg_nrrd(path: Path, segments: Sequence[Segment], volume: Volume) -> 
         "segments": fields,
     }
     slicer_format.write_segmentation(str(path), segmentation, compression_level=COMPRESSION_LEVEL)
-    _put_names(path, names)
+    _finish_header(path, names)
 
 
-def _put_names(path: Path, names: Sequence[str]) -> None:
-    """Write names into the header in UTF-8, as Slicer has them; the NRRD library knows ASCII only."""
-    if all(name.isascii() for name in names):
-        return
+def _finish_header(path: Path, names: Sequence[str]) -> None:
+    """Write names into the header in UTF-8, as Slicer has them, and take out the time of writing.
+
+    The NRRD library knows ASCII only, and puts the time into a comment, by which equal segmentations would be different
+    files.
+    """
     header, separator, voxels = path.read_bytes().partition(b"\n\n")
-    lines = header.split(b"\n")
+    lines = [line for line in header.split(b"\n") if not line.startswith(b"# on ")]
     for n, line in enumerate(lines):
         found = _NAME_FIELD.match(line)
         if found:

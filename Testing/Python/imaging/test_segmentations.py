@@ -221,3 +221,14 @@ def test_world_of_the_file_is_lps(tmp_path, volume, segments):
     np.testing.assert_allclose(
         slicerio.read_segmentation(str(tmp_path / "a.seg.nrrd"))["ijkToLPS"], lps_to_ras(volume.ijk_to_ras), atol=1e-6
     )
+
+
+def test_equal_segmentations_are_equal_files_whenever_they_are_written(tmp_path, volume, segments):
+    """No time of writing in the file, which would make a repeated run look like another result."""
+    first, second = tmp_path / "first.seg.nrrd", tmp_path / "second.seg.nrrd"
+    for path in (first, second):
+        write_segmentation(path, segments, volume)
+    assert first.read_bytes() == second.read_bytes()
+    header = first.read_bytes().partition(b"\n\n")[0]
+    assert header.startswith(b"NRRD0")
+    assert b"GMT" not in header

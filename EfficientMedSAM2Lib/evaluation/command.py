@@ -84,8 +84,8 @@ def _contestants(args: argparse.Namespace) -> list[Contestant]:
 
 
 def _cases(args: argparse.Namespace) -> list[ObjectCase]:
-    from EfficientMedSAM2Lib.training.manifest import read_manifest
-    from EfficientMedSAM2Lib.training.slices import load_images
+    from EfficientMedSAM2Lib.training.samples.manifest import read_manifest
+    from EfficientMedSAM2Lib.training.samples.slices import load_images
 
     manifest = read_manifest(args.manifest)
     entries = manifest.select(None if args.split == "all" else args.split, labelled=True)

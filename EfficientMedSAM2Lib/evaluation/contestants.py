@@ -13,7 +13,7 @@ from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.models import EfficientMedSAM2
-    from EfficientMedSAM2Lib.training.teachers import Teacher
+    from EfficientMedSAM2Lib.training.pseudo.teachers import Teacher
 
 BOX, CLICKS, VOLUME = "box", "clicks", "volume"
 WHOLE_RANGE = IntensityWindow(0.0, 1.0, "as given")
@@ -105,7 +105,7 @@ class LiteMedSAMContestant(BoxOnly):
     """A teacher with box prompts; through volumes it hands the box of each mask on to the next slice."""
 
     def __init__(self, teacher: Teacher | None = None) -> None:
-        from EfficientMedSAM2Lib.training.teachers import LiteMedSAMTeacher
+        from EfficientMedSAM2Lib.training.pseudo.teachers import LiteMedSAMTeacher
 
         self._teacher = teacher or LiteMedSAMTeacher()
         self.name = self._teacher.name

@@ -53,10 +53,10 @@ def start_model(arguments: argparse.Namespace) -> EfficientMedSAM2:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one stage; returns the exit code."""
-    from EfficientMedSAM2Lib.training.batches import clip_batches, slice_batches
-    from EfficientMedSAM2Lib.training.clip_module import ClipTraining
-    from EfficientMedSAM2Lib.training.distil_module import DistilledTraining
-    from EfficientMedSAM2Lib.training.module import PromptTraining
+    from EfficientMedSAM2Lib.training.samples.batches import clip_batches, slice_batches
+    from EfficientMedSAM2Lib.training.stages.clips import ClipTraining
+    from EfficientMedSAM2Lib.training.stages.distil import DistilledTraining
+    from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
     from EfficientMedSAM2Lib.training.train import train
 
     model = start_model(arguments)

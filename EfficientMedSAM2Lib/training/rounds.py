@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from EfficientMedSAM2Lib.models import DecodedMasks, PromptBatch
-from EfficientMedSAM2Lib.training import prompts as simulated
+from EfficientMedSAM2Lib.training.samples import prompts as simulated
 
 MAX_POINTS = 6
 """Clicks per object in a batch; a fixed number, since torch.compile compiles anew for every shape."""
 KIND_SHARES = {"box": 0.42, "box+click": 0.04, "click": 0.22, "clicks": 0.06, "line": 0.04, "neighbour": 0.14,
                "neighbour+box": 0.04, "mask": 0.04}  # fmt: skip
+SHARE_OF_FAULTY_NEIGHBOURS = 0.4
 _WITHOUT_NEIGHBOUR = {"neighbour": "box", "neighbour+box": "click"}
 
 
@@ -54,6 +55,11 @@ def first_prompts(batch: dict[str, Any], size: int, rng: np.random.Generator) ->
         for slot, (x, y, label) in enumerate(_clicks(masks[i].numpy() > 0.5, kind, rng)):
             points[i, slot] = torch.tensor([x - 0.5, y - 0.5])
             labels[i, slot] = label
+    # A neighbour's mask is seldom perfect where it is needed: it was propagated itself.
+    neighbour = batch["neighbour_mask"].float()
+    faulty = has_neighbour & torch.from_numpy(rng.random(count) < SHARE_OF_FAULTY_NEIGHBOURS)
+    if bool(faulty.any()):
+        neighbour[faulty] = simulated.degraded_masks(neighbour[faulty], rng)
     degraded = masks.float()
     if bool(has_mask.any()):
         degraded[has_mask] = simulated.degraded_masks(degraded[has_mask], rng)
@@ -64,7 +70,7 @@ def first_prompts(batch: dict[str, Any], size: int, rng: np.random.Generator) ->
         boxes=torch.where(has_box[:, None], boxes, nowhere),
         mask_logits=mask_as_logits(degraded, size),
         has_mask=has_mask,
-        neighbour_logits=mask_as_logits(batch["neighbour_mask"].float(), size),
+        neighbour_logits=mask_as_logits(neighbour, size),
         neighbour_mm=torch.where(has_neighbour, batch["neighbour_distance_mm"].float(), nowhere),
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.data import DataLoader, IterableDataset
 
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, save_model
-from EfficientMedSAM2Lib.training.module import PromptTraining, lightning
+from EfficientMedSAM2Lib.training.stages.slices import PromptTraining, lightning
 
 CHECKPOINT_MINUTES = 4
 EMA_DECAY = 0.998

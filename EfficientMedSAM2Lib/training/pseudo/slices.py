@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from EfficientMedSAM2Lib.training.manifest import ManifestEntry
+from EfficientMedSAM2Lib.training.samples.manifest import ManifestEntry
 
 SOFT_TISSUE = (-160.0, 240.0)  # W400 L40
 LUNG = (-1350.0, 150.0)  # W1500 L-600

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from EfficientMedSAM2Lib.training.pseudo import filters
+from EfficientMedSAM2Lib.training.pseudo.labels import label_slice, load_labels, main, save_labels
 from EfficientMedSAM2Lib.training.pseudo.proposals import box_iou, jitter_box, propose_boxes
 from EfficientMedSAM2Lib.training.pseudo.slices import choose_windows
-from EfficientMedSAM2Lib.training.pseudo_labels import label_slice, load_labels, main, save_labels
-from EfficientMedSAM2Lib.training.teachers import TeacherEmbedding, TeacherPrediction
+from EfficientMedSAM2Lib.training.pseudo.teachers import TeacherEmbedding, TeacherPrediction
 
 RULES = filters.TrustRules()
 

@@ -6,7 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from EfficientMedSAM2Lib.training.augment import View, augment_intensity, blur, crop_bounds, random_view, sample_planes
+from EfficientMedSAM2Lib.training.samples.augment import (
+    View,
+    augment_intensity,
+    blur,
+    crop_bounds,
+    random_view,
+    sample_planes,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from EfficientMedSAM2Lib.training.manifest import manifest_from_folder, read_manifest
+from EfficientMedSAM2Lib.training.samples.manifest import manifest_from_folder, read_manifest
 
 
 def test_selects_by_split_and_label(manifest_path: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from EfficientMedSAM2Lib.training.batches import load_training_images
-from EfficientMedSAM2Lib.training.manifest import read_manifest
-from EfficientMedSAM2Lib.training.slices import LoadedImage, is_overflowed, load_image, random_window, windowed
-from EfficientMedSAM2Lib.training.sources.components import continued_part, random_part, tight_box
-from EfficientMedSAM2Lib.training.sources.label_groups import unions_of
-from EfficientMedSAM2Lib.training.sources.object_index import MIN_AREA_PX, MIN_SIDE_PX, ObjectIndex
+from EfficientMedSAM2Lib.training.samples.batches import load_training_images
+from EfficientMedSAM2Lib.training.samples.manifest import read_manifest
+from EfficientMedSAM2Lib.training.samples.slices import LoadedImage, is_overflowed, load_image, random_window, windowed
+from EfficientMedSAM2Lib.training.samples.sources.components import continued_part, random_part, tight_box
+from EfficientMedSAM2Lib.training.samples.sources.label_groups import unions_of
+from EfficientMedSAM2Lib.training.samples.sources.object_index import MIN_AREA_PX, MIN_SIDE_PX, ObjectIndex
 
 
 def test_every_row_describes_its_mask(manifest_path: Path) -> None:

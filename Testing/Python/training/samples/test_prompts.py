@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from EfficientMedSAM2Lib.training import prompts
+from EfficientMedSAM2Lib.training.samples import prompts
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from EfficientMedSAM2Lib.training import augment, synthesis
-from EfficientMedSAM2Lib.training.batches import (
+from EfficientMedSAM2Lib.training.samples import augment, synthesis
+from EfficientMedSAM2Lib.training.samples.batches import (
     ClipBatches,
     SliceBatches,
     clip_batches,
     load_training_images,
     slice_batches,
 )
-from EfficientMedSAM2Lib.training.clips import LabelledClips, SyntheticClips, random_slices
-from EfficientMedSAM2Lib.training.sources import shapes
-from EfficientMedSAM2Lib.training.sources.labelled import LabelledSource
-from EfficientMedSAM2Lib.training.sources.object_index import ObjectIndex
-from EfficientMedSAM2Lib.training.sources.pseudo import PseudoSource
+from EfficientMedSAM2Lib.training.samples.clips import LARGEST_STEP_MM, LabelledClips, SyntheticClips, random_slices
+from EfficientMedSAM2Lib.training.samples.sources import shapes
+from EfficientMedSAM2Lib.training.samples.sources.labelled import FARTHEST_NEIGHBOUR_MM, LabelledSource
+from EfficientMedSAM2Lib.training.samples.sources.object_index import ObjectIndex
+from EfficientMedSAM2Lib.training.samples.sources.pseudo import PseudoSource
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave intensities as they are, so that bright stays bright."""
     for module in ("sources.sample", "clips"):
         monkeypatch.setattr(
-            f"EfficientMedSAM2Lib.training.{module}.augment_intensity", lambda image, rng, **unused: image.clone()
+            f"EfficientMedSAM2Lib.training.samples.{module}.augment_intensity", lambda image, rng, **unused: image.clone()
         )
 
 
@@ -85,9 +85,10 @@ def test_neighbour_masks_come_from_the_same_view(manifest_path: Path) -> None:
             overlaps.append(agreement(sample.mask, sample.neighbour_mask))
             distances.append(abs(sample.neighbour_distance_mm))
     assert len(overlaps) > 15
-    assert np.median(overlaps) > 0.7
+    near = np.array(distances) <= 3
+    assert np.median(np.array(overlaps)[near]) > 0.7
     assert min(distances) >= 0.8
-    assert max(distances) <= 3.0 + 1e-6
+    assert 3 < max(distances) <= FARTHEST_NEIGHBOUR_MM + 0.5
 
 
 @pytest.mark.parametrize("depth", [1, 4])
@@ -135,7 +136,7 @@ def test_clips_stay_in_the_volume_and_start_where_told(start: int, count: int, s
         assert slices[0] == start
         assert len(steps) == 1
         assert 0 <= min(slices) <= max(slices) < count
-        assert abs(steps.pop()) * spacing <= max(6.0, spacing)
+        assert abs(steps.pop()) * spacing <= max(LARGEST_STEP_MM, spacing)
     assert random_slices(1, 3, 4, 1.0, rng) is None
 
 

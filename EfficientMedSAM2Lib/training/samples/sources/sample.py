@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from EfficientMedSAM2Lib.training.augment import View, augment_intensity, sample_planes
+from EfficientMedSAM2Lib.training.samples.augment import View, augment_intensity, sample_planes
 
 MIN_VISIBLE_PX = 40  # of 65536: less of an object is nothing to learn from
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from EfficientMedSAM2Lib.training.augment import crop_bounds, random_view
-from EfficientMedSAM2Lib.training.sources.components import tight_box
-from EfficientMedSAM2Lib.training.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
+from EfficientMedSAM2Lib.training.samples.augment import crop_bounds, random_view
+from EfficientMedSAM2Lib.training.samples.sources.components import tight_box
+from EfficientMedSAM2Lib.training.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
 
 REFRESH_EVERY = 1000  # draws between two looks for new files: labelling may still be going on
 
@@ -46,7 +46,7 @@ class PseudoSource:
 
     def refresh(self) -> None:
         """Read files that are new since the last time."""
-        from EfficientMedSAM2Lib.training.pseudo_labels import load_labels
+        from EfficientMedSAM2Lib.training.pseudo.labels import load_labels
 
         for path in sorted(self.folder.glob("*.npz")):
             if path.name in self._known:

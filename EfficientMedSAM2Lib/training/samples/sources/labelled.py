@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from EfficientMedSAM2Lib.training.augment import crop_bounds, random_view
-from EfficientMedSAM2Lib.training.slices import random_window, windowed
-from EfficientMedSAM2Lib.training.sources.components import continued_part, random_part, tight_box
-from EfficientMedSAM2Lib.training.sources.object_index import ObjectIndex, ObjectKey
-from EfficientMedSAM2Lib.training.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
+from EfficientMedSAM2Lib.training.samples.augment import crop_bounds, random_view
+from EfficientMedSAM2Lib.training.samples.slices import random_window, windowed
+from EfficientMedSAM2Lib.training.samples.sources.components import continued_part, random_part, tight_box
+from EfficientMedSAM2Lib.training.samples.sources.object_index import ObjectIndex, ObjectKey
+from EfficientMedSAM2Lib.training.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
+
+FARTHEST_NEIGHBOUR_MM = 12.0
 
 
 class LabelledSource:
@@ -81,6 +83,7 @@ class LabelledSource:
         if count < 2 or rng.random() >= self.neighbour_probability:
             return 0
         # In mm rather than in slices: thin slices hardly change from one to the next.
-        most = max(1, min(3, int(3.0 / image.spacing_mm[key.axis])))
-        steps = int(rng.integers(1, most + 1)) * (1 if rng.random() < 0.5 else -1)
+        # Far ones as well: a network that only saw near ones learnt to copy them, and at 10 mm a lung became a liver.
+        distance_mm = FARTHEST_NEIGHBOUR_MM * rng.random() ** 1.5
+        steps = max(1, round(distance_mm / image.spacing_mm[key.axis])) * (1 if rng.random() < 0.5 else -1)
         return steps if 0 <= key.slice + steps < count else (-steps if 0 <= key.slice - steps < count else 0)

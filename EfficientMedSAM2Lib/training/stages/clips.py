@@ -10,9 +10,9 @@ from torch import Tensor
 
 from EfficientMedSAM2Lib.models import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
-from EfficientMedSAM2Lib.training.module import PromptTraining
-from EfficientMedSAM2Lib.training.prompts import random_boxes
 from EfficientMedSAM2Lib.training.rounds import MAX_POINTS, correct_prompts, mask_as_logits
+from EfficientMedSAM2Lib.training.samples.prompts import random_boxes
+from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
 
 CLIP_WEIGHT = 1.0
 SHARE_OF_MASK_PROMPTS = 0.4

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from EfficientMedSAM2Lib.training.augment import View, augment_intensity, crop_bounds, random_view
-from EfficientMedSAM2Lib.training.slices import LoadedImage, random_window, windowed
-from EfficientMedSAM2Lib.training.sources.components import continued_part, random_part, tight_box
-from EfficientMedSAM2Lib.training.sources.object_index import ObjectIndex, ObjectKey
-from EfficientMedSAM2Lib.training.sources.sample import MIN_VISIBLE_PX, look
-from EfficientMedSAM2Lib.training.synthesis import random_scene
+from EfficientMedSAM2Lib.training.samples.augment import View, augment_intensity, crop_bounds, random_view
+from EfficientMedSAM2Lib.training.samples.slices import LoadedImage, random_window, windowed
+from EfficientMedSAM2Lib.training.samples.sources.components import continued_part, random_part, tight_box
+from EfficientMedSAM2Lib.training.samples.sources.object_index import ObjectIndex, ObjectKey
+from EfficientMedSAM2Lib.training.samples.sources.sample import MIN_VISIBLE_PX, look
+from EfficientMedSAM2Lib.training.samples.synthesis import random_scene
 
 MIN_CLIP_AREA_PX = 30
+LARGEST_STEP_MM = 10.0
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,14 @@ def random_slices(start: int, count: int, length: int, spacing_mm: float, rng: n
         start: first slice.
         count: slices in the volume.
         length: slices in the clip.
-        spacing_mm: distance of the slices; steps stay within 6 mm where that is possible.
+        spacing_mm: distance of the slices; steps stay within LARGEST_STEP_MM where that is possible.
         rng: source of randomness.
 
     Returns:
         `length` numbers, or None when the volume is too thin in both directions.
     """
     direction = 1 if rng.random() < 0.5 else -1
-    stride = min(int(rng.choice([1, 1, 2, 3])), max(1, int(6.0 / spacing_mm)))
+    stride = min(int(rng.choice([1, 2, 3, 5, 8])), max(1, int(LARGEST_STEP_MM / spacing_mm)))
     for step in (direction * stride, -direction * stride, direction, -direction):
         last = start + step * (length - 1)
         if 0 <= last < count:

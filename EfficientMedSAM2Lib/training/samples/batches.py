@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from EfficientMedSAM2Lib.training.clips import Clip, LabelledClips, SyntheticClips
-from EfficientMedSAM2Lib.training.manifest import read_manifest
-from EfficientMedSAM2Lib.training.slices import LoadedImage, load_images
-from EfficientMedSAM2Lib.training.sources.labelled import LabelledSource
-from EfficientMedSAM2Lib.training.sources.object_index import ObjectIndex
-from EfficientMedSAM2Lib.training.sources.pseudo import PseudoSource
-from EfficientMedSAM2Lib.training.sources.sample import SliceSample
-from EfficientMedSAM2Lib.training.synthesis import SyntheticSource
+from EfficientMedSAM2Lib.training.samples.clips import Clip, LabelledClips, SyntheticClips
+from EfficientMedSAM2Lib.training.samples.manifest import read_manifest
+from EfficientMedSAM2Lib.training.samples.slices import LoadedImage, load_images
+from EfficientMedSAM2Lib.training.samples.sources.labelled import LabelledSource
+from EfficientMedSAM2Lib.training.samples.sources.object_index import ObjectIndex
+from EfficientMedSAM2Lib.training.samples.sources.pseudo import PseudoSource
+from EfficientMedSAM2Lib.training.samples.sources.sample import SliceSample
+from EfficientMedSAM2Lib.training.samples.synthesis import SyntheticSource
 
 
 class SliceSource(Protocol):

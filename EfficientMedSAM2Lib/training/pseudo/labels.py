@@ -1,6 +1,6 @@
 """Pseudo labels: a teacher's masks on unlabelled images, kept where the teacher deserves trust.
 
-``python -m EfficientMedSAM2Lib.training.pseudo_labels --data_dir DATA --output OUT`` writes one ``.npz`` per slice
+``python -m EfficientMedSAM2Lib.training.pseudo.labels --data_dir DATA --output OUT`` writes one ``.npz`` per slice
 (`image` uint8 (H, W), `masks` packed bits with `shape` (N, H, W), `scores` (N,), `boxes` (N, 4)) and ``index.json``.
 """
 
@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.training.manifest import read_manifest
 from EfficientMedSAM2Lib.training.pseudo.filters import (
     ULTRASOUND_RULES,
     TrustRules,
@@ -37,7 +36,8 @@ from EfficientMedSAM2Lib.training.pseudo.slices import (
     prepare_slice,
     read_array,
 )
-from EfficientMedSAM2Lib.training.teachers import LiteMedSAMTeacher, Teacher
+from EfficientMedSAM2Lib.training.pseudo.teachers import LiteMedSAMTeacher, Teacher
+from EfficientMedSAM2Lib.training.samples.manifest import read_manifest
 
 logger = logging.getLogger(__name__)
 JITTER = 0.05

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from EfficientMedSAM2Lib.training.augment import blur, crop_bounds, random_view
-from EfficientMedSAM2Lib.training.slices import LoadedImage
-from EfficientMedSAM2Lib.training.sources.components import continued_part, random_part, tight_box
-from EfficientMedSAM2Lib.training.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
-from EfficientMedSAM2Lib.training.sources.shapes import random_label_stack, smooth_noise
+from EfficientMedSAM2Lib.training.samples.augment import blur, crop_bounds, random_view
+from EfficientMedSAM2Lib.training.samples.slices import LoadedImage
+from EfficientMedSAM2Lib.training.samples.sources.components import continued_part, random_part, tight_box
+from EfficientMedSAM2Lib.training.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
+from EfficientMedSAM2Lib.training.samples.sources.shapes import random_label_stack, smooth_noise
 
 SIZES_PX = (64, 96, 128, 128, 160)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from EfficientMedSAM2Lib.training.manifest import Manifest, ManifestEntry
-from EfficientMedSAM2Lib.training.sources.label_groups import unions_of
+from EfficientMedSAM2Lib.training.samples.manifest import Manifest, ManifestEntry
+from EfficientMedSAM2Lib.training.samples.sources.label_groups import unions_of
 
 logger = logging.getLogger(__name__)
 

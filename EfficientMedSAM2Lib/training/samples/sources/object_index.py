@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from EfficientMedSAM2Lib.training.slices import LoadedImage
+from EfficientMedSAM2Lib.training.samples.slices import LoadedImage
 
 MIN_AREA_PX = 12
 MIN_SIDE_PX = 3

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, ImageFeatures
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
-from EfficientMedSAM2Lib.training.module import PromptTraining
 from EfficientMedSAM2Lib.training.rounds import first_prompts
+from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
 
 
 class DistilledTraining(PromptTraining):

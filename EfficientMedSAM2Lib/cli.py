@@ -19,9 +19,9 @@ FAILED, BAD_INPUT = 1, 2
 
 #: Command -> module with `add_arguments(parser)` and `run(args) -> exit code`, and its line in `--help`.
 COMMANDS = {
-    "segment": (".cohort.segment_command", "segment structures of one scan from markups files"),
-    "info": (".cohort.info_command", "say which device, precision, weights and versions are used"),
-    "demo": (".cohort.demo_command", "segment a chest CT and compare with its reference"),
+    "segment": (".cohort.commands.segment_command", "segment structures of one scan from markups files"),
+    "info": (".cohort.commands.info_command", "say which device, precision, weights and versions are used"),
+    "demo": (".cohort.commands.demo_command", "segment a chest CT and compare with its reference"),
     "evaluate": (".evaluation.command", "measure accuracy on labelled scans, beside other methods"),
 }
 

@@ -11,6 +11,8 @@ from ..imaging.geometry import ijk_box_from_corners, kji_from_ijk, nearest_voxel
 from ..imaging.markups import Markup, markup_name, read_markups
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..imaging.volumes import Volume
     from ..interaction import InteractiveSession
 
@@ -25,10 +27,12 @@ class SegmentPrompts:
     Attributes:
         name: Name of the segment.
         markups: Boxes, lines and points in RAS mm, from any number of files.
+        mask: Mask (D,H,W) that the segment starts from; None for none.
     """
 
     name: str
     markups: tuple[Markup, ...]
+    mask: np.ndarray | None = None
 
 
 def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list[SegmentPrompts]:
@@ -57,7 +61,7 @@ def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list
 
 
 def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume) -> str:
-    """Give a segment's prompts to a session: boxes, then lines, then positive and at last negative points.
+    """Give a segment's prompts to a session: its mask, boxes, lines, positive points and at last negative ones.
 
     Returns:
         What the session had to say in the end, such as why the mask is empty; often nothing.
@@ -65,6 +69,8 @@ def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Vo
     Raises:
         ValueError: A prompt lies outside the volume, or has no size.
     """
+    if prompts.mask is not None:
+        session.add_initial_seg_interaction(prompts.mask, segment=prompts.name)
     for markup in sorted(prompts.markups, key=lambda markup: _ORDER[markup.kind]):
         try:
             _add_markup(session, prompts.name, markup, volume)

@@ -80,6 +80,24 @@ def preset_window(name: str) -> IntensityWindow:
         raise ValueError(msg) from None
 
 
+def parse_window(text: str) -> IntensityWindow:
+    """A window from "LOW,HIGH" or the name of a preset.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    low, comma, high = text.partition(",")
+    if not comma:
+        return preset_window(text)
+    try:
+        bounds = float(low), float(high)
+    except ValueError:
+        presets = ", ".join(sorted(PRESETS))
+        msg = f"The window {text!r} is neither LOW,HIGH nor one of {presets}."
+        raise ValueError(msg) from None
+    return IntensityWindow(*bounds)
+
+
 def choose_window(volume: np.ndarray, modality: str | None = None) -> IntensityWindow:
     """Window for a whole volume, by modality and by its values.
 

@@ -64,7 +64,7 @@ def test_progress_shows_slices_rate_and_time_left(segment):
 
 @pytest.mark.parametrize("window", ["-100,300", "lung"])
 def test_windows_reach_the_session(segment, monkeypatch, window):
-    from EfficientMedSAM2Lib.cohort import segment_command
+    from EfficientMedSAM2Lib.cohort.commands import segment_command
     from EfficientMedSAM2Lib.imaging.windows import PRESETS
 
     seen = {}
@@ -180,7 +180,7 @@ def test_an_older_result_survives_a_failure(segment, tmp_path):
     ("error", "said"), [(KeyboardInterrupt(), "cancelled"), (RuntimeError("out of\nluck"), "RuntimeError: out of luck")]
 )
 def test_a_break_in_the_middle_is_one_line_and_leaves_nothing(segment, monkeypatch, error, said):
-    from EfficientMedSAM2Lib.cohort import segment_command
+    from EfficientMedSAM2Lib.cohort.commands import segment_command
 
     def breaking_bar(updates, segment):
         yield next(updates)

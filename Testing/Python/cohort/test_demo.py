@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from EfficientMedSAM2Lib.cohort import demo_command as demo
+from EfficientMedSAM2Lib.cohort.commands import demo_command as demo
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import read_volume
 from EfficientMedSAM2Lib.resources import resource_path

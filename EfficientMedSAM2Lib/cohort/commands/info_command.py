@@ -9,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from .engine import add_model_arguments, build_model, weights_metadata
+from ... import __version__
+from ..engine import add_model_arguments, build_model, weights_metadata
 
 _LIBRARIES = ("torch", "torchvision", "timm", "numpy", "SimpleITK", "slicerio", "safetensors")
 
@@ -36,7 +36,7 @@ def collect_info(
     Raises:
         ValueError: The weights, encoder or device cannot be used.
     """
-    from ..models.builder import shipped_weights
+    from ...models.builder import shipped_weights
 
     model = build_model(encoder, weights, device)
     path = Path(weights) if weights else shipped_weights(model.config.encoder_type)

@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .case import DIRECTIONS, PropagationOptions, SegmentResult, segment_case
-from .engine import add_model_arguments, build_session
-from .prompts import SegmentPrompts, read_prompts
+from ..case import DIRECTIONS, PropagationOptions, SegmentResult, segment_case
+from ..engine import add_model_arguments, build_session
+from ..prompts import SegmentPrompts, read_prompts
 
 if TYPE_CHECKING:
-    from ..imaging.volumes import Volume
-    from ..imaging.windows import IntensityWindow
-    from ..interaction import Propagation, SliceUpdate
+    from ...imaging.volumes import Volume
+    from ...imaging.windows import IntensityWindow
+    from ...interaction import Propagation, SliceUpdate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the arguments of `segment` ask for. Nothing is written unless everything went well."""
-    from ..imaging.segmentations import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIX
-    from ..imaging.volumes import read_volume
+    from ...imaging.segmentations import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIX
+    from ...imaging.volumes import read_volume
+    from ...imaging.windows import parse_window
 
     check_writable(args.output, (SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES), args.volume)
     if args.preview:
@@ -76,8 +77,8 @@ def write_results(
     window: IntensityWindow,
 ) -> None:
     """Write a segmentation and, if wanted, a picture of it with its prompts. Each appears whole or not at all."""
-    from ..imaging.preview import write_preview
-    from ..imaging.segmentations import Segment, write_segmentation
+    from ...imaging.preview import write_preview
+    from ...imaging.segmentations import Segment, write_segmentation
 
     segments = [Segment(result.name, result.mask) for result in results]
     write_segmentation(output, segments, volume)
@@ -104,25 +105,6 @@ def check_writable(path: Path, suffixes: Sequence[str], source: Path) -> None:
             pass
     except OSError as error:
         raise ValueError(f"Cannot write {path}: {error.strerror or error}; choose another folder.") from error
-
-
-def parse_window(text: str) -> IntensityWindow:
-    """A window from "LOW,HIGH" or the name of a preset.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    from ..imaging.windows import PRESETS, IntensityWindow, preset_window
-
-    low, comma, high = text.partition(",")
-    if not comma:
-        return preset_window(text)
-    try:
-        bounds = float(low), float(high)
-    except ValueError:
-        presets = ", ".join(sorted(PRESETS))
-        raise ValueError(f"The window {text!r} is neither LOW,HIGH nor one of {presets}.") from None
-    return IntensityWindow(*bounds)
 
 
 def progress_bar(updates: Propagation, segment: str) -> Iterable[SliceUpdate]:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..resources import resource_path
-from .case import SegmentResult, segment_case
-from .engine import add_model_arguments, build_session
-from .prompts import read_prompts
+from ...resources import resource_path
+from ..case import SegmentResult, segment_case
+from ..engine import add_model_arguments, build_session
+from ..prompts import read_prompts
 from .segment_command import progress_bar, write_results
 
 if TYPE_CHECKING:
-    from ..imaging.segmentations import Segment
+    from ...imaging.segmentations import Segment
 
 SCAN, REFERENCE = "CTChest4.nrrd", "Segmentation.seg.nrrd"
 
@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment the demo scan, write a segmentation and a picture into a folder, print how good and how fast it was."""
-    from ..imaging.segmentations import read_segmentation
-    from ..imaging.volumes import read_volume
+    from ...imaging.segmentations import read_segmentation
+    from ...imaging.volumes import read_volume
 
     started = time.perf_counter()
     args.output.mkdir(parents=True, exist_ok=True)

@@ -29,14 +29,16 @@ class CurveLog(lightning.Callback):
     def __init__(self, path: Path, every: int = 50) -> None:
         self.path, self.every = path, every
         self._sums: dict[str, float] = {}
+        self._steps = 0
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *unused: Any) -> None:
         for name, value in trainer.callback_metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
+        self._steps += 1
         if trainer.global_step % self.every:
             return
         row = {"step": trainer.global_step, "minutes": round(pl_module.elapsed / 60, 2)}
-        row.update({name: round(total / self.every, 5) for name, total in sorted(self._sums.items())})
+        row.update({name: round(total / self._steps, 5) for name, total in sorted(self._sums.items())})
         new = not self.path.exists()
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, row)
@@ -44,6 +46,7 @@ class CurveLog(lightning.Callback):
                 writer.writeheader()
             writer.writerow(row)
         self._sums.clear()
+        self._steps = 0
 
 
 def train(

@@ -204,7 +204,10 @@ class SlicePredictor:
             return zoom.view_for_box((x0, y0, x1, y1), prompts.points, image.shape, image.spacing)
         for known in (prompts.earlier, prompts.neighbour):
             box = known.bounding_box() if known is not None else None
-            if box is not None:
+            if known is not None and box is not None:
+                view, is_view = known.rectangle, known.logits.shape == (self.low_res, self.low_res)
+                if is_view and zoom.keeps_view(view, box, image.shape) and zoom.shows(view, prompts.points):
+                    return view
                 return zoom.view_for_mask(box, prompts.points, image.shape, image.spacing)
         return None
 

@@ -93,6 +93,19 @@ def test_low_res_logits_are_the_mask_and_are_taken_back(predictor):
     assert again[0].shape == (1, 200, 160)
 
 
+def test_the_last_answer_is_recognised(predictor):
+    """A small object in a large image loses its shape in 256 x 256 logits, but not if they are our own last answer."""
+    predictor.set_image(picture(2000, 2000))
+    _, _, low_res = predictor.predict(box=[400, 500, 440, 540], multimask_output=False)
+    prompts = {"point_coords": [[420, 520]], "point_labels": [1], "multimask_output": False, "return_logits": True}
+    own, _, _ = predictor.predict(mask_input=low_res, **prompts)
+    (_, view), *_ = reversed(predictor._cache._entries)
+    assert view.width < 120
+    predictor.set_image(picture(2000, 2000))
+    foreign, _, _ = predictor.predict(mask_input=low_res, **prompts)
+    assert not np.array_equal(own, foreign)
+
+
 def test_mask_input_reaches_the_network(predictor):
     predictor.set_image(picture(200, 160))
     box = [40, 50, 90, 110]

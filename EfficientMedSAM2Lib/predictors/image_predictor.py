@@ -16,13 +16,7 @@ from .feature_cache import FeatureCache
 from .fov import NO_OBJECT_LOGIT, resample, whole_slice
 from .inputs import as_box, as_clicks, as_image, as_spacing, as_window, to_numpy
 from .masks import clean_mask
-from .slice_predictor import (
-    SINGLE_MASK,
-    PlacedLogits,
-    SliceImage,
-    SlicePredictor,
-    SlicePrompts,
-)
+from .slice_predictor import PlacedLogits, SliceImage, SlicePredictor, SlicePrompts
 
 LOW_RES_SIZE = 256
 """Side of the low-resolution logits handed out and taken back: the whole image pressed into a square, as in SAM2."""
@@ -132,7 +126,8 @@ class EfficientMedSAM2ImagePredictor:
             point_labels: (N,) 1 inside, 0 outside.
             box: (4,) XYXY; (B,4) asks for B objects at once.
             mask_input: (1,256,256) low-resolution logits of an earlier prediction.
-            multimask_output: Three candidate masks, for ambiguous prompts such as one click; else one mask.
+            multimask_output: Three candidate masks, for ambiguous prompts such as one click; else one mask, for a lone
+                click the best of the three.
             return_logits: Masks as float logits instead of bool.
             normalize_coords: Coordinates are in pixels of the image; False: in 0...1 of its size, as in SAM2.
 
@@ -214,9 +209,9 @@ class EfficientMedSAM2ImagePredictor:
         if len(xy) == 0 and prompts.box is None and prompts.earlier is None:
             message = "There is nothing to segment from: give points with labels, a box, or a mask_input."
             raise ValueError(message)
-        candidates = tuple(range(1, 1 + self.model.config.num_multimask))
-        choices = candidates if multimask else (SINGLE_MASK,)
-        prediction, _ = self._slices.predict(image, prompts, self._cache, choices=choices)
+        choices = self._slices.candidates if multimask else self._slices.single_mask_choices(prompts)
+        prediction, best = self._slices.predict(image, prompts, self._cache, choices=choices)
+        choices = choices if multimask else (best,)
         chosen = prediction.logits[list(choices)]
         low_res = resample(chosen, prediction.view, whole_slice(image.shape), (LOW_RES_SIZE, LOW_RES_SIZE))
         self._answers[image.key] = (low_res.copy(), PlacedLogits(chosen, prediction.view))

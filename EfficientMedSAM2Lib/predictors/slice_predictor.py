@@ -119,6 +119,11 @@ class SlicePrompts:
         """Whether the user says that the object is on this slice."""
         return self.box is not None or bool((self.labels == 1).any())
 
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether several masks may be meant: a lone click. As in training, everything else means one."""
+        return len(self.points) == 1 and self.box is None and self.earlier is None
+
 
 @dataclasses.dataclass(frozen=True)
 class SlicePrediction:
@@ -177,6 +182,11 @@ class SlicePredictor:
         self.model = model
         self.size = model.config.image_size
         self.low_res = model.config.low_res_size
+        self.candidates = tuple(range(1, 1 + model.config.num_multimask))
+
+    def single_mask_choices(self, prompts: SlicePrompts) -> tuple[int, ...]:
+        """Masks of which one is the answer where a single mask is wanted."""
+        return self.candidates if prompts.is_ambiguous else (SINGLE_MASK,)
 
     def encode(self, image: SliceImage, views: list[FieldOfView], cache: FeatureCache) -> list[ImageFeatures]:
         """Features of views of a slice; those not in the cache are encoded together."""
@@ -268,15 +278,14 @@ class SlicePredictor:
         if box is None:
             return first
         view = zoom.view_for_mask(box, prompts.points, image.shape, image.spacing)
-        if not zoom.needs_second_look(first.view, view):
-            return first
         features = self.encode(image, [view], cache)[0]
         second = self._decode(prompts, [_Look(view, features, known)], bank_for)[0]
         # A mask given as prompt leaves nothing ambiguous: the answer is the single mask.
         others = resample(first.logits, first.view, view, (self.low_res, self.low_res))
         others[choice] = second.logits[SINGLE_MASK]
         iou = first.iou.copy()
-        iou[choice] = second.iou[SINGLE_MASK]
+        # It stays the best: the others have not been looked at twice.
+        iou[choice] = max(second.iou[SINGLE_MASK], iou[choice])
         pointers = second.decoded.pointers.clone()
         pointers[:, choice] = pointers[:, SINGLE_MASK]
         return dataclasses.replace(second, logits=others, iou=iou, decoded=second.decoded._replace(pointers=pointers))

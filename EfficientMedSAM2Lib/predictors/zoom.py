@@ -26,15 +26,13 @@ KEEP_FILL = (0.3, 0.75)
 """A slice is looked at in its neighbour's view while the mask takes this share of its side."""
 KEEP_MARGIN = 0.06
 """... and keeps this share of the side away from its border."""
-CLICK_VIEWS = (1.0, 0.5, 0.25)
+CLICK_VIEWS = (1.0, 0.35, 0.125)
 """Views tried for clicks alone, over the longest side of the slice."""
-TOUCHING_PENALTY = 0.6
-"""Factor on the score of a candidate that is cut off by the border of its view."""
+TOUCHING_PENALTY = 0.97
+"""Factor on the score of a candidate that is cut off by the border of its view: the network's own judgement of it is
+right as a rule, and the second look sees the rest."""
 SMALL_FILL = 0.12
 """A candidate that takes less of its view than this is better judged in a narrower one; its score shrinks with it."""
-SECOND_LOOK = 1.4
-"""A view fitted around the chosen candidate is worth another pass if its side differs by more than this factor."""
-
 Spacing = tuple[float, float]
 Box = tuple[float, float, float, float]
 
@@ -187,9 +185,3 @@ def touches_border(mask: np.ndarray, view: FieldOfView, slice_shape: tuple[int, 
         or (view.x0 + view.width < slice_shape[1] and mask[:, -1].any())
         or (view.y0 + view.height < slice_shape[0] and mask[-1].any())
     )
-
-
-def needs_second_look(view: FieldOfView, fitted: FieldOfView) -> bool:
-    """Whether a view fitted around the mask differs enough from the one in which it was found."""
-    ratio = fitted.width / view.width
-    return max(ratio, 1 / ratio) > SECOND_LOOK

@@ -127,9 +127,6 @@ class Follower:
                     neighbour=track.results[around[0]].from_bits(),
                     neighbour_mm=(frame_idx - around[0]) * slice_mm,
                 )
-        # As in training: a lone click may mean several things, everything else one.
-        lone = len(given.points) == 1 and given.box is None and earlier is None
-        choices = tuple(range(1, 1 + self.slices.model.config.num_multimask)) if lone else (SINGLE_MASK,)
         view = None
         if earlier is not None and given.box is None and before is not None and before.mask.box is not None:
             # The features at hand will do while the mask sits well in their view.
@@ -141,7 +138,7 @@ class Follower:
             cache,
             view,
             bank_for=(lambda v: self.bank(track, frame_idx, trusted, v, slice_mm)) if trusted else None,
-            choices=choices,
+            choices=self.slices.single_mask_choices(prompts),
         )
         present = prompts.asserts_presence or prediction.object_logit > 0
         result = self._result(prediction, choice, present, image, keep_logits=True)

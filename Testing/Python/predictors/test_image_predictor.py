@@ -116,6 +116,17 @@ def test_mask_input_reaches_the_network(predictor):
     assert not np.allclose(plain, given)
 
 
+def test_a_lone_click_asked_for_one_mask_gets_the_best_of_three(predictor):
+    predictor.set_image(picture(100, 100))
+    click = {"point_coords": [[30, 40]], "point_labels": [1], "return_logits": True}
+    three, scores, _ = predictor.predict(**click)
+    one, score, low_res = predictor.predict(**click, multimask_output=False)
+    assert one.shape == (1, 100, 100)
+    assert low_res.shape == (1, 256, 256)
+    assert (one[0] == three[scores.argmax()]).all()
+    assert score[0] == scores.max()
+
+
 def test_several_boxes_at_once_are_the_single_ones(predictor):
     predictor.set_image(picture(100, 100))
     boxes = np.array([[10, 10, 40, 40], [50, 30, 90, 80]])

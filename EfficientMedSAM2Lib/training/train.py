@@ -13,7 +13,7 @@ from EfficientMedSAM2Lib.models import EfficientMedSAM2, save_model
 from EfficientMedSAM2Lib.training.stages.slices import PromptTraining, lightning
 
 CHECKPOINT_MINUTES = 4
-EMA_DECAY = 0.998
+EMA_DECAY = 0.99
 
 
 class TimeBudget(lightning.Callback):

@@ -47,5 +47,5 @@ $(VENV)/.engine: $(VENV)/.torch pyproject.toml $(LOCK)
 
 $(VENV)/.developer: $(VENV)/.engine
 	@echo "Installing what the tests and checks need into $(VENV) ..."
-	@$(PIP) install -c $(LOCK) --no-build-isolation -e ".[slicer,train,eval,dev]"
+	@$(PIP) install -c $(LOCK) --no-build-isolation -e ".[slicer,train,eval,cohort,dev]"
 	@touch $@

@@ -22,6 +22,7 @@ COMMANDS = {
     "segment": (".cohort.commands.segment_command", "segment structures of one scan from markups files"),
     "info": (".cohort.commands.info_command", "say which device, precision, weights and versions are used"),
     "demo": (".cohort.commands.demo_command", "segment a chest CT and compare with its reference"),
+    "cohort": (".cohort.commands.cohort_command", "segment many scans, on one machine or a cluster; review them"),
     "evaluate": (".evaluation.command", "measure accuracy on labelled scans, beside other methods"),
 }
 

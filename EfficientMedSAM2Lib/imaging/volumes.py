@@ -118,7 +118,7 @@ def _read_dicom_folder(folder: Path) -> tuple[SimpleITK.Image, str | None]:
     import SimpleITK as sitk
 
     with quiet_libraries():
-        files = _largest_series(folder)
+        files = dicom_files(folder)
     if not files:
         raise ValueError(f"The folder {folder} holds no DICOM images; give a file, or the folder of one DICOM series.")
     reader = sitk.ImageSeriesReader()
@@ -134,8 +134,8 @@ def _read_dicom_folder(folder: Path) -> tuple[SimpleITK.Image, str | None]:
     return image, modality
 
 
-def _largest_series(folder: Path) -> tuple[str, ...]:
-    """Sorted file names of the series with most files, in the folder or below."""
+def dicom_files(folder: str | Path) -> tuple[str, ...]:
+    """Files of the series with most files, in the folder or below, in the order of their slices (k)."""
     import SimpleITK as sitk
 
     best: tuple[str, ...] = ()

@@ -1,75 +1,22 @@
-"""A small scan whose voxel values say what they belong to, prompts for it, and a predictor that reads the values."""
+"""A small scan whose voxel values say what they belong to, and prompts for it."""
 
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # worker processes import the engine from here
+
+from cheap_engine import OraclePredictor
+
 LIVER, SPLEEN = 100, 200
 SPACING_MM = (1.0, 2.0, 5.0)  # i, j, k
 ORIGIN_LPS = (-20.0, 30.0, -40.0)
-
-
-class OraclePredictor:
-    """A segment is all voxels with the value at its prompts; confident where there are any. Needs no network."""
-
-    def init_state(self, volume, *, spacing, modality, axis, window):
-        return {"volume": volume, "axis": axis, "value": {}, "slices": {}, "window": window}
-
-    def add_new_points_or_box(
-        self, state, frame_idx, obj_id, points=None, labels=None, clear_old_points=True, normalize_coords=True, box=None
-    ):
-        plane = state["volume"].take(frame_idx, state["axis"])
-        if box is not None:
-            x0, y0, x1, y1 = np.round(box).astype(int)
-            values, counts = np.unique(plane[y0 : y1 + 1, x0 : x1 + 1], return_counts=True)
-            state["value"][obj_id] = values[counts.argmax()]
-        for point, label in zip([] if points is None else points, [] if labels is None else labels):
-            x, y = np.round(point).astype(int)
-            if label == 1:
-                state["value"][obj_id] = plane[y, x]
-            elif plane[y, x] == state["value"].get(obj_id):
-                state["value"][obj_id] = None
-        state["slices"].setdefault(obj_id, {})[frame_idx] = self._mask(state, obj_id, frame_idx)
-
-    def add_new_mask(self, state, frame_idx, obj_id, mask):
-        state["slices"].setdefault(obj_id, {})[frame_idx] = np.asarray(mask, dtype=bool)
-
-    def propagate_object(self, state, obj_id, start_frame_idx, frames, reverse=False):
-        for frame_idx in frames:
-            mask = self._mask(state, obj_id, frame_idx)
-            state["slices"][obj_id][frame_idx] = mask
-            yield frame_idx, mask, float(mask.any())
-
-    def slice_mask(self, state, obj_id, frame_idx):
-        return state["slices"].get(obj_id, {}).get(frame_idx)
-
-    def slice_score(self, state, obj_id, frame_idx):
-        mask = self.slice_mask(state, obj_id, frame_idx)
-        return None if mask is None else float(mask.any())
-
-    def snapshot_object(self, state, obj_id):
-        return (state["value"].get(obj_id), dict(state["slices"].get(obj_id, {})))
-
-    def restore_object(self, state, obj_id, snapshot):
-        state["value"][obj_id], slices = snapshot if snapshot is not None else (None, {})
-        state["slices"][obj_id] = dict(slices)
-
-    def reset_state(self, state):
-        state["value"].clear()
-        state["slices"].clear()
-
-    def prefetch(self, state, frame_idx, obj_id=None):
-        pass
-
-    @staticmethod
-    def _mask(state, obj_id, frame_idx):
-        plane = state["volume"].take(frame_idx, state["axis"])
-        value = state["value"].get(obj_id)
-        return np.zeros(plane.shape, dtype=bool) if value is None else plane == value
 
 
 @pytest.fixture
@@ -138,5 +85,106 @@ def write_roi(tmp_path):
             insideOut=False,
             controlPoints=[{"label": "R-1", "position": center.tolist(), "positionStatus": "defined"}],
         )
+
+    return write
+
+
+CHEAP, SLOW = "cheap_engine:build_session", "cheap_engine:build_slow_session"
+
+
+def write_volume(path, array, spacing=SPACING_MM):
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(spacing)
+    image.SetOrigin(ORIGIN_LPS)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def block_volume(number):
+    """A block of another place and value in each volume, voxel (2, 3, 3) always in it."""
+    array = np.full((6, 12, 14), number % 7, dtype=np.int16)
+    array[1:5, 2 : 6 + number % 5, 2 : 6 + number % 6] = 100 + number
+    return array
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    """Write scans with manifest lines; `manifest` is their CSV."""
+
+    class Cohort:
+        folder, output = tmp_path / "scans", tmp_path / "output"
+        lines: list[str] = []  # noqa: RUF012
+
+        def add(self, name, array=None, points="3,3,2", segment="block"):
+            path = self.folder / f"{name}.nrrd"
+            write_volume(path, block_volume(len(self.lines)) if array is None else array)
+            self.lines.append(f'{name},{path.name},{segment},"{points}"')
+            return path
+
+        @property
+        def manifest(self):
+            path = self.folder / "manifest.csv"
+            path.write_text("case,image,segment,points_ijk\n" + "\n".join(self.lines) + "\n")
+            return path
+
+        def read(self):
+            from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+
+            return read_manifest(self.manifest)
+
+        def run(self, engine=CHEAP, cluster=None, settings=None, **options):
+            from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
+            from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
+            from EfficientMedSAM2Lib.cohort.run.cohort import run_cohort
+
+            cluster = cluster or ClusterOptions(in_process=True)
+            return run_cohort(self.read(), self.output, settings or RunSettings(engine=engine), cluster, **options)
+
+        def files(self):
+            """Contents of all segmentations."""
+            return {path.parent.name: path.read_bytes() for path in self.output.glob("cases/*/*.seg.nrrd")}
+
+    Cohort.folder.mkdir()
+    Cohort.lines = []
+    return Cohort()
+
+
+@pytest.fixture
+def dicom_series():
+    """Write an array as a CT series, a file a slice."""
+
+    def write(folder, array):
+        import pydicom
+        from pydicom.dataset import FileMetaDataset
+        from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+        folder.mkdir(parents=True)
+        study, series, frame = generate_uid(), generate_uid(), generate_uid()
+        for number, plane in enumerate(array):
+            meta = FileMetaDataset()
+            meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+            meta.MediaStorageSOPInstanceUID = generate_uid()
+            meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            slice_ = pydicom.Dataset()
+            slice_.file_meta = meta
+            slice_.SOPClassUID, slice_.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+            slice_.StudyInstanceUID, slice_.SeriesInstanceUID, slice_.FrameOfReferenceUID = study, series, frame
+            slice_.PatientID, slice_.PatientName, slice_.PatientBirthDate, slice_.PatientSex = "1", "A^B", "", ""
+            slice_.StudyID, slice_.StudyDate, slice_.StudyTime, slice_.AccessionNumber = "1", "20200101", "120000", ""
+            slice_.ReferringPhysicianName = ""
+            slice_.Modality, slice_.SeriesNumber, slice_.InstanceNumber = "CT", 1, number + 1
+            slice_.ImagePositionPatient = [10.0, 20.0, 5.0 * number]
+            slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+            slice_.PixelSpacing, slice_.SliceThickness = [2.0, 1.0], 5.0
+            slice_.Rows, slice_.Columns = plane.shape
+            slice_.SamplesPerPixel, slice_.PhotometricInterpretation = 1, "MONOCHROME2"
+            slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = 16, 16, 15, 1
+            slice_.RescaleSlope, slice_.RescaleIntercept = 1, 0
+            slice_.PixelData = plane.astype("<i2").tobytes()
+            # names against the order of slices, which positions tell
+            slice_.save_as(folder / f"{len(array) - number:03}.dcm", enforce_file_format=True)
+        return folder
 
     return write

@@ -1,0 +1,82 @@
+"""Cases of a cohort, as they are handed to a worker: plain values, paths absolute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .rows import ManifestRow
+
+
+@dataclass(frozen=True)
+class SegmentSpec:
+    """A segment of a case and where its prompts are; see `ManifestRow` for the meaning of each."""
+
+    name: str
+    prompts: tuple[str, ...] = ()
+    box_ras: tuple[float, ...] | None = None
+    box_ijk: tuple[float, ...] | None = None
+    points_ras: tuple[tuple[float, ...], ...] = ()
+    points_ijk: tuple[tuple[float, ...], ...] = ()
+    negative_points_ras: tuple[tuple[float, ...], ...] = ()
+    negative_points_ijk: tuple[tuple[float, ...], ...] = ()
+    mask: str | None = None
+    mask_segment: str | None = None
+    terminology: str | None = None
+
+
+@dataclass(frozen=True)
+class CaseSpec:
+    """One scan and what is wanted of it.
+
+    Attributes:
+        name: Name of the case and of its folder.
+        image: Absolute path of a file or of a DICOM folder.
+        segments: What to segment.
+        modality: Overrides what the image says.
+        window: "LOW,HIGH" or a preset.
+        time_point: Which image of a time series.
+        line: Line of the manifest where it is first mentioned.
+    """
+
+    name: str
+    image: str
+    segments: tuple[SegmentSpec, ...]
+    modality: str | None = None
+    window: str | None = None
+    time_point: int | None = None
+    line: int = field(default=0, compare=False)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Everything that is read: the image first, then prompts and masks, each once."""
+        others = [
+            path for segment in self.segments for path in (*segment.prompts, *([segment.mask] * bool(segment.mask)))
+        ]
+        return tuple(dict.fromkeys([self.image, *[path for path in others if path]]))
+
+
+def segment_of(row: ManifestRow, name: str, folder: Path) -> SegmentSpec:
+    """The segment that a line describes, with paths relative to the manifest's folder made absolute."""
+    return SegmentSpec(
+        name,
+        tuple(absolute(path, folder) for path in row.prompts),
+        _tuple(row.box_ras),
+        _tuple(row.box_ijk),
+        tuple(row.points_ras),
+        tuple(row.points_ijk),
+        tuple(row.negative_points_ras),
+        tuple(row.negative_points_ijk),
+        absolute(row.mask, folder) if row.mask else None,
+        row.mask_segment,
+        row.terminology,
+    )
+
+
+def absolute(path: str, folder: Path) -> str:
+    """A path of the manifest as an absolute one."""
+    return str((folder / Path(path).expanduser()).resolve())
+
+
+def _tuple(values: list[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values)

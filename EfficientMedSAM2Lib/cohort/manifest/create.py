@@ -1,0 +1,58 @@
+"""`cohort init`: a manifest from a folder of scans and markups."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+from ...imaging.files import replacing
+from .folders import Found, bids_rows, find_cases
+
+_COLUMNS = ("case", "image", "prompts", "segment", "terminology", "modality", "window")
+
+
+def create_manifest(folder: Path, output: Path) -> Found:
+    """Write a manifest of all scans in a folder that have markups.
+
+    Args:
+        folder: Any folder, or a BIDS folder.
+        output: The ``.csv`` or ``.json`` file. Paths in it are relative to where it lies, where that can be.
+
+    Returns:
+        What was found, with what was left out.
+
+    Raises:
+        ValueError: There is no scan with markups, the output exists, or it cannot be written.
+    """
+    if output.suffix.lower() not in (".csv", ".json"):
+        raise ValueError(f"The manifest {output} must end in .csv or .json.")
+    if output.exists():
+        raise ValueError(f"{output} exists and may have been edited; remove it, or give another name.")
+    if (folder / "dataset_description.json").is_file():
+        found = Found(bids_rows(folder))
+    else:
+        found = find_cases(folder.resolve())
+    if not found.rows:
+        raise ValueError(
+            f"{folder} holds no scan with markups (.mrk.json) beside it; place prompts in 3D Slicer first."
+        )
+    base = output.resolve().parent
+    rows = [{**row, "image": _near(row["image"], base), "prompts": _near(row["prompts"], base)} for row in found.rows]
+    with replacing(output) as temporary:
+        if output.suffix.lower() == ".json":
+            temporary.write_text(json.dumps({"cases": rows}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        else:
+            with temporary.open("w", newline="", encoding="utf-8") as stream:
+                writer = csv.DictWriter(stream, _COLUMNS, restval="", lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(rows)
+    return found
+
+
+def _near(path: str, base: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, base)).as_posix()
+    except ValueError:  # another drive
+        return path

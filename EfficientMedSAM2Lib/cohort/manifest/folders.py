@@ -1,0 +1,183 @@
+"""Cases found in a folder: scans, and the markups that lie beside them or, in BIDS, among the derivatives."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...imaging.markups import SUFFIX as MARKUPS_ENDING
+from ...imaging.markups import markup_name
+from ...imaging.segmentations import SEGMENTATION_SUFFIX
+from ...imaging.volumes import ENDINGS, volume_name
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".dcm")  # single slices and screen shots are no scans of a cohort
+_SCANS = tuple(ending for ending in ENDINGS if ending not in (*_PICTURES, SEGMENTATION_SUFFIX))
+_LABEL = re.compile(r"(?:^|_)(?:label|desc|seg)-([^_]+)")
+#: BIDS suffix -> modality.
+_MODALITIES = {"ct": "CT", "pet": "PT", "us": "US"}
+_MR = re.compile(
+    r"(T[12]w|T[12]star|T2starw|FLAIR|PDw|PDT2|inplaneT[12]|UNIT1|T[12]map|dwi|bold|sbref|angio|MRI?)$", re.IGNORECASE
+)
+
+
+@dataclass
+class Found:
+    """What a folder holds.
+
+    Attributes:
+        rows: Lines of a manifest, one for each markups file, with absolute paths.
+        without_prompts: Scans that no markups file belongs to.
+        without_scan: Markups files that belong to no scan, or of which it cannot be told to which.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    without_prompts: list[Path] = field(default_factory=list)
+    without_scan: list[Path] = field(default_factory=list)
+
+
+def find_cases(folder: Path) -> Found:
+    """Scans with their markups.
+
+    A markups file belongs to the scan in its folder whose name its own name begins with, or to the only scan there is.
+    A folder of DICOM files is a scan, named after the folder; its markups lie in it or beside it.
+
+    Raises:
+        ValueError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}; check the name.")
+    scans: dict[Path, list[Path]] = {}
+    markups: list[Path] = []
+    for directory, subfolders, names in os.walk(folder):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        here = Path(directory)
+        listed = [here / name for name in sorted(names) if not name.startswith(".")]
+        markups += [path for path in listed if path.name.lower().endswith(MARKUPS_ENDING)]
+        images = [path for path in listed if _is_scan(path)]
+        if not images and any(_is_dicom(path) for path in listed):
+            scans.setdefault(here, []).append(here)
+            if here != folder:
+                scans.setdefault(here.parent, []).append(here)
+        elif images:
+            scans.setdefault(here, []).extend(images)
+    return _matched(scans, markups, folder)
+
+
+def bids_rows(folder: Path) -> list[dict[str, Any]]:
+    """Lines for a BIDS folder: each scan of each subject, with the markups beside it or in ``derivatives``.
+
+    A markups file is named as its scan, with the structure in an entity: ``sub-01_ct.nii.gz`` and
+    ``sub-01_label-liver_markups.mrk.json``, beside it or at the same place below ``derivatives/<pipeline>/``.
+
+    Raises:
+        ValueError: It is not a BIDS folder, or it holds no scan with markups.
+    """
+    if not (folder / "dataset_description.json").is_file():
+        raise ValueError(
+            f"{folder} is not a BIDS folder (no dataset_description.json); use cohort init, or a manifest."
+        )
+    folder = folder.resolve()
+    scans: dict[Path, list[Path]] = {}
+    for path in sorted(folder.glob("sub-*/**/*")):
+        if _is_scan(path):
+            scans.setdefault(path.parent.relative_to(folder), []).append(path)
+    rows = []
+    for path in sorted(
+        [*folder.glob(f"sub-*/**/*{MARKUPS_ENDING}"), *folder.glob(f"derivatives/*/sub-*/**/*{MARKUPS_ENDING}")]
+    ):
+        place = path.parent.relative_to(folder)
+        place = Path(*place.parts[2:]) if place.parts[0] == "derivatives" else place
+        scan = _bids_scan(path, scans.get(place, []))
+        if scan is not None:
+            modality = _bids_modality(scan)
+            row = {
+                "case": volume_name(scan),
+                "image": str(scan),
+                "prompts": str(path),
+                "segment": _structure(path, scan),
+            }
+            rows.append(row if modality is None else {**row, "modality": modality})
+    if not rows:
+        raise ValueError(
+            f"{folder} holds no scan with markups; name them as their scan: sub-01_label-liver{MARKUPS_ENDING}."
+        )
+    return rows
+
+
+def _matched(scans: dict[Path, list[Path]], markups: list[Path], folder: Path) -> Found:
+    found = Found()
+    used = set()
+    for path in markups:
+        here = scans.get(path.parent, [])
+        named = [scan for scan in here if _begins_with(markup_name(path), volume_name(scan))]
+        scan = max(named, key=lambda scan: len(volume_name(scan)), default=here[0] if len(here) == 1 else None)
+        if scan is None:
+            found.without_scan.append(path)
+            continue
+        used.add(scan)
+        found.rows.append(
+            {
+                "case": _case_name(scan, folder),
+                "image": str(scan),
+                "prompts": str(path),
+                "segment": _structure(path, scan),
+            }
+        )
+    everything = dict.fromkeys(scan for listed in scans.values() for scan in listed)
+    found.without_prompts = [scan for scan in everything if scan not in used]
+    found.rows.sort(key=lambda row: row["case"])
+    return found
+
+
+def _case_name(scan: Path, folder: Path) -> str:
+    """Folders and name joined: many cohorts have one folder a patient, and in each the same file names."""
+    parts = (*scan.relative_to(folder).parts[:-1], volume_name(scan)) if scan != folder else (volume_name(scan),)
+    return re.sub(r"[^\w .()+=@-]", "_", "-".join(parts)).strip(" .") or "case"
+
+
+def _structure(markups: Path, scan: Path) -> str:
+    """Name of the structure: a label entity, else the file's name without that of the scan."""
+    name = markup_name(markups)
+    label = _LABEL.search(name)
+    if label:
+        return label[1]
+    rest = name[len(volume_name(scan)) :] if _begins_with(name, volume_name(scan)) else name
+    return rest.strip(" _-.") or name
+
+
+def _begins_with(name: str, scan: str) -> bool:
+    """Whether a name is the scan's, perhaps with more behind it: "ct1" is not meant by "ct10_liver"."""
+    return name.startswith(scan) and not name[len(scan) : len(scan) + 1].isalnum()
+
+
+def _bids_scan(markups: Path, scans: list[Path]) -> Path | None:
+    """The scan with all entities (sub, ses, acq, run, ...) among those of the markups; the one with most."""
+    parts = set(markup_name(markups).split("_"))
+    entities = {scan: {part for part in volume_name(scan).split("_") if "-" in part} for scan in scans}
+    suffixes = {scan: volume_name(scan).rsplit("_", 1)[-1] for scan in scans}
+    fitting = [scan for scan in scans if entities[scan] <= parts]
+    fitting = [scan for scan in fitting if suffixes[scan] in parts] or fitting
+    best = [scan for scan in fitting if len(entities[scan]) == max(len(entities[other]) for other in fitting)]
+    return best[0] if len(best) == 1 else None
+
+
+def _bids_modality(scan: Path) -> str | None:
+    suffix = volume_name(scan).rsplit("_", 1)[-1]
+    return "MR" if _MR.match(suffix) else _MODALITIES.get(suffix.lower())
+
+
+def _is_scan(path: Path) -> bool:
+    name = path.name.lower()
+    return name.endswith(_SCANS) and not name.endswith(SEGMENTATION_SUFFIX) and not path.name.startswith(".")
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(128)
+            return stream.read(4) == b"DICM"
+    except OSError:
+        return False

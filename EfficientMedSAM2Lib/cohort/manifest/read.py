@@ -1,0 +1,126 @@
+"""Reading a manifest: CSV, JSON or a BIDS folder -> cases, or one error that lists everything that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ...imaging.markups import markup_name, read_markups
+from ...imaging.volumes import volume_name
+from .cases import CaseSpec, SegmentSpec, absolute, segment_of
+from .lines import csv_lines, json_lines
+from .problems import ManifestError, sentences
+from .rows import ManifestRow
+
+#: Columns that belong to the scan, so that all lines of a case must agree on them.
+_OF_THE_SCAN = ("modality", "window", "time_point")
+
+Problems = list[tuple[int, str]]  # line, sentence
+
+
+def read_manifest(path: str | Path) -> list[CaseSpec]:
+    """Read a manifest and check all that can be checked without reading a scan.
+
+    Args:
+        path: A ``.csv`` or ``.json`` file (columns: see `ManifestRow`), or a BIDS folder.
+
+    Raises:
+        ManifestError: Something is wrong; it lists everything that is.
+        ValueError: It is no manifest at all.
+    """
+    path = Path(path)
+    problems: Problems = []
+    if path.is_dir():
+        from .folders import bids_rows
+
+        return _cases([(0, row) for row in bids_rows(path)], path, path, problems)
+    if not path.is_file():
+        raise ValueError(f"There is no manifest {path}; write one with: efficient-medsam2 cohort init FOLDER.")
+    readers: dict[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {".csv": csv_lines, ".json": json_lines}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"The manifest {path} must be a .csv or .json file, or a BIDS folder.")
+    return _cases(list(reader(path)), path.resolve().parent, path, problems)
+
+
+def _cases(lines: list[tuple[int, Any]], folder: Path, source: Path, problems: Problems) -> list[CaseSpec]:
+    rows = []
+    for line, values in lines:
+        if isinstance(values, str):  # what the reader has to say of this line
+            problems.append((line, values))
+            continue
+        try:
+            row = ManifestRow.model_validate(values)
+        except ValidationError as error:
+            problems.extend((line, text) for text in sentences(error.errors()))
+            continue
+        name = _segment_name(row)
+        problems.extend((line, text) for text in _wrong_files(row, folder))
+        rows.append((line, row, name))
+    cases = _grouped(rows, folder, problems)
+    if not lines:
+        problems.append((0, "it lists no case."))
+    if problems:
+        raise ManifestError(str(source), problems)
+    return cases
+
+
+def _segment_name(row: ManifestRow) -> str:
+    if row.segment:
+        return row.segment
+    if row.prompts:
+        return markup_name(row.prompts[0])
+    return row.mask_segment or "Segment_1"
+
+
+def _wrong_files(row: ManifestRow, folder: Path) -> Iterator[str]:
+    """Files that are missing, and markups that cannot be read: small files, so this is quick."""
+    image = Path(absolute(row.image, folder))
+    if not image.exists():
+        yield f"there is no image {image}."
+    if row.mask and not Path(absolute(row.mask, folder)).is_file():
+        yield f"there is no mask {absolute(row.mask, folder)}."
+    for prompts in row.prompts:
+        path = absolute(prompts, folder)
+        try:
+            if not read_markups(path):
+                yield f"{path} holds no point, box or line."
+        except ValueError as error:
+            yield str(error)
+
+
+def _grouped(rows: list[tuple[int, ManifestRow, str]], folder: Path, problems: Problems) -> list[CaseSpec]:
+    """Lines of one case together, in the order of their first mention."""
+    found: dict[str, tuple[int, ManifestRow, list[SegmentSpec]]] = {}
+    folded: dict[str, str] = {}
+    for line, row, segment in rows:
+        name = row.case or volume_name(absolute(row.image, folder))
+        other = folded.setdefault(name.lower(), name)
+        if other != name:
+            problems.append((line, f"the cases {name!r} and {other!r} differ only in upper and lower case."))
+            continue
+        spec = segment_of(row, segment, folder)
+        if name not in found:
+            found[name] = (line, row, [spec])
+            continue
+        first_line, first, segments = found[name]
+        if absolute(row.image, folder) != absolute(first.image, folder):
+            problems.append(
+                (line, f"case {name!r} has another image on line {first_line}; give each scan a name in column case.")
+            )
+        elif any(other.name == segment for other in segments):
+            problems.append((line, f"case {name!r} has the segment {segment!r} twice; give each another name."))
+        else:
+            problems.extend(
+                (line, f"case {name!r} has another {column} on line {first_line}.")
+                for column in _OF_THE_SCAN
+                if getattr(row, column) != getattr(first, column)
+            )
+            segments.append(spec)
+    return [
+        CaseSpec(name, absolute(row.image, folder), tuple(segments), row.modality, row.window, row.time_point, line)
+        for name, (line, row, segments) in found.items()
+    ]

@@ -1,0 +1,68 @@
+"""The folder of a case: it appears whole, under its final name, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CASES, RECORD = "cases", "provenance.json"
+_PARTIAL, _OLD = ".partial-", ".old-"
+
+
+@contextmanager
+def case_folder(output: Path, name: str) -> Iterator[Path]:
+    """A temporary folder that becomes ``output/cases/<name>`` when the block succeeds, and is removed when it fails.
+
+    What was there before stays until then.
+    """
+    target = output / CASES / name
+    token = uuid.uuid4().hex[:8]
+    temporary = target.with_name(f"{_PARTIAL}{token}-{name}")
+    old = target.with_name(f"{_OLD}{token}-{name}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        _flush(temporary)
+        if target.exists():
+            os.rename(target, old)
+        os.rename(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def finished_record(output: Path, name: str, key: str) -> dict[str, Any] | None:
+    """The record of a case that is finished with this key, all its files there; else None."""
+    folder = output / CASES / name
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or record.get("key") != key:
+        return None
+    files = record.get("files", {})
+    complete = all((folder / file).is_file() and (folder / file).stat().st_size == size for file, size in files.items())
+    return record if complete else None
+
+
+def remove_leftovers(output: Path) -> int:
+    """Remove what a run that was killed left half-written; the number of folders."""
+    found = [path for prefix in (_PARTIAL, _OLD) for path in (output / CASES).glob(f"{prefix}*")]
+    for path in found:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(found)
+
+
+def _flush(folder: Path) -> None:
+    """Bring the files to the disk before they get their names, so that a power cut leaves no empty ones."""
+    if not hasattr(os, "fsync"):
+        return
+    for path in folder.iterdir():
+        with path.open("rb+") as stream:
+            os.fsync(stream.fileno())

@@ -1,0 +1,73 @@
+"""Content hashes: by which a case is recognised, wherever its files lie and whatever their dates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from ... import __version__
+from ..manifest.cases import CaseSpec
+from .settings import RunSettings
+
+_CHUNK = 1 << 22
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file, or of the names and contents of all files in a folder.
+
+    Raises:
+        ValueError: Something cannot be read.
+    """
+    path = Path(path)
+    digest = hashlib.sha256()
+    try:
+        if path.is_dir():
+            for file in _files(path):
+                digest.update(file.relative_to(path).as_posix().encode())
+                digest.update(bytes.fromhex(sha256_of(file)))
+        else:
+            with path.open("rb") as stream:
+                for chunk in iter(lambda: stream.read(_CHUNK), b""):
+                    digest.update(chunk)
+    except OSError as error:
+        raise ValueError(f"Cannot read {path}: {error.strerror or error}.") from error
+    return digest.hexdigest()
+
+
+def stamp_of(path: str | Path) -> str:
+    """Size and time of change of a file, or of all in a folder: while they stay, so does the hash."""
+    path = Path(path)
+    try:
+        found = [(str(file), file.stat()) for file in (_files(path) if path.is_dir() else [path])]
+    except OSError:
+        return ""
+    text = json.dumps([(name, stat.st_size, stat.st_mtime_ns) for name, stat in found])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def case_key(case: CaseSpec, settings: RunSettings, hashes: Mapping[str, str]) -> str:
+    """Key of a case: its image, prompts, wishes, the weights and the settings. Paths do not count, contents do.
+
+    Args:
+        case: The case.
+        settings: Resolved settings.
+        hashes: Path to SHA-256, for all files of the case.
+    """
+    wishes = asdict(case)
+    wishes.pop("line")
+    wishes["image"] = hashes[case.image]
+    for segment, spec in zip(wishes["segments"], case.segments):
+        segment["prompts"] = [hashes[path] for path in spec.prompts]
+        segment["mask"] = hashes[spec.mask] if spec.mask else None
+    text = json.dumps([__version__, settings.identity, wishes], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(
+        Path(directory) / name for directory, _, names in os.walk(folder) for name in names if not name.startswith(".")
+    )

@@ -1,0 +1,82 @@
+"""What a run of a cohort is done with: everything that the masks depend on, and how results are written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..case import PropagationOptions
+from ..engine import DEFAULT_ENCODER, encoder_of
+
+#: What builds the session of a worker, as "module:function"; it gets encoder, weights and device.
+ENGINE = "EfficientMedSAM2Lib.cohort.engine:build_session"
+FORMATS = ("seg.nrrd", "dicom-seg")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of a run. Two runs with the same `identity` make the same masks from the same files.
+
+    Attributes:
+        encoder: Name of the encoder; None for that of the weights.
+        weights: Path of a weights file; None for the shipped one.
+        weights_sha256: What the file must contain; filled in by `resolved`.
+        device: "auto", "cuda", "mps" or "cpu".
+        threads: Threads of the network in each worker. Sums in another order round differently, so that the masks may
+            depend on it, by a voxel here and there.
+        propagation: How far segments are carried.
+        output_format: "seg.nrrd" or "dicom-seg".
+        pictures: Whether to draw each case for the contact sheet.
+        engine: "module:function" that builds a session; another one puts another predictor into the same machinery.
+    """
+
+    encoder: str | None = None
+    weights: str | None = None
+    weights_sha256: str = ""
+    device: str = "auto"
+    threads: int = 1
+    propagation: PropagationOptions = field(default_factory=PropagationOptions)
+    output_format: str = "seg.nrrd"
+    pictures: bool = True
+    engine: str = ENGINE
+
+    def __post_init__(self) -> None:
+        if self.output_format not in FORMATS:
+            raise ValueError(f"Unknown output format {self.output_format!r}; use {' or '.join(FORMATS)}.")
+        if self.threads < 1:
+            raise ValueError(f"A worker needs at least one thread, not {self.threads}.")
+
+    def resolved(self) -> RunSettings:
+        """With the weights' hash and encoder filled in.
+
+        Raises:
+            ValueError: The weights are missing or not of this program.
+        """
+        if self.engine != ENGINE:
+            return self
+        from .hashing import sha256_of
+
+        path = weights_file(self.encoder, self.weights)
+        weights = str(path.resolve()) if self.weights else None
+        return replace(self, encoder=encoder_of(path), weights=weights, weights_sha256=sha256_of(path))
+
+    @property
+    def identity(self) -> str:
+        """What the masks and files of a case depend on, as text to be hashed."""
+        known: dict[str, Any] = asdict(self)
+        for name in ("weights", "pictures"):  # what is in the file counts, not where it lies
+            known.pop(name)
+        return json.dumps(known, sort_keys=True)
+
+
+def weights_file(encoder: str | None, weights: str | None) -> Path:
+    """The weights file that an encoder name and a path stand for.
+
+    Raises:
+        ValueError: None is shipped for that encoder.
+    """
+    from ...models.builder import shipped_weights
+
+    return Path(weights) if weights else shipped_weights(encoder or DEFAULT_ENCODER)

@@ -1,0 +1,1 @@
+"""What a cohort leaves behind: measurements, provenance, contact sheet, scenes to correct."""

@@ -1,0 +1,83 @@
+"""The contact sheet: every case on one page, the most doubtful first, so that a reader looks at those."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ...imaging.files import replacing
+from ..records.folders import CASES
+from ..records.outcome import Outcome
+
+FILE_NAME = "contact-sheet.html"
+PICTURE = "picture.png"
+_STYLE = """
+body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; background: #15181c; color: #e8e8e8; }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(450px, 1fr)); gap: 14px; }
+article { background: #22272e; border-radius: 6px; padding: 10px; }
+article.failed { border-left: 4px solid #e66; } article.empty { border-left: 4px solid #eb3; }
+img { width: 100%; image-rendering: auto; display: block; background: #000; }
+h2 { font-size: 15px; margin: 0 0 6px; } p { margin: 4px 0 0; } a { color: #8cf; }
+.score { float: right; font-variant-numeric: tabular-nums; }
+"""
+
+
+def confidence(outcome: Outcome) -> float:
+    """Lowest slice score over the segments of a case, 0 ... 1: 0 where one is empty, 1 where all were given."""
+    segments = outcome.record.get("segments", ())
+    return min((1.0 if s["score_lowest"] is None else float(s["score_lowest"]) for s in segments), default=0.0)
+
+
+def by_doubt(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Finished cases, lowest confidence first."""
+    return sorted((o for o in outcomes if not o.failed), key=lambda outcome: (confidence(outcome), outcome.name))
+
+
+def write_contact_sheet(folder: Path, outcomes: Sequence[Outcome], title: str = "Cohort") -> None:
+    """Write the page; it is one file that refers to the pictures of the cases, and runs nothing.
+
+    Raises:
+        ValueError: It cannot be written.
+    """
+    done, failed = by_doubt(outcomes), [outcome for outcome in outcomes if outcome.failed]
+    head = f"{len(done)} cases, lowest confidence first; {len(failed)} failed"
+    articles = [_done(folder, outcome) for outcome in done] + [_failed(outcome) for outcome in failed]
+    page = (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{_STYLE}</style></head>\n<body><h1>{html.escape(title)}</h1><p>{head}. Left: the slice in most doubt. "
+        f"Right: the largest.</p>\n<main>\n{chr(10).join(articles)}\n</main></body></html>\n"
+    )
+    with replacing(folder / FILE_NAME) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _done(folder: Path, outcome: Outcome) -> str:
+    name, place = html.escape(outcome.name), f"{CASES}/{quote(outcome.name)}"
+    segments: list[dict[str, Any]] = outcome.record.get("segments", [])
+    picture = ""
+    if (folder / CASES / outcome.name / PICTURE).is_file():
+        picture = f'<a href="{place}/"><img loading="lazy" src="{place}/{PICTURE}" alt="{name}"></a>'
+    lines = "".join(f"<p>{_line(segment)}</p>" for segment in segments)
+    kind = ' class="empty"' if any(segment["empty"] for segment in segments) else ""
+    score = f'<span class="score">{confidence(outcome):.2f}</span>'
+    return f"<article{kind}><h2>{score}{name}</h2>{picture}{lines}</article>"
+
+
+def _line(segment: dict[str, Any]) -> str:
+    name = html.escape(segment["segment"])
+    if segment["empty"]:
+        return f"{name}: empty. {html.escape(segment.get('message') or '')}"
+    text = f"{name}: {segment['volume_ml']:.4g} ml, {segment['slices']} slices"
+    if segment["score_lowest"] is not None:
+        text += f", lowest score {segment['score_lowest']:.2f} on slice {segment['slice_lowest']}"
+    return text
+
+
+def _failed(outcome: Outcome) -> str:
+    return (
+        f'<article class="failed"><h2>{html.escape(outcome.name)}</h2>'
+        f"<p>failed ({html.escape(outcome.kind)}): {html.escape(outcome.reason)}</p></article>"
+    )

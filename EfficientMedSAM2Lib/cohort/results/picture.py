@@ -1,0 +1,128 @@
+"""A small picture of a case for the contact sheet: the slice in most doubt, and the largest, with contours.
+
+Drawn with numpy alone, since a cohort has hundreds of them; `imaging.preview` draws the large pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...imaging.files import replacing
+from ...imaging.geometry import Box, bounding_box, kji_from_ijk, spacing_of, union
+from ...imaging.planes import Plane, plane_of
+from ...imaging.segmentations import Segment
+from ...imaging.terminology import segment_colors
+from ...imaging.volumes import Volume
+from ...imaging.windows import IntensityWindow, apply_window
+from ..case import SegmentResult
+
+PANEL_PIXELS = 220
+#: Shown around the segments, as a part of their extent and in mm at least.
+MARGIN, LEAST_MARGIN_MM = 0.25, 20.0
+
+
+def write_picture(
+    path: Path, volume: Volume, segments: Sequence[Segment], results: Sequence[SegmentResult], window: IntensityWindow
+) -> None:
+    """Write a PNG of two panels: the slice with the lowest score, and the one with most of the segments.
+
+    Args:
+        path: The PNG file.
+        volume: The scan.
+        segments: The masks, with colours where they have their own.
+        results: The same segments with their scores.
+        window: Intensities shown.
+    """
+    from PIL import Image
+
+    axis = results[0].axis
+    plane = plane_of(volume.ijk_to_ras, volume.shape_kji, axis)
+    box: Box | None = None
+    for segment in segments:
+        box = union(box, bounding_box(segment.mask))
+    colors = segment_colors([s.name for s in segments], [s.color for s in segments])
+    panels = [
+        _panel(volume, segments, colors, window, plane, index, box) for index in _slices(segments, results, axis, box)
+    ]
+    with replacing(path) as temporary:
+        Image.fromarray(np.hstack(panels)).save(temporary, format="PNG")
+
+
+def _slices(segments: Sequence[Segment], results: Sequence[SegmentResult], axis: int, box: Box | None) -> list[int]:
+    if box is None:
+        known = [index for result in results if result.axis == axis for index in result.scores]
+        return [known[0] if known else segments[0].mask.shape[axis] // 2] * 2
+    others = tuple(n for n in range(3) if n != axis)
+    area = sum(np.count_nonzero(segment.mask, axis=others) for segment in segments)
+    doubtful = [
+        (score, index)
+        for result in results
+        if result.axis == axis
+        for index, score in result.scores.items()
+        if np.take(result.mask, index, axis).any()
+    ]
+    largest = int(np.argmax(area))
+    return [min(doubtful)[1] if doubtful else largest, largest]
+
+
+def _panel(
+    volume: Volume,
+    segments: Sequence[Segment],
+    colors: Sequence[Any],
+    window: IntensityWindow,
+    plane: Plane,
+    index: int,
+    box: Box | None,
+) -> np.ndarray:
+    """(PANEL_PIXELS, PANEL_PIXELS, 3) uint8: a slice with outlines one pixel wide, in true proportion."""
+    spacing_kji = kji_from_ijk(spacing_of(volume.ijk_to_ras))
+    picture = apply_window(plane.image(volume.array, index), window)
+    picture = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+    masks = [plane.image(segment.mask, index) for segment in segments]
+    size_mm = np.array(picture.shape[:2]) * (spacing_kji[plane.down], spacing_kji[plane.across])
+    low_mm, high_mm = _view(plane, box, volume.shape_kji, spacing_kji, size_mm)
+    step = float((high_mm - low_mm).max()) / PANEL_PIXELS
+    start = (low_mm + high_mm) / 2 - step * PANEL_PIXELS / 2
+    places_mm = start[:, None] + step * (np.arange(PANEL_PIXELS) + 0.5)
+    rows, columns = (np.floor(places_mm[n] / size_mm[n] * picture.shape[n]).astype(int) for n in range(2))
+    seen = _inside(rows, picture.shape[0])[:, None] & _inside(columns, picture.shape[1])[None, :]
+    at = np.ix_(rows.clip(0, picture.shape[0] - 1), columns.clip(0, picture.shape[1] - 1))
+    panel = np.where(seen[..., None], picture[at], 0.0)
+    for mask, color in zip(masks, colors):
+        shown = mask[at] & seen
+        panel[shown & ~_eroded(shown)] = color
+    return (panel * 255).round().astype(np.uint8)
+
+
+def _view(
+    plane: Plane, box: Box | None, shape_kji: Sequence[int], spacing_kji: np.ndarray, size_mm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """From ... to, (down, across) in mm from the upper left edge."""
+    if box is None:
+        return np.zeros(2), size_mm
+    low, high = [], []
+    for axis, flip in ((plane.down, plane.flip_down), (plane.across, plane.flip_across)):
+        first, last = box[axis]
+        first, last = (shape_kji[axis] - last, shape_kji[axis] - first) if flip else (first, last)
+        low.append(first * spacing_kji[axis])
+        high.append(last * spacing_kji[axis])
+    margin = max(MARGIN * max(b - a for a, b in zip(low, high)), LEAST_MARGIN_MM)
+    return np.maximum(np.array(low) - margin, 0.0), np.minimum(np.array(high) + margin, size_mm)
+
+
+def _inside(indices: np.ndarray, count: int) -> np.ndarray:
+    inside: np.ndarray = (indices >= 0) & (indices < count)
+    return inside
+
+
+def _eroded(mask: np.ndarray) -> np.ndarray:
+    inner = mask.copy()
+    inner[1:] &= mask[:-1]
+    inner[:-1] &= mask[1:]
+    inner[:, 1:] &= mask[:, :-1]
+    inner[:, :-1] &= mask[:, 1:]
+    return inner

@@ -1,0 +1,70 @@
+"""`cohort review`: the cases of a run, most doubtful first, each with a Slicer scene to correct it in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..records.ledger import FILE_NAME, Ledger
+from ..records.outcome import Outcome
+from .contact_sheet import by_doubt, confidence, write_contact_sheet
+from .scene import write_scene
+from .tables import write_tables
+
+
+@dataclass(frozen=True)
+class Doubtful:
+    """A case to look at.
+
+    Attributes:
+        name: The case.
+        confidence: Lowest slice score of its segments, 0 ... 1.
+        text: Its segments in short.
+        scene: The ``.mrml`` file; None where the scan is gone.
+        problem: Why there is no scene.
+    """
+
+    name: str
+    confidence: float
+    text: str
+    scene: Path | None = None
+    problem: str = ""
+
+
+def review_cases(output: Path, limit: int | None = None, below: float | None = None) -> Iterator[Doubtful]:
+    """Cases by confidence, lowest first, with a scene written for each; tables and contact sheet are made anew.
+
+    Args:
+        output: What a run wrote.
+        limit: Only so many.
+        below: Only cases with a lower confidence.
+
+    Raises:
+        ValueError: There is no ledger in the folder.
+    """
+    if not (output / FILE_NAME).is_file():
+        raise ValueError(f"{output} holds no {FILE_NAME}; give the --output folder of cohort run.")
+    with Ledger(output) as ledger:
+        outcomes = ledger.outcomes()
+    write_tables(output, outcomes)
+    write_contact_sheet(output, outcomes, output.resolve().name)
+    chosen = [outcome for outcome in by_doubt(outcomes) if below is None or confidence(outcome) < below]
+    for outcome in chosen[:limit]:
+        scene, problem = None, ""
+        try:
+            scene = write_scene(output.resolve(), outcome)
+        except ValueError as error:
+            problem = str(error)
+        yield Doubtful(outcome.name, confidence(outcome), _text(outcome), scene, problem)
+
+
+def _text(outcome: Outcome) -> str:
+    parts = []
+    for segment in outcome.record.get("segments", ()):
+        if segment["empty"]:
+            parts.append(f"{segment['segment']} empty")
+        else:
+            where = "" if segment["slice_lowest"] is None else f", lowest on slice {segment['slice_lowest']}"
+            parts.append(f"{segment['segment']} {segment['volume_ml']:.4g} ml{where}")
+    return "; ".join(parts)

@@ -1,0 +1,102 @@
+"""A 3D Slicer scene of a case: scan, segmentation and prompts, to be opened with a double click and corrected.
+
+The ``.mrml`` refers to the files where they lie, by relative paths; nothing is copied. It is XML with the few
+attributes that Slicer needs, so that a cohort can be made ready on a machine without Slicer.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from ...imaging.files import replacing
+from ...imaging.markups import read_markups
+from ...imaging.volumes import dicom_files
+from ..records.folders import CASES
+from ..records.outcome import Outcome
+
+FILE_NAME = "scene.mrml"
+SEGMENTATION, PROMPTS = "segmentation.seg.nrrd", "prompts.mrk.json"
+_VOLUME = "vtkMRMLVolumeNode1"
+_MARKUPS = {"point": "Fiducial", "box": "ROI", "line": "Line"}
+
+
+def write_scene(output: Path, outcome: Outcome) -> Path:
+    """Write the scene of a finished case into its folder.
+
+    Args:
+        output: Output folder of the cohort.
+        outcome: A finished case.
+
+    Returns:
+        The ``.mrml`` file.
+
+    Raises:
+        ValueError: The scan is not where it was, or the file cannot be written.
+    """
+    folder = output / CASES / outcome.name
+    image = Path(outcome.record["image"])
+    if not image.exists():
+        raise ValueError(f"The scan {image} of case {outcome.name!r} is gone; put it back to review the case.")
+    source = Path(dicom_files(image)[0]) if image.is_dir() else image
+    root = ET.Element("MRML", version="Slicer5.6.0", userTags="")
+    _volume(root, _relative(source, folder), outcome, series=image.is_dir())
+    if (folder / SEGMENTATION).is_file():
+        _segmentation(root)
+    if (folder / PROMPTS).is_file():
+        _prompts(root, folder)
+    path = folder / FILE_NAME
+    with replacing(path) as temporary:
+        ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
+    return path
+
+
+def _volume(root: ET.Element, source: str, outcome: Outcome, series: bool) -> None:
+    window, colour = outcome.record["window"], bool(outcome.record.get("colour"))
+    storage, display = "vtkMRMLVolumeArchetypeStorageNode1", "vtkMRMLVolumeDisplayNode1"
+    # asked for a series, Slicer would also stack other files that are numbered like this one
+    single = "0" if series else "1"
+    _node(root, "VolumeArchetypeStorage", storage, fileName=source, UseOrientationFromFile="1", singleFile=single)
+    shown = {"window": str(window["high"] - window["low"]), "level": str((window["high"] + window["low"]) / 2)}
+    kind = "VectorVolume" if colour else "Volume"
+    _node(root, f"{kind}Display", display, autoWindowLevel="0", **({} if colour else shown))
+    references = f"display:{display};storage:{storage};"
+    _node(root, kind, _VOLUME, name=outcome.name, references=references)
+
+
+def _segmentation(root: ET.Element) -> None:
+    _node(root, "SegmentationStorage", "vtkMRMLSegmentationStorageNode1", fileName=SEGMENTATION)
+    _node(root, "SegmentationDisplay", "vtkMRMLSegmentationDisplayNode1")
+    references = (
+        "display:vtkMRMLSegmentationDisplayNode1;storage:vtkMRMLSegmentationStorageNode1;"
+        f"referenceImageGeometryRef:{_VOLUME};"
+    )
+    _node(root, "Segmentation", "vtkMRMLSegmentationNode1", name="Segmentation", references=references)
+
+
+def _prompts(root: ET.Element, folder: Path) -> None:
+    """One node for each markup; Slicer reads one from a file, so each gets a file of its own."""
+    from ...imaging.markups import write_markups
+
+    for number, markup in enumerate(read_markups(folder / PROMPTS), start=1):
+        file = f"prompt-{number}.mrk.json"
+        write_markups(folder / file, [markup])
+        kind = _MARKUPS[markup.kind]
+        storage, display = f"vtkMRMLMarkupsJsonStorageNode{number}", f"vtkMRMLMarkupsDisplayNode{number}"
+        _node(root, "MarkupsJsonStorage", storage, fileName=file)
+        _node(root, "MarkupsDisplay", display, visibility="true", glyphScale="2")
+        references = f"display:{display};storage:{storage};"
+        _node(root, f"Markups{kind}", f"vtkMRMLMarkups{kind}Node{number}", name=markup.name, references=references)
+
+
+def _node(root: ET.Element, tag: str, identifier: str, **attributes: str) -> None:
+    name = attributes.pop("name", identifier)
+    ET.SubElement(root, tag, {"id": identifier, "name": name, **attributes})
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # another drive
+        return path.as_posix()

@@ -1,0 +1,1 @@
+"""Running a cohort: a cluster of workers, the loop that feeds them, and its progress."""

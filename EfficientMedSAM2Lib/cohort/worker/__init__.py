@@ -1,0 +1,1 @@
+"""What a worker does with one case: files in, a finished folder out."""

@@ -1,0 +1,62 @@
+"""Memory: how large a scan is before it is read, and how much a worker has."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+#: A case needs its volume, a copy while it is read, masks as bits, and the slices in work.
+COPIES = 3.0
+#: The network with its libraries, features of slices included.
+BASE_BYTES = 1_500_000_000
+
+
+def volume_bytes(path: str) -> int:
+    """Bytes of a scan in memory, from its header; for a DICOM folder, those of its files. 0 where it cannot be told."""
+    place = Path(path)
+    if place.is_dir():
+        return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+    import SimpleITK as sitk
+
+    from ...imaging.files import quiet_libraries
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(path)
+    try:
+        with quiet_libraries():
+            reader.ReadImageInformation()
+        pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), reader.GetNumberOfComponents())
+        itemsize = sitk.GetArrayViewFromImage(pixel).itemsize
+    except (RuntimeError, TypeError, OverflowError):
+        return 0  # unreadable: the reading of it will say so
+    return math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * int(itemsize)
+
+
+def check_fits(path: str, limit: int | None = None) -> None:
+    """Refuse a scan that is larger than this worker's memory, before it brings the worker down.
+
+    Args:
+        path: The scan.
+        limit: Bytes that the worker may use; None asks Dask.
+
+    Raises:
+        MemoryError: It is too large.
+    """
+    limit = worker_limit() if limit is None else limit
+    needed = COPIES * volume_bytes(path)
+    if limit and needed > limit:
+        raise MemoryError(
+            f"the scan needs about {needed / 1e9:.1f} GB and a worker has {limit / 1e9:.1f} GB; "
+            f"run it alone with fewer workers, or crop it."
+        )
+
+
+def worker_limit() -> int:
+    """Memory limit of the Dask worker that this runs in, in bytes; 0 where there is none."""
+    from distributed import get_worker
+
+    try:
+        manager = get_worker().memory_manager
+    except ValueError:  # not in a worker
+        return 0
+    return int(getattr(manager, "memory_limit", 0) or 0)

@@ -1,0 +1,74 @@
+"""Prompts of a case: markups files and the manifest's own boxes and points as markups, and masks of earlier runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ...imaging.geometry import box_to_roi, ijk_to_ras_points
+from ...imaging.markups import Markup, read_markups
+from ...imaging.segmentations import read_segmentation
+from ...imaging.volumes import Volume
+from ..manifest.cases import CaseSpec, SegmentSpec
+from ..prompts import SegmentPrompts
+
+
+def case_prompts(case: CaseSpec, volume: Volume) -> list[SegmentPrompts]:
+    """What the manifest says of each segment, as prompts in RAS mm.
+
+    Raises:
+        ValueError: A file cannot be read, or a mask has no such segment.
+    """
+    return [_segment_prompts(spec, volume) for spec in case.segments]
+
+
+def _segment_prompts(spec: SegmentSpec, volume: Volume) -> SegmentPrompts:
+    markups = [markup for path in spec.prompts for markup in read_markups(path)]
+    if spec.box_ras:
+        markups.append(_box_ras(spec.box_ras, spec.name))
+    if spec.box_ijk:
+        markups.append(_box_ijk(spec.box_ijk, spec.name, volume))
+    points, positive = [], []
+    for given_ras, given_ijk, include in (
+        (spec.points_ras, spec.points_ijk, True),
+        (spec.negative_points_ras, spec.negative_points_ijk, False),
+    ):
+        placed = [np.asarray(point) for point in given_ras]
+        placed += [ijk_to_ras_points(point, volume.ijk_to_ras) for point in given_ijk]
+        points += placed
+        positive += [include] * len(placed)
+    if points:
+        markups.append(Markup("point", spec.name, np.array(points), tuple(positive)))
+    mask = _mask(spec, volume) if spec.mask else None
+    return SegmentPrompts(spec.name, tuple(markups), mask)
+
+
+def _box_ras(corners: tuple[float, ...], name: str) -> Markup:
+    first, second = np.array(corners[:3]), np.array(corners[3:])
+    matrix = np.eye(4)
+    matrix[:3, 3] = (first + second) / 2
+    return Markup("box", name, object_to_world=matrix, size=np.abs(second - first))
+
+
+def _box_ijk(corners: tuple[float, ...], name: str, volume: Volume) -> Markup:
+    low, high = np.minimum(corners[:3], corners[3:]), np.maximum(corners[:3], corners[3:])
+    box_kji = [[int(a), int(b) + 1] for a, b in zip(low[::-1], high[::-1])]
+    object_to_world, size = box_to_roi(box_kji, volume.ijk_to_ras)
+    return Markup("box", name, object_to_world=object_to_world, size=size)
+
+
+def _mask(spec: SegmentSpec, volume: Volume) -> np.ndarray:
+    """Mask (D,H,W) on the grid of the volume, wherever it was drawn."""
+    path = Path(str(spec.mask))
+    segments = read_segmentation(path, volume)
+    wanted = spec.mask_segment or spec.name
+    found = [segment for segment in segments if segment.name == wanted]
+    if not found and not spec.mask_segment and len(segments) == 1:
+        found = segments
+    if not found:
+        names = ", ".join(segment.name for segment in segments) or "none"
+        raise ValueError(f"{path} has no segment {wanted!r}; it has {names}.")
+    if not found[0].mask.any():
+        raise ValueError(f"The segment {wanted!r} of {path} is empty on this scan; start from another prompt.")
+    return found[0].mask

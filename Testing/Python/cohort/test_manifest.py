@@ -1,0 +1,191 @@
+"""Manifests: what they may say, and how all that is wrong with one is told at once."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from EfficientMedSAM2Lib.cli import main
+from EfficientMedSAM2Lib.cohort.manifest.problems import ManifestError
+from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+from EfficientMedSAM2Lib.cohort.manifest.rows import ManifestRow
+
+
+@pytest.fixture
+def folder(tmp_path, scan, write_points):
+    """A folder with ``scan.nrrd`` and ``liver.mrk.json``."""
+    write_points("liver.mrk.json", (5, 8, 8))
+    return tmp_path
+
+
+TEN_MISTAKES = """\
+case,image,prompts,box_ijk,points_ras,window,segment,terminology,mask_segment,time_point
+a,missing.nrrd,liver.mrk.json,,,,,,,
+b,scan.nrrd,missing.mrk.json,,,,,,,
+c,scan.nrrd,,"1,2,3",,,,,,
+d,scan.nrrd,,,,,,,,
+e,scan.nrrd,,,"1,2;4,5,6",,,,,
+f,scan.nrrd,liver.mrk.json,,,lungs,,,,
+../g,scan.nrrd,liver.mrk.json,,,,,,,
+h,scan.nrrd,liver.mrk.json,,,,,liver,,
+i,scan.nrrd,liver.mrk.json,,,,,,vein,
+j,scan.nrrd,liver.mrk.json,,,,,,,-1
+"""
+
+
+def test_ten_mistakes_are_ten_lines_and_nothing_is_written(folder, capsys):
+    (folder / "m.csv").write_text(TEN_MISTAKES)
+    files = set(folder.rglob("*"))
+    code = main(["cohort", "run", str(folder / "m.csv"), "--output", str(folder / "out")])
+    lines = capsys.readouterr().err.splitlines()
+    assert code == 2
+    assert len(lines) == 10
+    expected = ["no image", "missing.mrk.json", "six numbers", "no prompt", "three coordinates", "lungs", "'../g'",
+                "SCHEME^CODE^MEANING", "mask_segment", "greater than or equal to 0"]  # fmt: skip
+    for number, (line, text) in enumerate(zip(lines, expected), start=2):
+        assert f"m.csv, line {number}: " in line
+        assert text in line
+        assert "Traceback" not in line
+    assert set(folder.rglob("*")) == files
+
+
+def test_mistakes_between_lines_are_found(folder):
+    other = folder / "other.nrrd"
+    other.write_bytes((folder / "scan.nrrd").read_bytes())
+    lines = ["case,image,points_ijk,segment,window", *(
+        f'{case},{image},"1,2,3",{segment},{window}' for case, image, segment, window in (
+            ("a", "scan.nrrd", "s", ""), ("a", "scan.nrrd", "s", ""), ("a", "other.nrrd", "t", ""),
+            ("A", "scan.nrrd", "s", ""), ("a", "scan.nrrd", "u", "lung"))
+    )]  # fmt: skip
+    (folder / "m.csv").write_text("\n".join(lines))
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(folder / "m.csv")
+    twice, image, case, window = caught.value.problems
+    assert "line 3" in twice
+    assert "twice" in twice
+    assert "line 4" in image
+    assert "another image on line 2" in image
+    assert "line 5" in case
+    assert "upper and lower case" in case
+    assert "line 6" in window
+    assert "another window" in window
+
+
+def test_lines_of_one_case_are_its_segments(folder, write_points):
+    write_points("spleen.mrk.json", (6, 8, 16))
+    (folder / "m.csv").write_text(
+        "# by hand\n\nimage;prompts;terminology;segment;modality\n"
+        "scan.nrrd;liver.mrk.json;SCT^10200004^Liver;;CT\n"
+        'scan.nrrd;"spleen.mrk.json";;"Milz, groß";CT\n',
+        encoding="utf-8-sig",
+    )
+    (case,) = read_manifest(folder / "m.csv")
+    assert (case.name, case.modality, case.line) == ("scan", "CT", 4)
+    assert [segment.name for segment in case.segments] == ["liver", "Milz, groß"]
+    assert case.segments[0].terminology.split("~")[1:3] == ["SCT^123037004^Anatomical Structure", "SCT^10200004^Liver"]
+    assert case.files == tuple(str(folder / name) for name in ("scan.nrrd", "liver.mrk.json", "spleen.mrk.json"))
+
+
+def test_line_numbers_count_lines_and_not_records(folder):
+    (folder / "m.csv").write_text('image,points_ijk,segment\nscan.nrrd,"1,2,3","two\nlines"\nnothing.nrrd,"1,2,3",s\n')
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(folder / "m.csv")
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == [f"{folder / 'm.csv'}, line 4"]
+
+
+def test_json_has_line_numbers_too(folder):
+    entries = [
+        {"case": "a", "image": "scan.nrrd", "points_ijk": [[1, 2, 3], [4, 5, 6]]},
+        {"case": "b", "image": "scan.nrrd", "oops": 1},
+        7,
+    ]
+    (folder / "m.json").write_text(json.dumps({"made by": "us", "cases": entries[:1]}, indent=1))
+    (case,) = read_manifest(folder / "m.json")
+    assert case.segments[0].points_ijk == ((1, 2, 3), (4, 5, 6))
+    (folder / "m.json").write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]")
+    with pytest.raises(ManifestError) as caught:
+        read_manifest(folder / "m.json")
+    assert ["line 3" in p or "line 4" in p for p in caught.value.problems] == [True] * len(caught.value.problems)
+    assert any("'oops'" in problem for problem in caught.value.problems)
+    (folder / "m.json").write_text('[\n{"case": "a",}\n]')
+    with pytest.raises(ManifestError, match="line 2"):
+        read_manifest(folder / "m.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        ("case,prompts\n", "m.csv", "no column 'image'"),
+        ("image,image\n", "m.csv", "twice"),
+        ("image,points_ijk\n", "m.csv", "no case"),
+        ("image,points_ijk\nscan.nrrd,1,2,3\n", "m.csv", "quotes"),
+        ("image,prompt\nscan.nrrd,x\n", "m.csv", "no column 'prompt'"),
+        ("{}", "m.json", "list of cases"),
+        ("", "m.txt", r"\.csv or \.json"),
+    ],
+)
+def test_files_that_are_no_manifest(folder, text, name, message):
+    (folder / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_manifest(folder / name)
+
+
+@pytest.mark.parametrize("name", ["con", "a/b", "a\\b", ".hidden", "", "x" * 101, "dot.", "tab\there"])
+def test_case_names_are_folder_names(name):
+    row = {"case": name, "image": "a.nii", "mask": "b.nrrd"}
+    if not name:
+        assert ManifestRow.model_validate(row).case == ""
+        return
+    with pytest.raises(ValueError, match="name of a folder"):
+        ManifestRow.model_validate(row)
+
+
+def test_init_finds_scans_and_their_markups(tmp_path, scan, write_points, capsys):
+    data = tmp_path / "data"
+    for number, prompts in ((1, ["ct1_liver", "ct1_spleen"]), (10, ["ct10-liver"]), (2, [])):
+        place = data / ("one" if number == 10 else "all")
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"ct{number}.nrrd").write_bytes(scan.path.read_bytes())
+        for prompt in prompts:
+            write_points(f"{prompt}.mrk.json", (5, 8, 8)).rename(place / f"{prompt}.mrk.json")
+    write_points("lonely.mrk.json", (5, 8, 8)).rename(data / "all" / "lonely.mrk.json")
+    manifest = tmp_path / "m.csv"
+    assert main(["cohort", "init", str(data), "--output", str(manifest)]) == 0
+    said = capsys.readouterr()
+    assert "2 cases, 3 segments" in said.out
+    assert "ct2.nrrd" in said.err
+    assert "lonely.mrk.json" in said.err
+    cases = {case.name: [segment.name for segment in case.segments] for case in read_manifest(manifest)}
+    assert cases == {"all-ct1": ["liver", "spleen"], "one-ct10": ["liver"]}
+    assert str(tmp_path) not in manifest.read_text()
+    assert main(["cohort", "init", str(data), "--output", str(manifest)]) == 2
+
+
+def test_init_takes_a_dicom_folder_as_a_scan(tmp_path, dicom_series, write_points):
+    series = dicom_series(tmp_path / "data" / "patient 1" / "ct", np.zeros((3, 8, 8), dtype=np.int16))
+    write_points("spleen.mrk.json", (5, 8, 8)).rename(series.parent / "spleen.mrk.json")
+    assert main(["cohort", "init", str(tmp_path / "data"), "--output", str(tmp_path / "m.csv")]) == 0
+    (case,) = read_manifest(tmp_path / "m.csv")
+    assert (case.name, case.image, case.segments[0].name) == ("patient 1-ct", str(series), "spleen")
+
+
+def test_a_bids_folder_is_a_manifest(tmp_path, scan, write_points):
+    root = tmp_path / "bids"
+    anat, derived = root / "sub-01" / "ses-1" / "anat", root / "derivatives" / "reader" / "sub-02" / "anat"
+    for place, name in (
+        (anat, "sub-01_ses-1_T1w"),
+        (anat, "sub-01_ses-1_FLAIR"),
+        (root / "sub-02" / "anat", "sub-02_ct"),
+    ):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{name}.nrrd").write_bytes(scan.path.read_bytes())
+    derived.mkdir(parents=True)
+    write_points("x.mrk.json", (5, 8, 8)).rename(anat / "sub-01_ses-1_label-tumor_FLAIR.mrk.json")
+    write_points("x.mrk.json", (5, 8, 8)).rename(derived / "sub-02_label-liver_markups.mrk.json")
+    with pytest.raises(ValueError, match="dataset_description"):
+        read_manifest(root)
+    (root / "dataset_description.json").write_text('{"Name": "test", "BIDSVersion": "1.9.0"}')
+    found = {case.name: (case.segments[0].name, case.modality) for case in read_manifest(root)}
+    assert found == {"sub-01_ses-1_FLAIR": ("tumor", "MR"), "sub-02_ct": ("liver", "CT")}

@@ -105,6 +105,7 @@ def save_model(model: EfficientMedSAM2, path: str | os.PathLike[str], metadata: 
     temporary = path.with_name(path.name + ".part")
     try:
         save_file(tensors, str(temporary), metadata=notes)
+        temporary.chmod(0o644)  # safetensors makes it readable for its writer alone
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -135,7 +135,7 @@ def test_boxes_are_handed_on_through_the_volume_until_the_object_ends(ball_image
 
 def test_grow_from_seeds_finds_a_bright_ball(ball_image):
     pytest.importorskip("slicer")
-    from EfficientMedSAM2Lib.evaluation.grow_from_seeds import GrowFromSeedsContestant
+    from EfficientMedSAM2Lib.evaluation.contestants import GrowFromSeedsContestant
 
     volumes = [case for case in choose_cases([ball_image], as_volumes=True) if case.label == "ball"]
     values = next(run_protocol("volume", GrowFromSeedsContestant(), volumes)).values

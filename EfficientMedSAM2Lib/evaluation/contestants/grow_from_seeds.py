@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from EfficientMedSAM2Lib.evaluation.contestants import VOLUME, Guess, VolumeGuess, inscribed_ellipse
+from EfficientMedSAM2Lib.evaluation.contestants.ellipse import inscribed_ellipse
+from EfficientMedSAM2Lib.evaluation.contestants.interface import VOLUME, Guess, VolumeGuess
 
 MIN_SLICES = 3  # what vtkImageGrowCutSegment needs along each axis
 INSIDE_SCALE = 0.6  # of the ellipse in the box: surely the object

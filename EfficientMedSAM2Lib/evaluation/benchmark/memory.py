@@ -1,4 +1,4 @@
-"""Peak memory and speed of propagation: `python -m EfficientMedSAM2Lib.evaluation.memory_benchmark`.
+"""Peak memory and speed of propagation: `python -m EfficientMedSAM2Lib.evaluation.benchmark.memory`.
 
 Follows a bright ellipsoid in noise through a short and a long volume, each in a process of its own, and prints the
 peaks and their ratio: once as the system sees them, with the volume that the caller holds, and once without it.

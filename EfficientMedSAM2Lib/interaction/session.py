@@ -318,6 +318,14 @@ class InteractiveSession:
         records = state.records.get(self._axis_of(state, axis), {})
         return {i: r.score for i, r in sorted(records.items()) if r.kind is not SliceKind.SKIPPED}
 
+    def slicing_axis(self, segment: str = "1") -> int:
+        """Array axis that the segment is propagated along: that of the slice prompted last."""
+        return self._axis_of(self._segment(segment), None)
+
+    def bounding_box(self, segment: str = "1") -> Box | None:
+        """Half-open box of the segment's voxels, None when it has none."""
+        return self._segment(segment).bits.bounding_box()
+
     def stale_slices(self, segment: str = "1", axis: int | None = None) -> list[int]:
         """Slices whose mask is older than the correction that governs them; ``propagate`` computes them anew."""
         state = self._segment(segment)

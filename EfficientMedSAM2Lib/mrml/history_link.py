@@ -43,6 +43,21 @@ class EditorState:
     known: Mapping[str, PackedMask] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class HandEdit:
+    """A segment that was changed by other means than prompts, read on the main thread, told to the engine in any.
+
+    Attributes:
+        stamp: Its labelmap's stamp when it was read.
+        mask: The segment as it is now, (D, H, W) bool; None when no voxel differs from what the engine knows.
+        box: Half-open box of the edited voxels.
+    """
+
+    stamp: tuple[int, int]
+    mask: np.ndarray | None
+    box: Box
+
+
 class EditorHistory:
     """States of one segmentation, from the one it had when the session began."""
 
@@ -84,13 +99,16 @@ class EditorHistory:
 
         Segments that do not exist at the moment are not compared: removing one must not lose the others' history.
         """
-        tags = self._tags()
-        present = list(self.segmentation_node.GetSegmentation().GetSegmentIDs())
         for state in (self.current, *reversed(self._states)):
-            if all(state.tags.get(s) == tags.get(s) for s in present):
+            if self.is_present(state):
                 self.current = state
                 return state
         return None
+
+    def is_present(self, state: EditorState) -> bool:
+        """Whether the editor is in this state."""
+        tags = self._tags()
+        return all(state.tags.get(s) == tags.get(s) for s in self.segmentation_node.GetSegmentation().GetSegmentIDs())
 
     def _tags(self) -> dict[str, str]:
         segmentation = self.segmentation_node.GetSegmentation()

@@ -79,6 +79,14 @@ def box_prompt(bbox_kji: Box, volume_node: Any, positive: bool = True, axis: int
     return Prompt("box", _rows(corners_ras), indices, positive, axis)
 
 
+def line_prompt(
+    start_world_ras: Any, end_world_ras: Any, volume_node: Any, axis: int | None = None, node_id: str | None = None
+) -> Prompt:
+    """A diameter between two world positions, RAS mm; ValueError outside of the volume."""
+    points_ras = world_to_local([start_world_ras, end_world_ras], volume_node)
+    return Prompt("line", _rows(points_ras), _voxels(points_ras, volume_node), True, axis, node_id)
+
+
 def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[Prompt]:
     """All placed control points of a vtkMRMLMarkupsFiducialNode; points not yet placed are skipped.
 
@@ -105,8 +113,8 @@ def read_line(node: Any, volume_node: Any, axis: int | None = None) -> Prompt:
     if len(placed) != 2:
         msg = f"Line '{node.GetName()}' is not finished; place both of its ends."
         raise ValueError(msg)
-    points_ras = world_to_local([_world_position(node, n) for n in placed], volume_node)
-    return Prompt("line", _rows(points_ras), _voxels(points_ras, volume_node), True, axis, node.GetID())
+    start, end = (_world_position(node, n) for n in placed)
+    return line_prompt(start, end, volume_node, axis, node.GetID())
 
 
 def read_roi(node: Any, volume_node: Any, axis: int | None = None) -> Prompt:

@@ -3,9 +3,12 @@
 A user action has four parts, so that a GUI can run the network in a worker thread:
 
     prompts = session.prompts_of(node)    # main thread: reads the scene
-    session.begin()                       # main thread: brings the engine up to date with scene and editor
+    session.begin()                       # main thread: reads what changed in scene and editor
     session.run(prompts)                  # any thread: network only, no MRML
     session.finish()                      # main thread: one saveStateForUndo, one modify call
+
+For a propagation, ``plan_propagation`` and its iteration take the place of ``run``, ``finish_propagation`` that of
+``finish``.
 
 ``click``, ``draw_box`` and ``add_markups`` do all four. With ``auto_commit`` off, ``finish`` leaves the result as a
 preview that ``commit`` writes and ``reject`` drops.
@@ -18,14 +21,23 @@ from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 from ..imaging.geometry import Box, bounding_box, union
+from ..imaging.windows import IntensityWindow
 from ..interaction import InteractiveSession, Propagation, SliceUpdate
 from ..interaction.bits import PackedMask
 from . import prompt_store
-from .editor_port import EditorPort
-from .history_link import EditorHistory, EngineSteps, unpack
+from .history_link import EditorHistory, EngineSteps, HandEdit, unpack
 from .labelmaps import oriented_image
 from .markups_reader import Prompt, box_prompt, point_prompt, read_markups
-from .segment_voxels import Change, WriteReport, read_segment, segment_box, segment_labelmap, write_change
+from .ports.editor_port import EditorPort
+from .segment_voxels import (
+    Change,
+    WriteReport,
+    read_other_segments,
+    read_segment,
+    segment_box,
+    segment_stamp,
+    write_change,
+)
 from .volume_reader import Fingerprint, fingerprint, read_volume, volume_matrix
 
 logger = logging.getLogger(__name__)
@@ -41,6 +53,10 @@ class SegmentEditorSession:
         engine: The interaction engine, on a predictor of any kind.
         auto_commit: Write each result at once; otherwise it is a preview until ``commit``.
         show_prompts: Keep markups nodes in the scene that show the prompts.
+
+    Attributes:
+        window: Intensities shown to the network from the next action on; None chooses by the image.
+        keep_out: Never add voxels that belong to another segment, whatever the editor's overwrite mode says.
     """
 
     def __init__(
@@ -50,6 +66,8 @@ class SegmentEditorSession:
         self.engine = engine
         self.auto_commit = auto_commit
         self.show_prompts = show_prompts
+        self.window: IntensityWindow | None = None
+        self.keep_out = False
         self.last_message = ""
         self._fingerprint: Fingerprint | None = None
         self._steps = EngineSteps(engine)
@@ -58,6 +76,7 @@ class SegmentEditorSession:
         self._depth_before = 0
         self._seen: dict[str, tuple[int, int]] = {}  # stamps of labelmaps whose voxels the engine knows
         self._segment = ""
+        self._edit: HandEdit | None = None
         self._pending_steps = 0
         self._pending_box: Box | None = None
 
@@ -80,10 +99,10 @@ class SegmentEditorSession:
             return False
         self._end_propagation()
         volume = read_volume(self.port.source_volume_node())
-        self.engine.set_image(volume.array, volume.ijk_to_ras, volume.modality)
+        self.engine.set_image(volume.array, volume.ijk_to_ras, volume.modality, self.window)
         self._fingerprint = present
         self._restart()
-        logger.info("Source volume '%s' read: %s voxels.", volume.name, " x ".join(map(str, volume.array.shape)))
+        logger.info("Source volume '%s' read, shape %s.", volume.name, volume.array.shape)
         return True
 
     # --- prompts -------------------------------------------------------------------------------------------------
@@ -105,25 +124,37 @@ class SegmentEditorSession:
         prompts = read_markups(node, self.port.source_volume_node(), axis)
         return sorted(prompts, key=lambda prompt: not prompt.positive)
 
-    def begin(self) -> None:
-        """Start an action: read the image if it changed, follow the editor, take in edits made by hand."""
+    def begin(self, whole: bool = False) -> None:
+        """Start an action: read the image if it changed, follow the editor, read edits made by hand.
+
+        Args:
+            whole: Take the segment as it is now for the starting point, whatever it was made by.
+        """
         self._end_propagation()
         segment_id = self.port.selected_segment_id()
         self.refresh()
         self.follow_editor()
         if self._pending_steps and segment_id != self._segment:
-            message = "Another segment has a preview; commit or reject it first."
-            raise ValueError(message)
+            raise ValueError("Another segment has a preview; commit or reject it first.")
         segment = self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)
         loaded = prompt_store.get_tag(segment, prompt_store.PROMPTS_TAG)
         self._steps.adopt_prompts(segment_id, prompt_store.decode_prompts(loaded, self.port.source_volume_node()))
         self._steps.forget_undone()
-        if not self._pending_steps:
-            self._take_in_edits(segment_id)
+        self._edit = None if self._pending_steps else self._read_edits(segment_id, whole)
         self._segment = segment_id
+
+    def tell_edits(self) -> None:
+        """Let the engine have the edits that ``begin`` has read; any thread. ``run`` and ``plan_propagation`` do it."""
+        edit, self._edit = self._edit, None
+        if edit is not None and edit.mask is not None:
+            self._steps.take_in(self._segment, edit.mask, edit.box)
+            self._history.note_edit(self._steps.depth, self._segment, PackedMask.pack(edit.mask))
+        if edit is not None:
+            self._seen[self._segment] = edit.stamp
 
     def run(self, prompts: Iterable[Prompt]) -> Box | None:
         """Let the engine answer prompts; all of them or, on an error, none. Any thread. Returns the changed box."""
+        self.tell_edits()
         before = self._steps.depth
         changed, self.last_message = self._steps.run(self._segment, prompts)
         self._pending_box = union(self._pending_box, changed)
@@ -164,6 +195,17 @@ class SegmentEditorSession:
     ) -> Propagation:
         """The result may be iterated in any thread; afterwards, or to cancel, call ``finish_propagation``."""
         self.begin()
+        return self.plan_propagation(direction, limits, stop_when_lost, axis)
+
+    def plan_propagation(
+        self,
+        direction: str = "both",
+        limits: tuple[int, int] | None = None,
+        stop_when_lost: bool = True,
+        axis: int | None = None,
+    ) -> Propagation:
+        """The part of ``start_propagation`` that comes after ``begin``; any thread."""
+        self.tell_edits()
         self._depth_before = self._steps.depth
         self._propagation = self.engine.propagate(
             self._segment, direction, limits, stop_when_lost=stop_when_lost, axis=axis
@@ -191,10 +233,8 @@ class SegmentEditorSession:
     def preview_image(self) -> Any:
         """vtkOrientedImageData (0 and 1) of the segment inside ``preview_box``, in the volume's local frame."""
         if self._pending_box is None:
-            message = "There is no preview; give a prompt first."
-            raise ValueError(message)
-        mask = self._steps.mask(self._segment, self._pending_box)
-        start = [low for low, _high in self._pending_box]
+            raise ValueError("There is no preview; give a prompt first.")
+        mask, start = self._steps.mask(self._segment, self._pending_box), [low for low, _high in self._pending_box]
         return oriented_image(mask, start, volume_matrix(self.port.source_volume_node()))
 
     def prompts(self, segment_id: str) -> list[Prompt]:
@@ -211,8 +251,7 @@ class SegmentEditorSession:
         if not self._pending_steps:
             return WriteReport()
         if self.port.selected_segment_id() != self._segment:
-            message = "The preview belongs to another segment; select that segment, or reject the preview."
-            raise ValueError(message)
+            raise ValueError("The preview belongs to another segment; select that segment, or reject the preview.")
         if not self.port.confirm_selected_segment_visible():
             self.reject()
             self.last_message = "The segment is hidden; nothing was changed."
@@ -221,10 +260,12 @@ class SegmentEditorSession:
         self.port.save_state_for_undo()
         if box is not None:
             after, changed = self._steps.unwritten(self._segment, box)
+            if self.keep_out:
+                changed &= ~(after & read_other_segments(self.port, self._segment, box))
             report = write_change(self.port, Change(after, changed, (box[0][0], box[1][0], box[2][0])))
             self._steps.mark_written(self._segment, box)
-        segment = self.port.segmentation_node().GetSegmentation().GetSegment(self._segment)
         prompts = self._steps.prompts(self._segment)
+        segment = self.port.segmentation_node().GetSegmentation().GetSegment(self._segment)
         prompt_store.write_prompts(segment, prompts, self._history.next_tag())
         self._history.record(self._steps.depth, self._known_after(box))
         self._clear_pending()
@@ -232,6 +273,11 @@ class SegmentEditorSession:
         if report.refused:
             self.last_message = f"{report.refused} voxels were kept as they are by the editor's masking settings."
         return report
+
+    @property
+    def preview_segment(self) -> str:
+        """ID of the segment of the last action, and of the preview."""
+        return self._segment
 
     def reject(self) -> None:
         """Drop the preview; the segment is as it was."""
@@ -257,6 +303,11 @@ class SegmentEditorSession:
             self.port.redo()
             self.follow_editor()
 
+    @property
+    def editor_moved(self) -> bool:
+        """Whether the editor is in another state than the engine: *Undo* or *Redo* was pressed."""
+        return self._fingerprint is not None and not self._history.is_present(self._history.current)
+
     def follow_editor(self) -> bool:
         """Bring the engine to the state that the editor shows; call it after the editor's own Undo or Redo.
 
@@ -265,8 +316,7 @@ class SegmentEditorSession:
         """
         if self._fingerprint is None or self._history.segmentation_node != self.port.segmentation_node():
             return False  # the next action starts anew, anyway
-        before = self._history.current
-        state = self._history.follow()
+        before, state = self._history.current, self._history.follow()
         if state is before:
             return False
         self._end_propagation()
@@ -294,8 +344,7 @@ class SegmentEditorSession:
         self._clear_pending()
 
     def _clear_pending(self) -> None:
-        self._pending_steps = 0
-        self._pending_box = None
+        self._pending_steps, self._pending_box = 0, None
 
     def _end_propagation(self) -> None:
         """Close a propagation that is open, and count it as a pending step if it wrote a slice."""
@@ -310,24 +359,26 @@ class SegmentEditorSession:
     def _present_fingerprint(self) -> Fingerprint:
         segmentation = self.port.segmentation_node()
         image, placement = fingerprint(self.port.source_volume_node())
-        return (*image, segmentation.GetID()), (*placement, segmentation.GetTransformNodeID())
+        return (*image, segmentation.GetID(), self.window), (*placement, segmentation.GetTransformNodeID())
 
-    def _take_in_edits(self, segment_id: str) -> None:
-        """Tell the engine what other effects, or an older session, have drawn in the segment."""
+    def _read_edits(self, segment_id: str, whole: bool) -> HandEdit | None:
+        """What other effects, or an older session, have drawn in the segment; None when nothing was."""
         segmentation, volume = self.port.segmentation_node(), self.port.source_volume_node()
-        seen = self._stamp(segment_id)
-        if self._seen.get(segment_id) == seen:
-            return
-        known = self._history.current.known.get(segment_id)
+        stamp = segment_stamp(segmentation, segment_id)
+        if not whole and self._seen.get(segment_id) == stamp:
+            return None
+        known = None if whole else self._history.current.known.get(segment_id)
         box = union(segment_box(segmentation, segment_id, volume), known.box if known is not None else None)
+        edited = None
         if box is not None:
             edited = bounding_box(read_segment(segmentation, segment_id, volume, box) ^ unpack(known, box))
-            if edited is not None:
-                mask = read_segment(segmentation, segment_id, volume)
-                edited = [[low + start, high + start] for (low, high), (start, _stop) in zip(edited, box)]
-                self._steps.take_in(segment_id, mask, edited)
-                self._history.note_edit(self._steps.depth, segment_id, PackedMask.pack(mask))
-        self._seen[segment_id] = seen
+        if edited is None and whole:
+            raise ValueError("The segment is empty; paint the structure on at least one slice, or give a prompt.")
+        if box is None or edited is None:
+            return HandEdit(stamp, None, [])
+        mask = read_segment(segmentation, segment_id, volume)
+        edited = [[low + start, high + start] for (low, high), (start, _stop) in zip(edited, box)]
+        return HandEdit(stamp, mask, [[0, size] for size in mask.shape] if whole else edited)
 
     def _known_after(self, box: Box | None) -> dict[str, PackedMask]:
         """What the editor holds now of the written segment, and of those that it may have overwritten."""
@@ -340,16 +391,10 @@ class SegmentEditorSession:
                 assert whole is not None
                 mask = read_segment(segmentation, segment_id, volume, whole)
                 known[segment_id] = PackedMask.pack(mask, [low for low, _high in whole])
-                self._seen[segment_id] = self._stamp(segment_id)
+                self._seen[segment_id] = segment_stamp(segmentation, segment_id)
         return known
-
-    def _stamp(self, segment_id: str) -> tuple[int, int]:
-        """Changes whenever the labelmap that holds the segment may have changed."""
-        segmentation = self.port.segmentation_node()
-        label = segmentation.GetSegmentation().GetSegment(segment_id).GetLabelValue()
-        return segment_labelmap(segmentation, segment_id).GetMTime(), label
 
     def _show(self, segment_id: str, prompts: Sequence[Prompt]) -> None:
         if self.show_prompts:
-            segmentation, volume = self.port.segmentation_node(), self.port.source_volume_node()
-            prompt_store.show_prompts(segmentation, volume, segment_id, prompts)
+            nodes = self.port.segmentation_node(), self.port.source_volume_node()
+            prompt_store.show_prompts(*nodes, segment_id, prompts)

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from ..imaging.geometry import Box, bounding_box, box_slices, union
-from .editor_port import EditorPort, ModificationMode
 from .labelmaps import (
     box_of_extent,
     extent_of_box,
@@ -32,6 +31,7 @@ from .labelmaps import (
     resample_mask,
     transform_between,
 )
+from .ports.editor_port import EditorPort, ModificationMode
 from .volume_reader import volume_matrix, volume_shape
 
 
@@ -116,6 +116,22 @@ def read_segment(segmentation_node: Any, segment_id: str, volume_node: Any, box_
     mask = mask_in_box(labelmap, held, label)
     alone = oriented_image(mask, [low for low, _high in held], segment_affine)
     return resample_mask(alone, affine, box, transform_between(segmentation_node, volume_node))
+
+
+def read_other_segments(port: EditorPort, segment_id: str, box_kji: Box) -> np.ndarray:
+    """Voxels of all segments but one in a half-open box of the volume's grid, bool."""
+    segmentation, volume = port.segmentation_node(), port.source_volume_node()
+    mask = np.zeros([high - low for low, high in box_kji], dtype=bool)
+    for other_id in port.segment_ids():
+        if other_id != segment_id:
+            mask |= read_segment(segmentation, other_id, volume, box_kji)
+    return mask
+
+
+def segment_stamp(segmentation_node: Any, segment_id: str) -> tuple[int, int]:
+    """Changes whenever the labelmap that holds the segment may have changed."""
+    label = segmentation_node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+    return segment_labelmap(segmentation_node, segment_id).GetMTime(), label
 
 
 def write_change(port: EditorPort, change: Change) -> WriteReport:

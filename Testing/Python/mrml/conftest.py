@@ -20,7 +20,7 @@ from oracle_predictor import OraclePredictor
 
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.mrml.labelmaps import array_view, to_vtk_matrix
-from EfficientMedSAM2Lib.mrml.segment_editor_logic_port import SegmentEditorLogicPort
+from EfficientMedSAM2Lib.mrml.ports.segment_editor_logic_port import SegmentEditorLogicPort
 from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment
 

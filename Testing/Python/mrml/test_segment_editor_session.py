@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from EfficientMedSAM2Lib.mrml import prompt_store
-from EfficientMedSAM2Lib.mrml.editor_port import ModificationMode
 from EfficientMedSAM2Lib.mrml.labelmaps import array_view, box_of_extent, image_matrix, oriented_image
+from EfficientMedSAM2Lib.mrml.ports.editor_port import ModificationMode
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix
 
 INSIDE, BESIDE = (4, 8, 6), (4, 15, 15)  # voxels k, j, i in the two tubes
@@ -469,6 +469,7 @@ def test_any_session_undoes_to_its_beginning(build_case: Any, actions: Any, over
                 case.scene.logic.Undo()
         if (mask_mode, overwrite) == (0, 2):  # nothing is refused or overwritten: engine and editor agree
             case.session.begin()
+            case.session.tell_edits()
             selected = case.port.selected_segment_id()
             held = case.engine.mask(selected) if selected in case.engine.segments else np.zeros_like(protected)
             np.testing.assert_array_equal(held, case.scene.masks()[selected])

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from EfficientMedSAM2Lib.mrml.editor_port import EditorPort, ModificationMode
 from EfficientMedSAM2Lib.mrml.labelmaps import extent_of_box, oriented_image
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort, ModificationMode
 from EfficientMedSAM2Lib.mrml.segment_voxels import Change, write_change
 from EfficientMedSAM2Lib.mrml.volume_reader import read_volume, volume_matrix
 

@@ -1,0 +1,519 @@
+"""Promptable segmentation as an effect of the Segment Editor: GUI and adapter to EfficientMedSAM2Lib."""
+
+import os
+import sys
+from functools import partial
+
+import qt
+import slicer
+import vtk
+from SegmentEditorEffects.AbstractScriptedSegmentEditorEffect import AbstractScriptedSegmentEditorEffect
+from slicer.i18n import tr as _
+
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
+if __name__ == os.path.basename(_FOLDER):
+    __path__ = [_FOLDER]  # Slicer loads this file under its folder's name if the package was not imported before
+for _root in (os.path.dirname(_FOLDER), os.path.dirname(os.path.dirname(_FOLDER))):
+    # The engine lies beside the effect's folder when installed, and one folder up in the source tree.
+    if os.path.isdir(os.path.join(_root, "EfficientMedSAM2Lib")) and _root not in sys.path:
+        sys.path.append(_root)
+
+from EfficientMedSAM2Lib.imaging.windows import PRESETS, IntensityWindow
+from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
+from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
+from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
+from EfficientMedSAM2Lib.mrml.effect.progress import Progress, RangeRule
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import OBLIQUE_DEGREES, show_slice, tilt_degrees, view_slice
+from EfficientMedSAM2Lib.mrml.markups_reader import read_roi
+from EfficientMedSAM2Lib.mrml.prompt_store import KIND_ATTRIBUTE
+from SegmentEditorEfficientMedSAM2Lib.options_panel import OptionsPanel
+from SegmentEditorEfficientMedSAM2Lib.preview_pipeline import PreviewPipelines
+from SegmentEditorEfficientMedSAM2Lib.prompt_tools import PromptTools
+from SegmentEditorEfficientMedSAM2Lib.scripted_effect_port import ScriptedEffectPort
+from SegmentEditorEfficientMedSAM2Lib.shortcuts import Shortcuts
+from SegmentEditorEfficientMedSAM2Lib.worker import Worker
+
+__all__ = ["SegmentEditorEffect"]
+
+#: Results are written at once by default, as by every other effect: one click, one undo step, and nothing that waits
+#: can be forgotten when the reader goes on to the next structure. The preview is for those who want to look first.
+DEFAULTS = {
+    "Tool": "point", "Include": "1", "Direction": "both", "Range": "all", "RangeValue": "10", "StopWhenLost": "1",
+    "Window": "auto", "AutoCommit": "1", "KeepOut": "0",
+}  # fmt: skip
+POLL_MS = 5
+#: Leaving the effect waits at most so long for the slice that is being computed.
+LEAVE_S = 2.0
+MARKUPS_CLASSES = ("vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsLineNode", "vtkMRMLMarkupsROINode")
+
+
+class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
+    """EfficientMedSAM2 effect."""
+
+    def __init__(self, scriptedEffect):
+        scriptedEffect.name = "EfficientMedSAM2"  # not translated: modules find effects by name
+        scriptedEffect.title = "EfficientMedSAM2"
+        scriptedEffect.perSegment = True
+        scriptedEffect.requireSegments = True
+        AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
+        self.controller = None
+        self.predictorSource = None  # callable that returns a predictor, in place of the network
+        self._isActive = False
+        self._observations = []
+        self._observedSegmentation = None
+        self._modelKey = None
+        self._placing = None
+        self._hint = ""
+        self._windowOf = None
+
+    def clone(self):
+        """A new instance for another editor."""
+        import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
+        clonedEffect = effects.qSlicerSegmentEditorScriptedEffect(None)
+        clonedEffect.setPythonSource(__file__.replace("\\", "/"))
+        return clonedEffect
+
+    def icon(self):
+        """Icon of the effect's button."""
+        path = os.path.join(_FOLDER, "SegmentEditorEffect.png")
+        return qt.QIcon(path) if os.path.exists(path) else qt.QIcon()
+
+    def helpText(self):
+        """Gestures and keys."""
+        return "<html>" + _("""Segment a structure from a click, box or line, and carry it through the slices<br>.
+<p><ul style="margin: 0">
+<li><b>Point (P):</b> left-click on the structure. Click again to correct; <b>N</b> switches to exclude.
+<li><b>Box (X), Line (L):</b> drag around the structure, or along its longest diameter.
+<li><b>Propagate (M):</b> carry the result to the other slices; press again to cancel, finished slices are kept.
+<li><b>Confidence:</b> click a bar to go to its slice, <b>U</b> goes to the least sure one. Hatched: out of date.
+<li><b>Enter / Esc:</b> apply or discard a preview, when results are not written at once.
+<li>With Shift, Ctrl or Alt the mouse works as without the effect.
+</ul><p>""")
+
+    # --- life
+
+    def setupOptionsFrame(self):
+        """Make widgets and what is behind them."""
+        scriptedEffect = self.scriptedEffect
+        self.controller = EffectController(
+            ScriptedEffectPort(scriptedEffect), Worker(), self._noNetwork, self._onChanged
+        )
+        self.pipelines = PreviewPipelines(scriptedEffect)
+        self.tools = PromptTools(scriptedEffect, self.pipelines)
+        commands = {
+            "setup": self.onSetup,
+            "propagate": self.onPropagate,
+            "commit": self.onCommit,
+            "reject": self.onReject,
+            "weakest": self.onWeakest,
+            "useMarkups": self.onUseMarkups,
+            "useSegment": self.onUseSegment,
+            "placeRoi": self.onPlaceRoi,
+            "include": self.onToggleInclude,
+            "point": partial(self._setTool, "point"),
+            "box": partial(self._setTool, "box"),
+            "line": partial(self._setTool, "line"),
+        }
+        self.panel = OptionsPanel(scriptedEffect, commands, self.updateMRMLFromGUI, self.onJump)
+        self.shortcuts = Shortcuts(commands, self._wantsKeys)
+        self.timer = qt.QTimer()
+        self.timer.setInterval(POLL_MS)
+        self.timer.connect("timeout()", self._onTimer)
+
+    def activate(self):
+        """Load the network, install keys and observers."""
+        self._isActive = True
+        self._hint = ""
+        self.shortcuts.install()
+        scene = slicer.mrmlScene
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
+            self._observe(scene, event, self._onNodesChanged)
+        self._observe(scene, scene.StartCloseEvent, self._onSceneClosing)
+        self._observe(self.scriptedEffect.parameterSetNode(), vtk.vtkCommand.ModifiedEvent, self._onEditorChanged)
+        self._start()
+        self.updateGUIFromMRML()
+
+    def deactivate(self):
+        """End what is under way, remove all that was put into views, window and scene."""
+        if not self._isActive:
+            return
+        self._isActive = False
+        self._stopPlacing()
+        self.shortcuts.remove()
+        self.tools.cancel()
+        self._unobserve()
+        self.timer.stop()
+        if slicer.mrmlScene.IsClosing():
+            self.controller.forget()
+        else:
+            self.controller.settle(LEAVE_S)
+        self.pipelines.clear()
+
+    def cleanup(self):
+        """Disconnect everything (Slicer 5.10 and later call this)."""
+        if self.controller is None:
+            return
+        self.deactivate()
+        self.timer.stop()
+        self.timer.disconnect("timeout()", self._onTimer)
+        self.panel.cleanup()
+        self.controller.close()
+        self.controller = None
+
+    # --- parameters
+
+    def setMRMLDefaults(self):
+        """Defaults of the parameters that are kept with the scene."""
+        for name, value in DEFAULTS.items():
+            self.scriptedEffect.setParameterDefault(name, value)
+
+    def updateGUIFromMRML(self):
+        """Parameters, selected nodes or segment may have changed."""
+        if self.controller is None or self.scriptedEffect.parameterSetNode() is None or slicer.mrmlScene.IsClosing():
+            return
+        values = {name: self.scriptedEffect.parameter(name) or default for name, default in DEFAULTS.items()}
+        self.panel.setValues(values)
+        self.tools.include = values["Include"] == "1"
+        if self.tools.tool != values["Tool"]:
+            self.tools.cancel()
+            self.tools.tool = values["Tool"]
+        self.controller.auto_commit = values["AutoCommit"] == "1"
+        self.controller.keep_out = values["KeepOut"] == "1"
+        if self._isActive:
+            self._updateWindow()
+            self._updateMarkups()
+            self._onEditorChanged()
+
+    def updateMRMLFromGUI(self):
+        """The user has changed a setting."""
+        node = self.scriptedEffect.parameterSetNode()
+        if node is None:
+            return
+        values, markupsID = self.panel.values(), self.panel.chosenMarkupsID()
+        wasModifying = node.StartModify()
+        for name, value in values.items():
+            if self.scriptedEffect.parameter(name) != value:
+                self.scriptedEffect.setParameter(name, value)
+        self.scriptedEffect.setNodeReference("Markups", slicer.mrmlScene.GetNodeByID(markupsID) if markupsID else None)
+        node.EndModify(wasModifying)
+        self.updateGUIFromMRML()
+
+    def sourceVolumeNodeChanged(self):
+        """Another volume: what belongs to the old one ends."""
+        if self.controller is not None and self._isActive:
+            self._updateWindow()
+            self._sceneChanged()
+
+    def referenceGeometryChanged(self):
+        """The editor's grid changed."""
+        self._sceneChanged()
+
+    def layoutChanged(self):
+        """Other views: outlines are drawn where they are now."""
+        if self._isActive:
+            self._showPreview()
+
+    def interactionNodeModified(self, interactionNode):
+        """Placing markups must not end the effect; a placed ROI becomes a prompt."""
+        if self._placing is None or interactionNode.GetCurrentInteractionMode() == interactionNode.Place:
+            return
+        node, self._placing = self._placing, None
+        if node.GetScene() is not None and node.GetNumberOfDefinedControlPoints() > 0 and min(node.GetSize()) >= 0:
+            self.scriptedEffect.setNodeReference("Markups", node)
+            self._act(lambda: self.controller.use_markups(node))
+
+    # --- views
+
+    def createCursor(self, viewWidget):
+        """The usual cursor."""
+        return slicer.util.mainWindow().cursor
+
+    def processInteractionEvents(self, callerInteractor, eventId, viewWidget):
+        """Mouse and keys in a view."""
+        if not self._isActive or viewWidget.className() != "qMRMLSliceWidget" or self._placing is not None:
+            return False
+        if eventId == vtk.vtkCommand.KeyPressEvent:
+            return self.shortcuts.fromView(callerInteractor.GetKeySym())
+        volumeNode = self._volumeNode()
+        if volumeNode is None:
+            return False
+        try:
+            used = self.tools.process(callerInteractor, eventId, viewWidget, self.controller, volumeNode)
+        except ValueError as error:
+            self._say(str(error))
+            return True
+        if used and eventId == vtk.vtkCommand.LeftButtonPressEvent:
+            self._showTilt(self.scriptedEffect.viewNode(viewWidget), volumeNode)
+        return bool(used)
+
+    def processViewNodeEvents(self, callerViewNode, eventId, viewWidget):
+        """A slice view has moved."""
+        if self._isActive and callerViewNode is not None and callerViewNode.IsA("vtkMRMLSliceNode"):
+            self._showPreview([viewWidget])
+            self._showStrip(callerViewNode)
+
+    # --- commands
+
+    def onPropagate(self):
+        """Propagate, or cancel what runs."""
+        if self.controller.activity in (Activity.PROPAGATING, Activity.CANCELLING):
+            self.controller.cancel()
+            return
+        self._act(self._propagate)
+
+    def _propagate(self):
+        parameter = self.scriptedEffect.parameter
+        kind, box = parameter("Range"), None
+        if kind == "roi":
+            node = self._markupsNode()
+            if node is not None and node.IsA("vtkMRMLMarkupsROINode"):
+                box = read_roi(node, self._volumeNode()).bbox_kji
+        rule = RangeRule(kind, float(parameter("RangeValue") or 10), box)
+        self.controller.propagate(parameter("Direction"), rule, parameter("StopWhenLost") == "1")
+
+    def onCommit(self):
+        """Write the preview."""
+        self._act(self.controller.commit)
+
+    def onReject(self):
+        """Drop what is being drawn, or else the preview."""
+        if self.tools.dragging:
+            self.tools.cancel()
+        else:
+            self._act(self.controller.reject)
+
+    def onWeakest(self):
+        """Go to the slice with the lowest confidence."""
+        index = self.controller.scores.weakest
+        if index is None:
+            self._say(_("No slice has a confidence yet; give a prompt first."))
+        else:
+            self.onJump(index)
+
+    def onJump(self, index):
+        """Show an image slice in the views along its axis."""
+        volumeNode = self._volumeNode()
+        if volumeNode is not None:
+            nodes = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+            if not show_slice(self.controller.scores.axis, index, volumeNode, nodes):
+                self._say(_("No view shows slices in this direction; choose another layout or orientation."))
+
+    def onUseMarkups(self):
+        """Take the chosen markups for prompts."""
+        self._act(lambda: self.controller.use_markups(self._markupsNode()))
+
+    def onUseSegment(self):
+        """Take the selected segment for a prompt."""
+        self._act(self.controller.use_segment)
+
+    def onPlaceRoi(self):
+        """Let the user place an ROI with Slicer's own tool."""
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", slicer.mrmlScene.GenerateUniqueName("ROI"))
+        node.CreateDefaultDisplayNodes()
+        selectionNode = slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLSelectionNode")
+        interactionNode = slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode")
+        selectionNode.SetReferenceActivePlaceNodeClassName("vtkMRMLMarkupsROINode")
+        selectionNode.SetActivePlaceNodeID(node.GetID())
+        self.tools.cancel()
+        self._placing = node
+        interactionNode.SetPlaceModePersistence(0)
+        interactionNode.SetCurrentInteractionMode(interactionNode.Place)
+        self._say(_("Place the ROI around the structure in the views."))
+
+    def onToggleInclude(self):
+        """Include <-> exclude."""
+        self.scriptedEffect.setParameter("Include", "0" if self.tools.include else "1")
+        self.updateGUIFromMRML()
+
+    def onSetup(self):
+        """Open the module that installs what is missing."""
+        slicer.util.selectModule("EfficientMedSAM2")
+
+    # --- inside
+
+    def _start(self):
+        """Load the network, or explain why that cannot be."""
+        key = tuple(
+            str(slicer.util.settingsValue(f"EfficientMedSAM2/{name}", default))
+            for name, default in (("Encoder", "efficientnet"), ("Weights", ""), ("Device", "auto"))
+        )
+        if self._modelKey not in (None, key):
+            self.controller.unload()
+        self._modelKey = key
+        missing = [] if self.predictorSource is not None else missing_packages()
+        if missing and not self.controller.is_ready:
+            self.panel.showSetup(
+                _("EfficientMedSAM2 needs {packages}, which are not installed yet.").format(packages=", ".join(missing))
+            )
+            return
+        self.panel.showSetup("")
+        self.controller.load = self.predictorSource or partial(load_predictor, *key)
+        self.controller.start()
+
+    @staticmethod
+    def _noNetwork():
+        raise ValueError("The network was not chosen; activate the effect again.")
+
+    def _act(self, action):
+        """Do what a command means; bad input becomes a message."""
+        self._hint = ""
+        try:
+            action()
+        except ValueError as error:
+            self._say(str(error))
+
+    def _updateWindow(self):
+        """Intensities for the network. What is displayed is looked at when it is chosen, not at each brightening."""
+        name, volumeNode = self.scriptedEffect.parameter("Window"), self._volumeNode()
+        if (name, volumeNode) == self._windowOf:
+            return
+        self._windowOf = (name, volumeNode)
+        self.controller.window = PRESETS.get(name)
+        display = volumeNode.GetDisplayNode() if volumeNode is not None else None
+        if name == "display" and display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode"):
+            self.controller.window = IntensityWindow.from_width_level(
+                display.GetWindow(), display.GetLevel(), "as displayed"
+            )
+
+    def _setTool(self, tool):
+        self.scriptedEffect.setParameter("Tool", tool)
+        self.updateGUIFromMRML()
+
+    def _wantsKeys(self):
+        return self._isActive and (self.controller.has_preview or self.tools.dragging)
+
+    def _onTimer(self):
+        if self.controller is None or not self.controller.poll():
+            self.timer.stop()
+
+    def _onChanged(self):
+        """The controller has something new to show."""
+        if not self._isActive:
+            return
+        self.timer.start()
+        controller, panel = self.controller, self.panel
+        activity = controller.activity
+        progress = controller.progress
+        if progress is None and activity in (Activity.PROPAGATING, Activity.CANCELLING):
+            progress = Progress(0, 0, 0.0)
+        panel.showProgress(progress, activity is Activity.CANCELLING)
+        panel.showPreview(controller.auto_commit, controller.has_preview)
+        if controller.load_error is not None:
+            panel.showSetup(_("The network could not be loaded:") + f" {controller.load_error}")
+        text = controller.message or self._hint
+        if not text and activity is Activity.LOADING:
+            text = _("Loading the network...")
+        panel.showMessage(text, controller.is_error)
+        self._showStrip()
+        self._showPreview()
+
+    def _say(self, text):
+        self._hint = text
+        self.panel.showMessage(text, False)
+
+    def _showPreview(self, sliceWidgets=None):
+        volumeNode = self._volumeNode()
+        image = self.controller.preview_image() if volumeNode is not None else None
+        self.pipelines.showMask(image, volumeNode, self._sliceWidgets() if sliceWidgets is None else sliceWidgets)
+
+    def _showStrip(self, sliceNode=None):
+        scores, volumeNode = self.controller.scores, self._volumeNode()
+        current = self.panel.strip.current
+        if volumeNode is not None and sliceNode is not None:
+            axis, index = view_slice(sliceNode, volumeNode)
+            current = index if axis == scores.axis else current
+        self.panel.strip.show(scores, current)
+        self.panel.weakestButton.enabled = bool(scores.scores)
+
+    def _showTilt(self, sliceNode, volumeNode):
+        degrees = tilt_degrees(sliceNode, volumeNode)
+        self._hint = ""
+        if degrees > OBLIQUE_DEGREES:
+            self._say(
+                _("This view is tilted by {degrees:.0f}° against the image; the mask is made on the image slice "
+                  "through the prompt.").format(degrees=degrees)
+            )  # fmt: skip
+
+    def _updateMarkups(self):
+        nodes = [
+            (node.GetID(), node.GetName())
+            for className in MARKUPS_CLASSES
+            for node in slicer.util.getNodesByClass(className)
+            if node.GetAttribute(KIND_ATTRIBUTE) is None
+        ]
+        chosen = self._markupsNode()
+        self.panel.setMarkups(nodes, chosen.GetID() if chosen is not None else "")
+
+    def _markupsNode(self):
+        return self.scriptedEffect.nodeReference("Markups")
+
+    def _volumeNode(self):
+        node = self.scriptedEffect.parameterSetNode()
+        volumeNode = node.GetSourceVolumeNode() if node is not None else None
+        return volumeNode if volumeNode is not None and volumeNode.GetImageData() is not None else None
+
+    def _sliceWidgets(self):
+        layoutManager = slicer.app.layoutManager()
+        if layoutManager is None:
+            return []
+        widgets = [layoutManager.sliceWidget(name) for name in layoutManager.sliceViewNames()]
+        displayable = self.scriptedEffect.segmentationDisplayableInView
+        return [w for w in widgets if w is not None and displayable(self.scriptedEffect.viewNode(w))]
+
+    def _stopPlacing(self):
+        node, self._placing = self._placing, None
+        if node is not None and node.GetScene() is not None and node.GetNumberOfDefinedControlPoints() == 0:
+            slicer.mrmlScene.RemoveNode(node)
+
+    # --- observers
+
+    def _observe(self, subject, event, callback):
+        self._observations.append((subject, subject.AddObserver(event, callback)))
+
+    def _unobserve(self):
+        observations, self._observations, self._observedSegmentation = self._observations, [], None
+        for subject, tag in observations:
+            subject.RemoveObserver(tag)
+
+    def _observeSegmentation(self):
+        """Follow the vtkSegmentation of the selected node: the editor's undo and redo are seen in it."""
+        editorNode = self.scriptedEffect.parameterSetNode()
+        segmentationNode = editorNode.GetSegmentationNode() if editorNode is not None else None
+        segmentation = segmentationNode.GetSegmentation() if segmentationNode is not None else None
+        if segmentation is self._observedSegmentation:
+            return
+        for subject, tag in [o for o in self._observations if o[0] is self._observedSegmentation]:
+            subject.RemoveObserver(tag)
+        self._observations = [o for o in self._observations if o[0] is not self._observedSegmentation]
+        self._observedSegmentation = segmentation
+        if segmentation is None:
+            return
+        names = ("SegmentModified", "SegmentAdded", "SegmentRemoved", "SourceRepresentationModified",
+                 "MasterRepresentationModified")  # fmt: skip
+        for event in {getattr(segmentation, name) for name in names if hasattr(segmentation, name)}:
+            self._observe(segmentation, event, self._onSegmentationChanged)
+
+    def _onSegmentationChanged(self, _caller, _event):
+        self._sceneChanged()
+
+    def _onEditorChanged(self, _caller=None, _event=None):
+        """Another segmentation, segment or volume may have been selected; effects are not told of that."""
+        if self._isActive and not slicer.mrmlScene.IsClosing():
+            self._observeSegmentation()
+            self.controller.scene_changed()
+            self._onChanged()
+
+    def _onNodesChanged(self, _caller, _event):
+        if self._isActive and not slicer.mrmlScene.IsClosing() and not slicer.mrmlScene.IsBatchProcessing():
+            self._updateMarkups()
+
+    def _onSceneClosing(self, _caller, _event):
+        self._placing = None
+        self.controller.forget()
+        self.pipelines.clear()
+
+    def _sceneChanged(self):
+        if self._isActive and not slicer.mrmlScene.IsClosing():
+            self.controller.scene_changed()
+            self.timer.start()

@@ -1,0 +1,139 @@
+"""A strip of small bars, one for each slice: colour tells the confidence, hatching what is out of date."""
+
+import qt
+from slicer.i18n import tr as _
+
+HEIGHT = 26
+SURE, UNSURE, UNKNOWN = (96, 170, 90), (214, 86, 60), (206, 206, 206)
+NARROWEST_BAR = 3
+
+
+class _Mouse(qt.QObject):
+    """Tells the strip of clicks, movements and changes of its size."""
+
+    def __init__(self, strip):
+        qt.QObject.__init__(self)
+        self.strip = strip
+
+    def eventFilter(self, watched, event):
+        """Nothing is held back from the label."""
+        kind = event.type()
+        if kind == qt.QEvent.MouseButtonPress:
+            self.strip.onPress(event.pos().x())
+        elif kind == qt.QEvent.MouseMove:
+            self.strip.onMove(event.pos().x())
+        elif kind == qt.QEvent.Resize:
+            self.strip.paint()
+        return False
+
+
+class ConfidenceStrip:
+    """The widget is ``label``.
+
+    Args:
+        jump: Called with the number of the slice to show.
+    """
+
+    def __init__(self, jump):
+        self.jump = jump
+        self.scores = None
+        self.current = None
+        self.label = qt.QLabel()
+        self.label.objectName = "EfficientMedSAM2ConfidenceStrip"
+        self.label.minimumWidth = 60
+        self.label.setFixedHeight(HEIGHT)
+        self.label.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
+        self.label.mouseTracking = True
+        self.label.toolTip = self.helpText()
+        self._mouse = _Mouse(self)
+        self.label.installEventFilter(self._mouse)
+
+    def cleanup(self):
+        """Let go of the label."""
+        self.label.removeEventFilter(self._mouse)
+
+    def helpText(self):
+        """What the strip shows."""
+        return _(
+            "Confidence of each slice: green is sure, red is unsure. Hatched slices are out of date: press Propagate. "
+            "Slices with a black mark have prompts. Click to go to a slice."
+        )
+
+    def show(self, scores, current=None):
+        """Show scores by slice; ``current`` is the slice on view."""
+        if scores is not self.scores or current != self.current:
+            self.scores, self.current = scores, current
+            self.paint()
+
+    def sliceAt(self, x):
+        """Number of the slice under a pixel column, None where there is none."""
+        first, last = self._range()
+        if self.scores is None or not self.scores.count or last < first:
+            return None
+        width = max(self.label.width, 1)
+        return min(max(first + int(x * (last - first + 1) / width), first), last)
+
+    def xOf(self, index):
+        """Left pixel column of a slice's bar."""
+        first, last = self._range()
+        return round((index - first) * max(self.label.width, 1) / (last - first + 1))
+
+    def onPress(self, x):
+        """Go to the slice under the mouse."""
+        index = self.sliceAt(x)
+        if index is not None:
+            self.jump(index)
+
+    def onMove(self, x):
+        """Say what is known of the slice under the mouse."""
+        index = self.sliceAt(x)
+        self.label.toolTip = self.helpText() if index is None else self.scores.describe(index)
+
+    def paint(self):
+        """Draw the strip into the label's pixmap."""
+        width = max(self.label.width, 1)
+        pixmap = qt.QPixmap(width, HEIGHT)
+        pixmap.fill(qt.QColor(238, 238, 238))
+        painter = qt.QPainter()
+        painter.begin(pixmap)
+        try:
+            if self.scores is not None and self.scores.count:
+                self._paintSlices(painter)
+            painter.setPen(qt.QColor(150, 150, 150))
+            painter.drawRect(0, 0, width - 1, HEIGHT - 1)
+        finally:
+            painter.end()
+        self.label.setPixmap(pixmap)
+
+    def _paintSlices(self, painter):
+        first, last = self._range()
+        for index in range(first, last + 1):
+            left, right = self.xOf(index), self.xOf(index + 1)
+            width = max(right - left - (1 if right - left > NARROWEST_BAR else 0), 1)
+            if index in self.scores.scores:
+                score = min(max(self.scores.scores[index], 0.0), 1.0)
+                color = _mix(score) if index in self.scores.filled else UNKNOWN
+                height = max(round(score * (HEIGHT - 8)), 3)
+                painter.fillRect(left, HEIGHT - 1 - height, width, height, qt.QColor(*color))
+                if index in self.scores.stale:
+                    hatching = qt.QBrush(qt.QColor(60, 60, 60), qt.Qt.BDiagPattern)
+                    painter.fillRect(left, 6, width, HEIGHT - 7, hatching)
+            if index in self.scores.prompted:
+                painter.fillRect(left, 1, width, 4, qt.QColor(0, 0, 0))
+            if index == self.current:
+                painter.setPen(qt.QColor(30, 90, 200))
+                painter.drawRect(left, 0, max(width, 2), HEIGHT - 1)
+
+    def _range(self):
+        """First and last slice shown: those that have scores and some more on each side, or all."""
+        if self.scores is None or not self.scores.count:
+            return 0, -1
+        known = self.scores.scores
+        if not known:
+            return 0, self.scores.count - 1
+        margin = 3
+        return max(min(known) - margin, 0), min(max(known) + margin, self.scores.count - 1)
+
+
+def _mix(score):
+    return tuple(round(low + (high - low) * score) for low, high in zip(UNSURE, SURE))

@@ -1,0 +1,329 @@
+"""The effect's options: widgets only. What they mean is the effect's business."""
+
+import qt
+from slicer.i18n import tr as _
+
+from SegmentEditorEfficientMedSAM2Lib.confidence_strip import ConfidenceStrip
+from SegmentEditorEfficientMedSAM2Lib.shortcuts import KEYS
+
+#: (value of the parameter, text); the order is that of the combo boxes.
+DIRECTIONS = (("both", "both ways"), ("forward", "forward (rising slice number)"), ("backward", "backward"))
+RANGES = (("all", "whole volume, or the ROI given"), ("slices", "slices beyond the prompts"),
+          ("mm", "mm beyond the prompts"), ("roi", "extent of the markups ROI"))  # fmt: skip
+WINDOWS = (("auto", "automatic"), ("display", "as displayed"), ("ct", "CT, wide"), ("abdomen", "CT abdomen"),
+           ("lung", "CT lung"), ("mediastinum", "CT mediastinum"), ("brain", "CT brain"),
+           ("bone", "CT bone"))  # fmt: skip
+TOOLS = ("point", "box", "line")
+
+
+class OptionsPanel:
+    """Widgets of the options frame.
+
+    Args:
+        scriptedEffect: Gets the rows.
+        commands: Callable of each command: "setup", "propagate", "commit", "reject", "weakest", "useMarkups",
+            "useSegment", "placeRoi".
+        edited: Called without arguments when the user has changed a setting.
+        jump: Called with the number of the slice to show.
+    """
+
+    def __init__(self, scriptedEffect, commands, edited, jump):
+        self.scriptedEffect = scriptedEffect
+        self.commands = commands
+        self.edited = edited
+        self._connections = []
+        self._addSetup()
+        self._addPrompts()
+        self._addPropagation()
+        self.strip = ConfidenceStrip(jump)
+        self._addStrip()
+        self._addSettings()
+        self.messageLabel = qt.QLabel()
+        self.messageLabel.wordWrap = True
+        self.messageLabel.objectName = "EfficientMedSAM2Message"
+        scriptedEffect.addOptionsWidget(self.messageLabel)
+
+    def cleanup(self):
+        """Disconnect all signals."""
+        for widget, signal, callback in self._connections:
+            widget.disconnect(signal, callback)
+        self._connections = []
+        self.strip.cleanup()
+
+    # --- rows
+
+    def _addSetup(self):
+        self.setupFrame = qt.QFrame()
+        column = qt.QVBoxLayout(self.setupFrame)
+        column.setContentsMargins(0, 0, 0, 6)
+        self.setupLabel = qt.QLabel()
+        self.setupLabel.wordWrap = True
+        column.addWidget(self.setupLabel)
+        self.setupButton = self._button(
+            _("Set up EfficientMedSAM2..."), "setup", _("Open the module that installs what is missing.")
+        )
+        column.addWidget(self.setupButton)
+        self.setupFrame.visible = False
+        self.scriptedEffect.addOptionsWidget(self.setupFrame)
+
+    def _addPrompts(self):
+        row = qt.QHBoxLayout()
+        row.setSpacing(4)
+        self.toolGroup = qt.QButtonGroup()
+        self.toolButtons = {}
+        for tool, text, tip in (
+            ("point", _("Point"), _("Click on the structure. Further clicks on the slice correct the result.")),
+            ("box", _("Box"), _("Drag a box around the structure on one slice.")),
+            ("line", _("Line"), _("Draw the longest diameter of a lesion, as for RECIST.")),
+        ):
+            button = self._toolButton(text, f"{tip} ({KEYS[tool]})")
+            self.toolGroup.addButton(button)
+            self.toolButtons[tool] = button
+            self._connect(button, "clicked(bool)", self._onEdited)
+            row.addWidget(button)
+        self.roiButton = qt.QToolButton()
+        self.roiButton.text = _("ROI")
+        self.roiButton.toolTip = _(
+            "Place a 3D region of interest around the structure; its extent limits propagation, too."
+        )
+        self.roiButton.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
+        self._connect(self.roiButton, "clicked()", self.commands["placeRoi"])
+        row.addWidget(self.roiButton)
+        self.scriptedEffect.addLabeledOptionsWidget(_("Prompt:"), row)
+        row = qt.QHBoxLayout()
+        row.setSpacing(4)
+        self.polarityGroup = qt.QButtonGroup()
+        self.includeButton = self._toolButton(
+            _("Include"), _("Prompts are on the structure.") + f" ({KEYS['include']})"
+        )
+        self.excludeButton = self._toolButton(
+            _("Exclude"), _("Prompts are on what does not belong to it.") + f" ({KEYS['include']})"
+        )
+        for button in (self.includeButton, self.excludeButton):
+            self.polarityGroup.addButton(button)
+            self._connect(button, "clicked(bool)", self._onEdited)
+            row.addWidget(button)
+        self.scriptedEffect.addLabeledOptionsWidget("", row)
+        row = qt.QHBoxLayout()
+        row.setSpacing(4)
+        self.markupsCombo = qt.QComboBox()
+        self.markupsCombo.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
+        self.markupsCombo.toolTip = _("Points, lines and ROIs of the scene.")
+        self._connect(self.markupsCombo, "currentIndexChanged(int)", self._onEdited)
+        row.addWidget(self.markupsCombo)
+        self.useMarkupsButton = self._button(_("Use"), "useMarkups", _("Take the chosen markups for prompts."))
+        row.addWidget(self.useMarkupsButton)
+        self.useSegmentButton = self._button(
+            _("Use segment"),
+            "useSegment",
+            _("Take the selected segment as it is now, however it was made, for the starting point of propagation."),
+        )
+        row.addWidget(self.useSegmentButton)
+        self.scriptedEffect.addLabeledOptionsWidget(_("Markups:"), row)
+        row = qt.QHBoxLayout()
+        row.setSpacing(4)
+        self.commitButton = self._button(
+            _("Apply preview"), "commit", _("Write the preview to the segment.") + " (Enter)"
+        )
+        self.rejectButton = self._button(_("Discard"), "reject", _("Drop the preview; the segment stays.") + " (Esc)")
+        for button in (self.commitButton, self.rejectButton):
+            row.addWidget(button)
+        self.previewFrame = qt.QFrame()
+        self.previewFrame.setLayout(row)
+        row.setContentsMargins(0, 0, 0, 0)
+        self.scriptedEffect.addOptionsWidget(self.previewFrame)
+
+    def _addPropagation(self):
+        self.directionCombo = self._combo(DIRECTIONS, _("Slices that are visited from the prompted ones."))
+        self.rangeCombo = self._combo(RANGES, _("How far from the prompted slices propagation may go."))
+        self.rangeSpin = qt.QDoubleSpinBox()
+        self.rangeSpin.minimum = 1
+        self.rangeSpin.maximum = 9999
+        self.rangeSpin.decimals = 0
+        self._connect(self.rangeSpin, "valueChanged(double)", self._onEdited)
+        self.stopCheck = self._check(
+            _("stop where the structure ends"), _("End a direction when no sure trace is found over 8 mm.")
+        )
+        self.scriptedEffect.addLabeledOptionsWidget(_("Direction:"), self.directionCombo)
+        row = qt.QHBoxLayout()
+        row.addWidget(self.rangeCombo)
+        row.addWidget(self.rangeSpin)
+        self.scriptedEffect.addLabeledOptionsWidget(_("Range:"), row)
+        self.scriptedEffect.addLabeledOptionsWidget("", self.stopCheck)
+        self.propagateButton = self._button(_("Propagate"), "propagate", self.propagateTip())
+        self.scriptedEffect.addOptionsWidget(self.propagateButton)
+        self.progressBar = qt.QProgressBar()
+        self.progressBar.textVisible = True
+        self.progressBar.visible = False
+        self.scriptedEffect.addOptionsWidget(self.progressBar)
+
+    def _addStrip(self):
+        row = qt.QHBoxLayout()
+        row.setSpacing(4)
+        row.addWidget(self.strip.label)
+        self.weakestButton = self._button(
+            _("Weakest"), "weakest", _("Go to the slice with the lowest confidence.") + f" ({KEYS['weakest']})"
+        )
+        row.addWidget(self.weakestButton)
+        self.scriptedEffect.addLabeledOptionsWidget(_("Confidence:"), row)
+
+    def _addSettings(self):
+        self.windowCombo = self._combo(
+            WINDOWS, _("Intensities that the network sees; the volume itself is never changed.")
+        )
+        self.scriptedEffect.addLabeledOptionsWidget(_("Window:"), self.windowCombo)
+        self.autoCommitCheck = self._check(
+            _("write results at once"),
+            _("Each prompt is one undo step. Off: results are outlined until Enter writes or Esc drops them."),
+        )
+        self.keepOutCheck = self._check(
+            _("do not enter other segments"), _("Never add voxels of another segment, whatever Masking says.")
+        )
+        self.scriptedEffect.addLabeledOptionsWidget(_("Options:"), self.autoCommitCheck)
+        self.scriptedEffect.addLabeledOptionsWidget("", self.keepOutCheck)
+
+    # --- what is shown
+
+    @staticmethod
+    def propagateTip():
+        """Tool tip of the button in its first role."""
+        return _("Carry the segment from its prompted slices to the others; out-of-date slices are done anew.") + (
+            f" ({KEYS['propagate']})"
+        )
+
+    def showSetup(self, text):
+        """Explain what is missing; nothing is missing when the text is empty."""
+        self.setupLabel.text = text
+        self.setupFrame.visible = bool(text)
+        for widget in (*self.toolButtons.values(), self.roiButton, self.includeButton, self.excludeButton,
+                       self.useMarkupsButton, self.useSegmentButton, self.propagateButton):  # fmt: skip
+            widget.enabled = not text
+
+    def showMessage(self, text, isError):
+        """One message; errors are bold."""
+        self.messageLabel.text = f"<b>{_escaped(text)}</b>" if isError and text else _escaped(text)
+
+    def showProgress(self, progress, cancelling):
+        """Propagate or Cancel, and how far it is (None: nothing runs)."""
+        running = progress is not None
+        self.propagateButton.text = (_("Cancelling...") if cancelling else _("Cancel")) if running else _("Propagate")
+        self.propagateButton.toolTip = (
+            _("End at the next slice; slices already done are kept.") + f" ({KEYS['propagate']})"
+            if running
+            else self.propagateTip()
+        )
+        self.progressBar.visible = running
+        if running:
+            self.progressBar.maximum = max(progress.total, 1)
+            self.progressBar.value = min(progress.done, progress.total)
+            self.progressBar.format = progress.text
+
+    def showPreview(self, autoCommit, pending):
+        """Buttons for a result that waits."""
+        self.previewFrame.visible = pending or not autoCommit
+        self.commitButton.enabled = pending
+        self.rejectButton.enabled = pending
+
+    def setMarkups(self, nodes, chosenID):
+        """Choices of the markups box: (node ID, name)."""
+        wanted = [(_("none"), ""), *((name, nodeID) for nodeID, name in nodes)]
+        combo = self.markupsCombo
+        shown = [(combo.itemText(n), combo.itemData(n)) for n in range(combo.count)]
+        blocked = combo.blockSignals(True)
+        if shown != wanted:
+            combo.clear()
+            for name, nodeID in wanted:
+                combo.addItem(name, nodeID)
+        combo.currentIndex = max(combo.findData(chosenID), 0)
+        combo.blockSignals(blocked)
+        self.useMarkupsButton.enabled = combo.currentIndex > 0 and not self.setupLabel.text
+
+    def chosenMarkupsID(self):
+        """ID of the chosen markups node, "" for none."""
+        return self.markupsCombo.itemData(self.markupsCombo.currentIndex) or ""
+
+    # --- settings
+
+    def values(self):
+        """Parameters of the effect, by name, as text."""
+        tool = next((name for name, button in self.toolButtons.items() if button.checked), "point")
+        return {
+            "Tool": tool,
+            "Include": _flag(not self.excludeButton.checked),
+            "Direction": DIRECTIONS[self.directionCombo.currentIndex][0],
+            "Range": RANGES[self.rangeCombo.currentIndex][0],
+            "RangeValue": str(round(self.rangeSpin.value)),
+            "StopWhenLost": _flag(self.stopCheck.checked),
+            "Window": WINDOWS[self.windowCombo.currentIndex][0],
+            "AutoCommit": _flag(self.autoCommitCheck.checked),
+            "KeepOut": _flag(self.keepOutCheck.checked),
+        }
+
+    def setValues(self, values):
+        """Show parameters; no signal is sent."""
+        widgets = (*self.toolButtons.values(), self.includeButton, self.excludeButton, self.directionCombo,
+                   self.rangeCombo, self.rangeSpin, self.stopCheck, self.windowCombo, self.autoCommitCheck,
+                   self.keepOutCheck)  # fmt: skip
+        before = [widget.blockSignals(True) for widget in widgets]
+        self.toolButtons.get(values["Tool"], self.toolButtons["point"]).checked = True
+        (self.includeButton if values["Include"] == "1" else self.excludeButton).checked = True
+        self.directionCombo.currentIndex = _position(DIRECTIONS, values["Direction"])
+        self.rangeCombo.currentIndex = _position(RANGES, values["Range"])
+        self.rangeSpin.value = float(values["RangeValue"] or 10)
+        self.rangeSpin.visible = values["Range"] in ("slices", "mm")
+        self.rangeSpin.suffix = " mm" if values["Range"] == "mm" else ""
+        self.stopCheck.checked = values["StopWhenLost"] == "1"
+        self.windowCombo.currentIndex = _position(WINDOWS, values["Window"])
+        self.autoCommitCheck.checked = values["AutoCommit"] == "1"
+        self.keepOutCheck.checked = values["KeepOut"] == "1"
+        for widget, blocked in zip(widgets, before):
+            widget.blockSignals(blocked)
+
+    # --- inside
+
+    def _onEdited(self):
+        self.edited()
+
+    def _connect(self, widget, signal, callback):
+        widget.connect(signal, callback)
+        self._connections.append((widget, signal, callback))
+
+    def _button(self, text, command, tip):
+        button = qt.QPushButton(text)
+        button.toolTip = tip
+        self._connect(button, "clicked()", self.commands[command])
+        return button
+
+    def _toolButton(self, text, tip):
+        button = qt.QToolButton()
+        button.text = text
+        button.toolTip = tip
+        button.checkable = True
+        button.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
+        return button
+
+    def _combo(self, choices, tip):
+        combo = qt.QComboBox()
+        for _value, text in choices:
+            combo.addItem(_(text))
+        combo.toolTip = tip
+        self._connect(combo, "currentIndexChanged(int)", self._onEdited)
+        return combo
+
+    def _check(self, text, tip):
+        check = qt.QCheckBox(text)
+        check.toolTip = tip
+        self._connect(check, "toggled(bool)", self._onEdited)
+        return check
+
+
+def _flag(on):
+    return "1" if on else "0"
+
+
+def _position(choices, value):
+    return next((n for n, (known, _text) in enumerate(choices) if known == value), 0)
+
+
+def _escaped(text):
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,102 @@
+"""What the effect draws on slice views: the outline of a pending mask, and the box or line under the mouse."""
+
+import vtk
+
+from EfficientMedSAM2Lib.mrml.effect.outline import outline_polydata
+
+PREVIEW_COLOR = (1.0, 0.85, 0.1)
+EXCLUDE_COLOR = (1.0, 0.35, 0.3)
+LINE_WIDTH = 2.0
+
+
+class SlicePipeline:
+    """The two 2D actors of one slice view."""
+
+    def __init__(self):
+        self.outlineMapper, self.outlineActor = _actor(PREVIEW_COLOR)
+        self.bandMapper, self.bandActor = _actor(PREVIEW_COLOR)
+        self.actors = (self.outlineActor, self.bandActor)
+
+    def showOutline(self, polyData):
+        """Show contour lines in pixels of the view; None hides them. Returns whether anything has to be drawn anew."""
+        return _show(self.outlineMapper, self.outlineActor, polyData)
+
+    def showBand(self, pointsXY, closed, include=True):
+        """Show a polygon or a line in pixels of the view; no points hide it."""
+        self.bandActor.GetProperty().SetColor(*(PREVIEW_COLOR if include else EXCLUDE_COLOR))
+        return _show(self.bandMapper, self.bandActor, _polyline(pointsXY, closed) if pointsXY else None)
+
+
+class PreviewPipelines:
+    """Actors on all slice views of an effect; made when a view first needs them, all removed by ``clear``."""
+
+    def __init__(self, scriptedEffect):
+        self.scriptedEffect = scriptedEffect
+        self._pipelines = {}
+
+    def pipeline(self, sliceWidget):
+        """The view's actors."""
+        if sliceWidget not in self._pipelines:
+            pipeline = SlicePipeline()
+            for actor in pipeline.actors:
+                self.scriptedEffect.addActor2D(sliceWidget, actor)
+            self._pipelines[sliceWidget] = pipeline
+        return self._pipelines[sliceWidget]
+
+    def showMask(self, image, volumeNode, sliceWidgets):
+        """Outline a mask (vtkOrientedImageData in the volume's local frame) on views; None hides the outlines."""
+        for sliceWidget in sliceWidgets:
+            if image is None and sliceWidget not in self._pipelines:
+                continue
+            polyData = None
+            if image is not None:
+                sliceNode = self.scriptedEffect.viewNode(sliceWidget)
+                polyData = outline_polydata(image, volumeNode, sliceNode)
+            if self.pipeline(sliceWidget).showOutline(polyData):
+                self.scriptedEffect.scheduleRender(sliceWidget)
+
+    def showBand(self, sliceWidget, pointsXY, closed=True, include=True):
+        """Show what is being dragged on one view."""
+        if pointsXY or sliceWidget in self._pipelines:
+            self.pipeline(sliceWidget).showBand(pointsXY, closed, include)
+            self.scriptedEffect.scheduleRender(sliceWidget)
+
+    def clear(self):
+        """Remove all actors."""
+        pipelines, self._pipelines = self._pipelines, {}
+        for sliceWidget, pipeline in pipelines.items():
+            for actor in pipeline.actors:
+                self.scriptedEffect.removeActor2D(sliceWidget, actor)
+            self.scriptedEffect.scheduleRender(sliceWidget)
+
+
+def _actor(color):
+    mapper, actor = vtk.vtkPolyDataMapper2D(), vtk.vtkActor2D()
+    mapper.SetInputData(vtk.vtkPolyData())
+    actor.SetMapper(mapper)
+    actor.GetProperty().SetColor(*color)
+    actor.GetProperty().SetLineWidth(LINE_WIDTH)
+    actor.VisibilityOff()
+    return mapper, actor
+
+
+def _show(mapper, actor, polyData):
+    wasVisible = bool(actor.GetVisibility())
+    visible = polyData is not None and polyData.GetNumberOfPoints() > 0
+    mapper.SetInputData(polyData if visible else vtk.vtkPolyData())
+    actor.SetVisibility(visible)
+    return visible or wasVisible
+
+
+def _polyline(pointsXY, closed):
+    points, lines = vtk.vtkPoints(), vtk.vtkCellArray()
+    for x, y in pointsXY:
+        points.InsertNextPoint(x, y, 0.0)
+    numbers = [*range(len(pointsXY)), 0] if closed else list(range(len(pointsXY)))
+    lines.InsertNextCell(len(numbers))
+    for number in numbers:
+        lines.InsertCellPoint(number)
+    polyData = vtk.vtkPolyData()
+    polyData.SetPoints(points)
+    polyData.SetLines(lines)
+    return polyData

@@ -1,0 +1,96 @@
+"""Mouse in slice views -> prompts. One tool at a time; with Shift, Ctrl or Alt down the mouse is Slicer's."""
+
+import vtk
+
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import rectangle_box, view_axis, xy_to_world
+
+POINT, BOX, LINE = "point", "box", "line"
+#: A drag shorter than this, in pixels, is a slip of the hand.
+SHORTEST_DRAG = 4
+
+
+class PromptTools:
+    """Turns events of slice views into calls of the controller.
+
+    Args:
+        scriptedEffect: For views and their nodes.
+        pipelines: Draws what is being dragged.
+    """
+
+    def __init__(self, scriptedEffect, pipelines):
+        self.scriptedEffect = scriptedEffect
+        self.pipelines = pipelines
+        self.tool = POINT
+        self.include = True
+        self._dragged = None
+        self._start = None
+        self._pressed = None
+
+    @property
+    def dragging(self):
+        """Whether a box or a line is being drawn."""
+        return self._dragged is not None
+
+    def process(self, interactor, eventId, sliceWidget, controller, volumeNode):
+        """Handle one event; returns whether it was used up.
+
+        Raises:
+            ValueError: what was drawn is not on the image.
+        """
+        command = vtk.vtkCommand
+        xy = interactor.GetEventPosition()
+        if eventId == command.LeftButtonPressEvent:
+            if interactor.GetShiftKey() or interactor.GetControlKey() or interactor.GetAltKey():
+                return False
+            self._press(xy, sliceWidget, controller, volumeNode)
+            return True
+        if eventId == command.LeftButtonDoubleClickEvent and self._pressed is sliceWidget:
+            return True  # the second click of a double click was a click already, or none was meant
+        if eventId == command.MouseMoveEvent and self.dragging:
+            self._drag(xy)
+            return True
+        if eventId == command.LeftButtonReleaseEvent and self._pressed is not None:
+            self._pressed = None
+            if self.dragging:
+                self._release(xy, controller, volumeNode)
+            return True
+        if eventId == command.RightButtonPressEvent and self.dragging:
+            self.cancel()
+            return True
+        return False
+
+    def cancel(self):
+        """Forget what is being drawn."""
+        dragged, self._dragged, self._start, self._pressed = self._dragged, None, None, None
+        if dragged is not None:
+            self.pipelines.showBand(dragged, [])
+
+    def _press(self, xy, sliceWidget, controller, volumeNode):
+        self.cancel()
+        self._pressed = sliceWidget
+        if self.tool == POINT:
+            sliceNode = self.scriptedEffect.viewNode(sliceWidget)
+            world = xy_to_world([xy], sliceNode)[0].tolist()
+            controller.click(world, self.include, view_axis(sliceNode, volumeNode))
+        else:
+            self._dragged, self._start = sliceWidget, tuple(xy)
+
+    def _drag(self, xy):
+        (x0, y0), (x1, y1) = self._start, xy
+        if self.tool == BOX:
+            self.pipelines.showBand(self._dragged, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)], True, self.include)
+        else:
+            self.pipelines.showBand(self._dragged, [(x0, y0), (x1, y1)], False)
+
+    def _release(self, xy, controller, volumeNode):
+        sliceWidget, start = self._dragged, self._start
+        self.cancel()
+        if max(abs(xy[0] - start[0]), abs(xy[1] - start[1])) < SHORTEST_DRAG:
+            return
+        sliceNode = self.scriptedEffect.viewNode(sliceWidget)
+        axis = view_axis(sliceNode, volumeNode)
+        if self.tool == BOX:
+            controller.draw_box(rectangle_box(start, xy, sliceNode, volumeNode), self.include, axis)
+        else:
+            first, second = xy_to_world([start, xy], sliceNode).tolist()
+            controller.draw_line(first, second, axis)

@@ -1,0 +1,95 @@
+"""Keys of the effect, which exist only while it is active. None is one of Slicer's own."""
+
+import qt
+import slicer
+
+#: Key of each command. The editor has 0-9, Esc, space, Z, Y, Q, W, I and punctuation.
+KEYS = {
+    "include": "N",
+    "point": "P",
+    "box": "X",
+    "line": "L",
+    "propagate": "M",
+    "weakest": "U",
+}
+TEXT_WIDGETS = ("QLineEdit", "QSpinBox", "QDoubleSpinBox", "QTextEdit", "QPlainTextEdit")
+
+
+class _AcceptOrReject(qt.QObject):
+    """Takes Enter and Esc for a preview before the Segment Editor's shortcut (Esc ends the effect) gets them.
+
+    Qt asks the focused widget and its parents by a ShortcutOverride event whether they want a key for themselves.
+    """
+
+    def __init__(self, shortcuts):
+        qt.QObject.__init__(self)
+        self.shortcuts = shortcuts
+
+    def eventFilter(self, watched, event):
+        """Only a ShortcutOverride of these keys is ever held back, and only while it has a meaning."""
+        if event.type() != qt.QEvent.ShortcutOverride or not self.shortcuts.wantsKeys():
+            return False
+        command = {qt.Qt.Key_Return: "commit", qt.Qt.Key_Enter: "commit", qt.Qt.Key_Escape: "reject"}.get(event.key())
+        if command is None or event.modifiers() not in (qt.Qt.NoModifier, qt.Qt.KeypadModifier):
+            return False
+        focused = slicer.app.focusWidget() if hasattr(slicer.app, "focusWidget") else None
+        if focused is not None and focused.className() in TEXT_WIDGETS:
+            return False
+        event.accept()
+        qt.QTimer.singleShot(0, lambda: self.shortcuts.run(command))
+        return True
+
+
+class Shortcuts:
+    """Keys -> commands.
+
+    Args:
+        commands: Callable of each name in KEYS, and of "commit" and "reject".
+        wantsKeys: Whether Enter and Esc have a meaning now.
+    """
+
+    def __init__(self, commands, wantsKeys):
+        self.commands = commands
+        self.wantsKeys = wantsKeys
+        self.active = False
+        self._shortcuts = []
+        self._window = None
+        self._filter = _AcceptOrReject(self)
+
+    def install(self):
+        """The effect was activated."""
+        self.remove()
+        self.active = True
+        self._window = slicer.util.mainWindow()
+        if self._window is None:
+            return
+        for command, key in KEYS.items():
+            shortcut = qt.QShortcut(qt.QKeySequence(key), self._window)
+            shortcut.connect("activated()", self.commands[command])
+            self._shortcuts.append((shortcut, self.commands[command]))
+        self._window.installEventFilter(self._filter)
+
+    def remove(self):
+        """The effect was deactivated."""
+        self.active = False
+        for shortcut, callback in self._shortcuts:
+            shortcut.disconnect("activated()", callback)
+            shortcut.setParent(None)
+            shortcut.deleteLater()
+        self._shortcuts = []
+        if self._window is not None:
+            self._window.removeEventFilter(self._filter)
+            self._window = None
+
+    def run(self, command):
+        """Do a command, unless the effect has been left meanwhile."""
+        if self.active:
+            self.commands[command]()
+
+    def fromView(self, keySym):
+        """Enter or Esc pressed in a slice view of another window; returns whether it was used up."""
+        command = {"Return": "commit", "KP_Enter": "commit", "Escape": "reject"}.get(keySym)
+        if command is None or not self.wantsKeys():
+            return False
+        self.run(command)
+        return True

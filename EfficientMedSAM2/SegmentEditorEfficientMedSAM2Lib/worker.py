@@ -1,0 +1,124 @@
+"""One thread that runs the network. It never touches Qt or MRML; the main thread polls for what it has done."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import deque
+
+logger = logging.getLogger(__name__)
+
+
+class Job:
+    """Work under way. ``done`` is set whatever happens, so that waiting for it always ends.
+
+    Attributes:
+        done: Set when the work has ended: finished, failed or dropped.
+        cancel_requested: Set by the main thread; the work looks at it between slices.
+        result: What the work returned.
+        error: Exception that ended it, else None.
+    """
+
+    def __init__(self, work):
+        self.work = work
+        self.done = threading.Event()
+        self.cancel_requested = threading.Event()
+        self.result = None
+        self.error = None
+        self._reports = deque()
+        self._news = threading.Event()
+
+    def cancel(self):
+        """Ask the work to end at the next slice."""
+        self.cancel_requested.set()
+
+    @property
+    def cancelled(self):
+        """Whether the work was asked to end."""
+        return self.cancel_requested.is_set()
+
+    def report(self, item):
+        """Called by the work: something for the main thread to show."""
+        self._reports.append(item)
+        self._news.set()
+
+    def take_reports(self):
+        """Called by the main thread: what was reported since the last time, in order."""
+        self._news.clear()
+        items = []
+        while self._reports:
+            items.append(self._reports.popleft())
+        return items
+
+    def wait_for_news(self, seconds):
+        """Sleep until there is a report or the end, at most so long; returns whether there is."""
+        return self._news.wait(seconds)
+
+    def run(self):
+        """Do the work, in the worker thread."""
+        try:
+            self.result = self.work(self)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.work = None  # what it refers to must not live on in this thread
+            self.done.set()
+            self._news.set()
+
+
+class Worker:
+    """Runs jobs one after the other in a thread of its own, which is started with the first job."""
+
+    def __init__(self):
+        self._queue = queue.Queue()
+        self._thread = None
+        self._current = None
+
+    def submit(self, work):
+        """Run ``work(job)`` in the thread; returns its Job."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(
+                target=self._loop, args=(self._queue,), name="EfficientMedSAM2", daemon=True
+            )
+            self._thread.start()
+        self._current = Job(work)
+        self._queue.put(self._current)
+        return self._current
+
+    @property
+    def idle(self):
+        """Whether all submitted work has ended."""
+        return self._current is None or self._current.done.is_set()
+
+    def breathe(self, seconds):
+        """Let the thread run, at most so long or until it has news.
+
+        Slicer's main thread holds the interpreter's lock also while Qt waits for the user, so that other Python threads
+        run only when it sleeps in Python, as here.
+        """
+        if not self.idle:
+            self._current.wait_for_news(seconds)
+
+    def stop(self, timeout=2.0):
+        """Cancel what runs, and end the thread; returns whether it ended in time."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return True
+        if self._current is not None:
+            self._current.cancel()
+        self._queue.put(None)
+        self._queue = queue.Queue()
+        thread.join(timeout)
+        if thread.is_alive():
+            logger.warning("The network is still busy; its thread ends as soon as it is done.")
+        return not thread.is_alive()
+
+    @staticmethod
+    def _loop(jobs):
+        while True:
+            job = jobs.get()
+            if job is None:
+                return
+            job.run()
+            del job  # or the last result stays alive while the thread waits

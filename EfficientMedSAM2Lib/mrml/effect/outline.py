@@ -1,0 +1,107 @@
+"""Outline of a mask as a slice view shows it, and the mask of a propagation that is still under way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...imaging.geometry import Box, bounding_box, box_slices, transform_points, union
+from ..labelmaps import box_of_extent, image_matrix, linear_matrix, oriented_image, to_numpy, to_vtk_matrix
+from ..labelmaps import transform_between as _transform_between
+
+#: Pixels around the mask that are looked at, so that the outline closes.
+MARGIN = 3
+
+
+def outline_polydata(image: Any, volume_node: Any, slice_node: Any) -> Any:
+    """Contour lines (vtkPolyData, pixels of the view) where the viewed plane cuts a mask.
+
+    Args:
+        image: vtkOrientedImageData (0 and 1) in the volume's local frame; its extent may be a part of the grid.
+        volume_node: The volume, for its transform.
+        slice_node: vtkMRMLSliceNode of the view, oblique or not.
+    """
+    import vtk
+
+    ijk = vtk.vtkImageData()  # the same voxels, with indices for coordinates
+    ijk.ShallowCopy(image)
+    ijk.SetOrigin(0.0, 0.0, 0.0)
+    ijk.SetSpacing(1.0, 1.0, 1.0)
+    ijk.SetDirectionMatrix(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    xy_to_ijk = vtk.vtkGeneralTransform()
+    xy_to_ijk.PostMultiply()
+    xy_to_ijk.Concatenate(slice_node.GetXYToRAS())
+    xy_to_ijk.Concatenate(_transform_between(None, volume_node))
+    xy_to_ijk.Concatenate(to_vtk_matrix(np.linalg.inv(image_matrix(image))))
+    width, height = slice_node.GetDimensions()[:2]
+    x0, x1, y0, y1 = _seen_extent(image, volume_node, slice_node, int(width), int(height))
+    if x0 >= x1 or y0 >= y1:
+        return vtk.vtkPolyData()
+    reslice = vtk.vtkImageReslice()
+    reslice.SetInputData(ijk)
+    reslice.SetResliceTransform(xy_to_ijk)
+    reslice.SetInterpolationModeToLinear()
+    reslice.SetOutputScalarType(vtk.VTK_FLOAT)
+    reslice.SetBackgroundLevel(0.0)
+    reslice.SetOutputOrigin(0.0, 0.0, 0.0)
+    reslice.SetOutputSpacing(1.0, 1.0, 1.0)
+    reslice.SetOutputExtent(x0, x1, y0, y1, 0, 0)
+    contour = vtk.vtkMarchingSquares()
+    contour.SetInputConnection(reslice.GetOutputPort())
+    contour.SetValue(0, 0.5)
+    contour.Update()
+    result = vtk.vtkPolyData()
+    result.ShallowCopy(contour.GetOutput())
+    return result
+
+
+def _seen_extent(image: Any, volume_node: Any, slice_node: Any, width: int, height: int) -> tuple[int, int, int, int]:
+    """Pixels of the view in which the image can be seen; all of them under a nonlinear transform."""
+    box, frames = box_of_extent(image.GetExtent()), linear_matrix(_transform_between(volume_node, None))
+    if box is None:
+        return 0, 0, 0, 0
+    if frames is None:
+        return -MARGIN, width + MARGIN, -MARGIN, height + MARGIN
+    corners_ijk = np.array([[i - 0.5, j - 0.5, k - 0.5] for k in box[0] for j in box[1] for i in box[2]])
+    world = transform_points(corners_ijk, frames @ image_matrix(image))
+    xy = transform_points(world, np.linalg.inv(to_numpy(slice_node.GetXYToRAS())))[:, :2]
+    low, high = np.floor(xy.min(axis=0)) - MARGIN, np.ceil(xy.max(axis=0)) + MARGIN
+    x0, y0 = (int(max(value, -MARGIN)) for value in low)
+    x1, y1 = int(min(high[0], width + MARGIN)), int(min(high[1], height + MARGIN))
+    return x0, x1, y0, y1
+
+
+class GrowingMask:
+    """Slices that arrive one after the other; keeps the box around what they show, not the whole volume."""
+
+    def __init__(self) -> None:
+        self.box: Box | None = None
+        self._mask = np.zeros((0, 0, 0), dtype=bool)
+
+    def put_slice(self, axis: int, index: int, mask: np.ndarray) -> None:
+        """Show a slice mask, bool (rows, columns), in place of what was shown there."""
+        seen = bounding_box(np.expand_dims(mask, axis))
+        if seen is not None:
+            seen[axis] = [index, index + 1]
+            self._grow(union(self.box, seen))
+        if self.box is None or not self.box[axis][0] <= index < self.box[axis][1]:
+            return
+        plane = [slice(low, high) for n, (low, high) in enumerate(self.box) if n != axis]
+        target = [slice(None)] * 3
+        target[axis] = slice(index - self.box[axis][0], index - self.box[axis][0] + 1)
+        self._mask[tuple(target)] = np.expand_dims(mask[tuple(plane)], axis)
+
+    def image(self, ijk_to_ras: np.ndarray) -> Any:
+        """vtkOrientedImageData in the frame of the matrix; None when nothing was shown yet."""
+        if self.box is None:
+            return None
+        return oriented_image(self._mask, [low for low, _high in self.box], ijk_to_ras)
+
+    def _grow(self, box: Box | None) -> None:
+        if box is None or box == self.box:
+            return
+        larger = np.zeros([high - low for low, high in box], dtype=bool)
+        if self.box is not None:
+            larger[box_slices([[low - b[0], high - b[0]] for (low, high), b in zip(self.box, box)])] = self._mask
+        self.box, self._mask = box, larger

@@ -1,0 +1,71 @@
+"""The network for the effect: loaded once for all editors, warmed up, with a sentence for each reason why it is not."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+#: What Slicer does not bring along.
+REQUIRED = ("torch", "timm", "safetensors")
+_loaded: dict[tuple[str, str, str], Any] = {}
+
+
+def missing_packages() -> list[str]:
+    """Names of the packages that have to be set up first; they are looked for, not imported."""
+    missing = []
+    for name in REQUIRED:
+        try:
+            found = importlib.util.find_spec(name) is not None
+        except (ImportError, ValueError):  # a half-removed package
+            found = False
+        if not found:
+            missing.append(name)
+    return missing
+
+
+def load_predictor(encoder: str = "efficientnet", weights: str = "", device: str = "auto") -> Any:
+    """EfficientMedSAM2VolumePredictor, warmed up. Takes seconds the first time: call it in a worker thread.
+
+    Args:
+        encoder: "efficientnet" or "mobilenet".
+        weights: A ``.safetensors`` file, "random", or "" for the shipped one.
+        device: "auto", "cuda", "mps" or "cpu".
+
+    Raises:
+        ValueError: the weights cannot be used.
+        ImportError: PyTorch or another package is missing or broken.
+    """
+    key = (encoder, weights, device)
+    if key not in _loaded:
+        start = time.perf_counter()
+        from ...models import build_efficient_medsam2_model
+        from ...predictors import EfficientMedSAM2VolumePredictor
+
+        checkpoint = weights if weights in ("", "random") else Path(weights)
+        model = build_efficient_medsam2_model(encoder, checkpoint or None, device)
+        predictor = EfficientMedSAM2VolumePredictor(model)
+        built = time.perf_counter()
+        warm_up(predictor)
+        logger.info(
+            "Network ready on %s: loaded in %.1f s, warmed up in %.1f s.",
+            predictor.device, built - start, time.perf_counter() - built,
+        )  # fmt: skip
+        _loaded[key] = predictor
+    return _loaded[key]
+
+
+def warm_up(predictor: Any) -> None:
+    """One click and one propagated slice on a toy volume, so that the user's first click is as fast as the others."""
+    volume = np.zeros((2, 64, 64), dtype=np.int16)
+    volume[:, 20:40, 20:40] = 100
+    state = predictor.init_state(volume, spacing=(1.0, 1.0, 1.0), axis=0)
+    predictor.add_new_points_or_box(state, 0, 1, points=np.array([[30.0, 30.0]]), labels=np.array([1]))
+    for _result in predictor.propagate_object(state, 1, 0, [1]):
+        pass

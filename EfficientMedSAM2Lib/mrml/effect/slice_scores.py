@@ -1,0 +1,79 @@
+"""What the confidence strip shows: for each slice of a segment how sure its mask is, and whether it is out of date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ...interaction import InteractiveSession
+
+
+@dataclass(frozen=True)
+class SliceScores:
+    """Scores of a segment's slices along one axis.
+
+    Attributes:
+        axis: Slicing axis.
+        count: Slices of the volume.
+        scores: 0..1 by slice, for slices that have a mask or were looked at.
+        stale: Slices whose mask is older than the correction that governs them.
+        prompted: Slices with prompts.
+        filled: Slices on which the segment has voxels.
+    """
+
+    axis: int = 0
+    count: int = 0
+    scores: Mapping[int, float] = field(default_factory=dict)
+    stale: frozenset[int] = frozenset()
+    prompted: frozenset[int] = frozenset()
+    filled: frozenset[int] = frozenset()
+
+    @property
+    def weakest(self) -> int | None:
+        """Filled slice of the lowest score; slices with prompts only when there are no others."""
+        slices = [i for i in self.scores if i in self.filled]
+        return min(slices, key=lambda i: (i in self.prompted, self.scores[i], i), default=None)
+
+    def with_slice(self, index: int, score: float, filled: bool) -> SliceScores:
+        """These scores after propagation has computed one more slice."""
+        return replace(
+            self,
+            scores={**self.scores, index: score},
+            stale=self.stale - {index},
+            filled=self.filled | {index} if filled else self.filled - {index},
+        )
+
+    def describe(self, index: int) -> str:
+        """One slice in words, for a tool tip."""
+        if index not in self.scores:
+            return f"Slice {index}: not segmented"
+        notes = [f"confidence {100 * self.scores[index]:.0f} %"]
+        if index in self.prompted:
+            notes.append("prompted")
+        if index not in self.filled:
+            notes.append("structure not seen")
+        if index in self.stale:
+            notes.append("out of date: press Propagate")
+        return f"Slice {index}: {', '.join(notes)}"
+
+
+def read_scores(engine: InteractiveSession, segment: str) -> SliceScores:
+    """Scores of a segment as the engine has them; empty when it does not know the segment."""
+    if segment not in engine.segments:
+        return SliceScores(engine.default_axis, engine.shape_kji[engine.default_axis])
+    axis = engine.slicing_axis(segment)
+    box = engine.bounding_box(segment)
+    filled: set[int] = set()
+    if box is not None:
+        seen = engine.mask(segment, box).any(axis=tuple(a for a in range(3) if a != axis))
+        filled = {box[axis][0] + int(n) for n in np.flatnonzero(seen)}
+    return SliceScores(
+        axis,
+        engine.shape_kji[axis],
+        engine.scores(segment, axis),
+        frozenset(engine.stale_slices(segment, axis)),
+        frozenset(engine.conditioning_slices(segment, axis)),
+        frozenset(filled),
+    )

@@ -1,0 +1,96 @@
+"""From a slice view's pixels to the volume's voxels and back. Views may be oblique, volumes may be transformed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...imaging.geometry import Box, transform_points
+from ..labelmaps import linear_matrix, to_numpy, transform_between
+from ..volume_reader import axis_of_direction, local_to_world, volume_matrix, volume_shape, world_to_ijk
+
+#: Views that are tilted by more degrees than this against the image's slices are called oblique.
+OBLIQUE_DEGREES = 5.0
+
+
+def xy_to_world(points_xy: Any, slice_node: Any) -> np.ndarray:
+    """Pixels (N, 2) of a slice view -> world RAS (N, 3) mm."""
+    xy = np.asarray(points_xy, dtype=np.float64).reshape(-1, 2)
+    return transform_points(np.column_stack([xy, np.zeros(len(xy))]), to_numpy(slice_node.GetXYToRAS()))
+
+
+def view_normal(slice_node: Any) -> np.ndarray:
+    """Unit normal of the viewed plane, world RAS."""
+    normal = to_numpy(slice_node.GetSliceToRAS())[:3, 2]
+    return np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
+
+
+def view_axis(slice_node: Any, volume_node: Any) -> int:
+    """Array axis (0 = k, 1 = j, 2 = i) whose slices the view shows, or comes nearest to."""
+    return axis_of_direction(view_normal(slice_node).tolist(), volume_node)
+
+
+def tilt_degrees(slice_node: Any, volume_node: Any) -> float:
+    """Angle between the viewed plane and the image slices nearest to it; 0 under a nonlinear transform."""
+    frames = linear_matrix(transform_between(volume_node, None))
+    if frames is None:
+        return 0.0
+    axes = frames[:3, :3] @ volume_matrix(volume_node)[:3, :3]
+    n = 2 - view_axis(slice_node, volume_node)
+    normal = np.cross(axes[:, (n + 1) % 3], axes[:, (n + 2) % 3])
+    cosine = abs(float(normal @ view_normal(slice_node))) / float(np.linalg.norm(normal))
+    return float(np.degrees(np.arccos(min(cosine, 1.0))))
+
+
+def view_slice(slice_node: Any, volume_node: Any) -> tuple[int, int]:
+    """(axis, index) of the image slice in the middle of the view; the index may lie outside of the volume."""
+    axis = view_axis(slice_node, volume_node)
+    width, height = slice_node.GetDimensions()[:2]
+    middle = world_to_ijk(xy_to_world([[width / 2, height / 2]], slice_node), volume_node)[0]
+    return axis, round(float(middle[2 - axis]))
+
+
+def rectangle_box(corner_xy: Sequence[float], opposite_xy: Sequence[float], slice_node: Any, volume_node: Any) -> Box:
+    """Half-open voxel box, one slice thick, of a rectangle dragged in a view.
+
+    In an oblique view it lies on the image slice through the rectangle's middle, and encloses the rectangle as seen
+    along that slice's normal.
+
+    Raises:
+        ValueError: the rectangle does not touch the volume.
+    """
+    (x0, y0), (x1, y1) = corner_xy, opposite_xy
+    corners_ijk = world_to_ijk(xy_to_world([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], slice_node), volume_node)
+    axis, shape = view_axis(slice_node, volume_node), volume_shape(volume_node)
+    corners_kji = corners_ijk[:, ::-1]
+    box: Box = []
+    for n in range(3):
+        low, high = corners_kji[:, n].min(), corners_kji[:, n].max()
+        if n == axis:
+            low = high = (low + high) / 2
+        start, stop = max(round(float(low)), 0), min(round(float(high)) + 1, shape[n])
+        if start >= stop:
+            message = "The box is outside of the volume; drag it over the image."
+            raise ValueError(message)
+        box.append([start, stop])
+    return box
+
+
+def slice_center_world(axis: int, index: int, volume_node: Any, near_kji: Sequence[float] | None = None) -> np.ndarray:
+    """World RAS of a point on an image slice: its middle, or below ``near_kji``."""
+    kji = [(size - 1) / 2 for size in volume_shape(volume_node)] if near_kji is None else [float(v) for v in near_kji]
+    kji[axis] = float(index)
+    local = transform_points(np.array([kji[::-1]]), volume_matrix(volume_node))
+    return np.asarray(local_to_world(local, volume_node)[0], dtype=np.float64)
+
+
+def show_slice(axis: int, index: int, volume_node: Any, slice_nodes: Sequence[Any]) -> int:
+    """Bring the views along an axis to an image slice; returns how many views were moved."""
+    moved = 0
+    for node in slice_nodes:
+        if view_axis(node, volume_node) == axis:
+            node.JumpSliceByOffsetting(*slice_center_world(axis, index, volume_node).tolist())
+            moved += 1
+    return moved

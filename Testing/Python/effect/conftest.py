@@ -1,0 +1,46 @@
+# ruff: noqa: E402
+"""Fixtures of the effect's tests; the helpers are in desk.py."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+for folder in (Path(__file__).parent, Path(__file__).parents[1] / "interaction"):
+    sys.path.insert(0, str(folder))
+from desk import Desk, open_desk, truth
+from oracle_predictor import OraclePredictor
+
+
+@pytest.fixture
+def oracle(monkeypatch: pytest.MonkeyPatch) -> Iterator[OraclePredictor]:
+    """The network is replaced by an oracle that knows the two tubes."""
+    pytest.importorskip("slicer", reason="needs PyPI's slicer-core")
+    import EfficientMedSAM2Lib.mrml.effect.predictor_loader as loader
+
+    predictor = OraclePredictor(truth())
+    monkeypatch.setattr(loader, "missing_packages", list)
+    monkeypatch.setattr(loader, "load_predictor", lambda *_key: predictor)
+    return predictor
+
+
+@pytest.fixture
+def make_desk(slicer_host: Any, segment_editor: Any, oracle: Any) -> Callable[..., Desk]:
+    """``make_desk(array, ijk_to_ras)``: the effect active on a volume; by default the two tubes."""
+
+    def make(array: Any = None, **options: Any) -> Desk:
+        volume = np.where(truth(), 60, -80).astype(np.int16) if array is None else array
+        return open_desk(slicer_host, segment_editor, oracle, volume, **options)
+
+    return make
+
+
+@pytest.fixture
+def desk(make_desk: Any) -> Desk:
+    """The effect active on the volume with two tubes, segment A of A, B, C selected, oracle loaded."""
+    return make_desk()

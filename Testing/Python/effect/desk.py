@@ -1,0 +1,142 @@
+"""A user in front of the real effect: volume with two tubes, oracle in place of the network, editor, mouse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+SHAPE = (24, 20, 22)
+#: A voxel (k, j, i) in each of the two tubes.
+INSIDE, BESIDE = (4, 8, 6), (4, 15, 15)
+IJK_TO_RAS = np.diag([-0.7, -0.8, 2.5, 1.0])
+IJK_TO_RAS[:3, 3] = (10.0, -20.0, 30.0)
+
+
+def tube() -> np.ndarray:
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[4:18, 5:11, 4:10] = True
+    return mask
+
+
+def truth() -> np.ndarray:
+    both = tube()
+    both[:, 14:17, 13:18] = True
+    return both
+
+
+@dataclass
+class Desk:
+    """What a test holds in its hands."""
+
+    host: Any
+    editor: Any
+    predictor: Any
+    volume: Any
+
+    @property
+    def effect(self) -> Any:
+        return self.editor.effect
+
+    @property
+    def controller(self) -> Any:
+        return self.editor.effect.controller
+
+    @property
+    def panel(self) -> Any:
+        return self.editor.effect.panel
+
+    @property
+    def session(self) -> Any:
+        return self.controller.session
+
+    @property
+    def mouse(self) -> Any:
+        return self.editor.mouse
+
+    def world(self, index_kji: Any) -> list[float]:
+        from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix
+
+        k, j, i = index_kji
+        local = volume_matrix(self.volume) @ (i, j, k, 1.0)
+        return local_to_world(local[:3], self.volume)[0].tolist()
+
+    def wait(self, milliseconds: int = 5000) -> None:
+        assert self.host.process_events(milliseconds, until=lambda: not self.controller.is_busy), (
+            f"still {self.controller.activity}"
+        )
+        self.host.process_events(0)
+
+    def look_at(self, index_kji: Any, view: str = "Red") -> Any:
+        mouse = self.host.mouse(view)
+        mouse.jump_to(self.world(index_kji))
+        return mouse
+
+    def click(self, index_kji: Any, view: str = "Red", wait: bool = True) -> None:
+        self.look_at(index_kji, view).click(self.world(index_kji))
+        if wait:
+            self.wait()
+
+    def press(self, button: Any, wait: bool = True) -> None:
+        assert button.enabled
+        button.click()
+        if wait:
+            self.wait()
+
+    def parameter(self, name: str, value: str) -> None:
+        self.editor.scripted_effect.setParameter(name, value)
+        self.host.process_events(0)
+
+    def select(self, segment_id: str) -> None:
+        self.editor.widget.setCurrentSegmentID(segment_id)
+        self.host.process_events(0)
+        self.wait()
+
+    def undo(self) -> None:
+        self.editor.widget.undo()
+        self.wait()
+
+    def redo(self) -> None:
+        self.editor.widget.redo()
+        self.wait()
+
+    def count(self, segment_id: str | None = None) -> int:
+        return int(self.editor.mask(segment_id).sum())
+
+    def prompt_count(self, segment_id: str = "A") -> int:
+        return len(self.session.prompts(segment_id))
+
+    def band(self, mouse: Any) -> Any:
+        return self._pipeline(mouse).bandActor
+
+    def outline(self, view: str) -> Any:
+        return self._pipeline(self.host.mouse(view)).outlineActor
+
+    def _pipeline(self, mouse: Any) -> Any:
+        from host.pythonqt import wrap
+
+        return self.effect.pipelines.pipeline(wrap(mouse.widget))
+
+    def voxels(self) -> bytes:
+        from EfficientMedSAM2Lib.mrml.labelmaps import array_view
+
+        return array_view(self.volume.GetImageData()).tobytes()
+
+
+def open_desk(host: Any, segment_editor: Any, predictor: Any, array: Any, ijk_to_ras: Any = IJK_TO_RAS) -> Desk:
+    volume = host.volume(array, ijk_to_ras)
+    editor = segment_editor(host, volume)
+    for view, normal, transverse in (("Red", (0, 0, 1), (-1, 0, 0)), ("Green", (0, 1, 0), (-1, 0, 0)),
+                                     ("Yellow", (1, 0, 0), (0, -1, 0))):  # fmt: skip
+        host.mouse(view).look_along(normal, transverse, (0.0, 0.0, 0.0))
+    desk = Desk(host, editor, predictor, volume)
+    desk.wait()
+    return desk
+
+
+def tube_slice(k: int) -> np.ndarray:
+    """One slice of the first tube."""
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[k] = tube()[k]
+    return mask

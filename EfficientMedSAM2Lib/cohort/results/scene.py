@@ -7,6 +7,7 @@ attributes that Slicer needs, so that a cohort can be made ready on a machine wi
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -18,7 +19,7 @@ from ..records.outcome import Outcome
 
 FILE_NAME = "scene.mrml"
 SEGMENTATION, PROMPTS = "segmentation.seg.nrrd", "prompts.mrk.json"
-_VOLUME = "vtkMRMLVolumeNode1"
+_VOLUME = "vtkMRMLScalarVolumeNode1"
 _MARKUPS = {"point": "Fiducial", "box": "ROI", "line": "Line"}
 
 
@@ -39,9 +40,9 @@ def write_scene(output: Path, outcome: Outcome) -> Path:
     image = Path(outcome.record["image"])
     if not image.exists():
         raise ValueError(f"The scan {image} of case {outcome.name!r} is gone; put it back to review the case.")
-    source = Path(dicom_files(image)[0]) if image.is_dir() else image
+    sources = [Path(file) for file in dicom_files(image)] if image.is_dir() else [image]
     root = ET.Element("MRML", version="Slicer5.6.0", userTags="")
-    _volume(root, _relative(source, folder), outcome, series=image.is_dir())
+    _volume(root, [_relative(source, folder) for source in sources], outcome)
     if (folder / SEGMENTATION).is_file():
         _segmentation(root)
     if (folder / PROMPTS).is_file():
@@ -52,12 +53,14 @@ def write_scene(output: Path, outcome: Outcome) -> Path:
     return path
 
 
-def _volume(root: ET.Element, source: str, outcome: Outcome, series: bool) -> None:
+def _volume(root: ET.Element, sources: Sequence[str], outcome: Outcome) -> None:
     window, colour = outcome.record["window"], bool(outcome.record.get("colour"))
     storage, display = "vtkMRMLVolumeArchetypeStorageNode1", "vtkMRMLVolumeDisplayNode1"
     # asked for a series, Slicer would also stack other files that are numbered like this one
-    single = "0" if series else "1"
-    _node(root, "VolumeArchetypeStorage", storage, fileName=source, UseOrientationFromFile="1", singleFile=single)
+    single = "1" if len(sources) == 1 else "0"
+    files = {f"fileListMember{number}": source for number, source in enumerate(sources)} if len(sources) > 1 else {}
+    files.update(fileName=sources[0], UseOrientationFromFile="1", singleFile=single)
+    _node(root, "VolumeArchetypeStorage", storage, **files)
     shown = {"window": str(window["high"] - window["low"]), "level": str((window["high"] + window["low"]) / 2)}
     kind = "VectorVolume" if colour else "Volume"
     _node(root, f"{kind}Display", display, autoWindowLevel="0", **({} if colour else shown))
@@ -83,9 +86,11 @@ def _prompts(root: ET.Element, folder: Path) -> None:
         file = f"prompt-{number}.mrk.json"
         write_markups(folder / file, [markup])
         kind = _MARKUPS[markup.kind]
-        storage, display = f"vtkMRMLMarkupsJsonStorageNode{number}", f"vtkMRMLMarkupsDisplayNode{number}"
+        # a line has the general kind of display
+        shown = "MarkupsDisplay" if markup.kind == "line" else f"Markups{kind}Display"
+        storage, display = f"vtkMRMLMarkupsJsonStorageNode{number}", f"vtkMRML{shown}Node{number}"
         _node(root, "MarkupsJsonStorage", storage, fileName=file)
-        _node(root, "MarkupsDisplay", display, visibility="true", glyphScale="2")
+        _node(root, shown, display, visibility="true", glyphScale="2")
         references = f"display:{display};storage:{storage};"
         _node(root, f"Markups{kind}", f"vtkMRMLMarkups{kind}Node{number}", name=markup.name, references=references)
 

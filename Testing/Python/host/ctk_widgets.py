@@ -209,7 +209,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         browse.setText("...")
         row.addWidget(self._edit)
         row.addWidget(browse)
-        self._filters, self._values = 0, {"settingKey": "", "label": "", "nameFilters": []}
+        self._values = {"settingKey": "", "label": "", "nameFilters": []}
         self._edit.textChanged.connect(self.currentPathChanged)
 
     def _property(kind: Any, name: str) -> Any:

@@ -99,15 +99,15 @@ class SlicerHost:
         self._set("mrmlScene", scene)
         native = application.start_application(scene)
         self.native_app = native
-        for logic in self._logics.values():
-            logic.SetMRMLScene(scene)
-        slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(scene)
         for singleton in ("vtkMRMLInteractionNode", "vtkMRMLSelectionNode", "vtkMRMLCrosshairNode"):
             if scene.GetSingletonNode("Singleton", singleton) is None:
                 node = scene.CreateNodeByClass(singleton)
                 node.UnRegister(None)
                 node.SetSingletonTag("Singleton")
                 scene.AddNode(node)
+        for logic in self._logics.values():
+            logic.SetMRMLScene(scene)
+        slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(scene)
         self._set("app", pythonqt.wrap(native))
         self._set("modules", types.SimpleNamespace())
         for name, logic in self._logics.items():

@@ -223,6 +223,12 @@ def test_a_scripted_effect_edits_through_the_real_logic(slicer_host, segment_edi
     assert editor.effect.events == before
 
 
+def test_views_have_the_orientations_of_slicers_layout(slicer_host):
+    for view, normal in (("Red", (0, 0, 1)), ("Yellow", (1, 0, 0)), ("Green", (0, 1, 0))):
+        matrix = slicer_host.mouse(view).node.GetSliceToRAS()
+        assert np.allclose(np.abs([matrix.GetElement(row, 2) for row in range(3)]), normal)
+
+
 def test_an_oblique_view_maps_pixels_to_the_world(slicer_host):
     mouse = slicer_host.mouse("Red")
     mouse.look_along((0.6, 0.0, 0.8), (0.8, 0.0, -0.6), (5.0, 6.0, 7.0))

@@ -158,6 +158,7 @@ class qMRMLLayoutManager(QtCore.QObject):
 
     def start(self, scene: Any) -> None:
         """Make the views."""
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
         for name in ORIENTATIONS:
             self._widgets[name] = qMRMLSliceWidget()
             self._widgets[name].start(scene, name)

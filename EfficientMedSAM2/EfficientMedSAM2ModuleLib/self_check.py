@@ -1,0 +1,114 @@
+"""Loads the network in a thread of its own and tells the device, the precision and how long a slice takes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Callable
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What the network runs on.
+
+    Attributes:
+        device: Such as "cpu" or "cuda:0".
+        device_reason: Why this one.
+        precision: Such as "float32".
+        precision_reason: Why this one.
+        milliseconds: Time for one click on a new slice, after one to warm up.
+    """
+
+    device: str
+    device_reason: str
+    precision: str
+    precision_reason: str
+    milliseconds: float
+
+
+class BackgroundCheck:
+    """Runs one function in a thread. The main thread asks ``finished`` from a timer; no Qt, no MRML in here."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._work = work
+        self._done = threading.Event()
+        threading.Thread(target=self._run, name="EfficientMedSAM2 check", daemon=True).start()
+
+    @property
+    def finished(self) -> bool:
+        """Whether ``result`` or ``error`` is there."""
+        return self._done.is_set()
+
+    def _run(self) -> None:
+        try:
+            self.result = self._work()
+        except Exception as error:  # told to the user by the main thread
+            self.error = error
+        finally:
+            self._done.set()
+
+
+def check_network(build_arguments: dict[str, Any]) -> CheckReport:
+    """Load the network and click once on a made-up slice.
+
+    Args:
+        build_arguments: For ``build_efficient_medsam2_model``.
+
+    Raises:
+        ValueError: The network cannot be built; says why.
+        ImportError: A package is missing or broken.
+    """
+    import numpy as np
+    import torch
+
+    from EfficientMedSAM2Lib import EfficientMedSAM2ImagePredictor, build_efficient_medsam2_model
+
+    model = build_efficient_medsam2_model(**build_arguments)
+    predictor = EfficientMedSAM2ImagePredictor(model)
+    image = np.linspace(0.0, 1.0, 256 * 256, dtype=np.float32).reshape(256, 256)
+    started = 0.0
+    for _round in range(2):  # the first one is slower: memory is reserved, kernels are chosen
+        started = time.perf_counter()
+        predictor.set_image(image)
+        predictor.predict(point_coords=np.array([[128.0, 128.0]]), point_labels=np.array([1]))
+        image = np.ascontiguousarray(image.T)
+    milliseconds = (time.perf_counter() - started) * 1000.0
+    device, precision = model.device, str(model.compute_dtype).replace("torch.", "")
+    return CheckReport(
+        device=_device_name(device, torch),
+        device_reason=_device_reason(device, str(build_arguments["device"]), torch),
+        precision=precision,
+        precision_reason=_precision_reason(device.type, precision, bool(build_arguments["use_half_precision"])),
+        milliseconds=milliseconds,
+    )
+
+
+def _device_name(device: Any, torch: Any) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
+def _device_reason(device: Any, wanted: str, torch: Any) -> str:
+    if wanted != "auto":
+        return "chosen by you"
+    if device.type == "cuda":
+        return "PyTorch finds an NVIDIA GPU"
+    if device.type == "mps":
+        return "PyTorch finds an Apple GPU"
+    if torch.version.cuda is None:
+        return "this PyTorch was built without GPU support, or there is none for this computer"
+    return "PyTorch finds no NVIDIA GPU with a driver that fits"
+
+
+def _precision_reason(device: str, precision: str, half_wanted: bool) -> str:
+    if not half_wanted:
+        return "half precision is off"
+    if precision == "float16":
+        return "half precision on the GPU"
+    if precision == "bfloat16":
+        return "this processor computes in bfloat16"
+    return "this processor computes fastest so" if device == "cpu" else "half precision is not available here"

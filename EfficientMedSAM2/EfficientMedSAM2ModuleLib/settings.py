@@ -1,0 +1,109 @@
+"""What the user has chosen in the panel, kept in Slicer's settings. The effect reads it when it is activated."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+PREFIX = "EfficientMedSAM2/"
+ENCODERS = ("efficientnet", "mobilenet")
+#: Windows that are no presets: chosen by the volume's modality and values; as the slice views show it; typed in.
+AUTOMATIC, DISPLAYED, CUSTOM = "automatic", "displayed", "custom"
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Choices for the network and for what it sees.
+
+    Attributes:
+        encoder: One of ENCODERS; with weights of the user's own, that of the file counts.
+        weights: Path of a weights file of the user's own; empty for the shipped ones.
+        device: "auto", "cuda", "mps" or "cpu".
+        half_precision: Compute in half precision where that keeps the masks.
+        window: AUTOMATIC, DISPLAYED, CUSTOM or the name of a preset of EfficientMedSAM2Lib.imaging.windows.
+        window_low: Lower bound for CUSTOM, in the volume's units.
+        window_high: Upper bound for CUSTOM.
+    """
+
+    encoder: str = ENCODERS[0]
+    weights: str = ""
+    device: str = "auto"
+    half_precision: bool = True
+    window: str = AUTOMATIC
+    window_low: float = -160.0
+    window_high: float = 240.0
+
+    @classmethod
+    def load(cls) -> EngineSettings:
+        """Read the application's settings."""
+        import slicer
+
+        converters = {"half_precision": slicer.util.toBool, "window_low": float, "window_high": float}
+        values = {
+            field.name: slicer.util.settingsValue(PREFIX + field.name, field.default, converters.get(field.name, str))
+            for field in fields(cls)
+        }
+        return cls(**values)
+
+    def save(self) -> None:
+        """Write the application's settings."""
+        import qt
+
+        settings = qt.QSettings()
+        for field in fields(self):
+            value = getattr(self, field.name)
+            settings.setValue(PREFIX + field.name, str(value).lower() if isinstance(value, bool) else value)
+
+    def build_arguments(self) -> dict[str, Any]:
+        """Arguments of ``build_efficient_medsam2_model``.
+
+        Raises:
+            ValueError: The user's own weights file cannot be used.
+        """
+        encoder = weights_facts(self.weights)["encoder_type"] if self.weights else self.encoder
+        return {
+            "encoder_type": encoder,
+            "checkpoint": self.weights or None,
+            "device": self.device,
+            "use_half_precision": self.half_precision,
+        }
+
+    def window_bounds(self, volume_node: Any) -> tuple[float, float] | None:
+        """Lower and upper intensity for a volume node; None lets the engine choose by modality and values."""
+        if self.window == CUSTOM:
+            return self.window_low, self.window_high
+        if self.window == DISPLAYED:
+            display = volume_node.GetScalarVolumeDisplayNode() if volume_node is not None else None
+            return (display.GetWindowLevelMin(), display.GetWindowLevelMax()) if display is not None else None
+        if self.window == AUTOMATIC:
+            return None
+        from EfficientMedSAM2Lib.imaging.windows import preset_window
+
+        preset = preset_window(self.window)
+        return preset.low, preset.high
+
+
+def weights_facts(path: str) -> dict[str, Any]:
+    """Configuration and licence that a weights file states; needs no package, so that it works before the set-up.
+
+    Raises:
+        ValueError: The file is missing, or is no weights file of this program.
+    """
+    file = Path(path)
+    if not file.is_file():
+        message = f"The weights file {path} does not exist; choose a .safetensors file."
+        raise ValueError(message)
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > file.stat().st_size:
+                raise ValueError("the header is longer than the file")
+            notes = json.loads(stream.read(length)).get("__metadata__", {})
+        config = json.loads(notes["config"])
+        return {**config, "encoder_type": str(config["encoder_type"]), "licence": notes.get("licence", "not stated")}
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        message = f"{path} is no weights file of EfficientMedSAM2; choose a .safetensors file made by it."
+        raise ValueError(message) from error

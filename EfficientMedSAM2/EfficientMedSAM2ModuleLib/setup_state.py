@@ -1,0 +1,123 @@
+"""What is installed and what is missing. Looks only; imports none of the packages, so it is quick."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from .settings import EngineSettings, weights_facts
+
+TORCH_REQUIREMENT = ">=2.1"
+
+
+@dataclass(frozen=True)
+class SetupState:
+    """State of the installation.
+
+    Attributes:
+        extension: Whether the PyTorch extension is loaded.
+        torch: Version of PyTorch, None when there is none.
+        missing: Requirements that are not met, such as "timm>=1.0.9".
+        packages: Versions of the packages that are there.
+        weights: Where the weights come from and under which licence.
+        weights_problem: Why the chosen weights cannot be used; empty when they can.
+        restart_needed: Something was installed that only counts after a restart.
+    """
+
+    extension: bool
+    torch: str | None
+    missing: tuple[str, ...]
+    packages: tuple[str, ...]
+    weights: str
+    weights_problem: str
+    restart_needed: bool = False
+
+    @property
+    def installable(self) -> bool:
+        """Whether the set-up button has something to do."""
+        return not self.restart_needed and (self.torch is None or bool(self.missing))
+
+    @property
+    def ready(self) -> bool:
+        """Whether the network can be used."""
+        return self.torch is not None and not self.missing and not self.weights_problem and not self.restart_needed
+
+    @property
+    def summary(self) -> str:
+        """One sentence: what the user can do now."""
+        if self.restart_needed:
+            return "Restart Slicer to go on with the set-up."
+        if self.torch is None and not self.extension:
+            return "PyTorch is missing. Set up installs Slicer's PyTorch extension first, and asks before it does."
+        if self.torch is None:
+            return "PyTorch is missing. Set up installs it, and asks before it does."
+        if self.missing:
+            return "Some Python packages are missing. Set up installs them, and asks before it does."
+        return self.weights_problem or "Ready."
+
+
+def setup_state(settings: EngineSettings, requirements: list[str], restart_needed: bool = False) -> SetupState:
+    """Look at the installation.
+
+    Args:
+        settings: The user's choices.
+        requirements: Lines such as "timm>=1.0.9".
+        restart_needed: Passed on.
+    """
+    importlib.invalidate_caches()
+    found = {requirement: installed_version(_name(requirement)) for requirement in requirements}
+    weights, problem = _weights(settings)
+    return SetupState(
+        extension=importlib.util.find_spec("PyTorchUtils") is not None,
+        torch=installed_version("torch"),
+        missing=tuple(requirement for requirement, version in found.items() if not _is_met(requirement, version)),
+        packages=tuple(f"{_name(requirement)} {version}" for requirement, version in found.items() if version),
+        weights=weights,
+        weights_problem=problem,
+        restart_needed=restart_needed,
+    )
+
+
+def read_requirements(path: Path) -> list[str]:
+    """Requirements of a requirements.txt, without comments."""
+    lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
+
+
+def installed_version(distribution: str) -> str | None:
+    """Version of an installed package, None when there is none."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _weights(settings: EngineSettings) -> tuple[str, str]:
+    from EfficientMedSAM2Lib.resources import resource_path
+
+    path = settings.weights or str(resource_path("Models", f"efficient_medsam2_{settings.encoder}.safetensors"))
+    try:
+        facts = weights_facts(path)
+    except ValueError as error:
+        if not settings.weights and not Path(path).is_file():
+            return "", f"No weights are shipped for {settings.encoder}; choose another encoder or a file of your own."
+        return "", str(error)
+    return f"{Path(path).name} ({facts['licence']})", ""
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[<>=!~;\[ ]", requirement, maxsplit=1)[0]
+
+
+def _is_met(requirement: str, version: str | None) -> bool:
+    if version is None:
+        return False
+    wanted = re.search(r">=\s*([\d.]+)", requirement)
+    return wanted is None or _numbers(version) >= _numbers(wanted.group(1))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])

@@ -1,0 +1,250 @@
+"""The module in the stand-in host: it loads, tells its state, keeps the choices, and leads to the effect."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+MODULE_FOLDER = REPOSITORY / "EfficientMedSAM2"
+BUNDLED = {"qt", "ctk", "vtk", "slicer", "numpy", "SegmentEditorEffects", "EfficientMedSAM2Lib"}
+
+
+def test_the_module_fills_in_what_slicer_lists(module):
+    assert module.title == "EfficientMedSAM2"
+    assert module.categories == ["Segmentation"]
+    assert "research" in module.helpText
+    assert not module.icon.isNull()
+
+
+def test_the_panel_loads_and_explains_itself_without_torch():
+    """In a process of its own, where importing torch, timm or safetensors fails."""
+    code = f"""
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "timm", "safetensors", "torchvision"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocked())
+sys.path.insert(0, {str(REPOSITORY / "Testing" / "Python")!r})
+from host.slicer_host import MODULE_FOLDER, SlicerHost
+with SlicerHost() as host:
+    module = host.load_module(MODULE_FOLDER / "EfficientMedSAM2.py")
+    panel = module.widgetRepresentation().self()
+    from EfficientMedSAM2ModuleLib import setup_state
+    setup_state.installed_version = lambda name: None
+    panel.enter()
+    print(panel.ui.stateLabel.text)
+    print(panel.ui.setupButton.enabled, panel.ui.checkButton.enabled, len(host.errors))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    state, facts = done.stdout.strip().splitlines()[-2:]
+    assert state.startswith("PyTorch is missing.")
+    assert facts == "True False 0"
+
+
+@pytest.mark.parametrize("path", sorted(MODULE_FOLDER.rglob("*.py")), ids=lambda path: path.name)
+def test_nothing_that_slicer_lacks_is_imported_at_file_scope(path):
+    local = {entry.stem for entry in MODULE_FOLDER.iterdir()} | BUNDLED | set(sys.stdlib_module_names)
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module]
+        assert {name.split(".")[0] for name in names} <= local
+
+
+def test_every_widget_is_named_once_and_controls_have_tooltips():
+    root = ET.parse(REPOSITORY / "Resources" / "UI" / "EfficientMedSAM2.ui").getroot()
+    widgets = list(root.iter("widget"))
+    names = [widget.get("name") for widget in widgets]
+    assert len(names) == len(set(names))
+    for widget in widgets:
+        if widget.get("class") not in ("qMRMLWidget", "ctkCollapsibleButton", "QLabel"):
+            assert widget.find("property[@name='toolTip']") is not None, widget.get("name")
+
+
+def test_choices_are_kept(slicer_host, panel, weights_file):
+    from EfficientMedSAM2ModuleLib.settings import EngineSettings
+
+    ui = panel.ui
+    assert EngineSettings.load() == EngineSettings()
+    ui.encoderComboBox.setCurrentIndex(ui.encoderComboBox.findData("mobilenet"))
+    ui.deviceComboBox.setCurrentIndex(ui.deviceComboBox.findData("cpu"))
+    ui.halfPrecisionCheckBox.click()
+    ui.windowComboBox.setCurrentIndex(ui.windowComboBox.findData("custom"))
+    assert ui.windowRange.enabled
+    ui.windowRange.setValues(-20.0, 310.0)
+    kept = EngineSettings.load()
+    assert kept == EngineSettings("mobilenet", "", "cpu", False, "custom", -20.0, 310.0)
+    assert kept.build_arguments() == {
+        "encoder_type": "mobilenet",
+        "checkpoint": None,
+        "device": "cpu",
+        "use_half_precision": False,
+    }
+    again = type(panel)(slicer_host.load_module(MODULE_FOLDER / "EfficientMedSAM2.py").widgetRepresentation().panel)
+    again.setup()
+    assert again.ui.encoderComboBox.currentData == "mobilenet"
+    assert again.ui.windowRange.maximumValue == 310.0
+    assert not again.ui.halfPrecisionCheckBox.checked
+
+
+def test_weights_of_the_users_own(panel, weights_file):
+    ui = panel.ui
+    assert not ui.weightsPath.enabled
+    ui.encoderComboBox.setCurrentIndex(ui.encoderComboBox.findData("own"))
+    assert ui.weightsPath.enabled
+    ui.weightsPath.currentPath = str(weights_file("mobilenet"))
+    assert panel.logic.settings().build_arguments()["encoder_type"] == "mobilenet"
+    assert ui.weightsLabel.text == "mobilenet.safetensors (Apache-2.0)"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 40, b"\x02\x00\x00\x00\x00\x00\x00\x00{}", None])
+def test_weights_that_are_none_are_refused_in_one_sentence(module, tmp_path, content):
+    from EfficientMedSAM2ModuleLib.settings import weights_facts
+
+    path = tmp_path / "other.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"choose a \.safetensors file"):
+        weights_facts(str(path))
+
+
+def test_the_window_that_the_effect_reads(slicer_host, module):
+    from EfficientMedSAM2ModuleLib.settings import EngineSettings
+
+    volume = slicer_host.volume(np.arange(24, dtype=np.int16).reshape(2, 3, 4))
+    volume.GetScalarVolumeDisplayNode().AutoWindowLevelOff()
+    volume.GetScalarVolumeDisplayNode().SetWindowLevelMinMax(3.0, 17.0)
+    assert EngineSettings().window_bounds(volume) is None
+    assert EngineSettings(window="displayed").window_bounds(volume) == (3.0, 17.0)
+    assert EngineSettings(window="custom", window_low=1.0, window_high=2.0).window_bounds(volume) == (1.0, 2.0)
+    assert EngineSettings(window="abdomen").window_bounds(volume) == (-160.0, 240.0)
+
+
+def test_the_check_runs_in_a_thread_and_reports(slicer_host, panel, monkeypatch):
+    from EfficientMedSAM2ModuleLib import self_check
+
+    report = self_check.CheckReport("cpu (2 threads)", "chosen by you", "float32", "half precision is off", 48.2)
+
+    def slow(arguments):
+        time.sleep(0.2)
+        return report
+
+    monkeypatch.setattr(self_check, "check_network", slow)
+    started = time.monotonic()
+    panel.on_check()
+    assert time.monotonic() - started < 0.15
+    assert slicer_host.process_events(5000, until=lambda: panel.logic.report is report)
+    assert panel.logic.finish_check(type("Check", (), {"error": None, "result": report})).startswith(
+        "Device: cpu (2 threads), because chosen by you.<br>Precision: float32"
+    )
+
+
+def test_a_check_that_fails_says_why(panel, slicer_host, monkeypatch, caplog):
+    from EfficientMedSAM2ModuleLib import self_check
+
+    def fail(arguments):
+        raise ValueError("No weights are shipped.")
+
+    monkeypatch.setattr(self_check, "check_network", fail)
+    check = panel.logic.start_check()
+    assert slicer_host.process_events(5000, until=lambda: check.finished)
+    assert panel.logic.finish_check(check) == "No weights are shipped."
+
+
+def test_the_real_network_is_checked(module, tmp_path):
+    """The report's facts come from the network itself."""
+    torch = pytest.importorskip("torch")
+    from EfficientMedSAM2ModuleLib.self_check import check_network
+
+    report = check_network(
+        {"encoder_type": "mobilenet", "checkpoint": "random", "device": "cpu", "use_half_precision": False}
+    )
+    assert report.device == f"cpu ({torch.get_num_threads()} threads)"
+    assert report.device_reason == "chosen by you"
+    assert (report.precision, report.precision_reason) == ("float32", "half precision is off")
+    assert 1.0 < report.milliseconds < 60_000.0
+
+
+def test_samples_are_registered_with_checksum_and_thumbnail(slicer_host, module, panel, sample_data):
+    slicer_host.finish_startup()
+    (sample,) = sample_data
+    assert sample["uris"].endswith(sample["checksums"].split(":")[1])
+    assert Path(sample["thumbnailFileName"]).is_file()
+    assert panel.logic.load_sample() == sample["sampleName"]
+
+
+def test_a_missing_effect_keeps_nothing_else_away(slicer_host, module, sample_data, monkeypatch, caplog):
+    from EfficientMedSAM2ModuleLib import effect_registration
+
+    def fail(folder):
+        raise ImportError("broken")
+
+    monkeypatch.setattr(effect_registration, "register_effect", fail)
+    slicer_host.finish_startup()
+    assert len(sample_data) == 1
+    assert "could not register the Segment Editor effect" in caplog.text
+
+
+def test_the_button_opens_the_segment_editor_on_the_effect(slicer_host, panel, sample_data):
+    import slicer
+
+    if not (MODULE_FOLDER / "SegmentEditorEfficientMedSAM2Lib" / "SegmentEditorEffect.py").is_file():
+        pytest.skip("the effect is not there yet")
+    slicer_host.finish_startup()
+    volume = slicer_host.volume(np.zeros((4, 8, 8), np.int16))
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    segmentation.CreateDefaultDisplayNodes()
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    segmentation.GetSegmentation().AddEmptySegment("A", "A")
+    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+    editor.setSegmentationNode(segmentation)
+    editor.setSourceVolumeNode(volume)
+    panel.ui.openEditorButton.click()
+    assert slicer_host.native_app.window.selected == "SegmentEditor"
+    assert editor.activeEffect().name == "EfficientMedSAM2"
+
+
+def test_other_parts_add_sections_to_the_panel(slicer_host, module):
+    import qt
+    from EfficientMedSAM2ModuleLib import extra_panels
+
+    def build(layout):
+        layout.addWidget(qt.QPushButton("Start"))
+        return "kept"
+
+    extra_panels.add_panel("Cohort", build)
+    panel = module.widgetRepresentation().self()
+    section, kept = panel._kept
+    assert (section.text, kept) == ("Cohort", "kept")
+    assert section.parent() is not None
+    assert [child.text for child in section.children() if child.className() == "QPushButton"] == ["Start"]
+
+
+def test_the_engine_is_found_beside_the_module_and_one_folder_up(module, tmp_path, monkeypatch):
+    from EfficientMedSAM2ModuleLib.locate import make_engine_importable
+
+    monkeypatch.setattr(sys, "path", [])
+    source, installed = tmp_path / "source", tmp_path / "installed"
+    for folder in (source, installed):
+        (folder / "EfficientMedSAM2Lib").mkdir(parents=True)
+        (folder / "EfficientMedSAM2Lib" / "__init__.py").touch()
+    (source / "EfficientMedSAM2").mkdir()
+    assert make_engine_importable(source / "EfficientMedSAM2") == source
+    assert make_engine_importable(installed) == installed
+    make_engine_importable(installed)
+    assert sys.path == [str(source), str(installed)]
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    with pytest.raises(ImportError, match="install the extension again"):
+        make_engine_importable(tmp_path / "a" / "b")

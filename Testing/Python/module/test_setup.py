@@ -1,0 +1,79 @@
+"""One-click set-up: what is installed in which order, what is never replaced, and that no means no."""
+
+from __future__ import annotations
+
+
+def accept(slicer_host, times=1):
+    import qt
+
+    slicer_host.dialogs.answers += [qt.QMessageBox.Ok] * times
+
+
+def test_on_a_new_slicer_the_extension_comes_first_and_needs_a_restart(slicer_host, installation, panel):
+    assert panel.ui.torchLabel.text == "missing"
+    assert "PyTorch is missing" in panel.ui.stateLabel.text
+    accept(slicer_host)
+    panel.ui.setupButton.click()
+    assert installation.log == ["extension PyTorch"]
+    assert "Restart" in panel.ui.stateLabel.text
+    assert not panel.ui.setupButton.enabled
+    panel.ui.restartButton.click()
+    assert slicer_host.native_app.restarts == 1
+
+
+def test_with_the_extension_torch_and_packages_come_in_one_go(slicer_host, installation, packaging, panel):
+    installation.extension = True
+    installation.versions["SimpleITK"] = "2.5.0"
+    panel.ui.setupButton.click()
+    assert installation.log == ["torch", "pip_ensure for EfficientMedSAM2", "safetensors>=0.4", "timm>=1.0.9"]
+    assert panel.ui.torchLabel.text == "PyTorch 2.9.0+cpu"
+    assert "timm 1.0.20" in panel.ui.packagesLabel.text
+    assert not panel.ui.setupButton.enabled
+    assert slicer_host.dialogs.shown == []  # the two installers ask themselves
+
+
+def test_pip_may_not_replace_what_slicer_and_pytorch_brought(installation, packaging, panel):
+    installation.extension = True
+    installation.versions["SimpleITK"] = "2.5.0"
+    panel.ui.setupButton.click()
+    assert set(installation.constraints.split()) == {"torch==2.9.0+cpu", "torchvision==0.24.0", "SimpleITK==2.5.0"}
+
+
+def test_an_older_slicer_asks_and_uses_pip_install(slicer_host, installation, panel):
+    installation.versions["torch"] = "2.2.2"
+    accept(slicer_host)
+    panel.ui.setupButton.click()
+    assert "timm>=1.0.9" in slicer_host.dialogs.shown[-1][1]
+    assert installation.log == ["safetensors>=0.4", "timm>=1.0.9"]
+    assert "torch==2.2.2" in installation.constraints
+
+
+def test_an_old_package_counts_as_missing(installation, panel):
+    installation.versions.update({"torch": "2.9.0", "timm": "1.0.3", "safetensors": "0.4"})
+    assert panel.logic.state().missing == ("timm>=1.0.9",)
+
+
+def test_declining_changes_nothing(slicer_host, installation, packaging, panel):
+    import qt
+
+    slicer_host.dialogs.answers.append(qt.QMessageBox.Cancel)
+    panel.ui.setupButton.click()
+    installation.extension = installation.torch_declined = True
+    panel.ui.setupButton.click()
+    installation.versions["torch"] = "2.9.0"
+    packaging.declined = True
+    panel.update_state()
+    panel.ui.setupButton.click()
+    assert installation.log == []
+    assert panel.ui.setupButton.enabled
+
+
+def test_a_failure_is_told_and_the_panel_stays_usable(slicer_host, installation, panel):
+    slicer_host.native_app.extensions = None
+    accept(slicer_host, times=2)  # the question, then the message
+    panel.ui.setupButton.click()
+    assert "no Extensions Manager" in slicer_host.dialogs.shown[-1][1]
+    (error,) = slicer_host.errors  # tryWithErrorDisplay shows an error and raises it again; Slicer prints it
+    assert isinstance(error[0], RuntimeError)
+    slicer_host.errors.clear()
+    assert panel.ui.setupButton.enabled

@@ -23,6 +23,7 @@ COMMANDS = {
     "info": (".cohort.commands.info_command", "say which device, precision, weights and versions are used"),
     "demo": (".cohort.commands.demo_command", "segment a chest CT and compare with its reference"),
     "cohort": (".cohort.commands.cohort_command", "segment many scans, on one machine or a cluster; review them"),
+    "distill": (".training.command", "train a network, or distil one into another"),
     "evaluate": (".evaluation.command", "measure accuracy on labelled scans, beside other methods"),
 }
 

@@ -1,14 +1,16 @@
-"""`python -m EfficientMedSAM2Lib.training.command`: one stage of a training, from the command line."""
+"""`efficient-medsam2 distill`: one stage of a training."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig, load_model
-from EfficientMedSAM2Lib.training.initialise import copy_without_trunk, load_imagenet_trunk
+if TYPE_CHECKING:
+    from EfficientMedSAM2Lib.models import EfficientMedSAM2
+
+DEFAULT_PRECISION = "bf16-mixed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help="weights to start from; default: ImageNet trunk, rest random")
     parser.add_argument("--fresh_memory", action="store_true", help="the weights' memory attention is untrained")
     parser.add_argument("--decoder_from", type=Path, help="take everything but the trunk from these weights")
-    parser.add_argument("--teacher", type=Path, help="weights to distil from (stage distil)")
+    parser.add_argument("--teacher_checkpoint", type=Path, help="weights to distil from (stage distil)")
     parser.add_argument("--feature_distill_weight", type=float, default=1.0)
     parser.add_argument("--output_distill_weight", type=float, default=1.0)
     parser.add_argument("--resume", type=Path, help="checkpoint to go on from")
@@ -31,13 +33,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--clip_batch_size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2, help="prompt rounds per sample")
-    parser.add_argument("--mixed_precision", default="bf16-mixed", help="bf16-mixed, 16-mixed or 32-true")
+    parser.add_argument(
+        "--mixed_precision", nargs="?", const=DEFAULT_PRECISION, default=DEFAULT_PRECISION, metavar="NAME",
+        help="bf16-mixed (default), 16-mixed or 32-true",
+    )  # fmt: skip
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--seed", type=int, default=0)
 
 
 def start_model(arguments: argparse.Namespace) -> EfficientMedSAM2:
     """The network a stage starts from."""
+    from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig, load_model
+    from EfficientMedSAM2Lib.training.initialise import copy_without_trunk, load_imagenet_trunk
+
     if arguments.weights is not None:
         model = load_model(arguments.weights)
         if arguments.fresh_memory:
@@ -52,13 +60,21 @@ def start_model(arguments: argparse.Namespace) -> EfficientMedSAM2:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run one stage; returns the exit code."""
+    """Run one stage; returns the exit code.
+
+    Raises:
+        ValueError: A file is missing or unusable, or stage distil was given no teacher.
+    """
+    from EfficientMedSAM2Lib.models import load_model
     from EfficientMedSAM2Lib.training.samples.batches import clip_batches, slice_batches
     from EfficientMedSAM2Lib.training.stages.clips import ClipTraining
     from EfficientMedSAM2Lib.training.stages.distil import DistilledTraining
     from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
     from EfficientMedSAM2Lib.training.train import train
 
+    if arguments.stage == "distil" and arguments.teacher_checkpoint is None:
+        raise ValueError("Stage distil needs a teacher; give --teacher_checkpoint FILE.safetensors.")
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     model = start_model(arguments)
     options: dict[str, Any] = {
         "learning_rate": arguments.learning_rate,
@@ -77,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.stage == "distil":
         module = DistilledTraining(
             model,
-            load_model(arguments.teacher),
+            load_model(arguments.teacher_checkpoint),
             arguments.feature_distill_weight,
             arguments.output_distill_weight,
             **options,
@@ -86,15 +102,3 @@ def run(arguments: argparse.Namespace) -> int:
         module = PromptTraining(model, **options)
     train(module, batches, arguments.output, arguments.resume, arguments.mixed_precision)
     return 0
-
-
-def main() -> int:
-    """Entry point."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    return run(parser.parse_args())
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

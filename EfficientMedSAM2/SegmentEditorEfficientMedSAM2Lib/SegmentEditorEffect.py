@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from functools import partial
 
 import qt
@@ -18,7 +19,9 @@ for _root in (os.path.dirname(_FOLDER), os.path.dirname(os.path.dirname(_FOLDER)
     if os.path.isdir(os.path.join(_root, "EfficientMedSAM2Lib")) and _root not in sys.path:
         sys.path.append(_root)
 
-from EfficientMedSAM2Lib.imaging.windows import PRESETS, IntensityWindow
+from EfficientMedSAM2ModuleLib.settings import EngineSettings
+
+from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
@@ -28,9 +31,9 @@ from EfficientMedSAM2Lib.mrml.markups_reader import read_roi
 from EfficientMedSAM2Lib.mrml.prompt_store import KIND_ATTRIBUTE
 from SegmentEditorEfficientMedSAM2Lib.options_panel import OptionsPanel
 from SegmentEditorEfficientMedSAM2Lib.preview_pipeline import PreviewPipelines
-from SegmentEditorEfficientMedSAM2Lib.prompt_tools import PromptTools
-from SegmentEditorEfficientMedSAM2Lib.scripted_effect_port import ScriptedEffectPort
-from SegmentEditorEfficientMedSAM2Lib.shortcuts import Shortcuts
+from SegmentEditorEfficientMedSAM2Lib.prompt_tools import PromptTools, RoiPlacement
+from SegmentEditorEfficientMedSAM2Lib.scripted_effect_port import EditorObserver, ScriptedEffectPort
+from SegmentEditorEfficientMedSAM2Lib.shortcuts import Shortcuts, helpText
 from SegmentEditorEfficientMedSAM2Lib.worker import Worker
 
 __all__ = ["SegmentEditorEffect"]
@@ -39,7 +42,7 @@ __all__ = ["SegmentEditorEffect"]
 #: can be forgotten when the reader goes on to the next structure. The preview is for those who want to look first.
 DEFAULTS = {
     "Tool": "point", "Include": "1", "Direction": "both", "Range": "all", "RangeValue": "10", "StopWhenLost": "1",
-    "Window": "auto", "AutoCommit": "1", "KeepOut": "0",
+    "Window": "", "AutoCommit": "1", "KeepOut": "0",
 }  # fmt: skip
 POLL_MS = 5
 #: Leaving the effect waits at most so long for the slice that is being computed.
@@ -57,14 +60,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         scriptedEffect.requireSegments = True
         AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
         self.controller = None
-        self.predictorSource = None  # callable that returns a predictor, in place of the network
         self._isActive = False
-        self._observations = []
-        self._observedSegmentation = None
-        self._modelKey = None
-        self._placing = None
+        self._settings = None
         self._hint = ""
         self._windowOf = None
+        self._markupsChanged = False
 
     def clone(self):
         """A new instance for another editor."""
@@ -81,24 +81,19 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def helpText(self):
         """Gestures and keys."""
-        return "<html>" + _("""Segment a structure from a click, box or line, and carry it through the slices<br>.
-<p><ul style="margin: 0">
-<li><b>Point (P):</b> left-click on the structure. Click again to correct; <b>N</b> switches to exclude.
-<li><b>Box (X), Line (L):</b> drag around the structure, or along its longest diameter.
-<li><b>Propagate (M):</b> carry the result to the other slices; press again to cancel, finished slices are kept.
-<li><b>Confidence:</b> click a bar to go to its slice, <b>U</b> goes to the least sure one. Hatched: out of date.
-<li><b>Enter / Esc:</b> apply or discard a preview, when results are not written at once.
-<li>With Shift, Ctrl or Alt the mouse works as without the effect.
-</ul><p>""")
+        return helpText()
 
     # --- life
 
     def setupOptionsFrame(self):
         """Make widgets and what is behind them."""
         scriptedEffect = self.scriptedEffect
-        self.controller = EffectController(
-            ScriptedEffectPort(scriptedEffect), Worker(), self._noNetwork, self._onChanged
+        port = ScriptedEffectPort(scriptedEffect)
+        self.controller = EffectController(port, Worker(), self._noNetwork, self._onChanged)
+        self.observer = EditorObserver(
+            port, self._onEditorChanged, self._sceneChanged, self._onNodesChanged, self._onSceneClosing
         )
+        self.roiPlacement = RoiPlacement()
         self.pipelines = PreviewPipelines(scriptedEffect)
         self.tools = PromptTools(scriptedEffect, self.pipelines)
         commands = {
@@ -126,11 +121,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._isActive = True
         self._hint = ""
         self.shortcuts.install()
-        scene = slicer.mrmlScene
-        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
-            self._observe(scene, event, self._onNodesChanged)
-        self._observe(scene, scene.StartCloseEvent, self._onSceneClosing)
-        self._observe(self.scriptedEffect.parameterSetNode(), vtk.vtkCommand.ModifiedEvent, self._onEditorChanged)
+        self.observer.start()
         self._start()
         self.updateGUIFromMRML()
 
@@ -139,10 +130,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         if not self._isActive:
             return
         self._isActive = False
-        self._stopPlacing()
+        self.roiPlacement.stop()
         self.shortcuts.remove()
         self.tools.cancel()
-        self._unobserve()
+        self.observer.stop()
         self.timer.stop()
         if slicer.mrmlScene.IsClosing():
             self.controller.forget()
@@ -181,7 +172,6 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.controller.auto_commit = values["AutoCommit"] == "1"
         self.controller.keep_out = values["KeepOut"] == "1"
         if self._isActive:
-            self._updateWindow()
             self._updateMarkups()
             self._onEditorChanged()
 
@@ -201,9 +191,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def sourceVolumeNodeChanged(self):
         """Another volume: what belongs to the old one ends."""
-        if self.controller is not None and self._isActive:
-            self._updateWindow()
-            self._sceneChanged()
+        self._onEditorChanged()
 
     def referenceGeometryChanged(self):
         """The editor's grid changed."""
@@ -216,10 +204,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def interactionNodeModified(self, interactionNode):
         """Placing markups must not end the effect; a placed ROI becomes a prompt."""
-        if self._placing is None or interactionNode.GetCurrentInteractionMode() == interactionNode.Place:
-            return
-        node, self._placing = self._placing, None
-        if node.GetScene() is not None and node.GetNumberOfDefinedControlPoints() > 0 and min(node.GetSize()) >= 0:
+        node = self.roiPlacement.placed(interactionNode)
+        if node is not None:
             self.scriptedEffect.setNodeReference("Markups", node)
             self._act(lambda: self.controller.use_markups(node))
 
@@ -231,7 +217,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def processInteractionEvents(self, callerInteractor, eventId, viewWidget):
         """Mouse and keys in a view."""
-        if not self._isActive or viewWidget.className() != "qMRMLSliceWidget" or self._placing is not None:
+        if not self._isActive or viewWidget.className() != "qMRMLSliceWidget" or self.roiPlacement.node is not None:
             return False
         if eventId == vtk.vtkCommand.KeyPressEvent:
             return self.shortcuts.fromView(callerInteractor.GetKeySym())
@@ -309,16 +295,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def onPlaceRoi(self):
         """Let the user place an ROI with Slicer's own tool."""
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", slicer.mrmlScene.GenerateUniqueName("ROI"))
-        node.CreateDefaultDisplayNodes()
-        selectionNode = slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLSelectionNode")
-        interactionNode = slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode")
-        selectionNode.SetReferenceActivePlaceNodeClassName("vtkMRMLMarkupsROINode")
-        selectionNode.SetActivePlaceNodeID(node.GetID())
         self.tools.cancel()
-        self._placing = node
-        interactionNode.SetPlaceModePersistence(0)
-        interactionNode.SetCurrentInteractionMode(interactionNode.Place)
+        self.roiPlacement.start()
         self._say(_("Place the ROI around the structure in the views."))
 
     def onToggleInclude(self):
@@ -334,21 +312,17 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def _start(self):
         """Load the network, or explain why that cannot be."""
-        key = tuple(
-            str(slicer.util.settingsValue(f"EfficientMedSAM2/{name}", default))
-            for name, default in (("Encoder", "efficientnet"), ("Weights", ""), ("Device", "auto"))
-        )
-        if self._modelKey not in (None, key):
+        settings = EngineSettings.load()
+        if self._settings is not None and self._settings != settings:
             self.controller.unload()
-        self._modelKey = key
-        missing = [] if self.predictorSource is not None else missing_packages()
-        if missing and not self.controller.is_ready:
-            self.panel.showSetup(
-                _("EfficientMedSAM2 needs {packages}, which are not installed yet.").format(packages=", ".join(missing))
-            )
+        self._settings, self._windowOf = settings, None
+        missing = [] if self.controller.is_ready else missing_packages()
+        if missing:
+            text = _("EfficientMedSAM2 needs {packages}, which are not installed yet.")
+            self.panel.showSetup(text.format(packages=", ".join(missing)))
             return
         self.panel.showSetup("")
-        self.controller.load = self.predictorSource or partial(load_predictor, *key)
+        self.controller.load = lambda: load_predictor(**settings.build_arguments())
         self.controller.start()
 
     @staticmethod
@@ -366,15 +340,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def _updateWindow(self):
         """Intensities for the network. What is displayed is looked at when it is chosen, not at each brightening."""
         name, volumeNode = self.scriptedEffect.parameter("Window"), self._volumeNode()
-        if (name, volumeNode) == self._windowOf:
+        if (name, volumeNode) == self._windowOf or self._settings is None or volumeNode is None:
             return
         self._windowOf = (name, volumeNode)
-        self.controller.window = PRESETS.get(name)
-        display = volumeNode.GetDisplayNode() if volumeNode is not None else None
-        if name == "display" and display is not None and display.IsA("vtkMRMLScalarVolumeDisplayNode"):
-            self.controller.window = IntensityWindow.from_width_level(
-                display.GetWindow(), display.GetLevel(), "as displayed"
-            )
+        settings = replace(self._settings, window=name) if name else self._settings
+        bounds = settings.window_bounds(volumeNode)
+        self.controller.window = IntensityWindow(*bounds, settings.window) if bounds is not None else None
 
     def _setTool(self, tool):
         self.scriptedEffect.setParameter("Tool", tool)
@@ -384,6 +355,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         return self._isActive and (self.controller.has_preview or self.tools.dragging)
 
     def _onTimer(self):
+        if self._markupsChanged and not slicer.mrmlScene.IsBatchProcessing():
+            self._markupsChanged = False
+            self._updateMarkups()
         if self.controller is None or not self.controller.poll():
             self.timer.stop()
 
@@ -461,55 +435,21 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         displayable = self.scriptedEffect.segmentationDisplayableInView
         return [w for w in widgets if w is not None and displayable(self.scriptedEffect.viewNode(w))]
 
-    def _stopPlacing(self):
-        node, self._placing = self._placing, None
-        if node is not None and node.GetScene() is not None and node.GetNumberOfDefinedControlPoints() == 0:
-            slicer.mrmlScene.RemoveNode(node)
+    # --- told by the scene
 
-    # --- observers
-
-    def _observe(self, subject, event, callback):
-        self._observations.append((subject, subject.AddObserver(event, callback)))
-
-    def _unobserve(self):
-        observations, self._observations, self._observedSegmentation = self._observations, [], None
-        for subject, tag in observations:
-            subject.RemoveObserver(tag)
-
-    def _observeSegmentation(self):
-        """Follow the vtkSegmentation of the selected node: the editor's undo and redo are seen in it."""
-        editorNode = self.scriptedEffect.parameterSetNode()
-        segmentationNode = editorNode.GetSegmentationNode() if editorNode is not None else None
-        segmentation = segmentationNode.GetSegmentation() if segmentationNode is not None else None
-        if segmentation is self._observedSegmentation:
-            return
-        for subject, tag in [o for o in self._observations if o[0] is self._observedSegmentation]:
-            subject.RemoveObserver(tag)
-        self._observations = [o for o in self._observations if o[0] is not self._observedSegmentation]
-        self._observedSegmentation = segmentation
-        if segmentation is None:
-            return
-        names = ("SegmentModified", "SegmentAdded", "SegmentRemoved", "SourceRepresentationModified",
-                 "MasterRepresentationModified")  # fmt: skip
-        for event in {getattr(segmentation, name) for name in names if hasattr(segmentation, name)}:
-            self._observe(segmentation, event, self._onSegmentationChanged)
-
-    def _onSegmentationChanged(self, _caller, _event):
-        self._sceneChanged()
-
-    def _onEditorChanged(self, _caller=None, _event=None):
-        """Another segmentation, segment or volume may have been selected; effects are not told of that."""
+    def _onEditorChanged(self):
+        """Another segmentation, segment or volume may have been selected."""
         if self._isActive and not slicer.mrmlScene.IsClosing():
-            self._observeSegmentation()
+            self._updateWindow()
             self.controller.scene_changed()
             self._onChanged()
 
-    def _onNodesChanged(self, _caller, _event):
-        if self._isActive and not slicer.mrmlScene.IsClosing() and not slicer.mrmlScene.IsBatchProcessing():
-            self._updateMarkups()
+    def _onNodesChanged(self):
+        self._markupsChanged = True  # looked at later: a node that is being added has no name and no attributes yet
+        self.timer.start()
 
-    def _onSceneClosing(self, _caller, _event):
-        self._placing = None
+    def _onSceneClosing(self):
+        self.roiPlacement.node = None
         self.controller.forget()
         self.pipelines.clear()
 

@@ -8,12 +8,23 @@ from SegmentEditorEfficientMedSAM2Lib.shortcuts import KEYS
 
 #: (value of the parameter, text); the order is that of the combo boxes.
 DIRECTIONS = (("both", "both ways"), ("forward", "forward (rising slice number)"), ("backward", "backward"))
-RANGES = (("all", "whole volume, or the ROI given"), ("slices", "slices beyond the prompts"),
-          ("mm", "mm beyond the prompts"), ("roi", "extent of the markups ROI"))  # fmt: skip
-WINDOWS = (("auto", "automatic"), ("display", "as displayed"), ("ct", "CT, wide"), ("abdomen", "CT abdomen"),
-           ("lung", "CT lung"), ("mediastinum", "CT mediastinum"), ("brain", "CT brain"),
-           ("bone", "CT bone"))  # fmt: skip
-TOOLS = ("point", "box", "line")
+RANGES = (
+    ("all", "whole volume, or the ROI given"),
+    ("slices", "slices beyond the prompts"),
+    ("mm", "mm beyond the prompts"),
+    ("roi", "extent of the markups ROI"),
+)
+WINDOWS = (
+    ("", "as set in the module"),
+    ("automatic", "automatic"),
+    ("displayed", "as displayed"),
+    ("ct", "CT, wide"),
+    ("abdomen", "CT abdomen"),
+    ("lung", "CT lung"),
+    ("mediastinum", "CT mediastinum"),
+    ("brain", "CT brain"),
+    ("bone", "CT bone"),
+)
 
 
 class OptionsPanel:

@@ -1,5 +1,6 @@
 """Mouse in slice views -> prompts. One tool at a time; with Shift, Ctrl or Alt down the mouse is Slicer's."""
 
+import slicer
 import vtk
 
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import rectangle_box, view_axis, xy_to_world
@@ -94,3 +95,50 @@ class PromptTools:
         else:
             first, second = xy_to_world([start, xy], sliceNode).tolist()
             controller.draw_line(first, second, axis)
+
+
+class RoiPlacement:
+    """An ROI that the user is placing with Slicer's own tool; while it lasts, the mouse is Slicer's."""
+
+    def __init__(self):
+        self.node = None
+
+    def start(self):
+        """Make an ROI node and start placing it."""
+        self.stop()
+        scene = slicer.mrmlScene
+        self.node = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", scene.GenerateUniqueName("ROI"))
+        self.node.CreateDefaultDisplayNodes()
+        selectionNode = scene.GetSingletonNode("Singleton", "vtkMRMLSelectionNode")
+        selectionNode.SetReferenceActivePlaceNodeClassName("vtkMRMLMarkupsROINode")
+        selectionNode.SetActivePlaceNodeID(self.node.GetID())
+        interactionNode = self._interactionNode()
+        interactionNode.SetPlaceModePersistence(0)
+        interactionNode.SetCurrentInteractionMode(interactionNode.Place)
+
+    def placed(self, interactionNode):
+        """The node, once placing has ended; None while it lasts, or when it was given up."""
+        if self.node is None or interactionNode.GetCurrentInteractionMode() == interactionNode.Place:
+            return None
+        node, self.node = self.node, None
+        if node.GetScene() is None:
+            return None
+        if node.GetNumberOfDefinedControlPoints() == 0:
+            slicer.mrmlScene.RemoveNode(node)
+            return None
+        return node
+
+    def stop(self):
+        """Give up."""
+        if self.node is None:
+            return
+        interactionNode = self._interactionNode()
+        node, self.node = self.node, None
+        if node.GetScene() is not None and node.GetNumberOfDefinedControlPoints() == 0:
+            slicer.mrmlScene.RemoveNode(node)
+        if interactionNode.GetCurrentInteractionMode() == interactionNode.Place:
+            interactionNode.SetCurrentInteractionMode(interactionNode.ViewTransform)
+
+    @staticmethod
+    def _interactionNode():
+        return slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode")

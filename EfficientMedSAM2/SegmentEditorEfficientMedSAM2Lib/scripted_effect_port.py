@@ -1,12 +1,16 @@
-"""EditorPort on Slicer's ``scriptedEffect``. Undo, masking and overwrite rules are Slicer's own and never bypassed."""
+"""EditorPort on Slicer's ``scriptedEffect``, and the observers that tell what the editor does by itself."""
 
 import slicer
+import vtk
 
 from EfficientMedSAM2Lib.mrml.ports.editor_port import SegmentEditorNodeReader
 
 
 class ScriptedEffectPort(SegmentEditorNodeReader):
-    """Adapter for an effect of the Segment Editor; the node is asked for at each call, since it may be exchanged."""
+    """Adapter for an effect of the Segment Editor; the node is asked for at each call, since it may be exchanged.
+
+    Undo, masking and overwrite rules are Slicer's own and never bypassed.
+    """
 
     def __init__(self, scriptedEffect):
         self.scriptedEffect = scriptedEffect
@@ -68,3 +72,66 @@ class ScriptedEffectPort(SegmentEditorNodeReader):
 
     def redo(self):
         """Left to the editor."""
+
+
+class EditorObserver:
+    """Observers of scene, editor node and segmentation: Slicer tells an effect of no selection, undo or redo.
+
+    Args:
+        port: The editor.
+        selected: Called when another segmentation, segment or volume may have been selected.
+        edited: Called when the segmentation may have changed, by undo or redo, too.
+        nodesChanged: Called when nodes were added or removed.
+        closing: Called before the scene is closed.
+    """
+
+    EVENTS = ("SegmentModified", "SegmentAdded", "SegmentRemoved", "SourceRepresentationModified",
+              "MasterRepresentationModified")  # fmt: skip
+
+    def __init__(self, port, selected, edited, nodesChanged, closing):
+        self.port = port
+        self.selected = selected
+        self.edited = edited
+        self.nodesChanged = nodesChanged
+        self.closing = closing
+        self._observations = []
+        self._segmentation = None
+
+    def start(self):
+        """Add the observers."""
+        scene, modified = slicer.mrmlScene, vtk.vtkCommand.ModifiedEvent
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
+            self._observe(scene, event, self.nodesChanged)
+        self._observe(scene, scene.StartCloseEvent, self.closing)
+        self._observe(self.port.editor_node, modified, self._onEditorModified)
+        self._followSegmentation()
+
+    def stop(self):
+        """Remove them all."""
+        observations, self._observations, self._segmentation = self._observations, [], None
+        for subject, tag in observations:
+            subject.RemoveObserver(tag)
+
+    def _onEditorModified(self):
+        self._followSegmentation()
+        self.selected()
+
+    def _followSegmentation(self):
+        node = self.port.editor_node.GetSegmentationNode()
+        segmentation = node.GetSegmentation() if node is not None else None
+        if segmentation is self._segmentation:
+            return
+        for subject, tag in [entry for entry in self._observations if entry[0] is self._segmentation]:
+            subject.RemoveObserver(tag)
+        self._observations = [entry for entry in self._observations if entry[0] is not self._segmentation]
+        self._segmentation = segmentation
+        if segmentation is not None:
+            for event in {getattr(segmentation, name) for name in self.EVENTS if hasattr(segmentation, name)}:
+                self._observe(segmentation, event, self.edited)
+
+    def _observe(self, subject, event, callback):
+        def tell(_caller, _event):
+            if self._observations and (callback is self.closing or not slicer.mrmlScene.IsClosing()):
+                callback()
+
+        self._observations.append((subject, subject.AddObserver(event, tell)))

@@ -2,6 +2,7 @@
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 #: Key of each command. The editor has 0-9, Esc, space, Z, Y, Q, W, I and punctuation.
 KEYS = {
@@ -13,6 +14,19 @@ KEYS = {
     "weakest": "U",
 }
 TEXT_WIDGETS = ("QLineEdit", "QSpinBox", "QDoubleSpinBox", "QTextEdit", "QPlainTextEdit")
+
+
+def helpText():
+    """Gestures and keys, for the editor's help box."""
+    return "<html>" + _("""Segment a structure from a click, box or line, and carry it through the slices<br>.
+<p><ul style="margin: 0">
+<li><b>Point (P):</b> left-click on the structure. Click again to correct; <b>N</b> switches to exclude.
+<li><b>Box (X), Line (L):</b> drag around the structure, or along its longest diameter.
+<li><b>Propagate (M):</b> carry the result to the other slices; press again to cancel, finished slices are kept.
+<li><b>Confidence:</b> click a bar to go to its slice, <b>U</b> goes to the least sure one. Hatched: out of date.
+<li><b>Enter / Esc:</b> apply or discard a preview, when results are not written at once.
+<li>With Shift, Ctrl or Alt the mouse works as without the effect.
+</ul><p>""")
 
 
 class _AcceptOrReject(qt.QObject):

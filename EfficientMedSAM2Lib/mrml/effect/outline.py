@@ -29,18 +29,14 @@ def outline_polydata(image: Any, volume_node: Any, slice_node: Any) -> Any:
     ijk.SetOrigin(0.0, 0.0, 0.0)
     ijk.SetSpacing(1.0, 1.0, 1.0)
     ijk.SetDirectionMatrix(1, 0, 0, 0, 1, 0, 0, 0, 1)
-    xy_to_ijk = vtk.vtkGeneralTransform()
-    xy_to_ijk.PostMultiply()
-    xy_to_ijk.Concatenate(slice_node.GetXYToRAS())
-    xy_to_ijk.Concatenate(_transform_between(None, volume_node))
-    xy_to_ijk.Concatenate(to_vtk_matrix(np.linalg.inv(image_matrix(image))))
     width, height = slice_node.GetDimensions()[:2]
     x0, x1, y0, y1 = _seen_extent(image, volume_node, slice_node, int(width), int(height))
     if x0 >= x1 or y0 >= y1:
         return vtk.vtkPolyData()
     reslice = vtk.vtkImageReslice()
     reslice.SetInputData(ijk)
-    reslice.SetResliceTransform(xy_to_ijk)
+    reslice.SetResliceTransform(_view_to_voxels(image, volume_node, slice_node))
+    reslice.SetNumberOfThreads(1)  # small pictures; and general transforms are not made for several threads
     reslice.SetInterpolationModeToLinear()
     reslice.SetOutputScalarType(vtk.VTK_FLOAT)
     reslice.SetBackgroundLevel(0.0)
@@ -54,6 +50,24 @@ def outline_polydata(image: Any, volume_node: Any, slice_node: Any) -> Any:
     result = vtk.vtkPolyData()
     result.ShallowCopy(contour.GetOutput())
     return result
+
+
+def _view_to_voxels(image: Any, volume_node: Any, slice_node: Any) -> Any:
+    """vtkAbstractTransform from pixels of the view to voxel indices; a plain matrix unless it has to be more."""
+    import vtk
+
+    to_local = _transform_between(None, volume_node)
+    local_to_ijk, frames = np.linalg.inv(image_matrix(image)), linear_matrix(to_local)
+    if frames is not None:
+        linear = vtk.vtkTransform()
+        linear.SetMatrix(to_vtk_matrix(local_to_ijk @ frames @ to_numpy(slice_node.GetXYToRAS())))
+        return linear
+    general = vtk.vtkGeneralTransform()
+    general.PostMultiply()
+    general.Concatenate(slice_node.GetXYToRAS())
+    general.Concatenate(to_local)
+    general.Concatenate(to_vtk_matrix(local_to_ijk))
+    return general
 
 
 def _seen_extent(image: Any, volume_node: Any, slice_node: Any, width: int, height: int) -> tuple[int, int, int, int]:

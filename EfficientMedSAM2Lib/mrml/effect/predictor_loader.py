@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 #: What Slicer does not bring along.
 REQUIRED = ("torch", "timm", "safetensors")
-_loaded: dict[tuple[str, str, str], Any] = {}
+_loaded: dict[tuple[Any, ...], Any] = {}
 
 
 def missing_packages() -> list[str]:
@@ -30,26 +29,31 @@ def missing_packages() -> list[str]:
     return missing
 
 
-def load_predictor(encoder: str = "efficientnet", weights: str = "", device: str = "auto") -> Any:
+def load_predictor(
+    encoder_type: str = "efficientnet",
+    checkpoint: str | None = None,
+    device: str = "auto",
+    use_half_precision: bool = True,
+) -> Any:
     """EfficientMedSAM2VolumePredictor, warmed up. Takes seconds the first time: call it in a worker thread.
 
     Args:
-        encoder: "efficientnet" or "mobilenet".
-        weights: A ``.safetensors`` file, "random", or "" for the shipped one.
+        encoder_type: As for ``build_efficient_medsam2_model``, like the others.
+        checkpoint: A ``.safetensors`` file, "random", or None for the shipped one.
         device: "auto", "cuda", "mps" or "cpu".
+        use_half_precision: Compute in half precision where that keeps the masks.
 
     Raises:
         ValueError: the weights cannot be used.
         ImportError: PyTorch or another package is missing or broken.
     """
-    key = (encoder, weights, device)
+    key = (encoder_type, checkpoint, device, use_half_precision)
     if key not in _loaded:
         start = time.perf_counter()
         from ...models import build_efficient_medsam2_model
         from ...predictors import EfficientMedSAM2VolumePredictor
 
-        checkpoint = weights if weights in ("", "random") else Path(weights)
-        model = build_efficient_medsam2_model(encoder, checkpoint or None, device)
+        model = build_efficient_medsam2_model(encoder_type, checkpoint, device, use_half_precision)
         predictor = EfficientMedSAM2VolumePredictor(model)
         built = time.perf_counter()
         warm_up(predictor)

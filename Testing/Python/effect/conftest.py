@@ -25,7 +25,7 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> Iterator[OraclePredictor]:
 
     predictor = OraclePredictor(truth())
     monkeypatch.setattr(loader, "missing_packages", list)
-    monkeypatch.setattr(loader, "load_predictor", lambda *_key: predictor)
+    monkeypatch.setattr(loader, "load_predictor", lambda **_arguments: predictor)
     return predictor
 
 

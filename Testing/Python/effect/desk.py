@@ -118,6 +118,28 @@ class Desk:
 
         return self.effect.pipelines.pipeline(wrap(mouse.widget))
 
+    def press_at(self, widget: Any, x: int) -> None:
+        """Click on a pixel column of a widget."""
+        from host.pythonqt import unwrap
+        from PySide6 import QtCore, QtTest
+
+        native = unwrap(widget)
+        QtTest.QTest.mouseClick(native, QtCore.Qt.LeftButton, QtCore.Qt.NoModifier, QtCore.QPoint(x, 10))
+        self.wait()
+
+    def paint(self, segment_id: str, mask: np.ndarray) -> None:
+        """What Slicer's own Paint effect does."""
+        from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image
+        from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix
+
+        logic = self.editor.logic
+        image = oriented_image(mask, (0, 0, 0), volume_matrix(self.volume))
+        logic.SaveStateForUndo()
+        logic.ModifySegmentByLabelmap(
+            self.editor.segmentation, segment_id, image, logic.ModificationModeAdd, list(image.GetExtent()), True, False
+        )
+        self.wait()
+
     def voxels(self) -> bytes:
         from EfficientMedSAM2Lib.mrml.labelmaps import array_view
 

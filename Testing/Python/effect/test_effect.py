@@ -206,7 +206,7 @@ def test_rules_of_the_editor_are_obeyed(desk):
 def test_window_is_shown_to_the_network(desk):
     desk.click(INSIDE)
     assert desk.session.engine.window.name == "percentile"
-    desk.panel.windowCombo.currentIndex = 4
+    desk.panel.windowCombo.currentIndex = 5
     desk.click(BESIDE)
     assert desk.session.engine.window.name == "lung"
     assert desk.editor.scripted_effect.parameter("Window") == "lung"

@@ -1,0 +1,194 @@
+"""Propagate, cancel, progress, confidence strip, stale slices, ranges: through the panel's buttons."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from desk import BESIDE, INSIDE, tube, tube_slice
+
+
+def slow(desk, seconds=0.03):
+    """Each slice takes its time, as with a network."""
+    desk.predictor._maybe_fail = lambda _frame: time.sleep(seconds)
+
+
+def test_propagate_fills_the_structure_as_one_undo_step(desk):
+    desk.click(INSIDE)
+    desk.press(desk.panel.propagateButton)
+    np.testing.assert_array_equal(desk.editor.mask(), tube())
+    assert desk.panel.propagateButton.text == "Propagate"
+    assert not desk.panel.progressBar.visible
+    desk.undo()
+    np.testing.assert_array_equal(desk.editor.mask(), tube_slice(4))
+    desk.redo()
+    np.testing.assert_array_equal(desk.editor.mask(), tube())
+
+
+def test_button_cancels_and_finished_slices_are_one_step(desk):
+    desk.click(INSIDE)
+    slow(desk)
+    desk.press(desk.panel.propagateButton, wait=False)
+    seen = []
+
+    def some_are_done():
+        progress = desk.controller.progress
+        seen.append((desk.panel.propagateButton.text, desk.panel.progressBar.format))
+        return progress is not None and progress.done >= 3
+
+    assert desk.host.process_events(5000, until=some_are_done)
+    assert desk.count() == 36  # nothing is written on the way
+    assert desk.outline("Yellow").GetVisibility()  # but shown, in views across the slices, too
+    desk.press(desk.panel.propagateButton)
+    assert ("Cancel" in {text for text, _format in seen}) and any("per second" in text for _button, text in seen)
+    mask = desk.editor.mask()
+    done = np.flatnonzero(mask.any(axis=(1, 2)))
+    assert 3 < len(done) < 14
+    np.testing.assert_array_equal(mask[done], tube()[done])
+    assert not desk.outline("Yellow").GetVisibility()
+    desk.undo()
+    assert desk.count() == 36
+
+
+def test_the_window_stays_responsive(desk):
+    desk.click(INSIDE)
+    slow(desk, 0.02)
+    gaps, last = [], time.perf_counter()
+    desk.press(desk.panel.propagateButton, wait=False)
+    while desk.controller.is_busy:
+        desk.host.process_events(0)
+        gaps.append(time.perf_counter() - last)
+        last = time.perf_counter()
+    assert max(gaps) < 0.5
+    np.testing.assert_array_equal(desk.editor.mask(), tube())
+
+
+def test_strip_shows_scores_and_a_click_goes_there(desk):
+    desk.click(INSIDE)
+    desk.predictor.low_scores = {12}
+    desk.parameter("StopWhenLost", "0")
+    desk.press(desk.panel.propagateButton)
+    scores = desk.controller.scores
+    assert scores.prompted == {4}
+    assert scores.weakest == 12
+    assert scores.filled == set(range(4, 18))
+    desk.press(desk.panel.weakestButton)
+    assert abs(desk.mouse.ras((200, 200))[2] - desk.world((12, 0, 0))[2]) < 0.1
+    strip = desk.panel.strip
+    desk.host.grab(desk.editor.scripted_effect.optionsFrame(), "/tmp/effect-strip.png")
+    x = strip.xOf(7) + 1
+    assert strip.sliceAt(x) == 7
+    desk.press_at(strip.label, x)
+    assert abs(desk.mouse.ras((200, 200))[2] - desk.world((7, 0, 0))[2]) < 0.1
+    assert "confidence 80 %" in scores.describe(7)
+    assert strip.current == 7
+
+
+def test_correction_marks_slices_stale_and_propagation_refreshes_them(desk):
+    desk.click(INSIDE)
+    desk.press(desk.panel.propagateButton)
+    desk.press(desk.panel.excludeButton)
+    desk.click((10, 7, 6))
+    stale = desk.controller.scores.stale
+    assert stale == set(range(5, 18)) | set(range(4)) - {4} or stale >= set(range(5, 10)) | set(range(11, 18))
+    assert "out of date" in desk.controller.scores.describe(12)
+    desk.press(desk.panel.propagateButton)
+    assert desk.controller.scores.stale == frozenset()
+    assert desk.editor.mask()[10].sum() == 36 - 9
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [("slices", "2", range(6, 11)), ("mm", "5", range(6, 11)), ("slices", "1", range(7, 10))],
+)
+def test_range(desk, kind, value, expected):
+    desk.click((8, 8, 6))
+    desk.parameter("RangeValue", value)
+    desk.parameter("Range", kind)
+    desk.press(desk.panel.propagateButton)
+    assert np.flatnonzero(desk.editor.mask().any(axis=(1, 2))).tolist() == list(expected)
+
+
+def test_direction(desk):
+    desk.click((8, 8, 6))
+    desk.panel.directionCombo.currentIndex = 1
+    desk.press(desk.panel.propagateButton)
+    assert np.flatnonzero(desk.editor.mask().any(axis=(1, 2))).tolist() == list(range(8, 18))
+
+
+def test_stop_where_the_structure_ends(desk):
+    desk.click((8, 8, 6))
+    desk.press(desk.panel.propagateButton)
+    assert set(desk.predictor.propagated) <= set(range(22))
+    assert "Stopped at slice" in desk.panel.messageLabel.text
+    assert desk.panel.stopCheck.checked
+
+
+def test_propagation_without_prompt_is_explained(desk):
+    desk.press(desk.panel.propagateButton)
+    assert "add a prompt" in desk.panel.messageLabel.text or "no prompted slice" in desk.panel.messageLabel.text
+    assert desk.count() == 0
+
+
+def test_propagation_in_preview_mode(desk):
+    desk.press(desk.panel.autoCommitCheck)
+    desk.click(INSIDE)
+    desk.press(desk.panel.propagateButton)
+    assert desk.count() == 36  # to propagate is to accept the preview
+    assert desk.outline("Yellow").GetVisibility()
+    desk.press(desk.panel.rejectButton)
+    assert desk.count() == 36
+    desk.press(desk.panel.propagateButton)
+    desk.press(desk.panel.commitButton)
+    np.testing.assert_array_equal(desk.editor.mask(), tube())
+
+
+def test_undo_while_propagating_ends_it(desk):
+    desk.click(INSIDE)
+    slow(desk)
+    desk.press(desk.panel.propagateButton, wait=False)
+    assert desk.host.process_events(5000, until=lambda: desk.controller.progress and desk.controller.progress.done > 2)
+    desk.undo()
+    assert desk.count() == 0
+    assert not desk.controller.has_preview
+    desk.redo()
+    assert desk.count() == 36
+
+
+def test_failure_keeps_what_was_done(desk):
+    desk.click(INSIDE)
+    desk.predictor.fail_at = 8
+    desk.press(desk.panel.propagateButton)
+    assert np.flatnonzero(desk.editor.mask().any(axis=(1, 2))).tolist()[:4] == [4, 5, 6, 7]
+    assert desk.panel.messageLabel.text
+    desk.predictor.fail_at = None
+    desk.press(desk.panel.propagateButton)
+    np.testing.assert_array_equal(desk.editor.mask(), tube())
+
+
+def test_painted_segment_is_a_prompt(desk):
+    desk.paint("A", tube_slice(9))
+    desk.press(desk.panel.useSegmentButton)
+    assert "starting point" in desk.panel.messageLabel.text
+    desk.press(desk.panel.propagateButton)
+    np.testing.assert_array_equal(desk.editor.mask(), tube())
+
+
+def test_neighbour_slices_are_prefetched(desk):
+    desk.click((8, 8, 6))
+    assert set(desk.predictor.prefetched) == {5, 6, 7, 9, 10, 11}
+
+
+def test_several_segments(desk):
+    desk.click(INSIDE)
+    desk.press(desk.panel.propagateButton)
+    desk.select("B")
+    desk.click(BESIDE)
+    desk.press(desk.panel.propagateButton)
+    assert (desk.count("A"), desk.count("B"), desk.count("C")) == (14 * 36, 24 * 15, 0)
+    assert desk.controller.scores.filled == set(range(24))
+    desk.select("A")
+    assert desk.controller.scores.filled == set(range(4, 18))
+    desk.undo()
+    assert (desk.count("A"), desk.count("B")) == (14 * 36, 15)

@@ -1,0 +1,97 @@
+"""The worker thread alone: order, reports, cancelling, errors, its end."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[3] / "EfficientMedSAM2/SegmentEditorEfficientMedSAM2Lib/worker.py"
+
+
+@pytest.fixture
+def worker():
+    spec = importlib.util.spec_from_file_location("effect_worker", SOURCE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = module.Worker()
+    yield made
+    assert made.stop()
+
+
+def test_work_is_done_in_one_other_thread_in_order(worker):
+    threads, order = set(), []
+
+    def work(n):
+        def run(_job):
+            threads.add(threading.get_ident())
+            order.append(n)
+            return n
+
+        return run
+
+    jobs = [worker.submit(work(n)) for n in range(5)]
+    assert jobs[-1].done.wait(2)
+    assert order == list(range(5))
+    assert [job.result for job in jobs] == order
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+    assert worker.idle
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), MemoryError(), KeyboardInterrupt(), SystemExit()])
+def test_done_is_set_whatever_happens(worker, error):
+    def work(_job):
+        raise error
+
+    job = worker.submit(work)
+    assert job.done.wait(2)
+    assert job.error is error
+    assert worker.submit(lambda _job: 7).done.wait(2)  # the thread lives on
+
+
+def test_reports_come_in_order_and_wake_the_waiting(worker):
+    go = threading.Event()
+
+    def work(job):
+        go.wait(2)
+        for n in range(3):
+            job.report(n)
+
+    job = worker.submit(work)
+    assert not job.wait_for_news(0.01)
+    start = time.perf_counter()
+    go.set()
+    worker.breathe(5)
+    assert time.perf_counter() - start < 2
+    job.done.wait(2)
+    assert job.take_reports() == [0, 1, 2]
+    assert job.take_reports() == []
+
+
+def test_cancel_is_seen_by_the_work(worker):
+    def work(job):
+        while not job.cancelled:
+            time.sleep(0.001)
+        return "cancelled"
+
+    job = worker.submit(work)
+    job.cancel()
+    assert job.done.wait(2)
+    assert job.result == "cancelled"
+
+
+def test_stop_cancels_and_ends_the_thread(worker):
+    before = threading.active_count()
+
+    def work(job):
+        job.cancel_requested.wait(5)
+
+    job = worker.submit(work)
+    assert worker.stop()
+    assert job.done.is_set()
+    assert threading.active_count() == before
+    assert worker.submit(lambda _job: 1).done.wait(2)  # and it can be used again

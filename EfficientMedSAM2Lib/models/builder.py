@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from safetensors.torch import save_file
 from .config import ModelConfig
 from .image_encoder import timm_architecture
 from .network import EfficientMedSAM2
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS_LICENCE = "Apache-2.0"
 
@@ -27,7 +30,8 @@ def build_efficient_medsam2_model(
     Args:
         encoder_type: "efficientnet" (EfficientNet-Lite0), "mobilenet" (MobileNetV3-Large) or a registered name.
         checkpoint: None for the weights shipped for that encoder, "random" for none, else a `.safetensors` file.
-        device: "auto" takes cuda, then mps, then cpu; or a torch device.
+        device: "auto" takes cuda, then mps, then cpu; or a torch device. A cuda or mps device that is not there is
+            replaced by the CPU, with a warning in the log.
         use_half_precision: Compute in FP16 on cuda and mps. A CPU computes in bfloat16 where it has instructions for
             it, else in float32. `model.compute_dtype` says which.
 
@@ -128,9 +132,15 @@ def shipped_weights(encoder_type: str) -> Path:
 def _device(device: str | torch.device) -> torch.device:
     if str(device) != "auto":
         try:
-            return torch.device(device)
+            wanted = torch.device(device)
         except RuntimeError as error:
             raise ValueError(f"Unknown device {device!r}; use auto, cuda, mps or cpu.") from error
+        available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+        if wanted.type not in available or available[wanted.type]():
+            return wanted
+        # A script written for a machine with a GPU runs on one without, only slower.
+        logger.warning("There is no %s device here; computing on the CPU.", wanted.type)
+        return torch.device("cpu")
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():

@@ -72,6 +72,13 @@ def test_builder_loads_a_file_and_refuses_the_wrong_encoder(saved: tuple[Efficie
         build_efficient_medsam2_model("efficientnet", checkpoint=path)
 
 
+def test_script_for_a_gpu_runs_without_one(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    model = build_efficient_medsam2_model("mobilenet", checkpoint="random", device="cuda")
+    assert model.device.type == "cpu"
+    assert "no cuda device" in caplog.text
+
+
 def test_positions_keep_full_precision_in_a_half_precision_network(saved: tuple[EfficientMedSAM2, Path]) -> None:
     model = load_model(saved[1]).eval()
     model.image_encoder.fuse()

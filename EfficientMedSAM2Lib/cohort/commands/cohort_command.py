@@ -1,4 +1,4 @@
-"""`efficient-medsam2 cohort init | run | review`: many scans, over a night, on one machine or many."""
+"""`efficient-medsam2 cohort init | run | review | benchmark`: many scans, over a night, on one machine or many."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_init(commands.add_parser("init", help="write a manifest from a folder of scans and markups"))
     _add_run(commands.add_parser("run", help="segment all cases of a manifest; again goes on where it ended"))
     _add_review(commands.add_parser("review", help="list the most doubtful cases, and write a Slicer scene of each"))
+    _add_benchmark(commands.add_parser("benchmark", help="measure cases per second on this machine, by workers"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the arguments ask for."""
     try:
-        return int({"init": _init, "run": _run, "review": _review}[args.task](args))
+        return int({"init": _init, "run": _run, "review": _review, "benchmark": _benchmark}[args.task](args))
     except ImportError as error:
         message = (
             f"efficient-medsam2: cohort needs {error.name}; install it with: pip install 'efficient-medsam2[cohort]'"
@@ -70,6 +71,14 @@ def _add_review(parser: argparse.ArgumentParser) -> None:
     add("--below", type=float, metavar="SCORE", help="only cases with a slice of a lower score than this")
 
 
+def _add_benchmark(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--cases", type=int, default=100, metavar="N", help="small cases in each run; default: 100")
+    add("--workers", type=int, nargs="+", default=[1, 2], metavar="N", help="numbers to compare; default: 1 2")
+    add("--repeats", type=int, default=3, metavar="N", help="runs of each, in turn; default: 3")
+    add_model_arguments(parser)
+
+
 def _init(args: argparse.Namespace) -> int:
     from ..manifest.create import create_manifest
 
@@ -99,6 +108,7 @@ def _run(args: argparse.Namespace) -> int:
         propagation=PropagationOptions(args.propagate, args.range_mm, args.stop_when_lost),
         output_format=args.format,
         pictures=args.pictures,
+        command=(Path(sys.argv[0]).name, *sys.argv[1:]),
     )
     cluster = ClusterOptions(args.workers, args.memory_gb, args.scheduler, args.dashboard_port)
     try:
@@ -159,4 +169,27 @@ def _review(args: argparse.Namespace) -> int:
     for case in review_cases(args.output, args.limit, args.below):
         print(f"{case.confidence:.2f}  {case.name}: {case.text}")
         print(f"      {case.scene or case.problem}")
+    return 0
+
+
+def _benchmark(args: argparse.Namespace) -> int:
+    import tempfile
+
+    from ..records.settings import RunSettings
+    from ..run.benchmark import measure, overhead, report, write_cases
+
+    settings = RunSettings(args.encoder, str(args.weights) if args.weights else None, device=args.device)
+    runs = []
+    with tempfile.TemporaryDirectory(prefix="efficient-medsam2-benchmark-") as folder:
+        manifest = write_cases(Path(folder), args.cases)
+        for repeat in range(args.repeats):  # in turn, so that what else the machine does falls on all alike
+            for workers in args.workers:
+                runs.append(measure(manifest, workers, settings))
+                print(f"run {repeat + 1}, {workers} workers: {runs[-1].rate:.2f} cases per second", file=sys.stderr)
+    print(report(runs, args.cases))
+    checked, kept = overhead()
+    print()
+    print(
+        f"The run itself: {1000 * checked:.2f} ms to find that a case is done, {1000 * kept:.2f} ms to keep an outcome."
+    )
     return 0

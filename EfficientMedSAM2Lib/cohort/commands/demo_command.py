@@ -18,6 +18,7 @@ from ...resources import resource_path
 from ..case import SegmentResult, segment_case
 from ..engine import add_model_arguments, build_session
 from ..prompts import read_prompts
+from ..worker.memory import peak_memory_megabytes
 from .segment_command import progress_bar, write_results
 
 if TYPE_CHECKING:
@@ -94,13 +95,3 @@ def slices_per_second(results: list[SegmentResult]) -> float:
     """Speed of propagation over all segments; 0 when nothing was propagated."""
     seconds = sum(result.seconds_propagating for result in results)
     return sum(result.slices_propagated for result in results) / seconds if seconds > 0 else 0.0
-
-
-def peak_memory_megabytes() -> float | None:
-    """Largest resident memory of this process so far; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # bytes there, kilobytes elsewhere

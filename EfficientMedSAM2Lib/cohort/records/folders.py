@@ -1,4 +1,4 @@
-"""The folder of a case: it appears whole, under its final name, or not at all."""
+"""The folder of a case: it appears whole, under its final name, or not at all; and a reader's correction is kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-CASES, RECORD = "cases", "provenance.json"
+from .hashing import sha256_of
+
+CASES, CORRECTED, RECORD = "cases", "corrected", "provenance.json"
 _PARTIAL, _OLD = ".partial-", ".old-"
 
 
@@ -19,7 +21,8 @@ _PARTIAL, _OLD = ".partial-", ".old-"
 def case_folder(output: Path, name: str) -> Iterator[Path]:
     """A temporary folder that becomes ``output/cases/<name>`` when the block succeeds, and is removed when it fails.
 
-    What was there before stays until then.
+    What was there before stays until then. If somebody has changed the files of it, such as a reader who corrected the
+    segmentation, it is not replaced but moved to ``output/corrected``.
     """
     target = output / CASES / name
     token = uuid.uuid4().hex[:8]
@@ -29,7 +32,10 @@ def case_folder(output: Path, name: str) -> Iterator[Path]:
     try:
         yield temporary
         _flush(temporary)
-        if target.exists():
+        if target.exists() and changed_by_hand(target):
+            (output / CORRECTED).mkdir(exist_ok=True)
+            os.rename(target, output / CORRECTED / f"{name} {token}")
+        elif target.exists():
             os.rename(target, old)
         os.rename(temporary, target)
     finally:
@@ -38,17 +44,29 @@ def case_folder(output: Path, name: str) -> Iterator[Path]:
 
 
 def finished_record(output: Path, name: str, key: str) -> dict[str, Any] | None:
-    """The record of a case that is finished with this key, all its files there; else None."""
+    """The record of a case that is finished with this key, all its files there; else None.
+
+    Files that were changed since then are those of a reader, and are good.
+    """
     folder = output / CASES / name
+    record = _record(folder)
+    if record.get("key") != key or not all((folder / file).is_file() for file in record.get("files", {})):
+        return None
+    return record
+
+
+def changed_by_hand(folder: Path) -> bool:
+    """Whether a file of a finished case is not what was written."""
+    files = _record(folder).get("files", {})
+    return any((folder / file).is_file() and sha256_of(folder / file) != digest for file, digest in files.items())
+
+
+def _record(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    if not isinstance(record, dict) or record.get("key") != key:
-        return None
-    files = record.get("files", {})
-    complete = all((folder / file).is_file() and (folder / file).stat().st_size == size for file, size in files.items())
-    return record if complete else None
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def remove_leftovers(output: Path) -> int:

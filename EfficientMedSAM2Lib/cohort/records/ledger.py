@@ -49,6 +49,10 @@ class Ledger:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
                 raise ValueError(f"{self.path} was written by a later version of this program; update it.")
+            # No wait for the disk after each case, which was 14 ms of 14.4. A power cut may take the last lines, never
+            # the ledger; the cases that they were about are recognised by their folders.
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.executescript(_SCHEMA)
             self._connection.execute(f"PRAGMA user_version = {_VERSION}")
         except sqlite3.OperationalError:  # locked, or the disk is full: not a matter of what is in the file

@@ -29,6 +29,7 @@ class RunSettings:
         propagation: How far segments are carried.
         output_format: "seg.nrrd" or "dicom-seg".
         pictures: Whether to draw each case for the contact sheet.
+        command: The command line, for the provenance of each case.
         engine: "module:function" that builds a session; another one puts another predictor into the same machinery.
     """
 
@@ -40,6 +41,7 @@ class RunSettings:
     propagation: PropagationOptions = field(default_factory=PropagationOptions)
     output_format: str = "seg.nrrd"
     pictures: bool = True
+    command: tuple[str, ...] = ()
     engine: str = ENGINE
 
     def __post_init__(self) -> None:
@@ -66,7 +68,7 @@ class RunSettings:
     def identity(self) -> str:
         """What the masks and files of a case depend on, as text to be hashed."""
         known: dict[str, Any] = asdict(self)
-        for name in ("weights", "pictures"):  # what is in the file counts, not where it lies
+        for name in ("weights", "pictures", "command"):  # what is in the file counts, not where it lies
             known.pop(name)
         return json.dumps(known, sort_keys=True)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..records.folders import CASES, changed_by_hand
 from ..records.ledger import FILE_NAME, Ledger
 from ..records.outcome import Outcome
 from .contact_sheet import by_doubt, confidence, write_contact_sheet
@@ -56,11 +57,12 @@ def review_cases(output: Path, limit: int | None = None, below: float | None = N
             scene = write_scene(output.resolve(), outcome)
         except ValueError as error:
             problem = str(error)
-        yield Doubtful(outcome.name, confidence(outcome), _text(outcome), scene, problem)
+        changed = changed_by_hand(output / CASES / outcome.name)
+        yield Doubtful(outcome.name, confidence(outcome), _text(outcome, changed), scene, problem)
 
 
-def _text(outcome: Outcome) -> str:
-    parts = []
+def _text(outcome: Outcome, changed: bool) -> str:
+    parts = ["changed by hand since"] if changed else []
     for segment in outcome.record.get("segments", ()):
         if segment["empty"]:
             parts.append(f"{segment['segment']} empty")

@@ -150,7 +150,7 @@ def _write_run(output: Path, settings: RunSettings, count: int) -> None:
     """What was asked for, and when: one line a run."""
     entry = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": list(settings.command),
         "version": __version__,
         "cases": count,
         "weights": settings.weights,

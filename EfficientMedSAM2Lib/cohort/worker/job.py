@@ -20,8 +20,9 @@ from ...imaging.windows import parse_window
 from ..case import SegmentResult, segment_case
 from ..manifest.cases import CaseSpec
 from ..records.folders import RECORD, case_folder
+from ..records.hashing import sha256_of
 from ..results.measurements import measure
-from .memory import check_fits
+from .memory import check_fits, peak_memory_megabytes
 from .prompting import case_prompts
 
 if TYPE_CHECKING:
@@ -72,9 +73,10 @@ def compute_and_write(
                 {**measure(result, volume), "message": result.message, "scores": _scores(result)} for result in results
             ],
             "colour": volume.array.ndim == 4,
+            "peak_memory_mb": peak_memory_megabytes(),
             "started": _iso(begun),
             "finished": _iso(time.time()),
-            "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+            "files": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
         }
         (folder / RECORD).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return record
@@ -115,6 +117,7 @@ def _provenance(
         "case": case.name,
         "key": key,
         "image": case.image,
+        "command": list(settings.command),
         "manifest_line": case.line,
         "inputs_sha256": dict(hashes),
         "weights_sha256": settings.weights_sha256,

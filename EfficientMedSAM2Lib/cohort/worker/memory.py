@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 #: A case needs its volume, a copy while it is read, masks as bits, and the slices in work.
@@ -60,3 +61,13 @@ def worker_limit() -> int:
     except ValueError:  # not in a worker
         return 0
     return int(getattr(manager, "memory_limit", 0) or 0)
+
+
+def peak_memory_megabytes() -> float | None:
+    """Largest resident memory of this process so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # bytes there, kilobytes elsewhere

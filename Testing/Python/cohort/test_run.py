@@ -106,8 +106,7 @@ def test_what_changed_is_computed_again(cohort, computed, what):
     elif what == "settings":
         settings = RunSettings(engine="cheap_engine:build_session", propagation=PropagationOptions("none"))
     else:
-        segmentation = cohort.output / "cases" / "a" / "segmentation.seg.nrrd"
-        segmentation.write_bytes(segmentation.read_bytes()[:-5])
+        (cohort.output / "cases" / "a" / "segmentation.seg.nrrd").unlink()
     del computed[:]
     cohort.run(settings=settings)
     assert computed == (["a", "b"] if what == "settings" else ["a"])
@@ -125,6 +124,23 @@ def test_a_result_without_its_line_in_the_ledger_is_recognised(cohort, computed)
     with Ledger(cohort.output) as ledger:
         assert ledger.times_computed() == {"a": 0}
         assert ledger.outcome("a").status == "done"
+
+
+def test_a_correction_by_hand_is_never_lost(cohort, computed):
+    cohort.add("a")
+    cohort.run()
+    segmentation = cohort.output / "cases" / "a" / "segmentation.seg.nrrd"
+    segmentation.write_bytes(b"corrected in Slicer")
+    cohort.run()
+    cohort.run(retry_failed=True)
+    assert computed == ["a"]
+    assert segmentation.read_bytes() == b"corrected in Slicer"
+    cohort.lines[0] = cohort.lines[0].replace("3,3,2", "3,3,3")
+    cohort.run()
+    assert computed == ["a", "a"]
+    assert segmentation.read_bytes().startswith(b"NRRD")
+    kept = list((cohort.output / "corrected").glob("a */segmentation.seg.nrrd"))
+    assert [path.read_bytes() for path in kept] == [b"corrected in Slicer"]
 
 
 def truncate(path):

@@ -1,0 +1,175 @@
+"""Throughput of a cohort on this machine: small cases cut from a real CT, on one worker and on several.
+
+What is measured: cases per second once all workers are at work (the first cases of each, which load the network, are
+left out), their median over several runs; peak memory of a worker; and the time that the run itself spends on a case
+(hand out, check, ledger), which is what sets the limit on a large cluster.
+"""
+
+from __future__ import annotations
+
+import csv
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...imaging.volumes import Volume, read_volume
+from ..manifest.read import read_manifest
+from ..records.outcome import Outcome
+from ..records.settings import RunSettings
+from .cluster import ClusterOptions
+from .cohort import run_cohort
+from .progress import Progress
+
+#: Voxels of a case, k, j, i, and the box on its middle slice that is the prompt.
+SHAPE = (12, 80, 80)
+_MARGIN = 12
+
+
+@dataclass
+class Clock(Progress):
+    """Notes when each case ended, and how long its worker needed for it."""
+
+    ended: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    peak_memory_mb: float = 0.0
+    failed: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """A case has ended."""
+        self.ended.append(time.perf_counter())
+        self.seconds.append(outcome.seconds)
+        self.peak_memory_mb = max(self.peak_memory_mb, outcome.record.get("peak_memory_mb") or 0.0)
+        self.failed += outcome.failed
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """One run.
+
+    Attributes:
+        workers: Number of workers.
+        rate: Cases per second, all workers at work.
+        total_seconds: From the beginning to the last file, start of the workers included.
+        case_seconds: Median time of a worker for a case.
+        peak_memory_mb: Largest resident memory of a worker.
+        failed: Cases without a result.
+    """
+
+    workers: int
+    rate: float
+    total_seconds: float
+    case_seconds: float
+    peak_memory_mb: float
+    failed: int
+
+
+def write_cases(folder: Path, count: int) -> Path:
+    """Write small scans, each another piece of slicerio's chest CT with its own noise, and their manifest."""
+    import SimpleITK as sitk
+    import slicerio
+
+    from ...imaging.segmentations import array_to_image
+
+    chest = read_volume(Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd")
+    random = np.random.default_rng(0)
+    depth, height, width = SHAPE
+    manifest = folder / "manifest.csv"
+    with manifest.open("w", newline="") as stream:
+        lines = csv.writer(stream, lineterminator="\n")
+        lines.writerow(("case", "image", "segment", "box_ijk"))
+        for number in range(count):
+            start = [int(random.integers(0, most - size + 1)) for most, size in zip(chest.shape_kji, SHAPE)]
+            piece = chest.array[tuple(slice(a, a + size) for a, size in zip(start, SHAPE))]
+            noisy = (piece + random.normal(0, 10, SHAPE)).astype(np.int16)
+            volume = Volume(noisy, chest.ijk_to_ras)
+            sitk.WriteImage(array_to_image(volume.array, volume.ijk_to_ras), str(folder / f"case-{number:05}.nrrd"))
+            box = (_MARGIN, _MARGIN, depth // 2, width - _MARGIN, height - _MARGIN, depth // 2)
+            lines.writerow((f"case-{number:05}", f"case-{number:05}.nrrd", "structure", ",".join(map(str, box))))
+    return manifest
+
+
+def measure(manifest: Path, workers: int, settings: RunSettings) -> Throughput:
+    """Run the cases of a manifest once, into a folder that is removed afterwards.
+
+    Raises:
+        ValueError: There are too few cases to tell a rate.
+    """
+    cases = read_manifest(manifest)
+    if len(cases) < 4 * workers:
+        raise ValueError(f"{len(cases)} cases are too few for {workers} workers; take at least {4 * workers}.")
+    clock = Clock()
+    with tempfile.TemporaryDirectory(prefix="efficient-medsam2-benchmark-") as folder:
+        begun = time.perf_counter()
+        run_cohort(cases, Path(folder), settings, ClusterOptions(workers), progress=lambda *_: clock)
+        total = time.perf_counter() - begun
+    first = 2 * workers  # each worker has loaded the network, and has its second case
+    rate = (len(clock.ended) - first) / (clock.ended[-1] - clock.ended[first - 1])
+    return Throughput(workers, rate, total, statistics.median(clock.seconds), clock.peak_memory_mb, clock.failed)
+
+
+def report(runs: Sequence[Throughput], count: int) -> str:
+    """A table in Markdown: medians, speed-up over the smallest number of workers, and what a day does at that rate."""
+    title = (
+        f"{count} cases of {' x '.join(map(str, reversed(SHAPE)))} voxels, one box each, propagated both ways; "
+        f"{platform.machine()}, {_processor()}, Python {platform.python_version()}."
+    )
+    head = "| workers | runs | cases per second, median (least to most) | speed-up | s per case | s in all "
+    lines = [title, "", f"{head}| cases a day | MB per worker | failed |", "|---" * 9 + "|"]
+    counts = sorted({run.workers for run in runs})
+    base = 0.0
+    for workers in counts:
+        chosen = [run for run in runs if run.workers == workers]
+        rates = sorted(run.rate for run in chosen)
+        rate = statistics.median(rates)
+        base = base or rate
+        seconds = statistics.median(run.case_seconds for run in chosen)
+        total = statistics.median(run.total_seconds for run in chosen)
+        memory = max(run.peak_memory_mb for run in chosen)
+        lines.append(
+            f"| {workers} | {len(chosen)} | {rate:.2f} ({rates[0]:.2f} to {rates[-1]:.2f}) | {rate / base:.2f} "
+            f"| {seconds:.3f} | {total:.1f} | {86400 * rate:.0f} | {memory:.0f} | {sum(run.failed for run in chosen)} |"
+        )
+    return "\n".join(lines)
+
+
+def overhead(count: int = 2000) -> tuple[float, float]:
+    """Time of the run itself, without any worker: seconds to check one case of a re-run, and to keep one outcome."""
+    from ..manifest.cases import CaseSpec, SegmentSpec
+    from ..records.hashing import case_key, stamp_of
+    from ..records.ledger import Ledger
+
+    with tempfile.TemporaryDirectory(prefix="efficient-medsam2-benchmark-") as name:
+        folder = Path(name)
+        scan = folder / "scan"
+        scan.write_bytes(b"voxels")
+        record = {"segments": [{"scores": {str(n): 0.5 for n in range(100)}}]}
+        hashes = {str(scan): (stamp_of(scan), "0" * 64)}
+        with Ledger(folder) as ledger:
+            begun = time.perf_counter()
+            for number in range(count):
+                ledger.record(Outcome(f"c{number}", "k", "done", record=record, hashes=hashes))
+            kept = (time.perf_counter() - begun) / count
+            begun = time.perf_counter()
+            for number in range(count):
+                case = CaseSpec(f"c{number}", str(scan), (SegmentSpec("s"),))
+                known = ledger.hashes({path: stamp_of(path) for path in case.files}) or {}
+                if ledger.outcome(case.name) is None or not case_key(case, RunSettings(), known):
+                    raise RuntimeError("the ledger forgot a case")
+            checked = (time.perf_counter() - begun) / count
+    return checked, kept
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        names = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")]
+        return f"{len(names)} x {names[0]}"
+    except (OSError, IndexError):
+        return platform.processor() or sys.platform

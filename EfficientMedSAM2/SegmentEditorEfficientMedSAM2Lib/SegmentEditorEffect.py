@@ -163,7 +163,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Parameters, selected nodes or segment may have changed."""
         if self.controller is None or self.scriptedEffect.parameterSetNode() is None or slicer.mrmlScene.IsClosing():
             return
-        values = {name: self.scriptedEffect.parameter(name) or default for name, default in DEFAULTS.items()}
+        values = {name: self._parameter(name) for name in DEFAULTS}
         self.panel.setValues(values)
         self.tools.include = values["Include"] == "1"
         if self.tools.tool != values["Tool"]:
@@ -183,7 +183,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         values, markupsID = self.panel.values(), self.panel.chosenMarkupsID()
         wasModifying = node.StartModify()
         for name, value in values.items():
-            if self.scriptedEffect.parameter(name) != value:
+            if self._parameter(name) != value:
                 self.scriptedEffect.setParameter(name, value)
         self.scriptedEffect.setNodeReference("Markups", slicer.mrmlScene.GetNodeByID(markupsID) if markupsID else None)
         node.EndModify(wasModifying)
@@ -224,6 +224,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         volumeNode = self._volumeNode()
         if volumeNode is None:
             return False
+        if eventId == vtk.vtkCommand.LeftButtonPressEvent and not self.controller.is_ready:
+            self._start()  # what was missing may have been installed meanwhile
         try:
             used = self.tools.process(callerInteractor, eventId, viewWidget, self.controller, volumeNode)
         except ValueError as error:
@@ -249,14 +251,13 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._act(self._propagate)
 
     def _propagate(self):
-        parameter = self.scriptedEffect.parameter
-        kind, box = parameter("Range"), None
+        kind, box = self._parameter("Range"), None
         if kind == "roi":
             node = self._markupsNode()
             if node is not None and node.IsA("vtkMRMLMarkupsROINode"):
                 box = read_roi(node, self._volumeNode()).bbox_kji
-        rule = RangeRule(kind, float(parameter("RangeValue") or 10), box)
-        self.controller.propagate(parameter("Direction"), rule, parameter("StopWhenLost") == "1")
+        rule = RangeRule(kind, float(self._parameter("RangeValue")), box)
+        self.controller.propagate(self._parameter("Direction"), rule, self._parameter("StopWhenLost") == "1")
 
     def onCommit(self):
         """Write the preview."""
@@ -339,13 +340,17 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def _updateWindow(self):
         """Intensities for the network. What is displayed is looked at when it is chosen, not at each brightening."""
-        name, volumeNode = self.scriptedEffect.parameter("Window"), self._volumeNode()
+        name, volumeNode = self._parameter("Window"), self._volumeNode()
         if (name, volumeNode) == self._windowOf or self._settings is None or volumeNode is None:
             return
         self._windowOf = (name, volumeNode)
         settings = replace(self._settings, window=name) if name else self._settings
         bounds = settings.window_bounds(volumeNode)
         self.controller.window = IntensityWindow(*bounds, settings.window) if bounds is not None else None
+
+    def _parameter(self, name):
+        """A parameter as text; defaults are not there while a scene is being closed."""
+        return self.scriptedEffect.parameter(name) if self.scriptedEffect.parameterDefined(name) else DEFAULTS[name]
 
     def _setTool(self, tool):
         self.scriptedEffect.setParameter("Tool", tool)

@@ -77,6 +77,11 @@ class EffectController:
         """Whether the network is loaded."""
         return self._predictor is not None
 
+    @property
+    def worker_is_idle(self) -> bool:
+        """Whether the worker thread does nothing at the moment."""
+        return bool(self._queue.worker.idle)
+
     def poll(self) -> bool:
         """The timer's call: let the worker run, take what it has done, start what waits. Returns ``is_busy``."""
         self._queue.poll()

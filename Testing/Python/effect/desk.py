@@ -146,14 +146,15 @@ class Desk:
         return array_view(self.volume.GetImageData()).tobytes()
 
 
-def open_desk(host: Any, segment_editor: Any, predictor: Any, array: Any, ijk_to_ras: Any = IJK_TO_RAS) -> Desk:
+def open_desk(host: Any, segment_editor: Any, predictor: Any, array: Any, ijk_to_ras: Any = IJK_TO_RAS, wait: bool = True) -> Desk:
     volume = host.volume(array, ijk_to_ras)
     editor = segment_editor(host, volume)
     for view, normal, transverse in (("Red", (0, 0, 1), (-1, 0, 0)), ("Green", (0, 1, 0), (-1, 0, 0)),
                                      ("Yellow", (1, 0, 0), (0, -1, 0))):  # fmt: skip
         host.mouse(view).look_along(normal, transverse, (0.0, 0.0, 0.0))
     desk = Desk(host, editor, predictor, volume)
-    desk.wait()
+    if wait:
+        desk.wait()
     return desk
 
 

@@ -176,7 +176,7 @@ def _benchmark(args: argparse.Namespace) -> int:
     import tempfile
 
     from ..records.settings import RunSettings
-    from ..run.benchmark import measure, overhead, report, write_cases
+    from ..run.benchmark import measure, report, write_cases
 
     settings = RunSettings(args.encoder, str(args.weights) if args.weights else None, device=args.device)
     runs = []
@@ -187,9 +187,4 @@ def _benchmark(args: argparse.Namespace) -> int:
                 runs.append(measure(manifest, workers, settings))
                 print(f"run {repeat + 1}, {workers} workers: {runs[-1].rate:.2f} cases per second", file=sys.stderr)
     print(report(runs, args.cases))
-    checked, kept = overhead()
-    print()
-    print(
-        f"The run itself: {1000 * checked:.2f} ms to find that a case is done, {1000 * kept:.2f} ms to keep an outcome."
-    )
     return 0

@@ -1,8 +1,9 @@
 """Throughput of a cohort on this machine: small cases cut from a real CT, on one worker and on several.
 
 What is measured: cases per second once all workers are at work (the first cases of each, which load the network, are
-left out), their median over several runs; peak memory of a worker; and the time that the run itself spends on a case
-(hand out, check, ledger), which is what sets the limit on a large cluster.
+left out), their median over several runs; peak memory of a worker; and how many cases per second the machinery around
+the network can handle (hand out, hash, recognise, take back, ledger), which is what limits a large cluster. For that
+the same cases are run once more without their ledger, so that the workers find every result finished.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 
 from ...imaging.volumes import Volume, read_volume
 from ..manifest.read import read_manifest
+from ..records.ledger import FILE_NAME
 from ..records.outcome import Outcome
 from ..records.settings import RunSettings
 from .cluster import ClusterOptions
@@ -30,6 +32,8 @@ from .progress import Progress
 #: Voxels of a case, k, j, i, and the box on its middle slice that is the prompt.
 SHAPE = (12, 80, 80)
 _MARGIN = 12
+#: Numbers of workers that the report reckons with.
+FORECAST = (1, 16, 256)
 
 
 @dataclass
@@ -59,6 +63,7 @@ class Throughput:
         total_seconds: From the beginning to the last file, start of the workers included.
         case_seconds: Median time of a worker for a case.
         peak_memory_mb: Largest resident memory of a worker.
+        machinery_rate: Cases per second that are handed out, recognised as finished and written into the ledger.
         failed: Cases without a result.
     """
 
@@ -67,6 +72,7 @@ class Throughput:
     total_seconds: float
     case_seconds: float
     peak_memory_mb: float
+    machinery_rate: float
     failed: int
 
 
@@ -104,14 +110,28 @@ def measure(manifest: Path, workers: int, settings: RunSettings) -> Throughput:
     cases = read_manifest(manifest)
     if len(cases) < 4 * workers:
         raise ValueError(f"{len(cases)} cases are too few for {workers} workers; take at least {4 * workers}.")
-    clock = Clock()
+    clock, again = Clock(), Clock()
     with tempfile.TemporaryDirectory(prefix="efficient-medsam2-benchmark-") as folder:
         begun = time.perf_counter()
         run_cohort(cases, Path(folder), settings, ClusterOptions(workers), progress=lambda *_: clock)
         total = time.perf_counter() - begun
-    first = 2 * workers  # each worker has loaded the network, and has its second case
-    rate = (len(clock.ended) - first) / (clock.ended[-1] - clock.ended[first - 1])
-    return Throughput(workers, rate, total, statistics.median(clock.seconds), clock.peak_memory_mb, clock.failed)
+        (Path(folder) / FILE_NAME).unlink()
+        run_cohort(cases, Path(folder), settings, ClusterOptions(workers), progress=lambda *_: again)
+    return Throughput(
+        workers,
+        _rate(clock, workers),
+        total,
+        statistics.median(clock.seconds),
+        clock.peak_memory_mb,
+        _rate(again, workers),
+        clock.failed,
+    )
+
+
+def _rate(clock: Clock, workers: int) -> float:
+    """Cases per second from when each worker has loaded the network and ended its second case."""
+    first = 2 * workers
+    return (len(clock.ended) - first) / max(clock.ended[-1] - clock.ended[first - 1], 1e-9)
 
 
 def report(runs: Sequence[Throughput], count: int) -> str:
@@ -136,34 +156,21 @@ def report(runs: Sequence[Throughput], count: int) -> str:
             f"| {workers} | {len(chosen)} | {rate:.2f} ({rates[0]:.2f} to {rates[-1]:.2f}) | {rate / base:.2f} "
             f"| {seconds:.3f} | {total:.1f} | {86400 * rate:.0f} | {memory:.0f} | {sum(run.failed for run in chosen)} |"
         )
+    lines += ["", *_forecast(runs)]
     return "\n".join(lines)
 
 
-def overhead(count: int = 2000) -> tuple[float, float]:
-    """Time of the run itself, without any worker: seconds to check one case of a re-run, and to keep one outcome."""
-    from ..manifest.cases import CaseSpec, SegmentSpec
-    from ..records.hashing import case_key, stamp_of
-    from ..records.ledger import Ledger
-
-    with tempfile.TemporaryDirectory(prefix="efficient-medsam2-benchmark-") as name:
-        folder = Path(name)
-        scan = folder / "scan"
-        scan.write_bytes(b"voxels")
-        record = {"segments": [{"scores": {str(n): 0.5 for n in range(100)}}]}
-        hashes = {str(scan): (stamp_of(scan), "0" * 64)}
-        with Ledger(folder) as ledger:
-            begun = time.perf_counter()
-            for number in range(count):
-                ledger.record(Outcome(f"c{number}", "k", "done", record=record, hashes=hashes))
-            kept = (time.perf_counter() - begun) / count
-            begun = time.perf_counter()
-            for number in range(count):
-                case = CaseSpec(f"c{number}", str(scan), (SegmentSpec("s"),))
-                known = ledger.hashes({path: stamp_of(path) for path in case.files}) or {}
-                if ledger.outcome(case.name) is None or not case_key(case, RunSettings(), known):
-                    raise RuntimeError("the ledger forgot a case")
-            checked = (time.perf_counter() - begun) / count
-    return checked, kept
+def _forecast(runs: Sequence[Throughput]) -> list[str]:
+    """What more workers would do if their rates added up, and where the machinery ends that; reckoned, not measured."""
+    limit = statistics.median(run.machinery_rate for run in runs)
+    most = max(run.workers for run in runs)
+    each = statistics.median(run.rate / run.workers for run in runs if run.workers == most)
+    days = ", ".join(f"{n} workers {86400 * min(n * each, limit):.0f}" for n in FORECAST)
+    return [
+        f"The machinery without the network: {limit:.0f} cases per second ({1000 / limit:.2f} ms a case).",
+        f"It can feed {limit / each:.0f} workers with cases as small as these.",
+        f"Reckoned from that, not measured: cases a day on {days}.",
+    ]
 
 
 def _processor() -> str:

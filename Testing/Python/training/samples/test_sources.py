@@ -26,7 +26,8 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave intensities as they are, so that bright stays bright."""
     for module in ("sources.sample", "clips"):
         monkeypatch.setattr(
-            f"EfficientMedSAM2Lib.training.samples.{module}.augment_intensity", lambda image, rng, **unused: image.clone()
+            f"EfficientMedSAM2Lib.training.samples.{module}.augment_intensity",
+            lambda image, rng, **unused: image.clone(),
         )
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _LOCALHOST = "127.0.0.1"
 _CONNECT_SECONDS = 20
-#: How often a case may bring a worker down before it is given up: once may be chance, twice is the case.
-_DEATHS = 1
+#: How often Dask repeats a case whose worker died: never, the loop that hands out cases decides what to make of it.
+_REPEATS = 0
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -91,7 +91,7 @@ def _local(options: ClusterOptions, threads: int, gpu: bool) -> Iterator[object]
         dask.config.set(
             {
                 **environment,
-                "distributed.scheduler.allowed-failures": _DEATHS,
+                "distributed.scheduler.allowed-failures": _REPEATS,
                 # a volume is no intermediate result: nothing is spilled to disk, where Dask would pickle it
                 "distributed.worker.memory.target": False,
                 "distributed.worker.memory.spill": False,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: Cases handed out for each worker: one in work, and one that it can begin without waiting for us. A case that waits
 #: is a few lines of text; its volume is read when its turn comes.
 AHEAD = 2
+_DIED = "Its worker died, twice, the second time with nothing else to do: most likely not enough memory for it."
 
 
 class Stopped(Exception):
@@ -45,49 +46,63 @@ def feed(
     Raises:
         Stopped: The disk is full or the scheduler is gone. What was in work then is finished first, where it can be.
     """
-    from distributed import as_completed
-
-    waiting = iter(cases)
-    named: dict[str, CaseSpec] = {}
-    running = as_completed([_submit(client, case, settings, output, named) for case in _some(waiting, client)])
-    full = ""
-    try:
-        for future in running:
-            case = named.pop(future.key)
-            outcome = _checked(_outcome(future, case), output)
-            future.release()
-            keep(outcome)
-            if outcome.kind == DISK:
-                full = f"The disk of {output} is full ({outcome.reason})"
-            if not full:
-                for following in _some(waiting, client, busy=len(named)):
-                    running.add(_submit(client, following, settings, output, named))
-    finally:
-        if named:
-            client.cancel(list(running.futures), force=True)
-    if full:
-        raise Stopped(f"{full}; make room, then run the same command again.")
+    feeder = _Feeder(client, settings, output, keep)
+    suspects = feeder.run(cases)
+    # A worker that died took the case that it was to do next with it. Each goes alone now: who dies again, did it.
+    for case in suspects:
+        for _ in feeder.run([case]):
+            keep(Outcome(case.name, "", "failed", MACHINE, _DIED))
 
 
-def _some(waiting: Iterator[CaseSpec], client: Client, busy: int = 0) -> Iterator[CaseSpec]:
-    """As many further cases as the workers there are now can take; workers may come and go."""
-    for _ in range(max(1, AHEAD * len(client.nthreads()) - busy)):
-        case = next(waiting, None)
-        if case is None:
-            return
-        yield case
+class _Feeder:
+    """Hands out cases and takes back their outcomes."""
+
+    def __init__(self, client: Client, settings: RunSettings, output: Path, keep: Callable[[Outcome], None]) -> None:
+        self._client, self._settings, self._output, self._keep = client, settings, output, keep
+        self._named: dict[str, CaseSpec] = {}
+
+    def run(self, cases: Iterable[CaseSpec]) -> list[CaseSpec]:
+        """Compute cases; those whose worker died have no outcome yet, and are handed back."""
+        from distributed import as_completed
+
+        waiting, suspects, full = iter(cases), [], ""
+        running = as_completed([self._submit(case) for case in self._next(waiting)])
+        try:
+            for future in running:
+                case = self._named.pop(future.key)
+                outcome = _outcome(future, case)
+                future.release()
+                if outcome is None:
+                    suspects.append(case)
+                else:
+                    self._keep(_checked(outcome, self._output))
+                    full = outcome.reason if outcome.kind == DISK else full
+                for following in self._next(waiting) if not full else ():
+                    running.add(self._submit(following))
+        finally:
+            if self._named:
+                self._client.cancel(list(running.futures), force=True)
+        if full:
+            raise Stopped(f"The disk of {self._output} is full ({full}); make room, then run the same command again.")
+        return suspects
+
+    def _next(self, waiting: Iterator[CaseSpec]) -> Iterator[CaseSpec]:
+        """As many further cases as the workers there are now can take; workers may come and go."""
+        for _ in range(max(1, AHEAD * len(self._client.nthreads()) - len(self._named))):
+            case = next(waiting, None)
+            if case is None:
+                return
+            yield case
+
+    def _submit(self, case: CaseSpec) -> Future[Outcome]:
+        key = f"case-{uuid.uuid4().hex}"
+        self._named[key] = case
+        future: Any = self._client.submit(run_case, case, self._settings, str(self._output), key=key, pure=False)
+        return future
 
 
-def _submit(
-    client: Client, case: CaseSpec, settings: RunSettings, output: Path, named: dict[str, CaseSpec]
-) -> Future[Outcome]:
-    future: Any = client.submit(run_case, case, settings, str(output), key=f"case-{uuid.uuid4().hex}", pure=False)
-    named[future.key] = case
-    return future
-
-
-def _outcome(future: Future[Outcome], case: CaseSpec) -> Outcome:
-    """What a worker says; or what became of the worker."""
+def _outcome(future: Future[Outcome], case: CaseSpec) -> Outcome | None:
+    """What a worker says; None where it died."""
     from distributed.scheduler import KilledWorker
 
     if future.status == "finished":
@@ -96,10 +111,7 @@ def _outcome(future: Future[Outcome], case: CaseSpec) -> Outcome:
         raise Stopped("The Dask scheduler is gone; start it again, then run the same command again.")
     error = future.exception()
     if isinstance(error, KilledWorker):
-        reason = (
-            "Its worker died, and so did the next one that tried: most likely not enough memory; use fewer workers."
-        )
-        return Outcome(case.name, "", "failed", MACHINE, reason)
+        return None
     return Outcome(case.name, "", "failed", INTERNAL, f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 

@@ -47,6 +47,28 @@ class qSlicerModuleManager(QtCore.QObject):
 
 
 @CustomWidgets.add
+class qSlicerCommandOptions(QtCore.QObject):
+    """How Slicer was started."""
+
+    runPythonAndExit = QtCore.Property(bool, lambda self: False, lambda self, on: None)
+
+
+@CustomWidgets.add
+class qSlicerCoreIOManager(QtCore.QObject):
+    """Saves and loads scenes as .mrb files."""
+
+    def saveNodes(self, file_type: str, properties: dict, messages: Any = None) -> bool:
+        """Save the scene."""
+        assert file_type == "SceneFile"
+        return bool(slicer.mrmlScene.WriteToMRB(properties["fileName"]))
+
+    def loadNodes(self, file_type: str, properties: dict, nodes: Any = None, messages: Any = None) -> bool:
+        """Load a scene."""
+        assert file_type == "SceneFile"
+        return bool(slicer.mrmlScene.ReadFromMRB(properties["fileName"], False))
+
+
+@CustomWidgets.add
 class qSlicerApplication(QtCore.QObject):
     """``slicer.app``."""
 
@@ -62,6 +84,9 @@ class qSlicerApplication(QtCore.QObject):
         self.window: Any = None
         self.testing = False
         self.restarts = 0
+        self.exit_code: int | None = None
+        self.io = qSlicerCoreIOManager(self)
+        self.options = qSlicerCommandOptions(self)
 
     applicationName = QtCore.Property(str, lambda self: "Slicer")
     applicationVersion = QtCore.Property(str, lambda self: "5.13.0-stand-in")
@@ -111,6 +136,16 @@ class qSlicerApplication(QtCore.QObject):
 
     def restoreOverrideCursor(self) -> None:
         QtWidgets.QApplication.restoreOverrideCursor()
+
+    def exit(self, code: int) -> None:
+        """The stand-in goes on; tests look at ``exit_code``."""
+        self.exit_code = code
+
+    def commandOptions(self) -> Any:
+        return self.options
+
+    def coreIOManager(self) -> Any:
+        return self.io
 
     def restart(self) -> None:
         self.restarts += 1

@@ -120,6 +120,11 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         return self._node
 
     def setMRMLSegmentEditorNode(self, node: Any) -> None:
+        if node is self._node:
+            self.updateWidgetFromMRML()
+            return
+        for subject, tag in [entry for entry in self._observed if entry[0] is self._node]:
+            subject.RemoveObserver(tag)
         self._node = node
         self.logic.SetSegmentEditorNode(node)
         if node is None:

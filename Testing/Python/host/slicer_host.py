@@ -91,7 +91,12 @@ class SlicerHost:
         self._attributes.append(name)
 
     def _start_slicer(self) -> None:
+        slicer.vtkMRMLScene.GlobalWarningDisplayOff()  # the stand-in has no colour tables, which VTK would tell
         scene = slicer.vtkMRMLScene()
+        self._cache, self._data = slicer.vtkCacheManager(), slicer.vtkDataIOManager()  # reading .mrb asks for them
+        self._cache.SetRemoteCacheDirectory(self._settings.name)
+        self._data.SetCacheManager(self._cache)
+        scene.SetDataIOManager(self._data)
         self._logics = {}
         for name, cls in (("segmentations", "vtkSlicerSegmentationsModuleLogic"), ("markups", "vtkSlicerMarkupsLogic"),
                           ("volumes", "vtkSlicerVolumesLogic"), ("sequences", "vtkSlicerSequencesLogic")):  # fmt: skip
@@ -152,10 +157,13 @@ class SlicerHost:
             def widgetRepresentation(self) -> Any:
                 if self.editor is None:
                     type(self).editor = host.editor_widget()
+                    for event in (slicer.vtkMRMLScene.EndCloseEvent, slicer.vtkMRMLScene.EndImportEvent):
+                        slicer.mrmlScene.AddObserver(event, lambda *_a: host.choose_editor_node(self.editor))
                 return types.SimpleNamespace(self=lambda: types.SimpleNamespace(editor=self.editor))
 
             def widget(self, method: str) -> None:
-                """Nothing to do when it is entered or left."""
+                """The panel is shown when it is entered, hidden when it is left."""
+                self.editor.visible = method == "enter"
 
         slicer.modules.segmenteditor = SegmentEditorModule()
         self.native_app.manager.loaded["SegmentEditor"] = slicer.modules.segmenteditor
@@ -166,13 +174,17 @@ class SlicerHost:
         native = pythonqt.unwrap(widget)
         self.editors.append(native)
         widget.setMRMLScene(slicer.mrmlScene)
+        self.choose_editor_node(widget)
+        return widget
+
+    def choose_editor_node(self, widget: Any) -> None:
+        """Give the editor its node, as the Segment Editor module does when it is made and when a scene was closed."""
         node = slicer.mrmlScene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
         if node is None:
             node = slicer.vtkMRMLSegmentEditorNode()
             node.SetSingletonTag("SegmentEditor")
             node = slicer.mrmlScene.AddNode(node)
         widget.setMRMLSegmentEditorNode(node)
-        return widget
 
     # For tests
     def load_module(self, path: str | Path) -> Any:

@@ -50,6 +50,7 @@ class qMRMLSliceView(qMRMLWidget):
         self._renderer = vtk.vtkRenderer()
         self._interactor = vtk.vtkGenericRenderWindowInteractor()
         self._interactor.SetSize(SIZE, SIZE)
+        self._interactor.Enable()
         self._style = vtk.vtkInteractorStyleUser()
         self._interactor.SetInteractorStyle(self._style)
         self._cursor = QtGui.QCursor()

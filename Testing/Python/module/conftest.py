@@ -6,6 +6,7 @@ import json
 import struct
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -119,7 +120,7 @@ def installation(slicer_host, module, monkeypatch):
     monkeypatch.setitem(sys.modules, "PyTorchUtils", torch_utils)
 
     def pip_install(arguments):
-        fake.constraints = open(arguments[1]).read()
+        fake.constraints = Path(arguments[1]).read_text()
         fake.log += arguments[2:]
         fake.versions.update({"timm": "1.0.20", "safetensors": "0.6.0"})
 
@@ -139,7 +140,7 @@ def packaging(installation, monkeypatch):
     def pip_ensure(requirements, constraints=None, requester=None):
         if stub.declined:
             raise RuntimeError("User declined installation")
-        installation.constraints = open(constraints).read()
+        installation.constraints = Path(constraints).read_text()
         installation.log.append(f"pip_ensure for {requester}")
         installation.log += requirements
         installation.versions.update({"timm": "1.0.20", "safetensors": "0.6.0"})

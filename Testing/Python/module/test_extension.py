@@ -1,0 +1,180 @@
+"""The extension as built and installed: every file is listed, the metadata are complete, what is installed runs."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+MODULE = REPOSITORY / "EfficientMedSAM2"
+ROOT_CMAKE = (REPOSITORY / "CMakeLists.txt").read_text(encoding="utf-8")
+RAW = "https://raw.githubusercontent.com/EfficientMedSAM2/SlicerEfficientMedSAM2/main/"
+
+#: A Slicer for CMake: its macros copy what they are given, and note the tests.
+SLICER_CONFIG = """
+set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/use.cmake)
+set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/end.cmake)
+set(Slicer_EXTENSION_CPACK ${CMAKE_CURRENT_LIST_DIR}/end.cmake)
+set(Slicer_QTSCRIPTEDMODULES_LIB_DIR lib/qt-scripted-modules)
+set(Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR lib/qt-scripted-modules)
+"""
+USE = """
+function(ctkMacroCompilePythonScript)
+  cmake_parse_arguments(MY "NO_INSTALL_SUBDIR" "TARGET_NAME;SOURCE_DIR;DESTINATION_DIR;INSTALL_DIR"
+    "SCRIPTS;RESOURCES" ${ARGN})
+  if(NOT MY_SOURCE_DIR)
+    set(MY_SOURCE_DIR ${CMAKE_CURRENT_SOURCE_DIR})
+  endif()
+  foreach(file IN LISTS MY_SCRIPTS MY_RESOURCES)
+    configure_file("${MY_SOURCE_DIR}/${file}" "${MY_DESTINATION_DIR}/${file}" COPYONLY)
+  endforeach()
+endfunction()
+function(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MY "WITH_GENERIC_TESTS" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  ctkMacroCompilePythonScript(TARGET_NAME ${MY_NAME} SCRIPTS ${MY_SCRIPTS} RESOURCES ${MY_RESOURCES}
+    DESTINATION_DIR ${CMAKE_BINARY_DIR}/${Slicer_QTSCRIPTEDMODULES_LIB_DIR})
+endfunction()
+function(slicer_add_python_test)
+  cmake_parse_arguments(MY "" "SCRIPT" "" ${ARGN})
+  if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${MY_SCRIPT})
+    message(FATAL_ERROR "no test script ${MY_SCRIPT}")
+  endif()
+  message(STATUS "test ${MY_SCRIPT}")
+endfunction()
+function(slicer_add_python_unittest)
+  slicer_add_python_test(${ARGN})
+endfunction()
+"""
+
+
+@pytest.fixture(scope="module")
+def list_files():
+    """The script .ci/list-files as a module."""
+    loader = importlib.machinery.SourceFileLoader("list_files", str(REPOSITORY / ".ci" / "list-files"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("list_files", loader))
+    loader.exec_module(module)
+    return module
+
+
+def setting(name):
+    """Value of ``set(name "value")`` in the root CMakeLists.txt."""
+    return re.search(rf'set\({name} "([^"]+)"\)', ROOT_CMAKE).group(1)
+
+
+def test_every_file_is_listed(list_files):
+    """A file that is missing from the list works from source, and not for those who install the extension."""
+    assert (MODULE / "Files.cmake").read_text(encoding="utf-8") == list_files.text(), "run .ci/list-files"
+
+
+def test_only_the_module_lies_beside_the_module():
+    """Slicer takes every .py file of this folder for a module."""
+    assert [path.name for path in MODULE.glob("*.py")] == ["EfficientMedSAM2.py"]
+
+
+def test_the_metadata_that_reviewers_check_are_there():
+    assert re.search(r"project\((\w+)\)", ROOT_CMAKE).group(1) == "EfficientMedSAM2"
+    assert setting("EXTENSION_DEPENDS") == "PyTorch"
+    assert setting("EXTENSION_CONTRIBUTORS")
+    assert len(setting("EXTENSION_DESCRIPTION")) > 60
+    assert setting("EXTENSION_HOMEPAGE").startswith("https://")
+    for address in [setting("EXTENSION_ICONURL"), *setting("EXTENSION_SCREENSHOTURLS").split()]:
+        assert address.startswith(RAW)
+        assert (REPOSITORY / address[len(RAW) :]).is_file()
+    assert "## NEXT_MODULE" in ROOT_CMAKE
+
+
+def test_the_catalogue_entry_fits_the_extension():
+    entry = json.loads((MODULE / "EfficientMedSAM2.json").read_text(encoding="utf-8"))
+    assert set(entry) == {
+        "$schema", "build_dependencies", "build_subdirectory", "category", "scm_revision", "scm_url", "tier",
+    }  # fmt: skip
+    assert entry["build_dependencies"] == [setting("EXTENSION_DEPENDS")]
+    assert entry["category"] == setting("EXTENSION_CATEGORY") == "Segmentation"
+    assert entry["scm_url"] == setting("EXTENSION_HOMEPAGE") + ".git"
+    assert Path(entry["scm_url"]).stem == "SlicerEfficientMedSAM2"
+    assert entry["tier"] in range(1, 6)
+
+
+def test_icons_have_the_size_that_slicer_shows(slicer_host):
+    import qt
+
+    sizes = {
+        REPOSITORY / "Resources" / "Icons" / "EfficientMedSAM2.png": (128, 128),
+        REPOSITORY / "Resources" / "Icons" / "CTChest.png": (260, 280),
+        MODULE / "SegmentEditorEfficientMedSAM2Lib" / "SegmentEditorEffect.png": (64, 64),
+    }
+    for path, size in sizes.items():
+        image = qt.QImage(str(path))
+        assert (image.width(), image.height()) == size
+
+
+@pytest.fixture
+def installed(tmp_path, list_files):
+    """Folder of scripted modules as an installation has it, made from the lists."""
+    folder = tmp_path / "qt-scripted-modules"
+    for name, files in list_files.lists().items():
+        source = MODULE if name.startswith("MODULE") else REPOSITORY
+        for file in files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / file, folder / file)
+    return folder
+
+
+def test_the_installed_module_loads_and_registers_the_effect(installed):
+    """In a process of its own that cannot see the source."""
+    code = f"""
+import sys, types
+sys.path[:] = [path for path in sys.path if path and not path.startswith({str(REPOSITORY)!r})]
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder)]
+sys.path.append({str(REPOSITORY / "Testing" / "Python")!r})
+sample_data = types.ModuleType("SampleData")
+sample_data.SampleDataLogic = types.SimpleNamespace(registerCustomSampleDataSource=lambda **source: None)
+sys.modules["SampleData"] = sample_data
+from host.slicer_host import SlicerHost
+with SlicerHost() as host:
+    module = host.load_module({str(installed / "EfficientMedSAM2.py")!r})
+    host.finish_startup()
+    import slicer, EfficientMedSAM2Lib, SegmentEditorEfficientMedSAM2Lib
+    module.widgetRepresentation()
+    print(EfficientMedSAM2Lib.__file__)
+    print(SegmentEditorEfficientMedSAM2Lib.__file__)
+    print([effect.name for effect in slicer.qSlicerSegmentEditorEffectFactory.instance().registeredEffects()])
+    print(len(host.errors), module.icon.isNull())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=installed)
+    assert done.returncode == 0, done.stderr
+    engine, effect, names, facts = done.stdout.strip().splitlines()[-4:]
+    assert engine == str(installed / "EfficientMedSAM2Lib" / "__init__.py")
+    assert effect == str(installed / "SegmentEditorEfficientMedSAM2Lib" / "__init__.py")
+    assert names == "['EfficientMedSAM2']", done.stderr
+    assert facts == "0 False"
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="needs cmake")
+def test_cmake_installs_the_same_files(tmp_path, installed):
+    """The CMake files are run with macros that copy."""
+    config, build = tmp_path / "slicer", tmp_path / "build"
+    config.mkdir()
+    (config / "SlicerConfig.cmake").write_text(SLICER_CONFIG)
+    (config / "use.cmake").write_text(USE)
+    (config / "end.cmake").write_text("")
+    command = ["cmake", "-S", REPOSITORY, "-B", build, f"-DSlicer_DIR={config}", "-DBUILD_TESTING=ON"]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    got = build / "lib" / "qt-scripted-modules"
+    assert files_below(got) == files_below(installed)
+    scripts = {path.name for path in (REPOSITORY / "Testing" / "Slicer").glob("test_*.py")}
+    assert set(re.findall(r"-- test (\S+)", done.stdout)) == scripts | {"EfficientMedSAM2.py"}
+
+
+def files_below(folder):
+    """Relative paths of all files."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}

@@ -3,7 +3,6 @@
 import os
 import sys
 from dataclasses import replace
-from functools import partial
 
 import qt
 import slicer
@@ -25,10 +24,9 @@ from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
-from EfficientMedSAM2Lib.mrml.effect.progress import Progress, RangeRule
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import OBLIQUE_DEGREES, show_slice, tilt_degrees, view_slice
-from EfficientMedSAM2Lib.mrml.markups_reader import read_roi
-from EfficientMedSAM2Lib.mrml.prompt_store import KIND_ATTRIBUTE
+from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import show_slice, tilt_hint, view_slice
+from EfficientMedSAM2Lib.mrml.prompt_store import offered_markups
 from SegmentEditorEfficientMedSAM2Lib.options_panel import OptionsPanel
 from SegmentEditorEfficientMedSAM2Lib.preview_pipeline import PreviewPipelines
 from SegmentEditorEfficientMedSAM2Lib.prompt_tools import PromptTools, RoiPlacement
@@ -47,7 +45,6 @@ DEFAULTS = {
 POLL_MS = 5
 #: Leaving the effect waits at most so long for the slice that is being computed.
 LEAVE_S = 2.0
-MARKUPS_CLASSES = ("vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsLineNode", "vtkMRMLMarkupsROINode")
 
 
 class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
@@ -97,18 +94,18 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.pipelines = PreviewPipelines(scriptedEffect)
         self.tools = PromptTools(scriptedEffect, self.pipelines)
         commands = {
-            "setup": self.onSetup,
+            "setup": lambda: slicer.util.selectModule("EfficientMedSAM2"),
             "propagate": self.onPropagate,
-            "commit": self.onCommit,
+            "commit": lambda: self._act(self.controller.commit),
             "reject": self.onReject,
             "weakest": self.onWeakest,
-            "useMarkups": self.onUseMarkups,
-            "useSegment": self.onUseSegment,
+            "useMarkups": lambda: self._act(lambda: self.controller.use_markups(self._markupsNode())),
+            "useSegment": lambda: self._act(self.controller.use_segment),
             "placeRoi": self.onPlaceRoi,
-            "include": self.onToggleInclude,
-            "point": partial(self._setTool, "point"),
-            "box": partial(self._setTool, "box"),
-            "line": partial(self._setTool, "line"),
+            "include": lambda: self._set("Include", "0" if self.tools.include else "1"),
+            "point": lambda: self._set("Tool", "point"),
+            "box": lambda: self._set("Tool", "box"),
+            "line": lambda: self._set("Tool", "line"),
         }
         self.panel = OptionsPanel(scriptedEffect, commands, self.updateMRMLFromGUI, self.onJump)
         self.shortcuts = Shortcuts(commands, self._wantsKeys)
@@ -135,9 +132,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.tools.cancel()
         self.observer.stop()
         self.timer.stop()
-        if slicer.mrmlScene.IsClosing():
-            self.controller.forget()
-        else:
+        if not slicer.mrmlScene.IsClosing():
             self.controller.settle(LEAVE_S)
         self.pipelines.clear()
 
@@ -232,7 +227,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             self._say(str(error))
             return True
         if used and eventId == vtk.vtkCommand.LeftButtonPressEvent:
-            self._showTilt(self.scriptedEffect.viewNode(viewWidget), volumeNode)
+            self._hint = tilt_hint(self.scriptedEffect.viewNode(viewWidget), volumeNode)
+            self._onChanged()
         return bool(used)
 
     def processViewNodeEvents(self, callerViewNode, eventId, viewWidget):
@@ -251,17 +247,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._act(self._propagate)
 
     def _propagate(self):
-        kind, box = self._parameter("Range"), None
-        if kind == "roi":
-            node = self._markupsNode()
-            if node is not None and node.IsA("vtkMRMLMarkupsROINode"):
-                box = read_roi(node, self._volumeNode()).bbox_kji
-        rule = RangeRule(kind, float(self._parameter("RangeValue")), box)
-        self.controller.propagate(self._parameter("Direction"), rule, self._parameter("StopWhenLost") == "1")
-
-    def onCommit(self):
-        """Write the preview."""
-        self._act(self.controller.commit)
+        value = self._parameter
+        rule = range_rule(value("Range"), float(value("RangeValue")), self._markupsNode(), self._volumeNode())
+        self.controller.propagate(value("Direction"), rule, value("StopWhenLost") == "1")
 
     def onReject(self):
         """Drop what is being drawn, or else the preview."""
@@ -286,28 +274,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             if not show_slice(self.controller.scores.axis, index, volumeNode, nodes):
                 self._say(_("No view shows slices in this direction; choose another layout or orientation."))
 
-    def onUseMarkups(self):
-        """Take the chosen markups for prompts."""
-        self._act(lambda: self.controller.use_markups(self._markupsNode()))
-
-    def onUseSegment(self):
-        """Take the selected segment for a prompt."""
-        self._act(self.controller.use_segment)
-
     def onPlaceRoi(self):
         """Let the user place an ROI with Slicer's own tool."""
         self.tools.cancel()
         self.roiPlacement.start()
         self._say(_("Place the ROI around the structure in the views."))
-
-    def onToggleInclude(self):
-        """Include <-> exclude."""
-        self.scriptedEffect.setParameter("Include", "0" if self.tools.include else "1")
-        self.updateGUIFromMRML()
-
-    def onSetup(self):
-        """Open the module that installs what is missing."""
-        slicer.util.selectModule("EfficientMedSAM2")
 
     # --- inside
 
@@ -352,8 +323,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """A parameter as text; defaults are not there while a scene is being closed."""
         return self.scriptedEffect.parameter(name) if self.scriptedEffect.parameterDefined(name) else DEFAULTS[name]
 
-    def _setTool(self, tool):
-        self.scriptedEffect.setParameter("Tool", tool)
+    def _set(self, name, value):
+        self.scriptedEffect.setParameter(name, value)
         self.updateGUIFromMRML()
 
     def _wantsKeys(self):
@@ -371,19 +342,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         if not self._isActive:
             return
         self.timer.start()
-        controller, panel = self.controller, self.panel
-        activity = controller.activity
-        progress = controller.progress
-        if progress is None and activity in (Activity.PROPAGATING, Activity.CANCELLING):
-            progress = Progress(0, 0, 0.0)
-        panel.showProgress(progress, activity is Activity.CANCELLING)
-        panel.showPreview(controller.auto_commit, controller.has_preview)
-        if controller.load_error is not None:
-            panel.showSetup(_("The network could not be loaded:") + f" {controller.load_error}")
-        text = controller.message or self._hint
-        if not text and activity is Activity.LOADING:
-            text = _("Loading the network...")
-        panel.showMessage(text, controller.is_error)
+        self.panel.showState(self.controller, self._hint)
         self._showStrip()
         self._showPreview()
 
@@ -394,7 +353,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def _showPreview(self, sliceWidgets=None):
         volumeNode = self._volumeNode()
         image = self.controller.preview_image() if volumeNode is not None else None
-        self.pipelines.showMask(image, volumeNode, self._sliceWidgets() if sliceWidgets is None else sliceWidgets)
+        self.pipelines.showMask(image, volumeNode, sliceWidgets)
 
     def _showStrip(self, sliceNode=None):
         scores, volumeNode = self.controller.scores, self._volumeNode()
@@ -403,24 +362,9 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             axis, index = view_slice(sliceNode, volumeNode)
             current = index if axis == scores.axis else current
         self.panel.strip.show(scores, current)
-        self.panel.weakestButton.enabled = bool(scores.scores)
-
-    def _showTilt(self, sliceNode, volumeNode):
-        degrees = tilt_degrees(sliceNode, volumeNode)
-        self._hint = ""
-        if degrees > OBLIQUE_DEGREES:
-            self._say(
-                _("This view is tilted by {degrees:.0f}° against the image; the mask is made on the image slice "
-                  "through the prompt.").format(degrees=degrees)
-            )  # fmt: skip
 
     def _updateMarkups(self):
-        nodes = [
-            (node.GetID(), node.GetName())
-            for className in MARKUPS_CLASSES
-            for node in slicer.util.getNodesByClass(className)
-            if node.GetAttribute(KIND_ATTRIBUTE) is None
-        ]
+        nodes = [(node.GetID(), node.GetName()) for node in offered_markups(slicer.mrmlScene)]
         chosen = self._markupsNode()
         self.panel.setMarkups(nodes, chosen.GetID() if chosen is not None else "")
 
@@ -431,14 +375,6 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         node = self.scriptedEffect.parameterSetNode()
         volumeNode = node.GetSourceVolumeNode() if node is not None else None
         return volumeNode if volumeNode is not None and volumeNode.GetImageData() is not None else None
-
-    def _sliceWidgets(self):
-        layoutManager = slicer.app.layoutManager()
-        if layoutManager is None:
-            return []
-        widgets = [layoutManager.sliceWidget(name) for name in layoutManager.sliceViewNames()]
-        displayable = self.scriptedEffect.segmentationDisplayableInView
-        return [w for w in widgets if w is not None and displayable(self.scriptedEffect.viewNode(w))]
 
     # --- told by the scene
 

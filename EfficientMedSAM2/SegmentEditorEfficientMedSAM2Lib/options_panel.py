@@ -3,6 +3,8 @@
 import qt
 from slicer.i18n import tr as _
 
+from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
+from EfficientMedSAM2Lib.mrml.effect.progress import Progress
 from SegmentEditorEfficientMedSAM2Lib.confidence_strip import ConfidenceStrip
 from SegmentEditorEfficientMedSAM2Lib.shortcuts import KEYS
 
@@ -171,7 +173,7 @@ class OptionsPanel:
     def _addStrip(self):
         row = qt.QHBoxLayout()
         row.setSpacing(4)
-        row.addWidget(self.strip.label)
+        row.addWidget(self.strip.label, 1)
         self.weakestButton = self._button(
             _("Weakest"), "weakest", _("Go to the slice with the lowest confidence.") + f" ({KEYS['weakest']})"
         )
@@ -209,6 +211,21 @@ class OptionsPanel:
         for widget in (*self.toolButtons.values(), self.roiButton, self.includeButton, self.excludeButton,
                        self.useMarkupsButton, self.useSegmentButton, self.propagateButton):  # fmt: skip
             widget.enabled = not text
+
+    def showState(self, controller, hint):
+        """What the controller does, has to say, and has found."""
+        activity, progress = controller.activity, controller.progress
+        if progress is None and activity in (Activity.PROPAGATING, Activity.CANCELLING):
+            progress = Progress(0, 0, 0.0)
+        self.showProgress(progress, activity is Activity.CANCELLING)
+        self.showPreview(controller.auto_commit, controller.has_preview)
+        if controller.load_error is not None:
+            self.showSetup(_("The network could not be loaded:") + f" {controller.load_error}")
+        text = controller.message or hint
+        if not text and activity is Activity.LOADING:
+            text = _("Loading the network...")
+        self.showMessage(text, controller.is_error)
+        self.weakestButton.enabled = bool(controller.scores.scores)
 
     def showMessage(self, text, isError):
         """One message; errors are bold."""

@@ -1,5 +1,6 @@
 """What the effect draws on slice views: the outline of a pending mask, and the box or line under the mouse."""
 
+import slicer
 import vtk
 
 from EfficientMedSAM2Lib.mrml.effect.outline import outline_polydata
@@ -43,9 +44,9 @@ class PreviewPipelines:
             self._pipelines[sliceWidget] = pipeline
         return self._pipelines[sliceWidget]
 
-    def showMask(self, image, volumeNode, sliceWidgets):
-        """Outline a mask (vtkOrientedImageData in the volume's local frame) on views; None hides the outlines."""
-        for sliceWidget in sliceWidgets:
+    def showMask(self, image, volumeNode, sliceWidgets=None):
+        """Outline a mask (vtkOrientedImageData in the volume's frame) on views, or all; no mask hides the outlines."""
+        for sliceWidget in self._sliceWidgets() if sliceWidgets is None else sliceWidgets:
             if image is None and sliceWidget not in self._pipelines:
                 continue
             polyData = None
@@ -60,6 +61,15 @@ class PreviewPipelines:
         if pointsXY or sliceWidget in self._pipelines:
             self.pipeline(sliceWidget).showBand(pointsXY, closed, include)
             self.scriptedEffect.scheduleRender(sliceWidget)
+
+    def _sliceWidgets(self):
+        """Slice views of the layout that show the segmentation."""
+        layoutManager = slicer.app.layoutManager()
+        if layoutManager is None:
+            return []
+        widgets = [layoutManager.sliceWidget(name) for name in layoutManager.sliceViewNames()]
+        displayable = self.scriptedEffect.segmentationDisplayableInView
+        return [w for w in widgets if w is not None and displayable(self.scriptedEffect.viewNode(w))]
 
     def clear(self):
         """Remove all actors."""

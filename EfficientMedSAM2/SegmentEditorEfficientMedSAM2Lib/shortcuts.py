@@ -44,9 +44,9 @@ class _AcceptOrReject(qt.QObject):
         if event.type() != qt.QEvent.ShortcutOverride or not self.shortcuts.wantsKeys():
             return False
         command = {qt.Qt.Key_Return: "commit", qt.Qt.Key_Enter: "commit", qt.Qt.Key_Escape: "reject"}.get(event.key())
-        if command is None or event.modifiers() not in (qt.Qt.NoModifier, qt.Qt.KeypadModifier):
+        focused = qt.QApplication.focusWidget()
+        if command is None:
             return False
-        focused = slicer.app.focusWidget() if hasattr(slicer.app, "focusWidget") else None
         if focused is not None and focused.className() in TEXT_WIDGETS:
             return False
         event.accept()

@@ -103,6 +103,16 @@ def prompt_nodes(segmentation_node: Any, segment_id: str | None = None) -> list[
     ]
 
 
+def offered_markups(scene: Any) -> list[Any]:
+    """The user's own points, lines and ROIs, which can be taken for prompts."""
+    return [
+        node
+        for class_name in _NODE_CLASSES.values()
+        for node in _nodes_of_class(scene, class_name)
+        if node.GetAttribute(KIND_ATTRIBUTE) is None
+    ]
+
+
 def show_prompts(segmentation_node: Any, volume_node: Any, segment_id: str, prompts: Sequence[Prompt]) -> list[Any]:
     """Make our markups nodes show these prompts of a segment, and no others.
 

@@ -40,10 +40,10 @@ def outline_polydata(image: Any, volume_node: Any, slice_node: Any) -> Any:
     reslice.SetInterpolationModeToLinear()
     reslice.SetOutputScalarType(vtk.VTK_FLOAT)
     reslice.SetBackgroundLevel(0.0)
-    reslice.SetOutputOrigin(0.0, 0.0, 0.0)
+    reslice.SetOutputOrigin(x0, y0, 0.0)
     reslice.SetOutputSpacing(1.0, 1.0, 1.0)
-    reslice.SetOutputExtent(x0, x1, y0, y1, 0, 0)
-    contour = vtk.vtkMarchingSquares()
+    reslice.SetOutputExtent(0, x1 - x0, 0, y1 - y0, 0, 0)  # contour filters want extents that begin at 0
+    contour = vtk.vtkFlyingEdges2D()
     contour.SetInputConnection(reslice.GetOutputPort())
     contour.SetValue(0, 0.5)
     contour.Update()

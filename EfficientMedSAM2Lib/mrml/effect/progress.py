@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ...imaging.geometry import Box
+from ..markups_reader import read_roi
 
 #: Kinds of range, in the order that a user reads them.
 RANGES = ("all", "slices", "mm", "roi")
@@ -79,3 +81,11 @@ class RangeRule:
             return None
         reach = round(self.value if self.kind == "slices" else self.value / spacing_mm)
         return max(prompted[0] - reach, 0), min(prompted[-1] + reach + 1, count)
+
+
+def range_rule(kind: str, value: float, markups_node: Any, volume_node: Any) -> RangeRule:
+    """A rule from what the user has chosen; the markups node counts for "roi" only, and if it is an ROI."""
+    box = None
+    if kind == "roi" and markups_node is not None and markups_node.IsA("vtkMRMLMarkupsROINode"):
+        box = read_roi(markups_node, volume_node).bbox_kji
+    return RangeRule(kind, value, box)

@@ -94,3 +94,14 @@ def show_slice(axis: int, index: int, volume_node: Any, slice_nodes: Sequence[An
             node.JumpSliceByOffsetting(*slice_center_world(axis, index, volume_node).tolist())
             moved += 1
     return moved
+
+
+def tilt_hint(slice_node: Any, volume_node: Any) -> str:
+    """What the user should know of prompts in an oblique view; nothing for the others."""
+    degrees = tilt_degrees(slice_node, volume_node)
+    if degrees <= OBLIQUE_DEGREES:
+        return ""
+    return (
+        f"This view is tilted by {degrees:.0f}\N{DEGREE SIGN} against the image; "
+        "the mask is made on the image slice through the prompt."
+    )

@@ -14,7 +14,22 @@ import pytest
 for folder in (Path(__file__).parent, Path(__file__).parents[1] / "interaction"):
     sys.path.insert(0, str(folder))
 from desk import Desk, open_desk, truth
-from oracle_predictor import OraclePredictor
+from oracle_predictor import OraclePredictor, _touching
+
+
+class PassOracle(OraclePredictor):
+    """An oracle whose passes start from their first slice, and not from what an older pass has left behind it."""
+
+    def propagate_object(self, state, obj_id, start_frame_idx, frames, reverse=False):
+        previous = self.slice_mask(state, obj_id, start_frame_idx)
+        for frame in frames:
+            self._maybe_fail(frame)
+            self.propagated.append(frame)
+            mask = _touching(self._truth(state, frame), previous)
+            score = 0.01 if frame in self.low_scores else (0.8 if mask.any() else 0.02)
+            self._slice(state, obj_id, frame).update(mask=mask, conditioning=False, score=score)
+            previous = mask
+            yield frame, mask.copy(), score
 
 
 @pytest.fixture
@@ -23,7 +38,7 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> Iterator[OraclePredictor]:
     pytest.importorskip("slicer", reason="needs PyPI's slicer-core")
     import EfficientMedSAM2Lib.mrml.effect.predictor_loader as loader
 
-    predictor = OraclePredictor(truth())
+    predictor = PassOracle(truth())
     monkeypatch.setattr(loader, "missing_packages", list)
     monkeypatch.setattr(loader, "load_predictor", lambda **_arguments: predictor)
     return predictor

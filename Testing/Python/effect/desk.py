@@ -62,11 +62,29 @@ class Desk:
         local = volume_matrix(self.volume) @ (i, j, k, 1.0)
         return local_to_world(local[:3], self.volume)[0].tolist()
 
+    def turn_views(self) -> None:
+        """Axial, coronal and sagittal."""
+        for view, normal, transverse in (
+            ("Red", (0, 0, 1), (-1, 0, 0)),
+            ("Green", (0, 1, 0), (-1, 0, 0)),
+            ("Yellow", (1, 0, 0), (0, -1, 0)),
+        ):
+            self.host.mouse(view).look_along(normal, transverse, (0.0, 0.0, 0.0))
+
     def wait(self, milliseconds: int = 5000) -> None:
         assert self.host.process_events(milliseconds, until=lambda: not self.controller.is_busy), (
             f"still {self.controller.activity}"
         )
         self.host.process_events(0)
+
+    def propagated(self, slices: int) -> bool:
+        """Wait until more than so many slices are propagated."""
+
+        def reached() -> bool:
+            progress = self.controller.progress
+            return progress is not None and progress.done > slices
+
+        return self.host.process_events(5000, until=reached)
 
     def look_at(self, index_kji: Any, view: str = "Red") -> Any:
         mouse = self.host.mouse(view)
@@ -146,13 +164,19 @@ class Desk:
         return array_view(self.volume.GetImageData()).tobytes()
 
 
-def open_desk(host: Any, segment_editor: Any, predictor: Any, array: Any, ijk_to_ras: Any = IJK_TO_RAS, wait: bool = True) -> Desk:
-    volume = host.volume(array, ijk_to_ras)
-    editor = segment_editor(host, volume)
-    for view, normal, transverse in (("Red", (0, 0, 1), (-1, 0, 0)), ("Green", (0, 1, 0), (-1, 0, 0)),
-                                     ("Yellow", (1, 0, 0), (0, -1, 0))):  # fmt: skip
-        host.mouse(view).look_along(normal, transverse, (0.0, 0.0, 0.0))
-    desk = Desk(host, editor, predictor, volume)
+def open_desk(
+    host: Any,
+    segment_editor: Any,
+    predictor: Any,
+    array: Any,
+    ijk_to_ras: Any = IJK_TO_RAS,
+    segments: Any = ("A", "B", "C"),
+    name: str = "V",
+    wait: bool = True,
+) -> Desk:
+    volume = host.volume(array, ijk_to_ras, name)
+    desk = Desk(host, segment_editor(host, volume, segments), predictor, volume)
+    desk.turn_views()
     if wait:
         desk.wait()
     return desk

@@ -105,8 +105,8 @@ def test_enter_and_esc_belong_to_a_preview_only(desk):
 
 
 def observers(desk):
-    subjects = [slicer.mrmlScene, desk.editor.widget.mrmlSegmentEditorNode(), desk.editor.segmentation.GetSegmentation(),
-                desk.volume]  # fmt: skip
+    segmentation = desk.editor.segmentation.GetSegmentation()
+    subjects = [slicer.mrmlScene, desk.editor.widget.mrmlSegmentEditorNode(), segmentation, desk.volume]
     events = [
         vtk.vtkCommand.AnyEvent, vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLScene.NodeAddedEvent,
         slicer.vtkMRMLScene.NodeRemovedEvent, slicer.vtkMRMLScene.StartCloseEvent,
@@ -155,7 +155,7 @@ def test_leaving_cancels_propagation(desk):
     desk.click(INSIDE)
     desk.predictor._maybe_fail = lambda _frame: time.sleep(0.03)
     desk.press(desk.panel.propagateButton, wait=False)
-    assert desk.host.process_events(5000, until=lambda: desk.controller.progress and desk.controller.progress.done > 2)
+    assert desk.propagated(2)
     desk.editor.widget.setActiveEffectByName("")
     done = desk.count()
     assert 36 * 3 <= done < 36 * 14
@@ -200,7 +200,7 @@ def test_torch_is_missing(make_desk, monkeypatch):
     monkeypatch.setattr(slicer.util, "selectModule", shown.append, raising=False)
     desk.press(desk.panel.setupButton)
     assert shown == ["EfficientMedSAM2"]
-    monkeypatch.setattr(desk.effect.__class__.activate.__globals__["missing_packages"], "__code__", (lambda: []).__code__)
+    monkeypatch.setitem(desk.effect.activate.__globals__, "missing_packages", list)
     desk.editor.widget.setActiveEffectByName("")
     desk.editor.widget.setActiveEffectByName("EfficientMedSAM2")
     desk.wait()

@@ -28,6 +28,7 @@ def test_propagate_fills_the_structure_as_one_undo_step(desk):
 
 def test_button_cancels_and_finished_slices_are_one_step(desk):
     desk.click(INSIDE)
+    desk.look_at((5, 8, 6), "Yellow")
     slow(desk)
     desk.press(desk.panel.propagateButton, wait=False)
     seen = []
@@ -134,6 +135,7 @@ def test_propagation_without_prompt_is_explained(desk):
 
 def test_propagation_in_preview_mode(desk):
     desk.press(desk.panel.autoCommitCheck)
+    desk.look_at((5, 8, 6), "Yellow")
     desk.click(INSIDE)
     desk.press(desk.panel.propagateButton)
     assert desk.count() == 36  # to propagate is to accept the preview
@@ -149,7 +151,7 @@ def test_undo_while_propagating_ends_it(desk):
     desk.click(INSIDE)
     slow(desk)
     desk.press(desk.panel.propagateButton, wait=False)
-    assert desk.host.process_events(5000, until=lambda: desk.controller.progress and desk.controller.progress.done > 2)
+    assert desk.propagated(2)
     desk.undo()
     assert desk.count() == 0
     assert not desk.controller.has_preview

@@ -1,0 +1,32 @@
+"""The options panel as a picture, written to Screenshots/ when asked for by the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from desk import INSIDE
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def test_panel_is_rendered(desk, tmp_path):
+    from PySide6 import QtGui
+
+    desk.click(INSIDE)
+    desk.predictor.low_scores = {11, 12, 13}
+    desk.parameter("StopWhenLost", "0")
+    desk.press(desk.panel.propagateButton)
+    desk.parameter("StopWhenLost", "1")
+    desk.press(desk.panel.excludeButton)
+    desk.click((15, 7, 6))
+    folder = REPOSITORY / "Screenshots" if os.environ.get("EFFICIENT_MEDSAM2_PICTURES") else tmp_path
+    picture = desk.host.grab(desk.editor.widget, folder / "effect-panel.png", 460)
+    desk.host.process_events(50)
+    desk.effect.panel.strip.paint()
+    picture = desk.host.grab(desk.editor.widget, folder / "effect-panel.png", 460)
+    image = QtGui.QImage(str(picture))
+    assert image.width() == 460
+    assert image.height() > 300
+    colours = {image.pixel(x, y) for x in range(0, image.width(), 2) for y in range(0, image.height(), 2)}
+    assert len(colours) > 50

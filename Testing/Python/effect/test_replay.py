@@ -1,0 +1,191 @@
+"""A radiologist's session on a real chest CT, replayed through the effect's own file.
+
+Three structures, five corrections, two undos, one cancel, save, load, go on. The oracle knows the structures of
+slicerio's segmentation, so that the expected segments are known to the voxel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+slicerio = pytest.importorskip("slicerio")
+
+RIGHT, LEFT, COLUMN = "right lung", "left lung", "lumbar column"
+LABELS = {RIGHT: 5, LEFT: 6, COLUMN: 4}
+
+
+def structures():
+    """Name -> mask: of each label and slice the largest part, thinned, so that no structure touches another."""
+    folder = Path(slicerio.__file__).parent / "data"
+    labels = np.asarray(slicerio.read_segmentation(str(folder / "Segmentation.seg.nrrd"))["voxels"]).transpose(2, 1, 0)
+    masks, taken = {}, np.zeros(labels.shape, bool)
+    for name, label in LABELS.items():
+        mask, previous = np.zeros_like(taken), None
+        for k in range(len(labels)):
+            part = largest(ndimage.binary_erosion(labels[k] == label, iterations=2) & ~taken[k])
+            if part.sum() < 60 or (previous is not None and not (part & previous).any()):
+                if mask.any():
+                    break
+                continue
+            mask[k], previous = part, part
+        masks[name] = mask
+        taken |= ndimage.binary_dilation(mask, np.ones((3, 3, 3)), iterations=2)
+    return masks
+
+
+def largest(mask):
+    parts, count = ndimage.label(mask)
+    return mask if count < 2 else parts == 1 + np.argmax(ndimage.sum(mask, parts, range(1, count + 1)))
+
+
+def middle(mask, k):
+    """The voxel of a slice that is deepest inside."""
+    depth = ndimage.distance_transform_edt(mask[k])
+    return (k, *(int(v) for v in np.unravel_index(depth.argmax(), depth.shape)))
+
+
+def hole(mask, index_kji):
+    """What the oracle takes away for a negative click."""
+    k, j, i = index_kji
+    left = mask.copy()
+    left[k, j - 1 : j + 2, i - 1 : i + 2] = False
+    return left
+
+
+def save_scene(folder):
+    import slicer
+
+    scene = slicer.mrmlScene
+    for n in range(scene.GetNumberOfNodes()):
+        node = scene.GetNthNode(n)
+        if node.IsA("vtkMRMLStorableNode") and node.GetSaveWithScene() and node.GetHideFromEditors() == 0:
+            node.AddDefaultStorageNode()
+            storage = node.GetStorageNode()
+            if storage is not None:
+                storage.SetFileName(str(folder / f"{node.GetID()}.{storage.GetDefaultWriteFileExtension()}"))
+                assert storage.WriteData(node), node.GetName()
+    scene.SetRootDirectory(str(folder))
+    scene.SetURL(str(folder / "scene.mrml"))
+    assert scene.Commit()
+
+
+def load_scene(desk, folder):
+    import slicer
+
+    slicer.mrmlScene.Clear(0)
+    desk.host.process_events(20)
+    slicer.mrmlScene.SetURL(str(folder / "scene.mrml"))
+    assert slicer.mrmlScene.Import()
+    desk.host.process_events(20)
+    desk.volume = slicer.mrmlScene.GetFirstNodeByName("CT")
+    desk.editor.segmentation = slicer.mrmlScene.GetFirstNodeByName("Segmentation")
+    desk.editor.widget.setSegmentationNode(desk.editor.segmentation)
+    desk.editor.widget.setSourceVolumeNode(desk.volume)
+    desk.editor.widget.setCurrentSegmentID(RIGHT)
+    desk.editor.widget.setActiveEffectByName("EfficientMedSAM2")
+    desk.turn_views()
+    desk.wait()
+
+
+def test_a_radiologists_session(make_desk, oracle, tmp_path):
+    from EfficientMedSAM2Lib.imaging.volumes import read_volume
+
+    truth = structures()
+    assert all(mask.any(axis=(1, 2)).sum() >= 5 for mask in truth.values())
+    oracle.truth = np.logical_or.reduce(list(truth.values()))
+    ct = read_volume(Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd")
+    desk = make_desk(ct.array, ijk_to_ras=ct.ijk_to_ras, segments=tuple(truth), name="CT")
+    source = hashlib.sha256(desk.voxels()).hexdigest()
+    panel, expected = desk.panel, dict(truth)
+    slices = {name: np.flatnonzero(mask.any(axis=(1, 2))) for name, mask in truth.items()}
+
+    # Right lung: a box, propagation, two corrections, of which the second is taken back.
+    k = int(slices[RIGHT][len(slices[RIGHT]) // 2])
+    rows, columns = np.nonzero(truth[RIGHT][k])
+    desk.press(panel.toolButtons["box"])
+    desk.look_at((k, int(rows.mean()), int(columns.mean()))).drag(
+        desk.world((k, rows.min() - 1, columns.min() - 1)), desk.world((k, rows.max() + 1, columns.max() + 1))
+    )
+    desk.wait()
+    desk.press(panel.propagateButton)
+    np.testing.assert_array_equal(desk.editor.mask(RIGHT), truth[RIGHT])
+    desk.press(panel.toolButtons["point"])
+    desk.press(panel.excludeButton)
+    first = middle(truth[RIGHT], int(slices[RIGHT][2]))
+    desk.click(first)
+    desk.click(middle(truth[RIGHT], int(slices[RIGHT][-2])))
+    desk.undo()
+    desk.press(panel.propagateButton)  # stale slices
+    expected[RIGHT] = hole(truth[RIGHT], first)
+    np.testing.assert_array_equal(desk.editor.mask(RIGHT), expected[RIGHT])
+    assert desk.controller.scores.stale == frozenset()
+
+    # Left lung: a click, propagation that is cancelled and gone on with, a correction.
+    desk.select(LEFT)
+    desk.press(panel.includeButton)
+    desk.click(middle(truth[LEFT], int(slices[LEFT][len(slices[LEFT]) // 2])))
+    oracle._maybe_fail = lambda _frame: time.sleep(0.02)
+    desk.press(panel.propagateButton, wait=False)
+    assert desk.propagated(3)
+    desk.press(panel.propagateButton)
+    done = desk.editor.mask(LEFT).any(axis=(1, 2)).sum()
+    assert 3 < done < len(slices[LEFT])
+    oracle._maybe_fail = lambda _frame: None
+    desk.press(panel.propagateButton)
+    np.testing.assert_array_equal(desk.editor.mask(LEFT), truth[LEFT])
+    desk.press(panel.excludeButton)
+    third = middle(truth[LEFT], int(slices[LEFT][1]))
+    desk.click(third)
+    expected[LEFT] = hole(truth[LEFT], third)
+
+    # Column: the longest diameter, propagation, a correction that another one heals, and that is taken back.
+    desk.select(COLUMN)
+    k = int(slices[COLUMN][1])
+    rows, columns = np.nonzero(truth[COLUMN][k])
+    desk.press(panel.toolButtons["line"])
+    row = int(np.median(rows))
+    ends = columns[rows == row]
+    desk.look_at((k, row, int(ends.mean()))).drag(desk.world((k, row, ends.min())), desk.world((k, row, ends.max())))
+    desk.wait()
+    desk.press(panel.propagateButton)
+    desk.press(panel.toolButtons["point"])
+    fourth = middle(truth[COLUMN], int(slices[COLUMN][-1]))
+    desk.click(fourth)
+    desk.press(panel.includeButton)
+    healed = desk.editor.mask(COLUMN)
+    desk.click((fourth[0], *np.argwhere(healed[fourth[0]])[0].tolist()))
+    desk.undo()
+    column = desk.editor.mask(COLUMN)
+    assert not column[fourth]
+    assert not (column & ~truth[COLUMN]).any()
+    expected[COLUMN] = column
+
+    prompts = {name: desk.prompt_count(name) for name in truth}
+    assert list(prompts.values()) == [2, 2, 2]
+    for name, mask in expected.items():
+        np.testing.assert_array_equal(desk.editor.mask(name), mask)
+    assert hashlib.sha256(desk.voxels()).hexdigest() == source
+
+    # The next day.
+    save_scene(tmp_path)
+    load_scene(desk, tmp_path)
+    for name, mask in expected.items():
+        np.testing.assert_array_equal(desk.editor.mask(name), mask)
+    assert hashlib.sha256(desk.voxels()).hexdigest() == source
+    desk.press(panel.excludeButton)
+    last = middle(truth[RIGHT], int(slices[RIGHT][4]))
+    desk.click(last)
+    expected[RIGHT] = hole(expected[RIGHT], last)
+    assert desk.prompt_count(RIGHT) == 3
+    for name, mask in expected.items():
+        np.testing.assert_array_equal(desk.editor.mask(name), mask)
+    desk.undo()
+    assert desk.editor.mask(RIGHT)[last]
+    assert desk.prompt_count(RIGHT) == 2
+    assert hashlib.sha256(desk.voxels()).hexdigest() == source

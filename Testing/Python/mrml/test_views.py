@@ -1,0 +1,163 @@
+"""Slice views and voxels: boxes, slices, outlines, in oblique views and on transformed volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, outline_polydata
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import (
+    rectangle_box,
+    show_slice,
+    slice_center_world,
+    tilt_degrees,
+    view_axis,
+    view_slice,
+)
+from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image, to_numpy
+from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix
+
+NORMALS = {0: (0, 0, 1), 1: (0, 1, 0), 2: (1, 0, 0)}
+ACROSS = {0: (1, 0, 0), 1: (1, 0, 0), 2: (0, 1, 0)}
+
+
+def world(volume: Any, index_kji: Any) -> np.ndarray:
+    return local_to_world((volume_matrix(volume) @ [*np.asarray(index_kji, float)[::-1], 1.0])[:3], volume)[0]
+
+
+def view(scene: Any, axis: int, index_kji: Any, turn: Any = None) -> Any:
+    """A slice node whose middle shows a voxel; turned by a 3x3 matrix."""
+    node = scene.mrml.AddNewNodeByClass("vtkMRMLSliceNode")
+    node.SetDimensions(400, 300, 1)
+    node.SetFieldOfView(40.0, 30.0, 1.0)
+    turn = np.eye(3) if turn is None else turn
+    normal, across = turn @ NORMALS[axis], turn @ ACROSS[axis]
+    node.SetSliceToRASByNTP(*normal.tolist(), *across.tolist(), *world(scene.volume, index_kji).tolist(), 0)
+    return node
+
+
+def xy(node: Any, point_world: Any) -> np.ndarray:
+    return (np.linalg.inv(to_numpy(node.GetXYToRAS())) @ [*point_world, 1.0])[:2]
+
+
+def rotation(degrees: float, axis: int = 0) -> np.ndarray:
+    angle = np.radians(degrees)
+    matrix, (a, b) = np.eye(4), [n for n in range(3) if n != axis]
+    matrix[a, a] = matrix[b, b] = np.cos(angle)
+    matrix[a, b], matrix[b, a] = -np.sin(angle), np.sin(angle)
+    return matrix
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("degrees", [0, 25])
+def test_view_knows_its_slice(build_scene: Any, axis: int, degrees: float) -> None:
+    moved = rotation(degrees, 2) @ rotation(degrees, 0)
+    moved[:3, 3] = (30, -10, 5)
+    scene = build_scene(volume_transform=moved, segmentation_transform=moved)
+    node = view(scene, axis, (4, 7, 9), moved[:3, :3])
+    assert view_axis(node, scene.volume) == axis
+    assert view_slice(node, scene.volume) == (axis, (4, 7, 9)[axis])
+    assert tilt_degrees(node, scene.volume) < 0.01
+    tilted = view(scene, axis, (4, 7, 9), moved[:3, :3] @ rotation(20, 2 if axis == 2 else 0)[:3, :3])
+    assert view_axis(tilted, scene.volume) == axis
+    assert tilt_degrees(tilted, scene.volume) == pytest.approx(20, abs=0.1)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2), st.data(), st.floats(-40, 40))
+def test_dragged_rectangle_holds_the_voxels_under_it(build_scene: Any, axis: int, data: Any, degrees: float) -> None:
+    moved = rotation(degrees, 1) @ rotation(degrees / 2, 0)
+    scene = build_scene(volume_transform=moved, segmentation_transform=moved)
+    shape = (8, 14, 16)
+    low = [data.draw(st.integers(0, size - 2)) for size in shape]
+    high = [data.draw(st.integers(start + 1, size - 1)) for start, size in zip(low, shape)]
+    high[axis] = low[axis]
+    node = view(scene, axis, [(a + b) / 2 for a, b in zip(low, high)], moved[:3, :3])
+    box = rectangle_box(xy(node, world(scene.volume, low)), xy(node, world(scene.volume, high)), node, scene.volume)
+    assert box == [[a, b + 1] for a, b in zip(low, high)]
+
+
+def test_rectangle_in_an_oblique_view_lies_on_one_slice(scene: Any) -> None:
+    node = view(scene, 0, (4, 7, 8), rotation(15, 0)[:3, :3])
+    box = rectangle_box((150, 110), (250, 190), node, scene.volume)
+    assert box[0] == [4, 5]
+    assert box[1][1] - box[1][0] > 5
+
+
+def test_rectangle_outside_is_refused(scene: Any) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        rectangle_box((0, 0), (20, 20), view(scene, 0, (4, 7, 8)), scene.volume)
+
+
+def test_views_along_the_axis_are_moved(scene: Any) -> None:
+    nodes = [view(scene, axis, (4, 7, 8)) for axis in range(3)]
+    assert show_slice(1, 3, scene.volume, nodes) == 1
+    assert [view_slice(node, scene.volume) for node in nodes] == [(0, 4), (1, 3), (2, 8)]
+    np.testing.assert_allclose(slice_center_world(0, 2, scene.volume), world(scene.volume, (2, 6.5, 7.5)))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("degrees", [0, 30])
+def test_outline_is_where_the_mask_is(build_scene: Any, axis: int, degrees: float) -> None:
+    moved = rotation(degrees, 2)
+    moved[:3, 3] = (3, 4, 5)
+    scene = build_scene(volume_transform=moved, segmentation_transform=moved)
+    low, high = np.array([2, 4, 5]), np.array([6, 9, 11])
+    image = oriented_image(np.ones(high - low + 1, bool), low, volume_matrix(scene.volume))
+    node = view(scene, axis, (low + high) / 2, moved[:3, :3])
+    for _ in range(5):
+        lines = outline_polydata(image, scene.volume, node)
+        corners = np.array([xy(node, world(scene.volume, corner)) for corner in (low - 0.5, high + 0.5)])
+        bounds = np.reshape(lines.GetBounds(), (3, 2))[:2].T
+        np.testing.assert_allclose(bounds, [corners.min(axis=0), corners.max(axis=0)], atol=1.5)
+        assert lines.GetNumberOfLines() == lines.GetNumberOfPoints()  # closed
+
+
+def test_no_outline_beside_the_mask(scene: Any) -> None:
+    image = oriented_image(np.ones((1, 3, 3), bool), (2, 4, 5), volume_matrix(scene.volume))
+    assert outline_polydata(image, scene.volume, view(scene, 0, (6, 5, 6))).GetNumberOfPoints() == 0
+
+
+def test_outline_under_a_bending_transform(scene: Any) -> None:
+    import slicer
+    import vtk
+
+    bend = vtk.vtkThinPlateSplineTransform()
+    source, target = vtk.vtkPoints(), vtk.vtkPoints()
+    for corner in np.ndindex(2, 2, 2):
+        point = world(scene.volume, np.multiply(corner, (7, 13, 15)))
+        source.InsertNextPoint(point)
+        target.InsertNextPoint(point + np.array([0.0, 2.0 * corner[2], 0.0]) + 1e-3 * np.array(corner))
+    bend.SetSourceLandmarks(source)
+    bend.SetTargetLandmarks(target)
+    bend.SetBasisToR()
+    node = scene.mrml.AddNewNodeByClass("vtkMRMLTransformNode")
+    node.SetAndObserveTransformToParent(bend)
+    scene.volume.SetAndObserveTransformNodeID(node.GetID())
+    assert isinstance(node, slicer.vtkMRMLTransformNode)
+    image = oriented_image(np.ones((3, 3, 3), bool), (3, 5, 6), volume_matrix(scene.volume))
+    slice_node = view(scene, 0, (4, 6, 7))
+    assert tilt_degrees(slice_node, scene.volume) == 0
+    lines = outline_polydata(image, scene.volume, slice_node)
+    assert lines.GetNumberOfPoints() > 4
+    assert abs(np.array(lines.GetCenter())[:2] - (200, 150)).max() < 12
+
+
+def test_growing_mask_keeps_what_it_was_shown(scene: Any) -> None:
+    rng = np.random.default_rng(0)
+    shown, expected = GrowingMask(), np.zeros((8, 14, 16), bool)
+    assert shown.image(np.eye(4)) is None
+    for _ in range(40):
+        axis = int(rng.integers(3))
+        index = int(rng.integers(expected.shape[axis]))
+        mask = rng.random([n for a, n in enumerate(expected.shape) if a != axis]) > 0.97
+        shown.put_slice(axis, index, mask)
+        np.moveaxis(expected, axis, 0)[index] = mask
+    from EfficientMedSAM2Lib.mrml.labelmaps import mask_in_box
+
+    image = shown.image(volume_matrix(scene.volume))
+    np.testing.assert_array_equal(mask_in_box(image, [[0, n] for n in expected.shape]), expected)

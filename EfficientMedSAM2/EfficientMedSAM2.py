@@ -5,7 +5,9 @@ Segmentation itself happens in the Segment Editor effect of the same name, which
 
 from __future__ import annotations
 
+import importlib
 import logging
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,7 +71,8 @@ class EfficientMedSAM2(ScriptedLoadableModule):
 class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The panel. Everything that can be done without it is in EfficientMedSAM2Logic."""
 
-    CHECK_INTERVAL_MS = 100
+    CHECK_INTERVAL_MS = 10
+    CHECK_WAIT_S = 0.04  # of the main thread at each interval, so that the thread gets on
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -135,6 +138,12 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._timer.stop()
         self._check = None
         self.removeObservers()
+
+    def onReload(self):
+        """Developers: reload the package beside the module, too."""
+        for name in sorted(name for name in sys.modules if name.startswith("EfficientMedSAM2ModuleLib.")):
+            importlib.reload(sys.modules[name])
+        ScriptedLoadableModuleWidget.onReload(self)
 
     # --- set-up --------------------------------------------------------------------------------------------------
 
@@ -216,7 +225,7 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def on_timer(self):
         """Ask the thread."""
-        if self._check is None or not self._check.finished:
+        if self._check is None or not self._check.wait(self.CHECK_WAIT_S):
             return
         self._timer.stop()
         check, self._check = self._check, None

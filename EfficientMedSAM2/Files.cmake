@@ -193,7 +193,9 @@ set(ENGINE_RESOURCES
   "Resources/Demo/right lung.mrk.json"
   Resources/Icons/CTChest.png
   Resources/Icons/EfficientMedSAM2.png
+  Resources/Images/demo.png
   Resources/Models/TRAINING.md
+  Resources/Models/efficient_medsam2_efficientnet.safetensors
   Resources/UI/EfficientMedSAM2.ui
   Resources/requirements.txt
   )

@@ -83,7 +83,9 @@ def _install_packages(requirements: list[str]) -> None:
         if packaging is not None:
             try:
                 packaging.pip_ensure(requirements, constraints=constraints, requester=REQUESTER)
-            except RuntimeError as error:  # what pip_ensure raises when the user declines
+            except RuntimeError as error:
+                if "declined" not in str(error):  # pip_ensure's word for a user who says no
+                    raise
                 raise SetupDeclinedError from error
             return
         question = _("Download and install these Python packages now?") + "\n\n" + "\n".join(requirements)

@@ -28,7 +28,11 @@ class CheckReport:
 
 
 class BackgroundCheck:
-    """Runs one function in a thread. The main thread asks ``finished`` from a timer; no Qt, no MRML in here."""
+    """Runs one function in a thread; no Qt, no MRML in here.
+
+    The main thread calls ``wait`` from a timer: Slicer's event loop keeps Python's lock while it is in C++, so that a
+    thread gets nowhere unless the main thread sleeps in Python now and then.
+    """
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self.result: Any = None
@@ -37,10 +41,9 @@ class BackgroundCheck:
         self._done = threading.Event()
         threading.Thread(target=self._run, name="EfficientMedSAM2 check", daemon=True).start()
 
-    @property
-    def finished(self) -> bool:
-        """Whether ``result`` or ``error`` is there."""
-        return self._done.is_set()
+    def wait(self, seconds: float) -> bool:
+        """Sleep until the end, at most so long; returns whether the function has ended."""
+        return self._done.wait(seconds)
 
     def _run(self) -> None:
         try:
@@ -89,7 +92,8 @@ def check_network(build_arguments: dict[str, Any]) -> CheckReport:
 def _device_name(device: Any, torch: Any) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+    threads = torch.get_num_threads()
+    return f"{device} ({threads} thread{'s' if threads > 1 else ''})" if device.type == "cpu" else str(device)
 
 
 def _device_reason(device: Any, wanted: str, torch: Any) -> str:

@@ -224,7 +224,8 @@ class SlicerHost:
     def grab(self, widget: Any, path: str | Path, width: int = 480) -> Path:
         """Picture of a widget as a PNG file."""
         native = pythonqt.unwrap(getattr(widget, "panel", widget))
-        native.resize(width, max(native.sizeHint().height(), native.minimumSizeHint().height()))
+        height = native.heightForWidth(width) if native.hasHeightForWidth() else native.sizeHint().height()
+        native.resize(width, height)
         native.show()
         self.process_events(20)
         Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -135,11 +135,11 @@ def packaging(installation, monkeypatch):
     import slicer
 
     stub = types.ModuleType("slicer.packaging")
-    stub.declined = False
+    stub.declined = ""
 
     def pip_ensure(requirements, constraints=None, requester=None):
         if stub.declined:
-            raise RuntimeError("User declined installation")
+            raise RuntimeError(stub.declined)
         installation.constraints = Path(constraints).read_text()
         installation.log.append(f"pip_ensure for {requester}")
         installation.log += requirements

@@ -61,11 +61,20 @@ def test_declining_changes_nothing(slicer_host, installation, packaging, panel):
     installation.extension = installation.torch_declined = True
     panel.ui.setupButton.click()
     installation.versions["torch"] = "2.9.0"
-    packaging.declined = True
+    packaging.declined = "User declined package installation"
     panel.update_state()
     panel.ui.setupButton.click()
     assert installation.log == []
     assert panel.ui.setupButton.enabled
+
+
+def test_trouble_of_pip_is_not_taken_for_a_no(slicer_host, installation, packaging, panel):
+    installation.versions["torch"] = "2.9.0"
+    packaging.declined = "Another installation is in progress"
+    accept(slicer_host)  # the message
+    panel.ui.setupButton.click()
+    assert "in progress" in slicer_host.dialogs.shown[-1][1]
+    slicer_host.errors.clear()
 
 
 def test_a_failure_is_told_and_the_panel_stays_usable(slicer_host, installation, panel):

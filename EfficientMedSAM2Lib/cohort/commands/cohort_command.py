@@ -46,6 +46,7 @@ def _add_init(parser: argparse.ArgumentParser) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     from ..records.settings import FORMATS
 
+    parser.epilog = "Columns of a manifest, and what is written: docs/COHORT.md."
     add = parser.add_argument
     add("manifest", type=Path, metavar="MANIFEST", help=".csv, .json, or a BIDS folder")
     add("--output", type=Path, required=True, metavar="FOLDER", help="results, ledger, tables and contact sheet")

@@ -78,6 +78,26 @@ def test_the_network_on_worker_processes(real_cohort, weights, capfd):
     assert (again / "cases/whole/segmentation.seg.nrrd").read_bytes() == first["whole"]
 
 
+def test_a_case_does_not_depend_on_those_before_it(cohort, weights):
+    """What a worker keeps between cases (features, memory, windows) must not show, not even in the scores."""
+    from EfficientMedSAM2Lib.cohort.case import PropagationOptions
+    from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
+
+    random = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        cohort.add(name, random.normal(0, 200, (4, 40, 40)).astype(np.int16), points="20,20,2")
+    settings = RunSettings("mobilenet", str(weights), propagation=PropagationOptions(stop_when_lost=False))
+    first = {outcome.name: outcome.record["segments"] for outcome in cohort.run(settings=settings).outcomes}
+    forward = cohort.files()
+    cohort.lines.reverse()
+    cohort.output = cohort.output.with_name("backward")
+    second = {outcome.name: outcome.record["segments"] for outcome in cohort.run(settings=settings).outcomes}
+    assert cohort.files() == forward
+    assert len(forward) == 3
+    assert second == first
+    assert len({str(segments[0]["scores"]) for segments in first.values()}) == 3
+
+
 def test_weights_that_are_not_there_stop_the_run_before_it_begins(cohort, capsys):
     cohort.add("a")
     command = ["cohort", "run", str(cohort.manifest), "--output", str(cohort.output), "--weights", "none.safetensors"]

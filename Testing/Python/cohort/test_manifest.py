@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,3 +191,23 @@ def test_a_bids_folder_is_a_manifest(tmp_path, scan, write_points):
     (root / "dataset_description.json").write_text('{"Name": "test", "BIDSVersion": "1.9.0"}')
     found = {case.name: (case.segments[0].name, case.modality) for case in read_manifest(root)}
     assert found == {"sub-01_ses-1_FLAIR": ("tumor", "MR"), "sub-02_ct": ("liver", "CT")}
+
+
+def test_every_column_is_documented():
+    from EfficientMedSAM2Lib.cohort.manifest.rows import COLUMNS
+
+    text = (Path(__file__).resolve().parents[3] / "docs" / "COHORT.md").read_text(encoding="utf-8")
+    manifest = text.partition("## What comes out")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", manifest, re.MULTILINE)) == set(COLUMNS)
+
+
+def test_the_documented_manifest_is_one(tmp_path, scan, write_points):
+    text = (Path(__file__).resolve().parents[3] / "docs" / "COHORT.md").read_text(encoding="utf-8")
+    for patient in ("p001", "p002"):
+        (tmp_path / patient).mkdir()
+        write_points("liver.mrk.json", (5, 8, 8)).rename(tmp_path / patient / "liver.mrk.json")
+    (tmp_path / "p001" / "ct.nii.gz").write_bytes(b"")
+    (tmp_path / "p002" / "dicom").mkdir()
+    (tmp_path / "m.csv").write_text(re.findall(r"```csv\n(.*?)```", text, re.DOTALL)[0])
+    cases = read_manifest(tmp_path / "m.csv")
+    assert [[segment.name for segment in case.segments] for case in cases] == [["liver", "tumour"], ["liver"]]

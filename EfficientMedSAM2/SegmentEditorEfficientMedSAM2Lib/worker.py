@@ -10,6 +10,40 @@ from collections import deque
 logger = logging.getLogger(__name__)
 
 
+class LogRelay(logging.Handler):
+    """Holds back what the engine logs in the worker thread: Slicer's log handler may be called in the main thread only.
+
+    There is one for the process; the main thread delivers what it holds.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._records = deque()
+
+    @classmethod
+    def installed(cls):
+        """The relay of the engine's logger."""
+        engine = logging.getLogger("EfficientMedSAM2Lib")
+        relay = next((handler for handler in engine.handlers if hasattr(handler, "deliver")), None)
+        if relay is None:
+            relay = cls()
+            engine.addHandler(relay)
+            engine.propagate = False
+        return relay
+
+    def emit(self, record):
+        """Pass a record on, at once in the main thread, else later."""
+        if threading.current_thread() is threading.main_thread():
+            logging.getLogger().handle(record)
+        else:
+            self._records.append(record)
+
+    def deliver(self):
+        """Called by the main thread."""
+        while self._records:
+            logging.getLogger().handle(self._records.popleft())
+
+
 class Job:
     """Work under way. ``done`` is set whatever happens, so that waiting for it always ends.
 
@@ -74,6 +108,7 @@ class Worker:
         self._queue = queue.Queue()
         self._thread = None
         self._current = None
+        self._log = LogRelay.installed()
 
     def submit(self, work):
         """Run ``work(job)`` in the thread; returns its Job."""
@@ -99,6 +134,7 @@ class Worker:
         """
         if not self.idle:
             self._current.wait_for_news(seconds)
+        self._log.deliver()
 
     def stop(self, timeout=2.0):
         """Cancel what runs, and end the thread; returns whether it ended in time."""
@@ -110,6 +146,7 @@ class Worker:
         self._queue.put(None)
         self._queue = queue.Queue()
         thread.join(timeout)
+        self._log.deliver()
         if thread.is_alive():
             logger.warning("The network is still busy; its thread ends as soon as it is done.")
         return not thread.is_alive()

@@ -235,6 +235,7 @@ class SegmentEditorSession:
         if self._pending_box is None:
             raise ValueError("There is no preview; give a prompt first.")
         mask, start = self._steps.mask(self._segment, self._pending_box), [low for low, _high in self._pending_box]
+        mask &= ~read_other_segments(self.port, self._segment, self._pending_box, self.keep_out)
         return oriented_image(mask, start, volume_matrix(self.port.source_volume_node()))
 
     def prompts(self, segment_id: str) -> list[Prompt]:
@@ -260,8 +261,7 @@ class SegmentEditorSession:
         self.port.save_state_for_undo()
         if box is not None:
             after, changed = self._steps.unwritten(self._segment, box)
-            if self.keep_out:
-                changed &= ~(after & read_other_segments(self.port, self._segment, box))
+            changed &= ~(after & read_other_segments(self.port, self._segment, box, self.keep_out))
             report = write_change(self.port, Change(after, changed, (box[0][0], box[1][0], box[2][0])))
             self._steps.mark_written(self._segment, box)
         prompts = self._steps.prompts(self._segment)

@@ -118,11 +118,11 @@ def read_segment(segmentation_node: Any, segment_id: str, volume_node: Any, box_
     return resample_mask(alone, affine, box, transform_between(segmentation_node, volume_node))
 
 
-def read_other_segments(port: EditorPort, segment_id: str, box_kji: Box) -> np.ndarray:
-    """Voxels of all segments but one in a half-open box of the volume's grid, bool."""
+def read_other_segments(port: EditorPort, segment_id: str, box_kji: Box, wanted: bool = True) -> np.ndarray:
+    """Voxels of all segments but one in a half-open box of the volume's grid, bool; none when not wanted."""
     segmentation, volume = port.segmentation_node(), port.source_volume_node()
     mask = np.zeros([high - low for low, high in box_kji], dtype=bool)
-    for other_id in port.segment_ids():
+    for other_id in port.segment_ids() if wanted else []:
         if other_id != segment_id:
             mask |= read_segment(segmentation, other_id, volume, box_kji)
     return mask

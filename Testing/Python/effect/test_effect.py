@@ -203,6 +203,25 @@ def test_rules_of_the_editor_are_obeyed(desk):
     assert (desk.count("A"), desk.count("B")) == (0, 36)
 
 
+def test_other_segments_are_not_entered_on_request(desk):
+    blocked = np.zeros_like(tube())
+    blocked[4:9, 5:8, 4:10] = True
+    desk.paint("B", blocked)
+    node = desk.editor.widget.mrmlSegmentEditorNode()
+    node.SetOverwriteMode(node.OverwriteAllSegments)
+    desk.press(desk.panel.keepOutCheck)
+    desk.press(desk.panel.autoCommitCheck)
+    desk.click((4, 9, 6))
+    from EfficientMedSAM2Lib.mrml.labelmaps import array_view
+
+    assert array_view(desk.controller.preview_image()).sum() == 18  # the outline is that of what will be written
+    desk.press(desk.panel.commitButton)
+    desk.press(desk.panel.propagateButton)
+    desk.press(desk.panel.commitButton)
+    np.testing.assert_array_equal(desk.editor.mask("A"), tube() & ~blocked)
+    np.testing.assert_array_equal(desk.editor.mask("B"), blocked)
+
+
 def test_window_is_shown_to_the_network(desk):
     desk.click(INSIDE)
     assert desk.session.engine.window.name == "percentile"

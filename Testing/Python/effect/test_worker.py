@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import threading
 import time
 from pathlib import Path
@@ -95,3 +96,27 @@ def test_stop_cancels_and_ends_the_thread(worker):
     assert job.done.is_set()
     assert threading.active_count() == before
     assert worker.submit(lambda _job: 1).done.wait(2)  # and it can be used again
+
+
+def test_the_engines_log_reaches_slicer_in_the_main_thread_only(worker):
+    threads = []
+
+    class Log(logging.Handler):
+        def emit(self, record):
+            threads.append((record.getMessage(), threading.current_thread()))
+
+    handler = Log()
+    logging.getLogger().addHandler(handler)
+    engine = logging.getLogger("EfficientMedSAM2Lib.models")
+    try:
+        job = worker.submit(lambda _job: engine.warning("from the worker"))
+        assert job.done.wait(2)
+        assert threads == []
+        worker.breathe(0)
+        engine.warning("from the main thread")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert threads == [
+        ("from the worker", threading.main_thread()),
+        ("from the main thread", threading.main_thread()),
+    ]

@@ -1,4 +1,4 @@
-"""`efficient-medsam2 cohort init | run | review | benchmark`: many scans, over a night, on one machine or many."""
+"""`efficient-medsam2 cohort init | run | review | accept | benchmark`: many scans, on one machine or many."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_init(commands.add_parser("init", help="write a manifest from a folder of scans and markups"))
     _add_run(commands.add_parser("run", help="segment all cases of a manifest; again goes on where it ended"))
     _add_review(commands.add_parser("review", help="list the most doubtful cases, and write a Slicer scene of each"))
+    accept = commands.add_parser(
+        "accept", help="measure segmentations that were corrected, and keep them in the ledger"
+    )
+    accept.add_argument("output", type=Path, metavar="FOLDER", help="what `cohort run` wrote")
     _add_benchmark(commands.add_parser("benchmark", help="measure cases per second on this machine, by workers"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the arguments ask for."""
     try:
-        return int({"init": _init, "run": _run, "review": _review, "benchmark": _benchmark}[args.task](args))
+        tasks = {"init": _init, "run": _run, "review": _review, "accept": _accept, "benchmark": _benchmark}
+        return tasks[args.task](args)
     except ImportError as error:
         message = (
             f"efficient-medsam2: cohort needs {error.name}; install it with: pip install 'efficient-medsam2[cohort]'"
@@ -171,6 +176,19 @@ def _review(args: argparse.Namespace) -> int:
         print(f"{case.confidence:.2f}  {case.name}: {case.text}")
         print(f"      {case.scene or case.problem}")
     return 0
+
+
+def _accept(args: argparse.Namespace) -> int:
+    from ..results.corrections import accept_corrections
+
+    code = 0
+    for name, problem in accept_corrections(args.output):
+        if problem:
+            print(f"efficient-medsam2: the correction of {name} cannot be accepted: {problem}", file=sys.stderr)
+            code = FAILED
+        else:
+            print(f"{name}: corrected")
+    return code
 
 
 def _benchmark(args: argparse.Namespace) -> int:

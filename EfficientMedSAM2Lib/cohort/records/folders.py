@@ -56,9 +56,15 @@ def finished_record(output: Path, name: str, key: str) -> dict[str, Any] | None:
 
 
 def changed_by_hand(folder: Path) -> bool:
-    """Whether a file of a finished case is not what was written."""
-    files = _record(folder).get("files", {})
-    return any((folder / file).is_file() and sha256_of(folder / file) != digest for file, digest in files.items())
+    """Whether a finished case holds a reader's work: a file that is not what was written, or an accepted correction."""
+    record = _record(folder)
+    return bool(record.get("corrected")) or any(was_rewritten(folder, file) for file in record.get("files", {}))
+
+
+def was_rewritten(folder: Path, file: str) -> bool:
+    """Whether a file of a finished case is there, and is not what its record says."""
+    digest = _record(folder).get("files", {}).get(file)
+    return digest is not None and (folder / file).is_file() and sha256_of(folder / file) != digest
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -237,3 +237,43 @@ def test_help_names_the_three_tasks(capsys):
         main(["cohort", "--help"])
     out = capsys.readouterr().out
     assert all(task in out for task in ("init", "run", "review"))
+
+
+def test_an_accepted_correction_is_what_the_tables_say(cohort, capsys):
+    import csv
+    import json
+
+    from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
+    from EfficientMedSAM2Lib.imaging.volumes import read_volume
+
+    scans = [cohort.add("a"), cohort.add("b")]
+    run(cohort, cohort.manifest)
+    volume = read_volume(scans[0])
+    mask = np.zeros(volume.shape_kji, dtype=bool)
+    mask[0, :2, :3] = True
+    path = cohort.output / "cases" / "a" / "segmentation.seg.nrrd"
+    segments = [Segment("block", mask), Segment("added", ~mask), Segment("none", mask & ~mask)]
+    write_segmentation(path, segments, volume)
+    corrected = path.read_bytes()
+    assert main(["cohort", "accept", str(cohort.output)]) == 0
+    assert capsys.readouterr().out.splitlines() == ["a: corrected"]
+    with (cohort.output / "measurements.csv").open() as stream:
+        voxels = [(row["case"], row["segment"], row["voxels"], row["score_lowest"]) for row in csv.DictReader(stream)]
+    assert voxels[:3] == [("a", "block", "6", ""), ("a", "added", str(6 * 12 * 14 - 6), ""), ("a", "none", "0", "")]
+    assert voxels[3][:2] == ("b", "block")
+    record = json.loads((path.parent / "provenance.json").read_text())
+    assert record["corrected"]
+    assert record["before_correction"][0]["voxels"] == 4 * 4 * 4
+
+    assert main(["cohort", "accept", str(cohort.output)]) == 0  # nothing new
+    assert capsys.readouterr().out == ""
+    run(cohort, cohort.manifest)
+    assert path.read_bytes() == corrected
+    cohort.lines[0] = cohort.lines[0].replace("3,3,2", "3,3,3")
+    run(cohort, cohort.manifest)
+    (kept,) = (cohort.output / "corrected").glob("a */segmentation.seg.nrrd")
+    assert kept.read_bytes() == corrected
+
+    path.write_bytes(b"broken")
+    assert main(["cohort", "accept", str(cohort.output)]) == 1
+    assert "correction of a cannot be accepted" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import slicer
 import vtk
 
 EFFECT = "EfficientMedSAM2"
+ONE_CLICK_DICE = 0.4  # these scripts tell whether the parts work together; how good the masks are is measured elsewhere
 TIMEOUT_S = 120.0  # loading the network and the first click take long on a slow computer
 SHAPE = (24, 96, 96)  # slices, rows, columns
 SPACING = (1.5, 1.5, 3.0)  # mm along columns, rows, slices

@@ -2,7 +2,7 @@
 
 import numpy as np
 import slicer
-from slicer_case import Editor, ball, check, dice, make_volume, run, wait_until
+from slicer_case import ONE_CLICK_DICE, Editor, ball, check, dice, make_volume, run, wait_until
 
 
 def click_undo_redo():
@@ -16,7 +16,7 @@ def click_undo_redo():
     mask = editor.mask()
     check(np.flatnonzero(mask.any(axis=(1, 2))).tolist() == [12], "it is on the clicked slice alone")
     overlap = dice(mask[12], ball("A")[12])
-    check(overlap > 0.6, f"{count} voxels, Dice {overlap:.3f} with the ball")
+    check(overlap > ONE_CLICK_DICE, f"{count} voxels, Dice {overlap:.3f} with the ball")
     editor.widget.undo()
     wait_until(lambda: not editor.mask().any(), "undo takes it away")
     editor.widget.redo()

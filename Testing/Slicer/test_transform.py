@@ -3,7 +3,7 @@
 import numpy as np
 import slicer
 import vtk
-from slicer_case import Editor, ball, check, dice, make_volume, run, wait_until
+from slicer_case import ONE_CLICK_DICE, Editor, ball, check, dice, make_volume, run, wait_until
 
 
 def transformed_volume():
@@ -23,7 +23,7 @@ def transformed_volume():
     mask = editor.mask()
     check(np.flatnonzero(mask.any(axis=(1, 2))).tolist() == [12], "it is on the clicked slice alone")
     overlap = dice(mask[12], ball("A")[12])
-    check(overlap > 0.6, f"{count} voxels, Dice {overlap:.3f} with the ball")
+    check(overlap > ONE_CLICK_DICE, f"{count} voxels, Dice {overlap:.3f} with the ball")
 
 
 run(transformed_volume)

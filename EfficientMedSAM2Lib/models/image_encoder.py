@@ -95,11 +95,14 @@ class ImageEncoder(nn.Module):
         self.gradient_checkpointing = False
 
     def forward(self, image: Tensor) -> ImageFeatures:
-        x = standardise(image).to(self.to_stride4.weight.dtype).contiguous(memory_format=torch.channels_last)
+        trunk_dtype = next(self.trunk.parameters()).dtype
+        x = standardise(image).to(trunk_dtype).contiguous(memory_format=torch.channels_last)
         if self.gradient_checkpointing and self.training:
             stride4, stride8, stride16 = checkpoint(self.trunk, x, use_reentrant=False)
         else:
             stride4, stride8, stride16 = self.trunk(x)
+        dtype = self.to_stride4.weight.dtype
+        stride4, stride8, stride16 = stride4.to(dtype), stride8.to(dtype), stride16.to(dtype)
         embedding = self.context(self.to_embedding(stride16))
         return ImageFeatures(embedding, self.to_stride8(stride8), self.to_stride4(stride4))
 

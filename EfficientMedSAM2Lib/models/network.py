@@ -42,9 +42,12 @@ class EfficientMedSAM2(nn.Module):
 
     def set_compute_dtype(self, dtype: torch.dtype) -> None:
         """Store and compute in `dtype`. Only for a fused network: buffers (grids, phases, statistics) stay float32,
-        since pixel positions do not survive bfloat16's eight bits."""
+        since pixel positions do not survive bfloat16's eight bits. Nor do edges: with the trunk in bfloat16 too, masks
+        of vertebrae at 3 mm agreed with float32's to Dice 0.990, with the trunk in float32 to 0.999."""
+        kept = set(self.image_encoder.trunk.parameters()) if dtype == torch.bfloat16 else set()
         for parameter in self.parameters():
-            parameter.data = parameter.data.to(dtype)
+            if parameter not in kept:
+                parameter.data = parameter.data.to(dtype)
         self.compute_dtype = dtype
 
     def set_gradient_checkpointing(self, enabled: bool = True) -> None:

@@ -127,7 +127,9 @@ def test_deactivation_leaves_no_observers_actors_or_timers(desk):
     counts = desk.effect.observer._observations
     assert counts == []
     desk.editor.widget.setActiveEffectByName("EfficientMedSAM2")
-    assert len(desk.effect.observer._observations) >= 6
+    added = list(desk.effect.observer._observations)
+    assert len(added) >= 6
+    assert all(subject.GetCommand(tag) is not None for subject, tag in added)
     desk.press(desk.panel.autoCommitCheck)
     desk.press(desk.panel.toolButtons["box"])
     mouse = desk.look_at(INSIDE)
@@ -138,6 +140,7 @@ def test_deactivation_leaves_no_observers_actors_or_timers(desk):
     assert (observers(desk), actors(desk)) == before
     assert not unwrap(desk.effect.timer).isActive()
     assert desk.effect.observer._observations == []
+    assert all(subject.GetCommand(tag) is None for subject, tag in added)
 
 
 def test_leaving_writes_the_preview(desk):

@@ -178,6 +178,18 @@ def test_painted_segment_is_a_prompt(desk):
     np.testing.assert_array_equal(desk.editor.mask(), tube())
 
 
+def test_propagated_segment_becomes_the_prompt_on_request(desk):
+    desk.click(INSIDE)
+    desk.press(desk.panel.propagateButton)
+    desk.press(desk.panel.useSegmentButton)
+    (prompt,) = desk.session.engine.prompts("A")
+    assert type(prompt).__name__ == "MaskPrompt"
+    assert min(desk.controller.scores.scores.values()) == 1.0
+    desk.select("B")
+    desk.press(desk.panel.useSegmentButton)
+    assert "empty" in desk.panel.messageLabel.text
+
+
 def test_neighbour_slices_are_prefetched(desk):
     desk.click((8, 8, 6))
     assert set(desk.predictor.prefetched) == {5, 6, 7, 9, 10, 11}

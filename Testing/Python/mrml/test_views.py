@@ -82,8 +82,8 @@ def test_dragged_rectangle_holds_the_voxels_under_it(build_scene: Any, axis: int
 
 
 def test_rectangle_in_an_oblique_view_lies_on_one_slice(scene: Any) -> None:
-    node = view(scene, 0, (4, 7, 8), rotation(15, 0)[:3, :3])
-    box = rectangle_box((150, 110), (250, 190), node, scene.volume)
+    node = view(scene, 0, (4, 7, 8), rotation(30, 0)[:3, :3])
+    box = rectangle_box((150, 90), (250, 210), node, scene.volume)
     assert box[0] == [4, 5]
     assert box[1][1] - box[1][0] > 5
 

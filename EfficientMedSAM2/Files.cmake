@@ -54,6 +54,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/records/settings.py
   EfficientMedSAM2Lib/cohort/results/__init__.py
   EfficientMedSAM2Lib/cohort/results/contact_sheet.py
+  EfficientMedSAM2Lib/cohort/results/corrections.py
   EfficientMedSAM2Lib/cohort/results/dicom_seg.py
   EfficientMedSAM2Lib/cohort/results/measurements.py
   EfficientMedSAM2Lib/cohort/results/picture.py

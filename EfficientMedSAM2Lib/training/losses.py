@@ -10,7 +10,7 @@ from EfficientMedSAM2Lib.models import DecodedMasks
 
 BCE_WEIGHT = 2.0
 IOU_WEIGHT = 0.5
-OBJECT_WEIGHT = 0.2
+OBJECT_WEIGHT = 1.0
 
 
 def low_resolution_target(mask: Tensor, size: int) -> Tensor:

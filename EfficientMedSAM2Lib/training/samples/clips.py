@@ -17,6 +17,9 @@ from EfficientMedSAM2Lib.training.samples.synthesis import random_scene
 
 MIN_CLIP_AREA_PX = 30
 LARGEST_STEP_MM = 10.0
+SHARE_OF_ENDS = 0.75
+"""Share of drawn clips that must run past the object's end. Without, one frame in ten was empty, and after 200 steps the
+object-present head told empty slices from others no better than AUC 0.72."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class LabelledClips:
         spacing_mm = image.spacing_mm[key.axis]
         slices = random_slices(key.slice, count, self.length, spacing_mm, rng)
         if slices is None:
+            return None
+        if rng.random() < SHARE_OF_ENDS and bool(self.index.mask(key, slices[-1]).any()):
             return None
         part = random_part(self.index.mask(key), rng, whole_probability=0.1)
         masks = [part]

@@ -52,6 +52,7 @@ class ClipTraining(PromptTraining):
             result = round_loss(decoded, target)
             losses.append(result["loss"])
             self.log(f"clip_iou/{t}", result["iou"], batch_size=count)
+            self.log(f"clip_object/{t}", result["object"], batch_size=count)
             if t and self.rng.random() < SHARE_OF_CORRECTIONS:
                 decoded = self.model.decode(seen, correct_prompts(prompts, decoded, target, self.rng))
                 losses.append(round_loss(decoded, target)["loss"])

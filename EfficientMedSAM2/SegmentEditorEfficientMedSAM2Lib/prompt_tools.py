@@ -26,6 +26,7 @@ class PromptTools:
         self._dragged = None
         self._start = None
         self._pressed = None
+        self._last = None
 
     @property
     def dragging(self):
@@ -40,13 +41,15 @@ class PromptTools:
         """
         command = vtk.vtkCommand
         xy = interactor.GetEventPosition()
-        if eventId == command.LeftButtonPressEvent:
+        if eventId in (command.LeftButtonPressEvent, command.LeftButtonDoubleClickEvent):
             if interactor.GetShiftKey() or interactor.GetControlKey() or interactor.GetAltKey():
                 return False
-            self._press(xy, sliceWidget, controller, volumeNode)
+            # Qt calls two quick clicks a double click; on one spot they mean one prompt, and never a larger view.
+            isRepeated = eventId == command.LeftButtonDoubleClickEvent and _distance(xy, self._last) < SHORTEST_DRAG
+            if not isRepeated:
+                self._press(xy, sliceWidget, controller, volumeNode)
+            self._last = tuple(xy)
             return True
-        if eventId == command.LeftButtonDoubleClickEvent and self._pressed is sliceWidget:
-            return True  # the second click of a double click was a click already, or none was meant
         if eventId == command.MouseMoveEvent and self.dragging:
             self._drag(xy)
             return True
@@ -86,7 +89,7 @@ class PromptTools:
     def _release(self, xy, controller, volumeNode):
         sliceWidget, start = self._dragged, self._start
         self.cancel()
-        if max(abs(xy[0] - start[0]), abs(xy[1] - start[1])) < SHORTEST_DRAG:
+        if _distance(xy, start) < SHORTEST_DRAG:
             return
         sliceNode = self.scriptedEffect.viewNode(sliceWidget)
         axis = view_axis(sliceNode, volumeNode)
@@ -95,6 +98,11 @@ class PromptTools:
         else:
             first, second = xy_to_world([start, xy], sliceNode).tolist()
             controller.draw_line(first, second, axis)
+
+
+def _distance(xy, otherXY):
+    """Larger of the two distances in pixels; infinite where there is no other point."""
+    return float("inf") if otherXY is None else max(abs(a - b) for a, b in zip(xy, otherXY))
 
 
 class RoiPlacement:

@@ -41,6 +41,21 @@ def test_negative_click_takes_away(desk):
     assert desk.count() == 36
 
 
+def test_a_double_click_is_one_prompt_and_two_quick_clicks_are_two(desk):
+    mouse = desk.look_at(INSIDE)
+    mouse.click(desk.world(INSIDE))
+    mouse.event("LeftButtonDoubleClick", desk.world(INSIDE))
+    assert mouse.widget.aborted  # or Slicer would enlarge the view
+    mouse.event("LeftButtonRelease", desk.world(INSIDE))
+    desk.wait()
+    assert desk.prompt_count() == 1
+    mouse.event("LeftButtonDoubleClick", desk.world(BESIDE))
+    mouse.event("LeftButtonRelease", desk.world(BESIDE))
+    desk.wait()
+    assert desk.prompt_count() == 2
+    assert desk.count() == 36 + 15
+
+
 @pytest.mark.parametrize("modifier", ["shift", "ctrl", "alt"])
 def test_the_mouse_is_slicers_while_a_modifier_is_down(desk, modifier):
     desk.look_at(INSIDE).click(desk.world(INSIDE), **{modifier: True})

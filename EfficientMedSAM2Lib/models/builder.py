@@ -130,22 +130,23 @@ def shipped_weights(encoder_type: str) -> Path:
 
 
 def _device(device: str | torch.device) -> torch.device:
-    if str(device) != "auto":
-        try:
-            wanted = torch.device(device)
-        except RuntimeError as error:
-            raise ValueError(f"Unknown device {device!r}; use auto, cuda, mps or cpu.") from error
-        available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-        if wanted.type not in available or available[wanted.type]():
-            return wanted
-        # A script written for a machine with a GPU runs on one without, only slower.
-        logger.warning("There is no %s device here; computing on the CPU.", wanted.type)
-        return torch.device("cpu")
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
+    if str(device) == "auto":
+        return torch.device(next((name for name in ("cuda", "mps") if _is_there(name)), "cpu"))
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"Unknown device {device!r}; use auto, cuda, mps or cpu.") from error
+    if _is_there(wanted.type):
+        return wanted
+    # A script written for a machine with a GPU runs on one without, only slower.
+    logger.warning("There is no %s device here; computing on the CPU.", wanted.type)
     return torch.device("cpu")
+
+
+def _is_there(device_type: str) -> bool:
+    if device_type == "cuda":
+        return torch.cuda.is_available()
+    return device_type != "mps" or torch.backends.mps.is_available()
 
 
 def _compute_dtype(device: torch.device, use_half_precision: bool) -> torch.dtype:

@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable
 
-
 ROUNDS = 3
 
 

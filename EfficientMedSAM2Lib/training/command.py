@@ -22,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder_type", default="efficientnet")
     parser.add_argument("--weights", type=Path, help="weights to start from; default: ImageNet trunk, rest random")
     parser.add_argument("--fresh_memory", action="store_true", help="the weights' memory attention is untrained")
-    parser.add_argument("--decoder_from", type=Path, help="take everything but the trunk from these weights")
+    parser.add_argument(
+        "--decoder_from",
+        type=Path,
+        help="take the parts behind the image encoder from these weights; without --weights all but the trunk",
+    )
     parser.add_argument("--teacher_checkpoint", type=Path, help="weights to distil from (stage distil)")
     parser.add_argument("--feature_distill_weight", type=float, default=1.0)
     parser.add_argument("--output_distill_weight", type=float, default=1.0)
@@ -44,18 +48,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def start_model(arguments: argparse.Namespace) -> EfficientMedSAM2:
     """The network a stage starts from."""
     from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig, load_model
-    from EfficientMedSAM2Lib.training.initialise import copy_without_trunk, load_imagenet_trunk
+    from EfficientMedSAM2Lib.training.initialise import copy_parts, load_imagenet_trunk
 
     if arguments.weights is not None:
         model = load_model(arguments.weights)
         if arguments.fresh_memory:
             model.memory_attention.reset_to_identity()
+        if arguments.decoder_from is not None:
+            copy_parts(load_model(arguments.decoder_from), model, but="image_encoder.")
         return model
     model = EfficientMedSAM2(ModelConfig(arguments.encoder_type))
     if arguments.encoder_type == "efficientnet":
         load_imagenet_trunk(model)
     if arguments.decoder_from is not None:
-        copy_without_trunk(load_model(arguments.decoder_from), model)
+        copy_parts(load_model(arguments.decoder_from), model)
     return model
 
 

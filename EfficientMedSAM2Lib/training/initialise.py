@@ -32,12 +32,12 @@ def load_imagenet_trunk(model: EfficientMedSAM2) -> None:
     trunk.load_state_dict({name: renamed[name.removeprefix("model.")] for name in names})
 
 
-def copy_without_trunk(source: EfficientMedSAM2, target: EfficientMedSAM2) -> None:
-    """Copy everything behind the trunk (neck context, prompts, decoder, memory) between networks of equal sizes."""
+def copy_parts(source: EfficientMedSAM2, target: EfficientMedSAM2, but: str = "image_encoder.trunk.") -> None:
+    """Copy parameters and statistics between networks of equal sizes, all but those whose names start with `but`."""
     wanted = target.state_dict()
     kept = {
         name: value
         for name, value in source.state_dict().items()
-        if not name.startswith("image_encoder.trunk.") and name in wanted and wanted[name].shape == value.shape
+        if not name.startswith(but) and name in wanted and wanted[name].shape == value.shape
     }
     target.load_state_dict(kept, strict=False)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, ModelConfig, PromptBatch
-from EfficientMedSAM2Lib.training.initialise import copy_without_trunk, load_imagenet_trunk
+from EfficientMedSAM2Lib.training.initialise import copy_parts, load_imagenet_trunk
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, mask_iou, round_loss
 from EfficientMedSAM2Lib.training.rounds import MAX_POINTS, correct_prompts, first_prompts
 
@@ -117,7 +117,7 @@ def test_nothing_wrong_adds_no_click(batch: dict) -> None:
 
 def test_parts_behind_the_trunk_move_to_another_encoder() -> None:
     source, target = EfficientMedSAM2(ModelConfig("efficientnet")), EfficientMedSAM2(ModelConfig("mobilenet"))
-    copy_without_trunk(source, target)
+    copy_parts(source, target)
     for name, value in source.state_dict().items():
         if not name.startswith("image_encoder.trunk."):
             torch.testing.assert_close(target.state_dict()[name], value)

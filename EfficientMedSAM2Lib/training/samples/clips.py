@@ -18,8 +18,8 @@ from EfficientMedSAM2Lib.training.samples.synthesis import random_scene
 MIN_CLIP_AREA_PX = 30
 LARGEST_STEP_MM = 10.0
 SHARE_OF_ENDS = 0.75
-"""Share of drawn clips that must run past the object's end. Without, one frame in ten was empty, and after 200 steps the
-object-present head told empty slices from others no better than AUC 0.72."""
+"""Share of drawn clips that must run past the object's end. Without it one frame in ten was empty, and after 200 steps
+the object-present head told empty slices from others no better than AUC 0.72."""
 
 
 @dataclass(frozen=True)

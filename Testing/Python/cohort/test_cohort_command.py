@@ -130,7 +130,11 @@ def test_ctrl_c_keeps_what_is_done(cohort):
         cohort.add(f"c{number:02}")
     runner = Path(__file__).with_name("cohort_runner.py")
     command = [sys.executable, str(runner), str(cohort.manifest), str(cohort.output), "cheap_engine:build_slow_session"]
-    run = subprocess.Popen([*command, "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        [*command, "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Where the tests run in the background of a shell, SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
     until = time.monotonic() + 180
     while len(cohort.files()) < 3:
         assert time.monotonic() < until

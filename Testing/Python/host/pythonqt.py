@@ -289,15 +289,18 @@ def _write_property(native: Any, name: str, value: Any) -> None:
 
 def _signal_signature(native: Any, name: str) -> str | None:
     """Longest signature of a signal."""
-    meta = _meta(native)
-    if meta is None:
-        return None
-    found = [
-        meta.method(n).methodSignature().data().decode()
-        for n in range(meta.methodCount())
-        if meta.method(n).methodType() == QtCore.QMetaMethod.MethodType.Signal and meta.method(n).name() == name
-    ]
+    try:
+        found = _signatures(_meta(native), name)
+    except RuntimeError:
+        # PySide makes an object's description anew when a slot is added to it, even while the old one is being read.
+        found = _signatures(_meta(native), name)
     return max(found, key=len) if found else None
+
+
+def _signatures(meta: Any, name: str) -> list[str]:
+    methods = [meta.method(n) for n in range(meta.methodCount())] if meta is not None else []
+    signals = [method for method in methods if method.methodType() == QtCore.QMetaMethod.MethodType.Signal]
+    return [signal.methodSignature().data().decode() for signal in signals if signal.name() == name]
 
 
 def _bound(wrapper: Wrapper, signature: str) -> Signal:

@@ -132,7 +132,8 @@ def test_the_installed_module_loads_and_registers_the_effect(installed):
     """In a process of its own that cannot see the source."""
     code = f"""
 import sys, types
-sys.path[:] = [path for path in sys.path if path and not path.startswith({str(REPOSITORY)!r})]
+source = {str(REPOSITORY)!r}
+sys.path[:] = [p for p in sys.path if p.startswith(sys.prefix) or (p and not p.startswith(source))]
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder)]
 sys.path.append({str(REPOSITORY / "Testing" / "Python")!r})
 sample_data = types.ModuleType("SampleData")

@@ -74,8 +74,8 @@ def measure(slices: int, size: int, encoder: str, weights: str | None) -> dict[s
     Returns:
         Peak memory of this process and the volume's in MB, slices per second, milliseconds from prompt to mask.
     """
-    from ..models import build_efficient_medsam2_model
-    from ..predictors import EfficientMedSAM2VolumePredictor
+    from ...models import build_efficient_medsam2_model
+    from ...predictors import EfficientMedSAM2VolumePredictor
 
     volume, box, centre = phantom(slices, size)
     predictor = EfficientMedSAM2VolumePredictor(build_efficient_medsam2_model(encoder, weights))

@@ -118,8 +118,10 @@ def resample(
     )
     # Relative to the fill, what lies outside weighs nothing.
     inner = values[..., row_span, column_span].astype(np.float32) - np.float32(fill)
-    by_columns = inner @ columns.T
-    result = rows @ by_columns
+    # In torch, not numpy: the threads of numpy's BLAS wait busily after every product and take the cores from torch's.
+    # On 2 cores that made propagation through 512 x 512 slices 2.5 times as slow (13 instead of 33 slices/s).
+    by_columns = torch.from_numpy(inner) @ torch.from_numpy(columns).T
+    result = (torch.from_numpy(rows) @ by_columns).numpy()
     result += np.float32(fill)
     return result
 

@@ -196,7 +196,10 @@ set(ENGINE_RESOURCES
   Resources/Icons/EfficientMedSAM2.png
   Resources/Images/demo.png
   Resources/Models/TRAINING.md
+  Resources/Models/efficient_medsam2_efficientnet.md
   Resources/Models/efficient_medsam2_efficientnet.safetensors
+  Resources/Models/efficient_medsam2_mobilenet.md
+  Resources/Models/efficient_medsam2_mobilenet.safetensors
   Resources/UI/EfficientMedSAM2.ui
   Resources/requirements.txt
   )

@@ -9,7 +9,6 @@ import pytest
 
 from EfficientMedSAM2Lib.models import build_efficient_medsam2_model
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
-from EfficientMedSAM2Lib.resources import resource_path
 
 STRUCTURES = {"thoracic spine": 3, "right lung": 5, "left lung": 6}
 
@@ -27,9 +26,6 @@ def chest():
 
 @pytest.mark.parametrize("encoder", ["efficientnet", "mobilenet"])
 def test_half_precision_agrees_with_full_precision(encoder, chest):
-    weights = resource_path("Models", f"efficient_medsam2_{encoder}.safetensors")
-    if not weights.exists():
-        pytest.skip(f"no weights are shipped for {encoder}")
     predictors = [
         EfficientMedSAM2VolumePredictor(build_efficient_medsam2_model(encoder, use_half_precision=half))
         for half in (True, False)

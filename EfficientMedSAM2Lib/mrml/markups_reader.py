@@ -16,14 +16,12 @@ from ..imaging.geometry import (
     ras_to_ijk,
     roi_corners_ras,
 )
+from ..imaging.markups import is_negative
 from .labelmaps import linear_matrix, to_numpy, transform_between
 from .volume_reader import volume_matrix, volume_shape, world_to_local
 
 Index = tuple[int, int, int]
 Point = tuple[float, float, float]
-
-#: A control point excludes when its label or its description starts with one of these.
-NEGATIVE_PREFIXES = ("-", "neg", "bg")
 
 
 @dataclass(frozen=True)
@@ -52,11 +50,6 @@ class Prompt:
     def bbox_kji(self) -> Box:
         """Half-open box of a box prompt."""
         return [[int(low), int(high)] for low, high in self.indices_kji]
-
-
-def is_negative(label: str, description: str = "") -> bool:
-    """Whether a control point excludes, by its texts."""
-    return any((text or "").strip().lower().startswith(NEGATIVE_PREFIXES) for text in (label, description))
 
 
 def point_prompt(

@@ -13,6 +13,8 @@ from torch import Tensor
 from EfficientMedSAM2Lib.models import DecodedMasks, PromptBatch
 from EfficientMedSAM2Lib.training.samples import prompts as simulated
 
+MASK_STRIDE = 4
+"""Network pixels per pixel of a low-resolution mask."""
 MAX_POINTS = 6
 """Clicks per object in a batch; a fixed number, since torch.compile compiles anew for every shape."""
 KIND_SHARES = {"box": 0.42, "box+click": 0.04, "click": 0.22, "clicks": 0.06, "line": 0.04, "neighbour": 0.14,
@@ -88,13 +90,12 @@ def correct_prompts(
     """
     logits = believed_logits(prompts, decoded)
     click, label = simulated.corrective_clicks(logits > 0, target, rng)
-    stride = 256 // target.shape[-1]
     points, labels = prompts.points.clone(), prompts.labels.clone()
     for i in range(len(points)):
         free = int((labels[i] >= 0).sum())
         slot = free if free < MAX_POINTS else int(rng.integers(MAX_POINTS))
         if label[i, 0] >= 0:
-            points[i, slot] = click[i, 0] * stride - 0.5
+            points[i, slot] = click[i, 0] * MASK_STRIDE - 0.5
             labels[i, slot] = label[i, 0]
     return PromptBatch(
         points, labels, prompts.boxes, logits[:, None].clamp(-20, 20), torch.ones(len(points), dtype=torch.bool),

@@ -83,6 +83,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/contestants/grow_from_seeds.py
   EfficientMedSAM2Lib/evaluation/contestants/interface.py
   EfficientMedSAM2Lib/evaluation/contestants/litemedsam.py
+  EfficientMedSAM2Lib/evaluation/contestants/medsam2.py
   EfficientMedSAM2Lib/evaluation/contestants/ours.py
   EfficientMedSAM2Lib/evaluation/gallery.py
   EfficientMedSAM2Lib/evaluation/metrics.py
@@ -163,7 +164,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/training/pseudo/labels.py
   EfficientMedSAM2Lib/training/pseudo/proposals.py
   EfficientMedSAM2Lib/training/pseudo/slices.py
-  EfficientMedSAM2Lib/training/pseudo/teachers.py
   EfficientMedSAM2Lib/training/rounds.py
   EfficientMedSAM2Lib/training/samples/__init__.py
   EfficientMedSAM2Lib/training/samples/augment.py
@@ -185,6 +185,9 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/training/stages/clips.py
   EfficientMedSAM2Lib/training/stages/distil.py
   EfficientMedSAM2Lib/training/stages/slices.py
+  EfficientMedSAM2Lib/training/teachers/__init__.py
+  EfficientMedSAM2Lib/training/teachers/interface.py
+  EfficientMedSAM2Lib/training/teachers/litemedsam.py
   EfficientMedSAM2Lib/training/train.py
   )
 

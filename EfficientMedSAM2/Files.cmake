@@ -163,6 +163,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/training/pseudo/filters.py
   EfficientMedSAM2Lib/training/pseudo/labels.py
   EfficientMedSAM2Lib/training/pseudo/proposals.py
+  EfficientMedSAM2Lib/training/pseudo/questions.py
   EfficientMedSAM2Lib/training/pseudo/slices.py
   EfficientMedSAM2Lib/training/rounds.py
   EfficientMedSAM2Lib/training/samples/__init__.py

@@ -10,7 +10,7 @@ from EfficientMedSAM2Lib.evaluation.contestants.interface import BoxOnly, Guess,
 from EfficientMedSAM2Lib.evaluation.prompts import tight_box
 
 if TYPE_CHECKING:
-    from EfficientMedSAM2Lib.training.pseudo.teachers import Teacher
+    from EfficientMedSAM2Lib.training.teachers.interface import Teacher
 
 LOST_SCORE = 0.5
 LOST_AREA_PX = 10
@@ -20,7 +20,7 @@ class LiteMedSAMContestant(BoxOnly):
     """A teacher with box prompts; through volumes it hands the box of each mask on to the next slice."""
 
     def __init__(self, teacher: Teacher | None = None) -> None:
-        from EfficientMedSAM2Lib.training.pseudo.teachers import LiteMedSAMTeacher
+        from EfficientMedSAM2Lib.training.teachers.litemedsam import LiteMedSAMTeacher
 
         self._teacher = teacher or LiteMedSAMTeacher()
         self.name = self._teacher.name

@@ -18,29 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.training.pseudo.filters import (
-    ULTRASOUND_RULES,
-    TrustRules,
-    dice,
-    distinct,
-    edge_trusted,
-    main_part,
-    mask_box,
-    outline_trusted,
-    shape_trusted,
-)
-from EfficientMedSAM2Lib.training.pseudo.proposals import box_iou, jitter_box, propose_boxes
+from EfficientMedSAM2Lib.training.pseudo.filters import ULTRASOUND_RULES, TrustRules, distinct
+from EfficientMedSAM2Lib.training.pseudo.proposals import propose_boxes
+from EfficientMedSAM2Lib.training.pseudo.questions import Answer, trusted_answer
 from EfficientMedSAM2Lib.training.pseudo.slices import (
     SliceRequest,
     plan_slices,
     prepare_slice,
     read_array,
 )
-from EfficientMedSAM2Lib.training.pseudo.teachers import LiteMedSAMTeacher, Teacher
 from EfficientMedSAM2Lib.training.samples.manifest import read_manifest
+from EfficientMedSAM2Lib.training.teachers.interface import Teacher
+from EfficientMedSAM2Lib.training.teachers.litemedsam import LiteMedSAMTeacher
 
 logger = logging.getLogger(__name__)
-JITTER = 0.05
 INDEX_EVERY = 10  # slices between two updates of index.json
 
 
@@ -67,44 +58,19 @@ def label_slice(
     """
     grey = image.astype(np.float32) / 255
     boxes = propose_boxes(grey, box_count, dark_only)
-    masks: list[np.ndarray] = []
-    scores: list[float] = []
-    prompts: list[np.ndarray] = []
+    answers: list[Answer] = []
     if len(boxes) == 0:
         return np.zeros((0, *image.shape), bool), np.zeros(0, np.float32), boxes
     embedding = teacher.encode(grey)
     for box in boxes:
-        prediction = teacher.predict(embedding, box[None])
-        mask, score = prediction.logits[0] > 0, float(prediction.iou[0])
-        if score < rules.min_predicted_iou:
-            continue
-        found = mask_box(mask)
-        if found is not None and rules.min_refinable_fit <= box_iou(found, box) < rules.min_box_fit:
-            # The teacher saw another thing than the proposal: ask for that one.
-            box = found
-            prediction = teacher.predict(embedding, box[None])
-            mask, score = prediction.logits[0] > 0, float(prediction.iou[0])
-        if score < rules.min_predicted_iou or not shape_trusted(mask, box, rules):
-            continue
-        if not edge_trusted(mask, grey, rules):
-            continue
-        jittered = [jitter_box(box, JITTER, generator, image.shape) for _ in range(2)]
-        others = teacher.predict(embedding, np.stack(jittered)).logits > 0
-        agreement = min(dice(mask, other) for other in others)
-        if agreement < rules.min_agreement:
-            continue
-        score = min(1.0, score) * agreement
-        mask = main_part(mask)
-        if not outline_trusted(mask, score, rules):
-            continue
-        masks.append(mask)
-        scores.append(score)
-        prompts.append(box)
-    kept = distinct(masks, scores, rules)
+        answer = trusted_answer(teacher, embedding, box, grey, rules, generator)
+        if answer is not None:
+            answers.append(answer)
+    kept = distinct([answer.mask for answer in answers], [answer.score for answer in answers], rules)
     return (
-        np.stack([masks[i] for i in kept]) if kept else np.zeros((0, *image.shape), bool),
-        np.asarray([scores[i] for i in kept], np.float32),
-        np.asarray([prompts[i] for i in kept], np.float32).reshape(-1, 4),
+        np.stack([answers[i].mask for i in kept]) if kept else np.zeros((0, *image.shape), bool),
+        np.asarray([answers[i].score for i in kept], np.float32),
+        np.asarray([answers[i].box for i in kept], np.float32).reshape(-1, 4),
     )
 
 

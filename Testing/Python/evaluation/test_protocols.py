@@ -117,7 +117,7 @@ class ThresholdTeacher:
         return image
 
     def predict(self, embedding, boxes, full_resolution=True):
-        from EfficientMedSAM2Lib.training.pseudo.teachers import TeacherPrediction
+        from EfficientMedSAM2Lib.training.teachers.interface import TeacherPrediction
 
         x0, y0, x1, y1 = (round(value) for value in boxes[0])
         logits = np.full((1, *embedding.shape), -1.0, np.float32)

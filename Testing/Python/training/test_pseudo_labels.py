@@ -14,7 +14,7 @@ from EfficientMedSAM2Lib.training.pseudo import filters
 from EfficientMedSAM2Lib.training.pseudo.labels import label_slice, load_labels, main, save_labels
 from EfficientMedSAM2Lib.training.pseudo.proposals import box_iou, jitter_box, propose_boxes
 from EfficientMedSAM2Lib.training.pseudo.slices import choose_windows
-from EfficientMedSAM2Lib.training.pseudo.teachers import TeacherEmbedding, TeacherPrediction
+from EfficientMedSAM2Lib.training.teachers.interface import TeacherEmbedding, TeacherPrediction
 
 RULES = filters.TrustRules()
 
@@ -44,7 +44,7 @@ class SeesDisks:
 
     def encode(self, image):
         self._image = image
-        return TeacherEmbedding(None, image.shape, image.shape)
+        return TeacherEmbedding((), image.shape, image.shape)
 
     def predict(self, embedding, boxes, full_resolution=True):
         logits = np.full((len(boxes), *self._image.shape), -1.0, np.float32)

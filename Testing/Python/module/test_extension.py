@@ -16,7 +16,6 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[3]
 MODULE = REPOSITORY / "EfficientMedSAM2"
 ROOT_CMAKE = (REPOSITORY / "CMakeLists.txt").read_text(encoding="utf-8")
-RAW = "https://raw.githubusercontent.com/EfficientMedSAM2/SlicerEfficientMedSAM2/main/"
 
 #: A Slicer for CMake: its macros copy what they are given, and note the tests.
 SLICER_CONFIG = """
@@ -84,10 +83,12 @@ def test_the_metadata_that_reviewers_check_are_there():
     assert setting("EXTENSION_DEPENDS") == "PyTorch"
     assert setting("EXTENSION_CONTRIBUTORS")
     assert len(setting("EXTENSION_DESCRIPTION")) > 60
-    assert setting("EXTENSION_HOMEPAGE").startswith("https://")
+    home = setting("EXTENSION_HOMEPAGE")
+    assert re.fullmatch(r"https://\S+/SlicerEfficientMedSAM2", home)  # the catalogue wants this name
+    raw = f"{home}/raw/main/"  # an address of the picture, not of a page about it
     for address in [setting("EXTENSION_ICONURL"), *setting("EXTENSION_SCREENSHOTURLS").split()]:
-        assert address.startswith(RAW)
-        assert (REPOSITORY / address[len(RAW) :]).is_file()
+        assert address.startswith(raw)
+        assert (REPOSITORY / address[len(raw) :]).is_file()
     assert "## NEXT_MODULE" in ROOT_CMAKE
 
 

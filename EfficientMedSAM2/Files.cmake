@@ -135,7 +135,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/ports/__init__.py
   EfficientMedSAM2Lib/mrml/ports/editor_port.py
   EfficientMedSAM2Lib/mrml/ports/segment_editor_logic_port.py
-  EfficientMedSAM2Lib/mrml/prompt_store.py
+  EfficientMedSAM2Lib/mrml/scene/prompt_store.py
   EfficientMedSAM2Lib/mrml/segment_editor_session.py
   EfficientMedSAM2Lib/mrml/segment_voxels.py
   EfficientMedSAM2Lib/mrml/volume_reader.py
@@ -189,6 +189,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/training/teachers/__init__.py
   EfficientMedSAM2Lib/training/teachers/interface.py
   EfficientMedSAM2Lib/training/teachers/litemedsam.py
+  EfficientMedSAM2Lib/training/teachers/medsam2_network.py
   EfficientMedSAM2Lib/training/train.py
   )
 

@@ -1,87 +1,17 @@
 """MedSAM2's network: SAM2.1-Hiera-T at 512 pixels, through PyPI `sam2`.
 
-MedSAM2 (arXiv 2504.03600) is SAM2.1 with Hiera-T, fine-tuned at 512 instead of 1024 pixels. Its configuration
-differs from sam2's own `sam2.1_hiera_t` in the image size and in the size of the feature map that the rotary position
-encoding starts from. Its predictor differs in `init_state`, which takes slices instead of a video file.
+Its predictor differs from sam2's own in `init_state`, which takes slices instead of a video file.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
 from EfficientMedSAM2Lib.evaluation.contestants.interface import BOX, CLICKS, VOLUME, Guess, VolumeGuess
-
-CONFIG = "configs/sam2.1/sam2.1_hiera_t.yaml"
-STRIDE = 16
-INSTALL = (
-    "MedSAM2's network needs PyPI's sam2; run `SAM2_BUILD_CUDA=0 pip install --no-build-isolation sam2` (Python 3.10 "
-    "or newer)."
-)
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def build_medsam2(checkpoint: Path | None = None, image_size: int = 512, device: str = "cpu") -> Any:
-    """Build MedSAM2's network as a `SAM2VideoPredictor` in evaluation mode, without gradients.
-
-    Args:
-        checkpoint: MedSAM2's or SAM2.1-Hiera-T's weights (`.pt`); None: random ones, the same every time.
-        image_size: side of the square input in pixels, a multiple of 32.
-        device: where the network runs.
-
-    Returns:
-        The network, with sam2's methods: `forward_image`, `add_new_points_or_box`, `propagate_in_video`, ...
-
-    Raises:
-        ValueError: sam2 is not installed, or the checkpoint is no such network's.
-    """
-    import torch
-
-    from EfficientMedSAM2Lib.models.timm_import import import_timm
-
-    import_timm()  # sam2 imports torchvision too
-    try:
-        from sam2.build_sam import build_sam2_video_predictor
-    except ImportError as error:
-        raise ValueError(INSTALL) from error
-    side = image_size // STRIDE
-    overrides = [
-        f"++model.image_size={image_size}",
-        f"++model.memory_attention.layer.self_attention.feat_sizes=[{side},{side}]",
-        f"++model.memory_attention.layer.cross_attention.feat_sizes=[{side},{side}]",
-        "++model.sam_mask_decoder_extra_args.dynamic_multimask_via_stability=true",
-        "++model.sam_mask_decoder_extra_args.dynamic_multimask_stability_delta=0.05",
-        "++model.sam_mask_decoder_extra_args.dynamic_multimask_stability_thresh=0.98",
-        "++model.binarize_mask_from_pts_for_mem_enc=true",
-    ]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        # Post-processing is what the overrides above say, without the filling of holes, which needs a CUDA compiler.
-        network = build_sam2_video_predictor(
-            CONFIG, device="cpu", hydra_overrides_extra=overrides, apply_postprocessing=False
-        )
-    if checkpoint is not None:
-        _load(network, Path(checkpoint))
-    return network.requires_grad_(False).eval().to(device)
-
-
-def _load(network: Any, checkpoint: Path) -> None:
-    import torch
-
-    if not checkpoint.is_file():
-        raise FileNotFoundError(f"{checkpoint} does not exist; give MedSAM2's checkpoint, or leave it out.")
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        network.load_state_dict(state.get("model", state))
-    except Exception as error:
-        raise ValueError(f"{checkpoint} holds no weights of MedSAM2 (SAM2.1-Hiera-T): {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+from EfficientMedSAM2Lib.training.teachers.medsam2_network import build_medsam2, model_input
 
 
 def init_state(network: Any, slices: np.ndarray) -> dict[str, Any]:
@@ -98,21 +28,6 @@ def init_state(network: Any, slices: np.ndarray) -> dict[str, Any]:
     with patch("sam2.sam2_video_predictor.load_video_frames", return_value=(images, *slices.shape[1:3])):
         state: dict[str, Any] = network.init_state(video_path="")
     return state
-
-
-def model_input(slices: np.ndarray, image_size: int) -> Any:
-    """Slices (D, H, W) or (D, H, W, 3) in 0..1 as normalised (D, 3, image_size, image_size) float32 tensor."""
-    import torch
-
-    images = torch.empty(len(slices), 3, image_size, image_size)
-    for number, picture in enumerate(slices):
-        tensor = torch.from_numpy(np.ascontiguousarray(picture, np.float32))
-        channels = tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)
-        if channels.shape[-2:] != (image_size, image_size):
-            size = (image_size, image_size)
-            channels = torch.nn.functional.interpolate(channels[None], size=size, mode="bilinear", antialias=True)[0]
-        images[number] = channels
-    return images.sub_(torch.tensor(MEAN)[:, None, None]).div_(torch.tensor(STD)[:, None, None])
 
 
 class MedSAM2Contestant:

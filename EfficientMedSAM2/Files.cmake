@@ -129,6 +129,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/effect/progress.py
   EfficientMedSAM2Lib/mrml/effect/slice_scores.py
   EfficientMedSAM2Lib/mrml/effect/view_geometry.py
+  EfficientMedSAM2Lib/mrml/effect/worker.py
   EfficientMedSAM2Lib/mrml/history_link.py
   EfficientMedSAM2Lib/mrml/labelmaps.py
   EfficientMedSAM2Lib/mrml/markups_reader.py
@@ -187,9 +188,12 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/training/stages/distil.py
   EfficientMedSAM2Lib/training/stages/slices.py
   EfficientMedSAM2Lib/training/teachers/__init__.py
+  EfficientMedSAM2Lib/training/teachers/choose.py
   EfficientMedSAM2Lib/training/teachers/interface.py
   EfficientMedSAM2Lib/training/teachers/litemedsam.py
+  EfficientMedSAM2Lib/training/teachers/medsam2.py
   EfficientMedSAM2Lib/training/teachers/medsam2_network.py
+  EfficientMedSAM2Lib/training/teachers/ours.py
   EfficientMedSAM2Lib/training/train.py
   )
 

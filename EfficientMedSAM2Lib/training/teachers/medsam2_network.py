@@ -72,9 +72,21 @@ def _load(network: Any, checkpoint: Path) -> None:
         raise FileNotFoundError(f"{checkpoint} does not exist; give MedSAM2's checkpoint, or leave it out.")
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        network.load_state_dict(state.get("model", state))
-    except Exception as error:
-        raise ValueError(f"{checkpoint} holds no weights of MedSAM2 (SAM2.1-Hiera-T): {_first_line(error)}") from error
+    except Exception as error:  # zip, pickle and torch errors of all kinds
+        raise ValueError(f"{checkpoint} cannot be read as a checkpoint of tensors: {_first_line(error)}") from error
+    weights = state.get("model", state) if isinstance(state, dict) else {}
+    if not isinstance(weights, dict):
+        weights = {}
+    found, wanted = _shapes(weights), _shapes(network.state_dict())
+    if found != wanted:
+        odd = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+        how = f": {len(odd)} tensors differ, such as {odd[0]}" if found.keys() & wanted.keys() else ""
+        raise ValueError(f"{checkpoint} holds no weights of MedSAM2 (SAM2.1-Hiera-T){how}.")
+    network.load_state_dict(weights)
+
+
+def _shapes(weights: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {str(name): tuple(value.shape) for name, value in weights.items() if hasattr(value, "shape")}
 
 
 def _first_line(error: Exception) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -21,69 +21,71 @@ from EfficientMedSAM2Lib.training.samples.sources.sample import SliceSample
 from EfficientMedSAM2Lib.training.samples.synthesis import SyntheticSource
 
 
-class SliceSource(Protocol):
-    """Anything samples can be drawn from."""
+Sample = TypeVar("Sample")
+Drawn = TypeVar("Drawn", covariant=True)
 
-    def draw(self, rng: np.random.Generator) -> SliceSample:
-        """A random sample."""
+
+class Source(Protocol[Drawn]):
+    """Anything samples (`SliceSample`) or clips (`Clip`) can be drawn from."""
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """A random one."""
         ...
 
 
-class ClipSource(Protocol):
-    """Anything clips can be drawn from."""
+class MixedBatches(IterableDataset[dict[str, Any]], Generic[Sample]):
+    """Endless batches; wrap in `DataLoader(batches, batch_size=None, num_workers=1)`.
 
-    def draw(self, rng: np.random.Generator) -> Clip:
-        """A random clip."""
-        ...
+    Args:
+        sources: name -> source; all must give samples that fit into one batch.
+        mix: name -> share of the samples; names without a source are left out and the rest takes their part.
+        collate: makes a batch of a list of samples: `collate_slices` or `collate_clips`.
+        batch_size: samples per batch.
+        seed: the same seed gives the same batches; every worker process gets its own stream.
+        views: with a number, only so many different samples are drawn, and come again in random order: what a
+            teacher says of them can then be kept. None: no two samples are the same.
 
-
-Source = TypeVar("Source")
-
-
-class SliceBatches(IterableDataset[dict[str, Any]]):
-    """Endless batches; wrap in `DataLoader(batches, batch_size=None, num_workers=1)`."""
+    Raises:
+        ValueError: nothing is left to draw from.
+    """
 
     def __init__(
-        self, sources: Mapping[str, SliceSource], mix: Mapping[str, float], batch_size: int = 16, seed: int = 0
+        self,
+        sources: Mapping[str, Source[Sample]],
+        mix: Mapping[str, float],
+        collate: Callable[[Sequence[Sample]], dict[str, Any]],
+        batch_size: int = 16,
+        seed: int = 0,
+        views: int | None = None,
     ):
-        """Set the mixture.
-
-        Args:
-            sources: name -> source.
-            mix: name -> share of the samples; names without a source are left out and the rest takes their part.
-            batch_size: samples per batch.
-            seed: the same seed gives the same batches; every worker process gets its own stream.
-
-        Raises:
-            ValueError: nothing is left to draw from.
-        """
-        self.sources, self._shares = _usable(sources, mix)
+        usable = {name: source for name, source in sources.items() if mix.get(name, 0.0) > 0}
+        if not usable:
+            raise ValueError(f"No source to draw from: have {sorted(sources)}, mix asks for {sorted(mix)}.")
+        shares = np.array([mix[name] for name in usable])
+        self.sources = list(usable.values())
+        self._shares = shares / shares.sum()
+        self.collate = collate
         self.batch_size = batch_size
         self.seed = seed
+        self.views = views
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        rng = worker_generator(self.seed)
-        sources = list(self.sources.values())
+        generators = self._generators()
         while True:
-            chosen = rng.choice(len(sources), size=self.batch_size, p=self._shares)
-            yield collate([sources[int(number)].draw(rng) for number in chosen])
+            yield self.collate([self._draw(next(generators)) for _ in range(self.batch_size)])
 
+    def _draw(self, rng: np.random.Generator) -> Sample:
+        return self.sources[int(rng.choice(len(self.sources), p=self._shares))].draw(rng)
 
-class ClipBatches(IterableDataset[dict[str, Any]]):
-    """Endless batches of clips; wrap in `DataLoader(batches, batch_size=None, num_workers=1)`."""
-
-    def __init__(self, sources: Mapping[str, ClipSource], mix: Mapping[str, float], batch_size: int = 4, seed: int = 0):
-        """Set the mixture; arguments as for `SliceBatches`. All sources must give clips of one length."""
-        self.sources, self._shares = _usable(sources, mix)
-        self.batch_size = batch_size
-        self.seed = seed
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def _generators(self) -> Iterator[np.random.Generator]:
+        """The generator of each sample to come."""
         rng = worker_generator(self.seed)
-        sources = list(self.sources.values())
         while True:
-            chosen = rng.choice(len(sources), size=self.batch_size, p=self._shares)
-            yield collate_clips([sources[int(number)].draw(rng) for number in chosen])
+            if self.views is None:
+                yield rng
+            else:
+                for number in rng.permutation(self.views):
+                    yield np.random.default_rng([self.seed, int(number)])
 
 
 def slice_batches(
@@ -93,7 +95,8 @@ def slice_batches(
     batch_size: int = 16,
     seed: int = 0,
     wide_probability: float = 0.3,
-) -> SliceBatches:
+    views: int | None = None,
+) -> MixedBatches[SliceSample]:
     """Load the train split and whatever pseudo-labels there are, and make batches of them.
 
     Args:
@@ -103,15 +106,17 @@ def slice_batches(
         batch_size: samples per batch.
         seed: source of randomness.
         wide_probability: share of views larger than about 2.6 times the object.
+        views: number of different samples; see `MixedBatches`.
     """
     images, index = load_training_images(manifest_path)
-    sources: dict[str, SliceSource] = {
+    sources: dict[str, Source[SliceSample]] = {
         "labels": LabelledSource(index, wide_probability),
         "synthetic": SyntheticSource(images),
     }
     if pseudo_folder is not None and any(Path(pseudo_folder).glob("*.npz")):
         sources["pseudo"] = PseudoSource(Path(pseudo_folder), wide_probability)
-    return SliceBatches(sources, mix or {"labels": 0.5, "pseudo": 0.25, "synthetic": 0.25}, batch_size, seed)
+    mix = mix or {"labels": 0.5, "pseudo": 0.25, "synthetic": 0.25}
+    return MixedBatches(sources, mix, collate_slices, batch_size, seed, views)
 
 
 def clip_batches(
@@ -120,7 +125,8 @@ def clip_batches(
     batch_size: int = 4,
     length: int = 4,
     seed: int = 0,
-) -> ClipBatches:
+    wide_probability: float = 0.2,
+) -> MixedBatches[Clip]:
     """Load the train split and make batches of clips.
 
     Args:
@@ -129,13 +135,14 @@ def clip_batches(
         batch_size: clips per batch.
         length: slices per clip, T.
         seed: source of randomness.
+        wide_probability: share of clips of labelled volumes seen through views larger than about 2.6 times the object.
     """
     images, index = load_training_images(manifest_path)
-    sources: dict[str, ClipSource] = {
-        "labels": LabelledClips(index, length),
+    sources: dict[str, Source[Clip]] = {
+        "labels": LabelledClips(index, length, wide_probability),
         "synthetic": SyntheticClips(images, length),
     }
-    return ClipBatches(sources, mix or {"labels": 0.7, "synthetic": 0.3}, batch_size, seed)
+    return MixedBatches(sources, mix or {"labels": 0.7, "synthetic": 0.3}, collate_clips, batch_size, seed)
 
 
 def load_training_images(manifest_path: str | Path) -> tuple[list[LoadedImage], ObjectIndex]:
@@ -155,7 +162,7 @@ def worker_generator(seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, rank, 0 if worker is None else worker.id])
 
 
-def collate(samples: Sequence[SliceSample]) -> dict[str, Any]:
+def collate_slices(samples: Sequence[SliceSample]) -> dict[str, Any]:
     """Stack samples.
 
     Returns:
@@ -191,11 +198,3 @@ def collate_clips(clips: Sequence[Clip]) -> dict[str, Any]:
         "pixel_scale": torch.tensor([clip.pixel_scale for clip in clips]),
         "name": [clip.name for clip in clips],
     }
-
-
-def _usable(sources: Mapping[str, Source], mix: Mapping[str, float]) -> tuple[dict[str, Source], np.ndarray]:
-    usable = {name: source for name, source in sources.items() if mix.get(name, 0.0) > 0}
-    if not usable:
-        raise ValueError(f"No source to draw from: have {sorted(sources)}, mix asks for {sorted(mix)}.")
-    shares = np.array([mix[name] for name in usable])
-    return usable, shares / shares.sum()

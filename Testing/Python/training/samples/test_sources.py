@@ -8,9 +8,10 @@ import torch
 
 from EfficientMedSAM2Lib.training.samples import augment, synthesis
 from EfficientMedSAM2Lib.training.samples.batches import (
-    ClipBatches,
-    SliceBatches,
+    MixedBatches,
     clip_batches,
+    collate_clips,
+    collate_slices,
     load_training_images,
     slice_batches,
 )
@@ -188,7 +189,7 @@ def test_mix_leaves_out_what_is_missing(manifest_path: Path, tmp_path: Path) -> 
     batches = slice_batches(manifest_path, tmp_path / "nothing", mix={"pseudo": 0.9, "synthetic": 0.1}, batch_size=3)
     assert next(iter(batches))["name"] == ["synthetic"] * 3
     with pytest.raises(ValueError, match="No source"):
-        SliceBatches({}, {"labels": 1.0})
+        MixedBatches({}, {"labels": 1.0}, collate_slices)
 
 
 def test_clip_batches(manifest_path: Path) -> None:
@@ -197,5 +198,24 @@ def test_clip_batches(manifest_path: Path) -> None:
     assert batch["masks"].shape == (3, 3, 256, 256)
     assert batch["distance_mm"].shape == batch["present"].shape == (3, 3)
     assert torch.equal(batch["present"], batch["masks"].flatten(2).any(dim=2))
-    only = next(iter(ClipBatches({"synthetic": SyntheticClips(length=3)}, {"synthetic": 1.0}, batch_size=2)))
+    only = next(iter(MixedBatches({"synthetic": SyntheticClips(length=3)}, {"synthetic": 1.0}, collate_clips, 2)))
     assert only["name"] == ["synthetic"] * 2
+
+
+def test_views_come_again_in_another_order(manifest_path: Path, pseudo_folder: Path) -> None:
+    batches = iter(slice_batches(manifest_path, pseudo_folder, batch_size=6, views=6))
+    first, second = next(batches), next(batches)
+    seen = [[image.numpy().tobytes() for image in batch["image"]] for batch in (first, second)]
+    assert len(set(seen[0])) == 6
+    assert set(seen[0]) == set(seen[1])
+    assert seen[0] != seen[1]
+    again = next(iter(slice_batches(manifest_path, pseudo_folder, batch_size=6, views=6)))
+    assert torch.equal(again["image"], first["image"])
+
+
+def test_wide_clips_show_smaller_objects(manifest_path: Path) -> None:
+    def share(wide: float) -> float:
+        batch = next(iter(clip_batches(manifest_path, {"labels": 1.0}, 24, 2, wide_probability=wide)))
+        return float(batch["masks"][:, 0].mean())
+
+    assert share(1.0) < 0.8 * share(0.0)

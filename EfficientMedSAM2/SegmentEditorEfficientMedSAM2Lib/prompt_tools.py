@@ -3,14 +3,10 @@
 import slicer
 import vtk
 
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import rectangle_box, view_axis, xy_to_world
-
-POINT, BOX, LINE = "point", "box", "line"
-#: A drag shorter than this, in pixels, is a slip of the hand.
-SHORTEST_DRAG = 4
+from EfficientMedSAM2Lib.mrml.effect.prompt_gesture import SHORTEST_DRAG, PromptGesture, distance
 
 
-class PromptTools:
+class PromptTools(PromptGesture):
     """Turns events of slice views into calls of the controller.
 
     Args:
@@ -19,19 +15,8 @@ class PromptTools:
     """
 
     def __init__(self, scriptedEffect, pipelines):
-        self.scriptedEffect = scriptedEffect
-        self.pipelines = pipelines
-        self.tool = POINT
-        self.include = True
-        self._dragged = None
-        self._start = None
-        self._pressed = None
+        PromptGesture.__init__(self, lambda view: scriptedEffect.viewNode(view), pipelines.showBand)
         self._last = None
-
-    @property
-    def dragging(self):
-        """Whether a box or a line is being drawn."""
-        return self._dragged is not None
 
     def process(self, interactor, eventId, sliceWidget, controller, volumeNode):
         """Handle one event; returns whether it was used up.
@@ -45,64 +30,21 @@ class PromptTools:
             if interactor.GetShiftKey() or interactor.GetControlKey() or interactor.GetAltKey():
                 return False
             # Qt calls two quick clicks a double click; on one spot they mean one prompt, and never a larger view.
-            isRepeated = eventId == command.LeftButtonDoubleClickEvent and _distance(xy, self._last) < SHORTEST_DRAG
+            isRepeated = eventId == command.LeftButtonDoubleClickEvent and distance(xy, self._last) < SHORTEST_DRAG
             if not isRepeated:
-                self._press(xy, sliceWidget, controller, volumeNode)
+                self.press(xy, sliceWidget, controller, volumeNode)
             self._last = tuple(xy)
             return True
         if eventId == command.MouseMoveEvent and self.dragging:
-            self._drag(xy)
+            self.drag(xy)
             return True
-        if eventId == command.LeftButtonReleaseEvent and self._pressed is not None:
-            self._pressed = None
-            if self.dragging:
-                self._release(xy, controller, volumeNode)
+        if eventId == command.LeftButtonReleaseEvent and self.is_pressed:
+            self.release(xy, controller, volumeNode)
             return True
         if eventId == command.RightButtonPressEvent and self.dragging:
             self.cancel()
             return True
         return False
-
-    def cancel(self):
-        """Forget what is being drawn."""
-        dragged, self._dragged, self._start, self._pressed = self._dragged, None, None, None
-        if dragged is not None:
-            self.pipelines.showBand(dragged, [])
-
-    def _press(self, xy, sliceWidget, controller, volumeNode):
-        self.cancel()
-        self._pressed = sliceWidget
-        if self.tool == POINT:
-            sliceNode = self.scriptedEffect.viewNode(sliceWidget)
-            world = xy_to_world([xy], sliceNode)[0].tolist()
-            controller.click(world, self.include, view_axis(sliceNode, volumeNode))
-        else:
-            self._dragged, self._start = sliceWidget, tuple(xy)
-
-    def _drag(self, xy):
-        (x0, y0), (x1, y1) = self._start, xy
-        if self.tool == BOX:
-            self.pipelines.showBand(self._dragged, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)], True, self.include)
-        else:
-            self.pipelines.showBand(self._dragged, [(x0, y0), (x1, y1)], False)
-
-    def _release(self, xy, controller, volumeNode):
-        sliceWidget, start = self._dragged, self._start
-        self.cancel()
-        if _distance(xy, start) < SHORTEST_DRAG:
-            return
-        sliceNode = self.scriptedEffect.viewNode(sliceWidget)
-        axis = view_axis(sliceNode, volumeNode)
-        if self.tool == BOX:
-            controller.draw_box(rectangle_box(start, xy, sliceNode, volumeNode), self.include, axis)
-        else:
-            first, second = xy_to_world([start, xy], sliceNode).tolist()
-            controller.draw_line(first, second, axis)
-
-
-def _distance(xy, otherXY):
-    """Larger of the two distances in pixels; infinite where there is no other point."""
-    return float("inf") if otherXY is None else max(abs(a - b) for a, b in zip(xy, otherXY))
 
 
 class RoiPlacement:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[3] / "EfficientMedSAM2/SegmentEditorEfficientMedSAM2Lib/worker.py"
+SOURCE = Path(__file__).parents[3] / "EfficientMedSAM2Lib/mrml/effect/worker.py"
 
 
 @pytest.fixture

@@ -76,6 +76,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/memory.py
+  EfficientMedSAM2Lib/evaluation/benchmark/scans.py
   EfficientMedSAM2Lib/evaluation/cases.py
   EfficientMedSAM2Lib/evaluation/command.py
   EfficientMedSAM2Lib/evaluation/contestants/__init__.py
@@ -127,6 +128,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/effect/outline.py
   EfficientMedSAM2Lib/mrml/effect/predictor_loader.py
   EfficientMedSAM2Lib/mrml/effect/progress.py
+  EfficientMedSAM2Lib/mrml/effect/prompt_gesture.py
   EfficientMedSAM2Lib/mrml/effect/slice_scores.py
   EfficientMedSAM2Lib/mrml/effect/view_geometry.py
   EfficientMedSAM2Lib/mrml/effect/worker.py
@@ -136,7 +138,10 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/ports/__init__.py
   EfficientMedSAM2Lib/mrml/ports/editor_port.py
   EfficientMedSAM2Lib/mrml/ports/segment_editor_logic_port.py
+  EfficientMedSAM2Lib/mrml/scene/__init__.py
   EfficientMedSAM2Lib/mrml/scene/prompt_store.py
+  EfficientMedSAM2Lib/mrml/scene/segment_prompts.py
+  EfficientMedSAM2Lib/mrml/scene/sequences.py
   EfficientMedSAM2Lib/mrml/segment_editor_session.py
   EfficientMedSAM2Lib/mrml/segment_voxels.py
   EfficientMedSAM2Lib/mrml/volume_reader.py

@@ -19,7 +19,7 @@ from ..interaction import InteractiveSession
 from ..interaction.bits import PackedMask
 from .labelmaps import intersection
 from .markups_reader import Prompt
-from .prompt_store import STATE_TAG, get_tag
+from .scene.prompt_store import STATE_TAG, get_tag
 
 #: States that are remembered; the engine and the editor forget old steps, too.
 MAX_STATES = 64

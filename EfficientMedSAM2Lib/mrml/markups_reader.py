@@ -36,6 +36,7 @@ class Prompt:
         axis: Array axis of the slices that the prompt was drawn on, None: let the session choose.
         node_id: Markups node it comes from, None for a click.
         warning: What the user should know, one sentence.
+        time_point: Index value of the sequence item that it was given on, "" for an ordinary volume.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Prompt:
     axis: int | None = None
     node_id: str | None = None
     warning: str | None = None
+    time_point: str = ""
 
     @property
     def bbox_kji(self) -> Box:

@@ -24,11 +24,11 @@ from ..imaging.geometry import Box, bounding_box, union
 from ..imaging.windows import IntensityWindow
 from ..interaction import InteractiveSession, Propagation, SliceUpdate
 from ..interaction.bits import PackedMask
-from . import prompt_store
 from .history_link import EditorHistory, EngineSteps, HandEdit, unpack
 from .labelmaps import oriented_image
 from .markups_reader import Prompt, box_prompt, point_prompt, read_markups
 from .ports.editor_port import EditorPort
+from .scene.segment_prompts import SegmentPrompts
 from .segment_voxels import (
     Change,
     WriteReport,
@@ -52,25 +52,22 @@ class SegmentEditorSession:
         port: The segment editor.
         engine: The interaction engine, on a predictor of any kind.
         auto_commit: Write each result at once; otherwise it is a preview until ``commit``.
-        show_prompts: Keep markups nodes in the scene that show the prompts.
 
     Attributes:
         window: Intensities shown to the network from the next action on; None chooses by the image.
         keep_out: Never add voxels that belong to another segment, whatever the editor's overwrite mode says.
     """
 
-    def __init__(
-        self, port: EditorPort, engine: InteractiveSession, auto_commit: bool = True, show_prompts: bool = True
-    ) -> None:
+    def __init__(self, port: EditorPort, engine: InteractiveSession, auto_commit: bool = True) -> None:
         self.port = port
         self.engine = engine
         self.auto_commit = auto_commit
-        self.show_prompts = show_prompts
         self.window: IntensityWindow | None = None
         self.keep_out = False
         self.last_message = ""
         self._fingerprint: Fingerprint | None = None
         self._steps = EngineSteps(engine)
+        self._prompts = SegmentPrompts(port, self._steps)
         self._history = EditorHistory(port.segmentation_node())
         self._propagation: Propagation | None = None
         self._depth_before = 0
@@ -105,6 +102,19 @@ class SegmentEditorSession:
         logger.info("Source volume '%s' read, shape %s.", volume.name, volume.array.shape)
         return True
 
+    def follow_image(self) -> bool:
+        """Let go of an image that the volume does not show any more, as at another time point; returns whether it did.
+
+        The next action reads the new one, so that a sequence can be played; its prompts are shown at once.
+        """
+        if self._fingerprint is None or self._fingerprint[0] == self._present_fingerprint()[0]:
+            return False
+        self._end_propagation()
+        self._start_over()
+        self._fingerprint = None
+        self._prompts.show()
+        return True
+
     # --- prompts -------------------------------------------------------------------------------------------------
 
     def click(self, point_world_ras: Sequence[float], include: bool = True, axis: int | None = None) -> WriteReport:
@@ -136,9 +146,7 @@ class SegmentEditorSession:
         self.follow_editor()
         if self._pending_steps and segment_id != self._segment:
             raise ValueError("Another segment has a preview; commit or reject it first.")
-        segment = self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)
-        loaded = prompt_store.get_tag(segment, prompt_store.PROMPTS_TAG)
-        self._steps.adopt_prompts(segment_id, prompt_store.decode_prompts(loaded, self.port.source_volume_node()))
+        self._prompts.begin(segment_id)
         self._steps.forget_undone()
         self._edit = None if self._pending_steps else self._read_edits(segment_id, whole)
         self._segment = segment_id
@@ -156,7 +164,7 @@ class SegmentEditorSession:
         """Let the engine answer prompts; all of them or, on an error, none. Any thread. Returns the changed box."""
         self.tell_edits()
         before = self._steps.depth
-        changed, self.last_message = self._steps.run(self._segment, prompts)
+        changed, self.last_message = self._steps.run(self._segment, self._prompts.mark(prompts))
         self._pending_box = union(self._pending_box, changed)
         self._pending_steps += self._steps.depth - before
         return changed
@@ -239,12 +247,8 @@ class SegmentEditorSession:
         return oriented_image(mask, start, volume_matrix(self.port.source_volume_node()))
 
     def prompts(self, segment_id: str) -> list[Prompt]:
-        """Prompts of a segment, oldest first, also those that came with the scene."""
-        segment = self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)
-        if segment is not None:
-            loaded = prompt_store.get_tag(segment, prompt_store.PROMPTS_TAG)
-            self._steps.adopt_prompts(segment_id, prompt_store.decode_prompts(loaded, self.port.source_volume_node()))
-        return self._steps.prompts(segment_id)
+        """Prompts of a segment, oldest first, also those that came with the scene; of a sequence, those of now."""
+        return self._prompts.of(segment_id)
 
     def commit(self) -> WriteReport:
         """Write the preview to its segment as one undo step. Nothing happens when there is none."""
@@ -264,12 +268,9 @@ class SegmentEditorSession:
             changed &= ~(after & read_other_segments(self.port, self._segment, box, self.keep_out))
             report = write_change(self.port, Change(after, changed, (box[0][0], box[1][0], box[2][0])))
             self._steps.mark_written(self._segment, box)
-        prompts = self._steps.prompts(self._segment)
-        segment = self.port.segmentation_node().GetSegmentation().GetSegment(self._segment)
-        prompt_store.write_prompts(segment, prompts, self._history.next_tag())
+        self._prompts.write(self._segment, self._history.next_tag())
         self._history.record(self._steps.depth, self._known_after(box))
         self._clear_pending()
-        self._show(self._segment, prompts)
         if report.refused:
             self.last_message = f"{report.refused} voxels were kept as they are by the editor's masking settings."
         return report
@@ -314,7 +315,7 @@ class SegmentEditorSession:
         Returns:
             Whether the editor was in another state than the engine.
         """
-        if self._fingerprint is None or self._history.segmentation_node != self.port.segmentation_node():
+        if self._history.segmentation_node != self.port.segmentation_node():
             return False  # the next action starts anew, anyway
         before, state = self._history.current, self._history.follow()
         if state is before:
@@ -324,10 +325,8 @@ class SegmentEditorSession:
         self._clear_pending()
         if state is None or not self._steps.rewind(state.depth):
             logger.info("The editor is in a state from before this session; the engine starts anew from its segments.")
-            self.engine.reset_interactions()
-            self._restart()
-        for segment_id in self.port.segment_ids():
-            self._show(segment_id, self.prompts(segment_id))
+            self._start_over()
+        self._prompts.show()
         return True
 
     # --- inside --------------------------------------------------------------------------------------------------
@@ -336,6 +335,11 @@ class SegmentEditorSession:
         self.begin()
         self.run(prompts)
         return self.finish()
+
+    def _start_over(self) -> None:
+        if self._fingerprint is not None:  # else the engine has no image yet
+            self.engine.reset_interactions()
+        self._restart()
 
     def _restart(self) -> None:
         self._steps.restart()
@@ -393,8 +397,3 @@ class SegmentEditorSession:
                 known[segment_id] = PackedMask.pack(mask, [low for low, _high in whole])
                 self._seen[segment_id] = segment_stamp(segmentation, segment_id)
         return known
-
-    def _show(self, segment_id: str, prompts: Sequence[Prompt]) -> None:
-        if self.show_prompts:
-            nodes = self.port.segmentation_node(), self.port.source_volume_node()
-            prompt_store.show_prompts(*nodes, segment_id, prompts)

@@ -12,14 +12,15 @@ import json
 import logging
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..imaging.geometry import ijk_box_from_corners, nearest_voxel, ras_to_ijk
-from .labelmaps import to_vtk_matrix
-from .markups_reader import Prompt
-from .volume_reader import volume_matrix, volume_shape
+from ...imaging.geometry import ijk_box_from_corners, nearest_voxel, ras_to_ijk
+from ..labelmaps import to_vtk_matrix
+from ..markups_reader import Prompt
+from ..volume_reader import volume_matrix, volume_shape
 
 PROMPTS_TAG = "EfficientMedSAM2.Prompts"
 STATE_TAG = "EfficientMedSAM2.State"
@@ -50,9 +51,13 @@ def get_tag(segment: Any, name: str) -> str | None:
 
 
 def encode_prompts(prompts: Sequence[Prompt]) -> str:
-    """Prompts as text without the separators that Slicer uses between tags (``|`` and ``:``)."""
+    """Prompts as text without the separators that Slicer uses between tags (``|`` and ``:``).
+
+    A row has the time point only where there is one.
+    """
     rows = [
         [p.kind, int(p.positive), p.axis, np.round(p.points_ras, DECIMALS).tolist(), int(p.node_id is not None)]
+        + ([p.time_point] if p.time_point else [])
         for p in prompts
     ]
     text = json.dumps({"version": 1, "prompts": rows}, separators=(",", ":"))
@@ -71,16 +76,20 @@ def decode_prompts(text: str | None, volume_node: Any) -> list[Prompt]:
         unpacker = zlib.decompressobj()
         raw = unpacker.decompress(base64.urlsafe_b64decode(text.encode()), MAX_TAG_BYTES)
         record = json.loads(raw.decode())
-        rows = [(kind, yes, axis, np.array(points, float), own) for kind, yes, axis, points, own in record["prompts"]]
-        if record["version"] != 1 or any(axis not in (None, 0, 1, 2) for _kind, _yes, axis, _points, _own in rows):
+        rows = [
+            (kind, yes, axis, np.array(points, float), own, str(*time))
+            for kind, yes, axis, points, own, *time in record["prompts"]
+        ]
+        if record["version"] != 1 or any(axis not in (None, 0, 1, 2) for _kind, _yes, axis, *_rest in rows):
             raise ValueError(f"version {record['version']}")
     except (ValueError, TypeError, KeyError, zlib.error) as error:
         logger.warning("Prompts saved with the segment cannot be read (%s); the segment itself is complete.", error)
         return []
     prompts = []
-    for kind, positive, axis, points, from_node in rows:
+    for kind, positive, axis, points, from_node, time in rows:
         try:
-            prompts.append(_on_grid(str(kind), bool(positive), axis, points, volume_node, "" if from_node else None))
+            prompt = _on_grid(str(kind), bool(positive), axis, points, volume_node, "" if from_node else None)
+            prompts.append(replace(prompt, time_point=time))
         except ValueError as error:
             logger.warning("A saved prompt is left out: %s", error)
     return prompts

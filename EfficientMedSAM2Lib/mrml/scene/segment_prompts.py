@@ -1,0 +1,75 @@
+"""Prompts of the edited segmentation: those in force in the engine, those saved with it, those of each time point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from ..markups_reader import Prompt
+from ..ports.editor_port import EditorPort
+from . import prompt_store
+from .sequences import time_point
+
+
+class PromptSteps(Protocol):
+    """Which prompts are in force; undo and redo change that."""
+
+    def prompts(self, segment: str) -> list[Prompt]:
+        """Prompts in force, oldest first."""
+
+    def adopt_prompts(self, segment: str, prompts: Iterable[Prompt]) -> None:
+        """Take prompts that came with the scene, unless the segment is known."""
+
+
+class SegmentPrompts:
+    """Saves prompts with their segments and shows them as markups.
+
+    All prompts of a segment are kept in its tag. In force at one time are those that were given on the time point that
+    the volume shows; for an ordinary volume that is all of them.
+
+    Args:
+        port: The editor.
+        steps: Prompts in force.
+    """
+
+    def __init__(self, port: EditorPort, steps: PromptSteps) -> None:
+        self.port = port
+        self.steps = steps
+        self._time_point = ""
+
+    def begin(self, segment_id: str) -> None:
+        """An action begins: prompts that came with the scene count, too. Main thread."""
+        self._time_point = time_point(self.port.source_volume_node())
+        self._adopt(segment_id)
+
+    def mark(self, prompts: Iterable[Prompt]) -> list[Prompt]:
+        """Prompts as given on the time point of ``begin``. Any thread."""
+        return [replace(prompt, time_point=self._time_point) for prompt in prompts]
+
+    def of(self, segment_id: str) -> list[Prompt]:
+        """Prompts of a segment at the time point that is shown, oldest first."""
+        self._adopt(segment_id)
+        shown = time_point(self.port.source_volume_node())
+        return [prompt for prompt in self.steps.prompts(segment_id) if prompt.time_point == shown]
+
+    def write(self, segment_id: str, state: str) -> None:
+        """Save all prompts of a segment, and the number of the state that they belong to; show those of now."""
+        prompt_store.write_prompts(self._segment(segment_id), self.steps.prompts(segment_id), state)
+        self.show(segment_id)
+
+    def show(self, *segment_ids: str) -> None:
+        """Bring markups nodes up to date; of all segments if none is named."""
+        for segment_id in segment_ids or self.port.segment_ids():
+            nodes = self.port.segmentation_node(), self.port.source_volume_node()
+            prompt_store.show_prompts(*nodes, segment_id, self.of(segment_id))
+
+    def _adopt(self, segment_id: str) -> None:
+        segment = self._segment(segment_id)
+        if segment is not None:
+            saved = prompt_store.get_tag(segment, prompt_store.PROMPTS_TAG)
+            volume_node = self.port.source_volume_node()
+            self.steps.adopt_prompts(segment_id, prompt_store.decode_prompts(saved, volume_node))
+
+    def _segment(self, segment_id: str) -> Any:
+        return self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)

@@ -1,14 +1,33 @@
-"""The network: tensors in, tensors out. Build one with `build_efficient_medsam2_model`."""
+"""The network: tensors in, tensors out. Build one with `build_efficient_medsam2_model`.
+
+What needs torch is loaded when first asked for, so that an exported network runs where torch is not installed.
+"""
 
 from __future__ import annotations
 
-from .builder import build_efficient_medsam2_model, load_model, save_model
-from .config import ModelConfig
-from .image_encoder import ImageFeatures, encoder_types, register_encoder
-from .mask_decoder import DecodedMasks
-from .memory import MemoryBank
-from .network import EfficientMedSAM2
-from .prompt_encoder import PromptBatch
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .config import (
+    DecodedMasks,
+    ImageFeatures,
+    MemoryBank,
+    ModelConfig,
+    PromptBatch,
+    encoder_types,
+    register_encoder,
+)
+
+if TYPE_CHECKING:
+    from .builder import build_efficient_medsam2_model, load_model, save_model
+    from .network import EfficientMedSAM2
+
+_HOMES = {
+    "EfficientMedSAM2": "network",
+    "build_efficient_medsam2_model": "builder",
+    "load_model": "builder",
+    "save_model": "builder",
+}
 
 __all__ = [
     "DecodedMasks",
@@ -23,3 +42,10 @@ __all__ = [
     "register_encoder",
     "save_model",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -10,8 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from .config import ModelConfig
-from .image_encoder import timm_architecture
+from .config import ModelConfig, timm_architecture
 from .network import EfficientMedSAM2
 
 logger = logging.getLogger(__name__)

@@ -1,9 +1,17 @@
-"""The one description of a network: everything needed to build it again from its weights file."""
+"""What is known of a network without running it: its sizes, the names of its encoders, what it takes and gives.
+
+Nothing here needs torch. The bundles hold tensors of a torch network, and numpy arrays of an exported one.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from typing import Any, NamedTuple
+
+Array = Any
+"""A torch tensor or a numpy array, whichever the network at hand computes with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,3 +69,125 @@ class ModelConfig:
             return cls(**values)
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"Not an EfficientMedSAM2 model configuration: {error}") from error
+
+
+_ENCODERS = {"efficientnet": "efficientnet_lite0", "mobilenet": "mobilenetv3_large_100"}
+
+
+def register_encoder(encoder_type: str, timm_name: str) -> None:
+    """Make a timm architecture available as `encoder_type`; its stages at stride 4, 8 and 16 are used.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    if encoder_type in _ENCODERS:
+        raise ValueError(f"An encoder named {encoder_type!r} is registered already; choose another name.")
+    _ENCODERS[encoder_type] = timm_name
+
+
+def timm_architecture(encoder_type: str) -> str:
+    """timm's name of a registered trunk.
+
+    Raises:
+        ValueError: No such name.
+    """
+    try:
+        return _ENCODERS[encoder_type]
+    except KeyError:
+        raise ValueError(f"Unknown encoder {encoder_type!r}; choose one of {', '.join(encoder_types())}.") from None
+
+
+def encoder_types() -> list[str]:
+    """Names that `build_efficient_medsam2_model` accepts."""
+    return sorted(_ENCODERS)
+
+
+class ImageFeatures(NamedTuple):
+    """What the encoder knows of an image.
+
+    Attributes:
+        embedding: (B, embed_dim, S/16, S/16).
+        stride8: (B, skip_dims[0], S/8, S/8).
+        stride4: (B, skip_dims[1], S/4, S/4).
+    """
+
+    embedding: Array
+    stride8: Array
+    stride4: Array
+
+    def select(self, index: Array) -> ImageFeatures:
+        """The features of chosen images, one for each entry of index (P,)."""
+        return ImageFeatures(*(part[index] for part in self))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the features occupy."""
+        return sum(int(part.nbytes) for part in self)
+
+
+class MemoryBank(NamedTuple):
+    """Memories of B objects, M each; what is missing is masked out.
+
+    Attributes:
+        maps: (B,M,memory_dim,S/16,S/16), seen in the field of view of the new slice.
+        pointers: (B,M,embed_dim) object pointers.
+        distance_mm: (B,M) signed distance from the new slice to the memory's.
+        conditioning: (B,M) 1 where the user gave prompts on that slice, else 0.
+        valid: (B,M) bool.
+    """
+
+    maps: Array
+    pointers: Array
+    distance_mm: Array
+    conditioning: Array
+    valid: Array
+
+
+class DecodedMasks(NamedTuple):
+    """Output of the mask decoder for B objects.
+
+    Attributes:
+        logits: (B,1+num_multimask,S/4,S/4); the first is the single mask, the others are candidates.
+        iou: (B,1+num_multimask) predicted intersection over union of each, 0...1.
+        object_logit: (B,1) above 0 where the object is on this slice.
+        pointers: (B,1+num_multimask,embed_dim) object pointers, one for each mask.
+    """
+
+    logits: Array
+    iou: Array
+    object_logit: Array
+    pointers: Array
+
+
+@dataclasses.dataclass
+class PromptBatch:
+    """Prompts of B objects, in network pixels (x, y), pixel centres at whole numbers.
+
+    Attributes:
+        points: (B,N,2) clicks; N may be 0.
+        labels: (B,N) 1 inside the object, 0 outside, -1 padding.
+        boxes: (B,4) XYXY; a row of NaN where there is none.
+        mask_logits: (B,1,S/4,S/4) an earlier mask of this slice, or None.
+        has_mask: (B,) bool, rows of `mask_logits` that count.
+        neighbour_logits: (B,1,S/4,S/4) the object's mask on a neighbouring slice, or None.
+        neighbour_mm: (B,) its distance in mm; NaN where there is none.
+    """
+
+    points: Array
+    labels: Array
+    boxes: Array
+    mask_logits: Array | None = None
+    has_mask: Array | None = None
+    neighbour_logits: Array | None = None
+    neighbour_mm: Array | None = None
+
+    @classmethod
+    def empty(cls, batch: int, device: Any = "cpu") -> PromptBatch:
+        """No prompt for any of `batch` objects, as in propagation through memory alone; of torch tensors."""
+        import torch
+
+        return cls(
+            points=torch.zeros(batch, 0, 2, device=device),
+            labels=torch.zeros(batch, 0, dtype=torch.long, device=device),
+            boxes=torch.full((batch, 4), math.nan, device=device),
+        )

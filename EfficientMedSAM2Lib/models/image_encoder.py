@@ -2,73 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
-from .config import ModelConfig
+from .config import ImageFeatures, ModelConfig, timm_architecture
 from .layers import ConvNeXtBlock, LayerNorm2d
 from .timm_import import import_timm
-
-_ENCODERS: dict[str, str] = {}
-
-
-def register_encoder(encoder_type: str, timm_name: str) -> None:
-    """Make a timm architecture available as `encoder_type`; its stages at stride 4, 8 and 16 are used.
-
-    Raises:
-        ValueError: The name is taken.
-    """
-    if encoder_type in _ENCODERS:
-        raise ValueError(f"An encoder named {encoder_type!r} is registered already; choose another name.")
-    _ENCODERS[encoder_type] = timm_name
-
-
-def timm_architecture(encoder_type: str) -> str:
-    """timm's name of a registered trunk.
-
-    Raises:
-        ValueError: No such name.
-    """
-    try:
-        return _ENCODERS[encoder_type]
-    except KeyError:
-        raise ValueError(f"Unknown encoder {encoder_type!r}; choose one of {', '.join(encoder_types())}.") from None
-
-
-def encoder_types() -> list[str]:
-    """Names that `build_efficient_medsam2_model` accepts."""
-    return sorted(_ENCODERS)
-
-
-register_encoder("efficientnet", "efficientnet_lite0")
-register_encoder("mobilenet", "mobilenetv3_large_100")
-
-
-class ImageFeatures(NamedTuple):
-    """What the encoder knows of an image.
-
-    Attributes:
-        embedding: (B, embed_dim, S/16, S/16).
-        stride8: (B, skip_dims[0], S/8, S/8).
-        stride4: (B, skip_dims[1], S/4, S/4).
-    """
-
-    embedding: Tensor
-    stride8: Tensor
-    stride4: Tensor
-
-    def select(self, index: Tensor) -> ImageFeatures:
-        """The features of chosen images, one for each entry of index (P,)."""
-        return ImageFeatures(*(part[index] for part in self))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the features occupy."""
-        return sum(part.numel() * part.element_size() for part in self)
 
 
 class ImageEncoder(nn.Module):

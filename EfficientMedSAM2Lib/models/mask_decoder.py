@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import ModelConfig
-from .image_encoder import ImageFeatures
+from .config import DecodedMasks, ImageFeatures, ModelConfig
 from .layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d
 from .prompt_encoder import EncodedPrompts
-
-
-class DecodedMasks(NamedTuple):
-    """Output of the mask decoder for B objects.
-
-    Attributes:
-        logits: (B,1+num_multimask,S/4,S/4); the first is the single mask, the others are candidates.
-        iou: (B,1+num_multimask) predicted intersection over union of each, 0...1.
-        object_logit: (B,1) above 0 where the object is on this slice.
-        pointers: (B,1+num_multimask,embed_dim) object pointers, one for each mask.
-    """
-
-    logits: Tensor
-    iou: Tensor
-    object_logit: Tensor
-    pointers: Tensor
 
 
 class TwoWayBlock(nn.Module):

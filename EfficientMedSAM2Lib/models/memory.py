@@ -5,33 +5,13 @@ Memories of a volume are told apart by their signed distance in mm, not by a cou
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .config import ModelConfig
+from .config import MemoryBank, ModelConfig
 from .layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d, rotary_table
-
-
-class MemoryBank(NamedTuple):
-    """Memories of B objects, M each; what is missing is masked out.
-
-    Attributes:
-        maps: (B,M,memory_dim,S/16,S/16), seen in the field of view of the new slice.
-        pointers: (B,M,embed_dim) object pointers.
-        distance_mm: (B,M) signed distance from the new slice to the memory's.
-        conditioning: (B,M) 1 where the user gave prompts on that slice, else 0.
-        valid: (B,M) bool.
-    """
-
-    maps: Tensor
-    pointers: Tensor
-    distance_mm: Tensor
-    conditioning: Tensor
-    valid: Tensor
 
 
 class MemoryEncoder(nn.Module):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .config import ModelConfig
-from .image_encoder import ImageEncoder, ImageFeatures
-from .mask_decoder import DecodedMasks, MaskDecoder
-from .memory import MemoryAttention, MemoryBank, MemoryEncoder
-from .prompt_encoder import PromptBatch, PromptEncoder
+from .config import DecodedMasks, ImageFeatures, MemoryBank, ModelConfig, PromptBatch
+from .image_encoder import ImageEncoder
+from .mask_decoder import MaskDecoder
+from .memory import MemoryAttention, MemoryEncoder
+from .prompt_encoder import PromptEncoder
 
 
 class EfficientMedSAM2(nn.Module):

@@ -6,52 +6,19 @@ prompts were also drawn as maps beside the image features.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .config import ModelConfig
+from .config import ModelConfig, PromptBatch
 from .layers import ConvNeXtBlock
 
 CLICK_SIGMAS = (4.0, 16.0)
 """Widths in network pixels of the Gaussians drawn at a click: one says where exactly, one says whereabouts."""
 _PRIOR_LOGIT = 4.0
 _MAP_CHANNELS = 2 + 2 * len(CLICK_SIGMAS) + 2 + 3
-
-
-@dataclasses.dataclass
-class PromptBatch:
-    """Prompts of B objects, in network pixels (x, y), pixel centres at whole numbers.
-
-    Attributes:
-        points: (B,N,2) clicks; N may be 0.
-        labels: (B,N) 1 inside the object, 0 outside, -1 padding.
-        boxes: (B,4) XYXY; a row of NaN where there is none.
-        mask_logits: (B,1,S/4,S/4) an earlier mask of this slice, or None.
-        has_mask: (B,) bool, rows of `mask_logits` that count.
-        neighbour_logits: (B,1,S/4,S/4) the object's mask on a neighbouring slice, or None.
-        neighbour_mm: (B,) its distance in mm; NaN where there is none.
-    """
-
-    points: Tensor
-    labels: Tensor
-    boxes: Tensor
-    mask_logits: Tensor | None = None
-    has_mask: Tensor | None = None
-    neighbour_logits: Tensor | None = None
-    neighbour_mm: Tensor | None = None
-
-    @classmethod
-    def empty(cls, batch: int, device: torch.device | str = "cpu") -> PromptBatch:
-        """No prompt for any of `batch` objects, as in propagation through memory alone."""
-        return cls(
-            points=torch.zeros(batch, 0, 2, device=device),
-            labels=torch.zeros(batch, 0, dtype=torch.long, device=device),
-            boxes=torch.full((batch, 4), math.nan, device=device),
-        )
 
 
 class EncodedPrompts(NamedTuple):

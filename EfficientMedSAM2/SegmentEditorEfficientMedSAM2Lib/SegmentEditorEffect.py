@@ -27,6 +27,7 @@ from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, mis
 from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import show_slice, tilt_hint, view_slice
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import offered_markups
+from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
 from SegmentEditorEfficientMedSAM2Lib.options_panel import OptionsPanel
 from SegmentEditorEfficientMedSAM2Lib.preview_pipeline import PreviewPipelines
 from SegmentEditorEfficientMedSAM2Lib.prompt_tools import PromptTools, RoiPlacement
@@ -86,6 +87,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Make widgets and what is behind them."""
         scriptedEffect = self.scriptedEffect
         port = ScriptedEffectPort(scriptedEffect)
+        self._volumeNode = port.image_node
         self.controller = EffectController(port, Worker(), self._noNetwork, self._onChanged)
         self.observer = EditorObserver(
             port, self._onEditorChanged, self._sceneChanged, self._onNodesChanged, self._onSceneClosing
@@ -102,6 +104,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "useMarkups": lambda: self._act(lambda: self.controller.use_markups(self._markupsNode())),
             "useSegment": lambda: self._act(self.controller.use_segment),
             "placeRoi": self.onPlaceRoi,
+            "perTimePoint": lambda: self.controller.keep_one_per_time_point(slicer.modules.sequences.logic()),
             "include": lambda: self._set("Include", "0" if self.tools.include else "1"),
             "point": lambda: self._set("Tool", "point"),
             "box": lambda: self._set("Tool", "box"),
@@ -260,11 +263,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def onWeakest(self):
         """Go to the slice with the lowest confidence."""
-        index = self.controller.scores.weakest
-        if index is None:
+        if not self.panel.strip.goToWeakest():
             self._say(_("No slice has a confidence yet; give a prompt first."))
-        else:
-            self.onJump(index)
 
     def onJump(self, index):
         """Show an image slice in the views along its axis."""
@@ -371,17 +371,15 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def _markupsNode(self):
         return self.scriptedEffect.nodeReference("Markups")
 
-    def _volumeNode(self):
-        node = self.scriptedEffect.parameterSetNode()
-        volumeNode = node.GetSourceVolumeNode() if node is not None else None
-        return volumeNode if volumeNode is not None and volumeNode.GetImageData() is not None else None
-
     # --- told by the scene
 
     def _onEditorChanged(self):
         """Another segmentation, segment or volume may have been selected."""
         if self._isActive and not slicer.mrmlScene.IsClosing():
             self._updateWindow()
+            node, volumeNode = self.scriptedEffect.parameterSetNode(), self._volumeNode()
+            isShared = is_shared_by_time_points(node.GetSegmentationNode(), volumeNode)
+            self.panel.showSequence(time_point_label(volumeNode), isShared)
             self.controller.scene_changed()
             self._onChanged()
 

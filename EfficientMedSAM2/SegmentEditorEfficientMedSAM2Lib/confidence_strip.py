@@ -6,6 +6,8 @@ from slicer.i18n import tr as _
 HEIGHT = 26
 SURE, UNSURE, UNKNOWN = (96, 170, 90), (214, 86, 60), (206, 206, 206)
 NARROWEST_BAR = 3
+#: A mouse that moves less, in pixels, while its button is down means a click.
+SHORTEST_DRAG = 3
 
 
 class _Mouse(qt.QObject):
@@ -22,13 +24,15 @@ class _Mouse(qt.QObject):
             self.strip.onPress(event.pos().x())
         elif kind == qt.QEvent.MouseMove:
             self.strip.onMove(event.pos().x())
+        elif kind == qt.QEvent.MouseButtonRelease:
+            self.strip.onRelease()
         elif kind == qt.QEvent.Resize:
             self.strip.paint()
         return False
 
 
 class ConfidenceStrip:
-    """The widget is ``label``.
+    """The widget is ``label``. A click goes to the weakest slice, the next click to the next one; a drag anywhere.
 
     Args:
         jump: Called with the number of the slice to show.
@@ -38,6 +42,9 @@ class ConfidenceStrip:
         self.jump = jump
         self.scores = None
         self.current = None
+        self._looked_at = []
+        self._pressed = None
+        self._dragging = False
         self.label = qt.QLabel()
         self.label.objectName = "EfficientMedSAM2ConfidenceStrip"
         self.label.minimumWidth = 60
@@ -56,7 +63,8 @@ class ConfidenceStrip:
         """What the strip shows."""
         return _(
             "Confidence of each slice: green is sure, red is unsure. Hatched slices are out of date: press Propagate. "
-            "Slices with a black mark have prompts. Click to go to a slice."
+            "Slices with a black mark have prompts. Click to go to the weakest slice, again for the next weakest; "
+            "drag to go through the slices."
         )
 
     def show(self, scores, current=None):
@@ -78,15 +86,37 @@ class ConfidenceStrip:
         first, last = self._range()
         return round((index - first) * max(self.label.width, 1) / (last - first + 1))
 
+    def goToWeakest(self):
+        """Show the slice of the lowest confidence, or the next one while that is on view; False when there is none."""
+        order = [] if self.scores is None else self.scores.by_doubt
+        if not self._looked_at or self.current != self._looked_at[-1] or set(order) <= set(self._looked_at):
+            self._looked_at = []
+        index = next((n for n in order if n not in self._looked_at), None)
+        if index is None:
+            return False
+        self._looked_at.append(index)
+        self.jump(index)
+        self.show(self.scores, index)  # also when the view was there already, and did not tell of a movement
+        return True
+
     def onPress(self, x):
-        """Go to the slice under the mouse."""
-        index = self.sliceAt(x)
-        if index is not None:
-            self.jump(index)
+        """A click or a drag begins."""
+        self._pressed, self._dragging = x, False
+
+    def onRelease(self):
+        """It was a click unless the mouse was moved meanwhile."""
+        clicked = self._pressed is not None and not self._dragging
+        self._pressed, self._dragging = None, False
+        if clicked:
+            self.goToWeakest()
 
     def onMove(self, x):
-        """Say what is known of the slice under the mouse."""
+        """Say what is known of the slice under the mouse; go there while a button is down."""
         index = self.sliceAt(x)
+        if self._pressed is not None and abs(x - self._pressed) >= SHORTEST_DRAG:
+            self._dragging = True
+        if self._dragging and index is not None and index != self.current:
+            self.jump(index)
         self.label.toolTip = self.helpText() if index is None else self.scores.describe(index)
 
     def paint(self):

@@ -35,7 +35,7 @@ class OptionsPanel:
     Args:
         scriptedEffect: Gets the rows.
         commands: Callable of each command: "setup", "propagate", "commit", "reject", "weakest", "useMarkups",
-            "useSegment", "placeRoi".
+            "useSegment", "placeRoi", "perTimePoint".
         edited: Called without arguments when the user has changed a setting.
         jump: Called with the number of the slice to show.
     """
@@ -175,7 +175,9 @@ class OptionsPanel:
         row.setSpacing(4)
         row.addWidget(self.strip.label, 1)
         self.weakestButton = self._button(
-            _("Weakest"), "weakest", _("Go to the slice with the lowest confidence.") + f" ({KEYS['weakest']})"
+            _("Weakest"),
+            "weakest",
+            _("Go to the slice with the lowest confidence; again: to the next one.") + f" ({KEYS['weakest']})",
         )
         row.addWidget(self.weakestButton)
         self.scriptedEffect.addLabeledOptionsWidget(_("Confidence:"), row)
@@ -194,6 +196,22 @@ class OptionsPanel:
         )
         self.scriptedEffect.addLabeledOptionsWidget(_("Options:"), self.autoCommitCheck)
         self.scriptedEffect.addLabeledOptionsWidget("", self.keepOutCheck)
+        self.sequenceFrame = qt.QFrame()
+        row = qt.QHBoxLayout(self.sequenceFrame)
+        row.setContentsMargins(0, 0, 0, 0)
+        self.sequenceLabel = qt.QLabel()
+        row.addWidget(self.sequenceLabel, 1)
+        self.perTimePointButton = self._button(
+            _("Segments for each"),
+            "perTimePoint",
+            _(
+                "Keep segments of their own for each time point; now all time points have the same. "
+                "A time point that is visited for the first time begins with the segments of the one before."
+            ),
+        )
+        row.addWidget(self.perTimePointButton)
+        self.sequenceFrame.visible = False
+        self.scriptedEffect.addOptionsWidget(self.sequenceFrame)
 
     # --- what is shown
 
@@ -251,6 +269,12 @@ class OptionsPanel:
         self.previewFrame.visible = pending or not autoCommit
         self.commitButton.enabled = pending
         self.rejectButton.enabled = pending
+
+    def showSequence(self, text, shared):
+        """Which time point of a sequence is shown, and whether all have the same segments; no text: no sequence."""
+        self.sequenceLabel.text = text[:1].upper() + text[1:]
+        self.perTimePointButton.visible = shared
+        self.sequenceFrame.visible = bool(text)
 
     def setMarkups(self, nodes, chosenID):
         """Choices of the markups box: (node ID, name)."""

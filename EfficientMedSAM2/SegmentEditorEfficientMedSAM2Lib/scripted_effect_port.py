@@ -23,6 +23,12 @@ class ScriptedEffectPort(SegmentEditorNodeReader):
             raise ValueError("There is no segment editor node; open the Segment Editor first.")
         return node
 
+    def image_node(self):
+        """The source volume, None unless there is one with an image."""
+        node = self.scriptedEffect.parameterSetNode()
+        volumeNode = node.GetSourceVolumeNode() if node is not None else None
+        return volumeNode if volumeNode is not None and volumeNode.GetImageData() is not None else None
+
     def selected_segment_labelmap(self):
         """The selected segment on the reference geometry."""
         self.selected_segment_id()
@@ -75,11 +81,12 @@ class ScriptedEffectPort(SegmentEditorNodeReader):
 
 
 class EditorObserver:
-    """Observers of scene, editor node and segmentation: Slicer tells an effect of no selection, undo or redo.
+    """Observers of scene, editor, segmentation and volume: Slicer tells an effect of no selection, undo, time point.
 
     Args:
         port: The editor.
-        selected: Called when another segmentation, segment or volume may have been selected.
+        selected: Called when another segmentation, segment or volume may have been selected, or the volume may show
+            another image, as a sequence does.
         edited: Called when the segmentation may have changed, by undo or redo, too.
         nodesChanged: Called when nodes were added or removed.
         closing: Called before the scene is closed.
@@ -95,7 +102,7 @@ class EditorObserver:
         self.nodesChanged = nodesChanged
         self.closing = closing
         self._observations = []
-        self._segmentation = None
+        self._followed = {}
 
     def start(self):
         """Add the observers."""
@@ -104,30 +111,37 @@ class EditorObserver:
             self._observe(scene, event, self.nodesChanged)
         self._observe(scene, scene.StartCloseEvent, self.closing)
         self._observe(self.port.editor_node, modified, self._onEditorModified)
-        self._followSegmentation()
+        self._follow()
 
     def stop(self):
         """Remove them all."""
-        observations, self._observations, self._segmentation = self._observations, [], None
+        observations, self._observations, self._followed = self._observations, [], {}
         for subject, tag in observations:
             subject.RemoveObserver(tag)
 
     def _onEditorModified(self):
-        self._followSegmentation()
+        self._follow()
         self.selected()
 
-    def _followSegmentation(self):
-        node = self.port.editor_node.GetSegmentationNode()
+    def _follow(self):
+        """Observe what is selected now."""
+        node, volumeNode = self.port.editor_node.GetSegmentationNode(), self.port.image_node()
         segmentation = node.GetSegmentation() if node is not None else None
-        if segmentation is self._segmentation:
+        events = {getattr(segmentation, name) for name in self.EVENTS if hasattr(segmentation, name)}
+        self._replace("segmentation", segmentation, events, self.edited)
+        self._replace("volume", volumeNode, [slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent], self.selected)
+
+    def _replace(self, role, subject, events, callback):
+        """Observe a node or object instead of the one that had its role before."""
+        old = self._followed.get(role)
+        if subject is old:
             return
-        for subject, tag in [entry for entry in self._observations if entry[0] is self._segmentation]:
-            subject.RemoveObserver(tag)
-        self._observations = [entry for entry in self._observations if entry[0] is not self._segmentation]
-        self._segmentation = segmentation
-        if segmentation is not None:
-            for event in {getattr(segmentation, name) for name in self.EVENTS if hasattr(segmentation, name)}:
-                self._observe(segmentation, event, self.edited)
+        for observed, tag in [entry for entry in self._observations if entry[0] is old]:
+            observed.RemoveObserver(tag)
+        self._observations = [entry for entry in self._observations if entry[0] is not old]
+        self._followed[role] = subject
+        for event in events if subject is not None else ():
+            self._observe(subject, event, callback)
 
     def _observe(self, subject, event, callback):
         def tell(_caller, _event):

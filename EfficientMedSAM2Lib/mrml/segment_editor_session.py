@@ -107,12 +107,13 @@ class SegmentEditorSession:
 
         The next action reads the new one, so that a sequence can be played; its prompts are shown at once.
         """
-        if self._fingerprint is None or self._fingerprint[0] == self._present_fingerprint()[0]:
+        known = self._fingerprint
+        if not self._prompts.are_of_another_time if known is None else known[0] == self._present_fingerprint()[0]:
             return False
         self._end_propagation()
         self._start_over()
         self._fingerprint = None
-        self._prompts.show()
+        self._prompts.follow()
         return True
 
     # --- prompts -------------------------------------------------------------------------------------------------

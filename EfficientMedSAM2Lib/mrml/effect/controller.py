@@ -17,6 +17,7 @@ from ...imaging.windows import IntensityWindow
 from ...interaction import InteractiveSession, Propagation, SliceUpdate
 from ..markups_reader import Prompt, box_prompt, line_prompt, point_prompt
 from ..ports.editor_port import EditorPort
+from ..scene.sequences import keep_one_per_time_point, time_point
 from ..segment_editor_session import SegmentEditorSession
 from ..volume_reader import volume_matrix
 from .action_queue import Action, ActionQueue, Activity
@@ -191,6 +192,16 @@ class EffectController:
 
         self._queue.request(Activity.ANSWERING, lambda: _nothing, finish)
 
+    def keep_one_per_time_point(self, sequences_logic: Any) -> None:
+        """Give each time point of the volume's sequence segments of its own."""
+
+        def finish(_result: Any) -> None:
+            self._commit()
+            keep_one_per_time_point(self.port.segmentation_node(), self.port.source_volume_node(), sequences_logic)
+            self._say("Each time point has its own segments now.")
+
+        self._queue.request(Activity.ANSWERING, lambda: _nothing, finish)
+
     def scene_changed(self) -> None:
         """The editor's segmentation, segment or volume may have changed: undo, redo, selection, other effects."""
         self._scene_changed = True
@@ -242,11 +253,8 @@ class EffectController:
         if self._live is not None:
             self._live.put_slice(item.axis, item.index, item.mask)
 
-    def ended(self, action: Action) -> None:
+    def ended(self, _action: Action) -> None:
         """Show what has become of the action."""
-        if action.activity is Activity.ANSWERING and not self.is_error and self.first_latency_s is None:
-            self.first_latency_s = time.perf_counter() - action.requested
-            logger.info("First answer after %.0f ms.", 1000 * self.first_latency_s)
         self._live = self._propagation = None
         self._read_scores()
 
@@ -280,12 +288,14 @@ class EffectController:
     def _follow(self) -> None:
         self._scene_changed = False
         session = self.session
-        if session is None:
-            return
         try:
-            if session.is_stale:
-                if session.has_preview:
-                    session.reject()
+            if session is None and (self._predictor is None or not time_point(self.port.source_volume_node())):
+                return
+            session = session or self._session()  # prompts that came with a sequence have to follow it, too
+            had_preview = session.has_preview
+            if session.follow_image():
+                if had_preview:
+                    self._say("The image has changed; the preview was dropped.")
             elif session.follow_editor():
                 self._say("")
             if session.has_preview and self.port.selected_segment_id() != session.preview_segment:
@@ -296,6 +306,8 @@ class EffectController:
         self._changed()
 
     def _ask(self, read: Callable[[], list[Prompt]]) -> None:
+        requested = time.perf_counter()
+
         def prepare() -> Callable[[Any], Any]:
             prompts = read()
             session = self._session()
@@ -306,6 +318,9 @@ class EffectController:
             session = self._session()
             self._end_answer(session)
             self._plan_prefetch(session)
+            if self.first_latency_s is None:
+                self.first_latency_s = time.perf_counter() - requested
+                logger.info("First click answered after %.0f ms.", 1000 * self.first_latency_s)
 
         self._queue.request(Activity.ANSWERING, prepare, finish)
 
@@ -355,9 +370,7 @@ class EffectController:
         if segment not in engine.segments:
             return
         axis, prompted = engine.slicing_axis(segment), engine.conditioning_slices(segment)
-        if not prompted:
-            return
-        for step in range(1, PREFETCH_REACH + 1):
+        for step in range(1, PREFETCH_REACH + 1) if prompted else ():
             for index in (prompted[-1] + step, prompted[0] - step):
                 self._queue.idle_work.append(partial(_prefetch, engine, index, axis, segment))
 

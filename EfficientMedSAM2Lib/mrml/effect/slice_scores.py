@@ -31,10 +31,15 @@ class SliceScores:
     filled: frozenset[int] = frozenset()
 
     @property
-    def weakest(self) -> int | None:
-        """Filled slice of the lowest score; slices with prompts only when there are no others."""
+    def by_doubt(self) -> list[int]:
+        """Filled slices, the lowest score first; slices with prompts come after all others."""
         slices = [i for i in self.scores if i in self.filled]
-        return min(slices, key=lambda i: (i in self.prompted, self.scores[i], i), default=None)
+        return sorted(slices, key=lambda i: (i in self.prompted, self.scores[i], i))
+
+    @property
+    def weakest(self) -> int | None:
+        """The first of these."""
+        return next(iter(self.by_doubt), None)
 
     def with_slice(self, index: int, score: float, filled: bool) -> SliceScores:
         """These scores after propagation has computed one more slice."""

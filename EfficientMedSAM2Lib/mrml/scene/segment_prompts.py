@@ -43,6 +43,16 @@ class SegmentPrompts:
         self._time_point = time_point(self.port.source_volume_node())
         self._adopt(segment_id)
 
+    @property
+    def are_of_another_time(self) -> bool:
+        """Whether the volume shows another time point than at the last ``begin`` or ``follow``."""
+        return time_point(self.port.source_volume_node()) != self._time_point
+
+    def follow(self) -> None:
+        """Show the prompts of the time point that the volume shows now."""
+        self._time_point = time_point(self.port.source_volume_node())
+        self.show()
+
     def mark(self, prompts: Iterable[Prompt]) -> list[Prompt]:
         """Prompts as given on the time point of ``begin``. Any thread."""
         return [replace(prompt, time_point=self._time_point) for prompt in prompts]

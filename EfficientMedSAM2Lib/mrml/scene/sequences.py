@@ -41,8 +41,8 @@ def time_point_label(node: Any) -> str:
 
 
 def is_shared_by_time_points(segmentation_node: Any, volume_node: Any) -> bool:
-    """Whether the volume changes with time and the segmentation does not."""
-    browser = browser_of(volume_node)
+    """Whether the volume changes with time and the segmentation does not; False without one of them."""
+    browser = browser_of(volume_node) if segmentation_node is not None else None
     return browser is not None and not browser.IsProxyNodeID(segmentation_node.GetID())
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-for folder in (Path(__file__).parent, Path(__file__).parents[1] / "interaction"):
-    sys.path.insert(0, str(folder))
+for folder in (".", "../interaction", "../mrml"):
+    sys.path.insert(0, str((Path(__file__).parent / folder).resolve()))
 from desk import Desk, open_desk, truth
 from oracle_predictor import OraclePredictor, _touching
 

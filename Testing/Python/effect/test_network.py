@@ -22,7 +22,7 @@ def test_random_network_answers_and_propagates(slicer_host, segment_editor, monk
     desk = open_desk(slicer_host, segment_editor, None, volume, wait=False)
     desk.wait(60000)
     assert desk.controller.is_ready
-    desk.click(INSIDE)
+    desk.click(INSIDE, wait=False)
     desk.wait(20000)
     assert desk.prompt_count() == 1
     assert not desk.controller.is_error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_button_cancels_and_finished_slices_are_one_step(desk):
     assert desk.outline("Yellow").GetVisibility()  # but shown, in views across the slices, too
     desk.press(desk.panel.propagateButton)
     assert "Cancel" in {text for text, _format in seen}
-    assert any("per second" in text for _button, text in seen)
+    assert any(re.fullmatch(r"\d+ of \d+ slices, [\d.]+ per second, \d+ s left", text) for _button, text in seen)
     mask = desk.editor.mask()
     done = np.flatnonzero(mask.any(axis=(1, 2)))
     assert 3 < len(done) < 14
@@ -66,25 +67,66 @@ def test_the_window_stays_responsive(desk):
     np.testing.assert_array_equal(desk.editor.mask(), tube())
 
 
-def test_strip_shows_scores_and_a_click_goes_there(desk):
+def shown_slice(desk):
+    """Number of the slice in the axial view."""
+    from EfficientMedSAM2Lib.mrml.effect.view_geometry import view_slice
+
+    return view_slice(desk.mouse.node, desk.volume)[1]
+
+
+@pytest.fixture
+def scored(desk):
+    """A propagated segment with two slices in doubt, the strip laid out."""
     desk.click(INSIDE)
-    desk.predictor.low_scores = {12}
+    desk.predictor.low_scores = {12, 9}
     desk.parameter("StopWhenLost", "0")
     desk.press(desk.panel.propagateButton)
-    scores = desk.controller.scores
-    assert scores.prompted == {4}
-    assert scores.weakest == 12
-    assert scores.filled == set(range(4, 18))
-    desk.press(desk.panel.weakestButton)
-    assert abs(desk.mouse.ras((200, 200))[2] - desk.world((12, 0, 0))[2]) < 0.1
-    strip = desk.panel.strip
     desk.host.grab(desk.editor.scripted_effect.optionsFrame(), "/tmp/effect-strip.png")
-    x = strip.xOf(7) + 1
-    assert strip.sliceAt(x) == 7
-    desk.press_at(strip.label, x)
-    assert abs(desk.mouse.ras((200, 200))[2] - desk.world((7, 0, 0))[2]) < 0.1
-    assert "confidence 80 %" in scores.describe(7)
-    assert strip.current == 7
+    return desk
+
+
+def test_a_click_on_the_strip_goes_to_the_weakest_slice_and_the_next_click_to_the_next(scored):
+    scores, strip = scored.controller.scores, scored.panel.strip
+    assert scores.prompted == {4}
+    assert scores.filled == set(range(4, 18))
+    assert scores.weakest == 9
+    scored.press_at(strip.label, strip.xOf(15))
+    assert shown_slice(scored) == strip.current == 9
+    scored.press_at(strip.label, strip.xOf(15))
+    assert shown_slice(scored) == 12
+    scored.press(scored.panel.weakestButton)  # does the same
+    assert shown_slice(scored) == 5  # the first of the sure ones
+    scored.look_at((16, 8, 6))
+    scored.press(scored.panel.weakestButton)  # somebody who has gone elsewhere begins anew
+    assert shown_slice(scored) == 9
+
+
+def test_the_weakest_slices_are_gone_through_in_a_circle_and_prompted_ones_come_last(scored):
+    seen = []
+    for _ in range(15):
+        scored.press(scored.panel.weakestButton)
+        seen.append(shown_slice(scored))
+    assert seen == [9, 12, 5, 6, 7, 8, 10, 11, 13, 14, 15, 16, 17, 4, 9]
+
+
+def test_dragging_on_the_strip_goes_through_the_slices(scored):
+    from host.pythonqt import unwrap
+    from PySide6 import QtCore, QtTest
+
+    strip = scored.panel.strip
+    native, button = unwrap(strip.label), QtCore.Qt.LeftButton
+    QtTest.QTest.mousePress(native, button, QtCore.Qt.NoModifier, QtCore.QPoint(strip.xOf(5) + 1, 10))
+    for index in (6, 7, 14):
+        QtTest.QTest.mouseMove(native, QtCore.QPoint(strip.xOf(index) + 1, 10))
+        scored.wait()
+        assert shown_slice(scored) == strip.current == index
+    QtTest.QTest.mouseRelease(native, button, QtCore.Qt.NoModifier, QtCore.QPoint(strip.xOf(14) + 1, 10))
+    scored.wait()
+    assert shown_slice(scored) == 14
+    QtTest.QTest.mouseMove(native, QtCore.QPoint(strip.xOf(7) + 1, 10))
+    scored.wait()
+    assert shown_slice(scored) == 14
+    assert "confidence 80 %" in strip.label.toolTip
 
 
 def test_correction_marks_slices_stale_and_propagation_refreshes_them(desk):

@@ -15,7 +15,8 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="needs PyPI's slicer-core")
 vtk = pytest.importorskip("vtk")
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "interaction"))
+for folder in (Path(__file__).parent, Path(__file__).parents[1] / "interaction"):
+    sys.path.insert(0, str(folder))
 from oracle_predictor import OraclePredictor
 
 from EfficientMedSAM2Lib.interaction import InteractiveSession

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from EfficientMedSAM2Lib.mrml.scene import prompt_store as store
 from EfficientMedSAM2Lib.mrml.markups_reader import box_prompt, point_prompt, read_line, read_markups
+from EfficientMedSAM2Lib.mrml.scene import prompt_store as store
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from EfficientMedSAM2Lib.mrml.scene import prompt_store
 from EfficientMedSAM2Lib.mrml.labelmaps import array_view, box_of_extent, image_matrix, oriented_image
 from EfficientMedSAM2Lib.mrml.ports.editor_port import ModificationMode
+from EfficientMedSAM2Lib.mrml.scene import prompt_store
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix
 
 INSIDE, BESIDE = (4, 8, 6), (4, 15, 15)  # voxels k, j, i in the two tubes

@@ -13,7 +13,7 @@ from desk import INSIDE, tube
 
 @pytest.fixture
 def calls_of_the_worker():
-    """(class, method) of each call of a VTK or Qt object in another thread than the main one, as the profiler sees it."""
+    """(class, method) of each call of a VTK or Qt object in another thread than the main one, by the profiler."""
     import shiboken6
 
     seen = []

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -39,13 +43,19 @@ class ImageEncoder(nn.Module):
         trunk_dtype = next(self.trunk.parameters()).dtype
         x = standardise(image).to(trunk_dtype).contiguous(memory_format=torch.channels_last)
         if self.gradient_checkpointing and self.training:
-            stride4, stride8, stride16 = checkpoint(self.trunk, x, use_reentrant=False)
+            stride4, stride8, stride16 = checkpoint(self.trunk, x, use_reentrant=False, **self._recomputed())
         else:
             stride4, stride8, stride16 = self.trunk(x)
         dtype = self.to_stride4.weight.dtype
         stride4, stride8, stride16 = stride4.to(dtype), stride8.to(dtype), stride16.to(dtype)
         embedding = self.context(self.to_embedding(stride16))
         return ImageFeatures(embedding, self.to_stride8(stride8), self.to_stride4(stride4))
+
+    def _recomputed(self) -> dict[str, Any]:
+        """How `checkpoint` computes the trunk once more: without counting the batch a second time."""
+        if torch.compiler.is_compiling():
+            return {}  # there the statistics are outputs of the graph, and written once
+        return {"context_fn": lambda: (nullcontext(), _uncounted(self.trunk))}
 
     def fuse(self) -> None:
         """Fold every batch normalisation into the convolution before it, for inference (halves the trunk's time)."""
@@ -66,6 +76,22 @@ def standardise(image: Tensor) -> Tensor:
     contrast = 3 * torch.tanh((x - mean) / (spread + 0.02) / 3)
     brightness = 4 * x.mean(dim=1, keepdim=True) - 2
     return torch.cat([brightness, contrast[:, 1:]], dim=1)
+
+
+@contextmanager
+def _uncounted(module: nn.Module) -> Iterator[None]:
+    """Leave the statistics of batch normalisations as they are, though they are in training mode."""
+    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+    kept = [(norm, norm.momentum) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in kept:
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked -= 1
 
 
 def _fuse_conv_bn(module: nn.Module) -> None:

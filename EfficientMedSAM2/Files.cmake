@@ -3,6 +3,9 @@
 set(MODULE_PYTHON_SCRIPTS
   EfficientMedSAM2.py
   EfficientMedSAM2ModuleLib/__init__.py
+  EfficientMedSAM2ModuleLib/cohort/__init__.py
+  EfficientMedSAM2ModuleLib/cohort/panel.py
+  EfficientMedSAM2ModuleLib/cohort/review.py
   EfficientMedSAM2ModuleLib/effect_registration.py
   EfficientMedSAM2ModuleLib/extra_panels.py
   EfficientMedSAM2ModuleLib/installer.py
@@ -76,7 +79,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/memory.py
-  EfficientMedSAM2Lib/evaluation/benchmark/scans.py
   EfficientMedSAM2Lib/evaluation/cases.py
   EfficientMedSAM2Lib/evaluation/command.py
   EfficientMedSAM2Lib/evaluation/contestants/__init__.py
@@ -191,10 +193,14 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/training/stages/__init__.py
   EfficientMedSAM2Lib/training/stages/clips.py
   EfficientMedSAM2Lib/training/stages/distil.py
+  EfficientMedSAM2Lib/training/stages/foreign.py
+  EfficientMedSAM2Lib/training/stages/projection.py
   EfficientMedSAM2Lib/training/stages/slices.py
   EfficientMedSAM2Lib/training/teachers/__init__.py
+  EfficientMedSAM2Lib/training/teachers/cache.py
   EfficientMedSAM2Lib/training/teachers/choose.py
   EfficientMedSAM2Lib/training/teachers/interface.py
+  EfficientMedSAM2Lib/training/teachers/lessons.py
   EfficientMedSAM2Lib/training/teachers/litemedsam.py
   EfficientMedSAM2Lib/training/teachers/medsam2.py
   EfficientMedSAM2Lib/training/teachers/medsam2_network.py

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.models import EfficientMedSAM2
+    from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
 
 DEFAULT_PRECISION = "bf16-mixed"
 
@@ -18,31 +19,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data_dir", type=Path, required=True, help="index.json, or a folder of image/label pairs")
     parser.add_argument("--pseudo", type=Path, help="folder of the teacher's pseudo-labels")
     parser.add_argument("--output", type=Path, required=True, help="folder for curve, checkpoints and weights")
-    parser.add_argument("--stage", choices=("slices", "clips", "distil"), default="slices")
-    parser.add_argument("--encoder_type", default="efficientnet")
-    parser.add_argument("--weights", type=Path, help="weights to start from; default: ImageNet trunk, rest random")
-    parser.add_argument("--fresh_memory", action="store_true", help="the weights' memory attention is untrained")
     parser.add_argument(
-        "--decoder_from",
-        type=Path,
-        help="take the parts behind the image encoder from these weights; without --weights all but the trunk",
-    )
-    parser.add_argument("--teacher_checkpoint", type=Path, help="weights to distil from (stage distil)")
-    parser.add_argument("--feature_distill_weight", type=float, default=1.0)
-    parser.add_argument("--output_distill_weight", type=float, default=1.0)
+        "--stage", choices=("distil", "slices", "clips"), default="distil",
+        help="distil: learn from a teacher, and from labels (default); slices: prompts on slices; clips: memory too",
+    )  # fmt: skip
+    _add_network_arguments(parser.add_argument_group("network"))
+    _add_teacher_arguments(parser.add_argument_group("teacher (stage distil)"))
     parser.add_argument("--resume", type=Path, help="checkpoint to go on from")
     parser.add_argument("--max-minutes", type=float, default=60.0)
     parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--trunk_rate", type=float, default=0.3, help="learning rate of the trunk over the other")
-    parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--clip_batch_size", type=int, default=8)
+    parser.add_argument("--batch_size", type=int, default=16, help="slices per step and device")
     parser.add_argument("--rounds", type=int, default=2, help="prompt rounds per sample")
-    parser.add_argument(
+    parser.add_argument("--seed", type=int, default=0, help="of the first weights, the samples and the prompts")
+    clips = parser.add_argument_group("clips (stage clips)")
+    clips.add_argument("--clip_batch_size", type=int, default=8, help="clips per step and device")
+    clips.add_argument("--clip_length", type=int, default=4, help="slices per clip, two or more (default: 4)")
+    clips.add_argument(
+        "--wide", type=float, default=0.2, metavar="SHARE",
+        help="share of clips in a field of view larger than about 2.6 times the object (default: 0.2)",
+    )  # fmt: skip
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
         "--mixed_precision", nargs="?", const=DEFAULT_PRECISION, default=DEFAULT_PRECISION, metavar="NAME",
         help="bf16-mixed (default), 16-mixed or 32-true",
     )  # fmt: skip
-    parser.add_argument("--no-compile", dest="compile", action="store_false")
-    parser.add_argument("--seed", type=int, default=0)
+    machine.add_argument("--devices", type=_devices, default=1, help="number of GPUs, or auto; several train with DDP")
+    machine.add_argument("--gradient_checkpointing", action="store_true", help="less memory for more time")
+    machine.add_argument("--no-compile", dest="compile", action="store_false")
+
+
+def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--encoder_type", default="efficientnet")
+    group.add_argument("--weights", type=Path, help="weights to start from; default: ImageNet trunk, rest random")
+    group.add_argument("--fresh_memory", action="store_true", help="the weights' memory attention is untrained")
+    group.add_argument(
+        "--decoder_from",
+        type=Path,
+        help="take the parts behind the image encoder from these weights; without --weights all but the trunk",
+    )
+
+
+def _add_teacher_arguments(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--teacher_checkpoint", type=Path,
+        help="default: LiteMedSAM; .safetensors: weights of this program; .pt, .pth: MedSAM2 or SAM2.1-Hiera-T",
+    )  # fmt: skip
+    group.add_argument(
+        "--feature_distill_weight", type=float, default=1.0, help="of the teacher's features; 0: not wanted"
+    )
+    group.add_argument("--output_distill_weight", type=float, default=1.0, help="of the teacher's masks; 0: not wanted")
+    group.add_argument(
+        "--teacher_views", type=int, default=2000,
+        help="how many different views a teacher of another kind is asked about (default: 2000)",
+    )  # fmt: skip
+    group.add_argument("--teacher_cache", type=Path, help="folder for its answers (default: OUTPUT/teacher_cache)")
+    group.add_argument("--teacher_cache_gb", type=float, default=10.0, help="size of that folder at most (default: 10)")
+
+
+def _devices(text: str) -> int | str:
+    if text == "auto" or (text.isdigit() and int(text) > 0):
+        return text if text == "auto" else int(text)
+    raise argparse.ArgumentTypeError(f"'{text}' is neither a number of devices nor auto")
 
 
 def start_model(arguments: argparse.Namespace) -> EfficientMedSAM2:
@@ -69,19 +107,46 @@ def run(arguments: argparse.Namespace) -> int:
     """Run one stage; returns the exit code.
 
     Raises:
-        ValueError: A file is missing or unusable, or stage distil was given no teacher.
+        ValueError: A file is missing or unusable, or an option makes no sense.
     """
-    from EfficientMedSAM2Lib.models import load_model
-    from EfficientMedSAM2Lib.training.samples.batches import clip_batches, slice_batches
-    from EfficientMedSAM2Lib.training.stages.clips import ClipTraining
-    from EfficientMedSAM2Lib.training.stages.distil import DistilledTraining
-    from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
+    import torch
+
     from EfficientMedSAM2Lib.training.train import train
 
-    if arguments.stage == "distil" and arguments.teacher_checkpoint is None:
-        raise ValueError("Stage distil needs a teacher; give --teacher_checkpoint FILE.safetensors.")
+    _check(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    torch.manual_seed(arguments.seed)
     model = start_model(arguments)
+    if arguments.gradient_checkpointing:
+        model.set_gradient_checkpointing()
+    module, batches = _stage(arguments, model)
+    train(module, batches, arguments.output, arguments.resume, arguments.mixed_precision, arguments.devices)
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what cannot work before anything is read."""
+    if arguments.clip_length < 2:
+        raise ValueError(f"A clip of {arguments.clip_length} slices has no memory; give --clip_length 2 or more.")
+    if not 0 <= arguments.wide <= 1:
+        raise ValueError(f"--wide is a share between 0 and 1, not {arguments.wide:g}.")
+    if min(arguments.feature_distill_weight, arguments.output_distill_weight) < 0:
+        raise ValueError("Weights of distillation cannot be negative.")
+    if arguments.stage == "distil" and arguments.feature_distill_weight == arguments.output_distill_weight == 0:
+        raise ValueError("Neither features nor masks are to be distilled; give one a weight, or use --stage slices.")
+    if arguments.teacher_views < 1:
+        raise ValueError("--teacher_views has to be 1 or more.")
+    for path in (arguments.resume, arguments.weights, arguments.decoder_from, arguments.teacher_checkpoint):
+        if path is not None and not path.is_file():
+            raise ValueError(f"{path} does not exist.")
+
+
+def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[PromptTraining, Any]:
+    """What is trained, and the batches it is trained on."""
+    from EfficientMedSAM2Lib.training.samples.batches import clip_batches, slice_batches
+    from EfficientMedSAM2Lib.training.stages.clips import ClipTraining
+    from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
+
     options: dict[str, Any] = {
         "learning_rate": arguments.learning_rate,
         "trunk_rate": arguments.trunk_rate,
@@ -90,21 +155,47 @@ def run(arguments: argparse.Namespace) -> int:
         "compile_model": arguments.compile,
         "seed": arguments.seed,
     }
-    slices = slice_batches(arguments.data_dir, arguments.pseudo, batch_size=arguments.batch_size, seed=arguments.seed)
-    batches: Any = slices
+    module, views = None, None
+    if arguments.stage == "distil":
+        module, views = _distillation(arguments, model, options)
+    slices = slice_batches(
+        arguments.data_dir, arguments.pseudo, batch_size=arguments.batch_size, seed=arguments.seed, views=views
+    )
     if arguments.stage == "clips":
-        module: PromptTraining = ClipTraining(model, **options)
-        clips = clip_batches(arguments.data_dir, batch_size=arguments.clip_batch_size, seed=arguments.seed)
-        batches = {"slices": slices, "clips": clips}
-    elif arguments.stage == "distil":
-        module = DistilledTraining(
-            model,
-            load_model(arguments.teacher_checkpoint),
-            arguments.feature_distill_weight,
-            arguments.output_distill_weight,
-            **options,
+        clips = clip_batches(
+            arguments.data_dir,
+            batch_size=arguments.clip_batch_size,
+            length=arguments.clip_length,
+            seed=arguments.seed,
+            wide_probability=arguments.wide,
         )
-    else:
-        module = PromptTraining(model, **options)
-    train(module, batches, arguments.output, arguments.resume, arguments.mixed_precision)
-    return 0
+        return ClipTraining(model, **options), {"slices": slices, "clips": clips}
+    return module or PromptTraining(model, **options), slices
+
+
+def _distillation(
+    arguments: argparse.Namespace, model: EfficientMedSAM2, options: dict[str, Any]
+) -> tuple[PromptTraining, int | None]:
+    """The stage for the teacher that the checkpoint means, and how many views it needs: None for new ones for ever."""
+    from EfficientMedSAM2Lib.models import load_model
+    from EfficientMedSAM2Lib.training.stages.distil import DistilledTraining, same_sizes
+    from EfficientMedSAM2Lib.training.stages.foreign import ForeignDistillation
+    from EfficientMedSAM2Lib.training.teachers.cache import LessonCache
+    from EfficientMedSAM2Lib.training.teachers.choose import is_ours, load_teacher
+    from EfficientMedSAM2Lib.training.teachers.lessons import LessonBook
+
+    feature_weight, output_weight = arguments.feature_distill_weight, arguments.output_distill_weight
+    if is_ours(arguments.teacher_checkpoint):
+        teacher = load_model(arguments.teacher_checkpoint)
+        if same_sizes(teacher.config, model.config):
+            return DistilledTraining(model, teacher, feature_weight, output_weight, **options), None
+    lessons = LessonBook(
+        load_teacher(arguments.teacher_checkpoint),
+        LessonCache(
+            arguments.teacher_cache or arguments.output / "teacher_cache", int(arguments.teacher_cache_gb * 2**30)
+        ),
+        model.config.low_res_size,
+        features=feature_weight > 0,
+        masks=output_weight > 0,
+    )
+    return ForeignDistillation(model, lessons, feature_weight, output_weight, **options), arguments.teacher_views

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -35,6 +36,9 @@ def first_prompts(batch: dict[str, Any], size: int, rng: np.random.Generator) ->
     Returns:
         The prompts; every sample has at least one.
     """
+    device = batch["mask"].device
+    # People are simulated with numpy, on the CPU.
+    batch = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in batch.items()}
     masks = batch["mask"]
     count = len(masks)
     kinds = rng.choice(list(KIND_SHARES), size=count, p=list(KIND_SHARES.values()))
@@ -66,7 +70,7 @@ def first_prompts(batch: dict[str, Any], size: int, rng: np.random.Generator) ->
     if bool(has_mask.any()):
         degraded[has_mask] = simulated.degraded_masks(degraded[has_mask], rng)
     nowhere = torch.tensor(math.nan)
-    return PromptBatch(
+    prompts = PromptBatch(
         points=points,
         labels=labels,
         boxes=torch.where(has_box[:, None], boxes, nowhere),
@@ -75,6 +79,31 @@ def first_prompts(batch: dict[str, Any], size: int, rng: np.random.Generator) ->
         neighbour_logits=mask_as_logits(neighbour, size),
         neighbour_mm=torch.where(has_neighbour, batch["neighbour_distance_mm"].float(), nowhere),
     )
+    return on_device(prompts, device)
+
+
+def box_prompts(boxes: Tensor, size: int) -> PromptBatch:
+    """Boxes (B,4) alone, XYXY of first and last pixels, in a batch of the form that all rounds have; on the CPU.
+
+    torch.compile compiles anew for every form, so clicks, masks and neighbours are there, and none of them counts.
+    """
+    count = len(boxes)
+    empty = torch.zeros(count, 1, size, size)
+    return PromptBatch(
+        points=torch.zeros(count, MAX_POINTS, 2),
+        labels=torch.full((count, MAX_POINTS), -1, dtype=torch.long),
+        boxes=boxes,
+        mask_logits=empty,
+        has_mask=torch.zeros(count, dtype=torch.bool),
+        neighbour_logits=empty,
+        neighbour_mm=torch.full((count,), math.nan),
+    )
+
+
+def on_device(prompts: PromptBatch, device: torch.device) -> PromptBatch:
+    """The same prompts on another device."""
+    fields = ((field.name, getattr(prompts, field.name)) for field in dataclasses.fields(prompts))
+    return PromptBatch(**{name: value if value is None else value.to(device) for name, value in fields})
 
 
 def correct_prompts(
@@ -89,18 +118,20 @@ def correct_prompts(
         rng: Source of randomness.
     """
     logits = believed_logits(prompts, decoded)
+    device = prompts.points.device
     click, label = simulated.corrective_clicks(logits > 0, target, rng)
-    points, labels = prompts.points.clone(), prompts.labels.clone()
+    points, labels = prompts.points.cpu().clone(), prompts.labels.cpu().clone()
     for i in range(len(points)):
         free = int((labels[i] >= 0).sum())
         slot = free if free < MAX_POINTS else int(rng.integers(MAX_POINTS))
         if label[i, 0] >= 0:
             points[i, slot] = click[i, 0] * MASK_STRIDE - 0.5
             labels[i, slot] = label[i, 0]
-    return PromptBatch(
-        points, labels, prompts.boxes, logits[:, None].clamp(-20, 20), torch.ones(len(points), dtype=torch.bool),
-        prompts.neighbour_logits, prompts.neighbour_mm,
+    corrected = dataclasses.replace(
+        prompts, points=points, labels=labels, mask_logits=logits[:, None].clamp(-20, 20),
+        has_mask=torch.ones(len(points), dtype=torch.bool),
     )  # fmt: skip
+    return on_device(corrected, device)
 
 
 def believed_logits(prompts: PromptBatch, decoded: DecodedMasks) -> Tensor:
@@ -108,7 +139,7 @@ def believed_logits(prompts: PromptBatch, decoded: DecodedMasks) -> Tensor:
     lone = (prompts.labels >= 0).sum(dim=1).eq(1) & ~prompts.boxes.isfinite().all(dim=1)
     candidate = decoded.iou[:, 1:].argmax(dim=1) + 1
     chosen = torch.where(lone, candidate, torch.zeros_like(candidate))
-    return decoded.logits.detach()[torch.arange(len(chosen)), chosen]
+    return decoded.logits.detach()[torch.arange(len(chosen), device=chosen.device), chosen]
 
 
 def mask_as_logits(masks: Tensor, size: int) -> Tensor:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, save_model
@@ -20,7 +21,9 @@ class TimeBudget(lightning.Callback):
     """Ends a training when its module has used up its minutes, resumed ones included."""
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *unused: Any) -> None:
-        trainer.should_stop = trainer.should_stop or pl_module.progress_made >= 1
+        # The first process decides for all: one that stopped alone would leave the others waiting for its gradients.
+        over = trainer.strategy.broadcast(pl_module.progress_made >= 1)
+        trainer.should_stop = trainer.should_stop or over
 
 
 class CurveLog(lightning.Callback):
@@ -35,7 +38,7 @@ class CurveLog(lightning.Callback):
         for name, value in trainer.callback_metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value)
         self._steps += 1
-        if trainer.global_step % self.every:
+        if trainer.global_step % self.every or not trainer.is_global_zero:
             return
         row = {"step": trainer.global_step, "minutes": round(pl_module.elapsed / 60, 2)}
         row.update({name: round(total / self._steps, 5) for name, total in sorted(self._sums.items())})
@@ -66,7 +69,7 @@ def train(
         output: Folder for `curve.csv`, `last.ckpt` and `model.safetensors` (averaged weights).
         resume: A checkpoint to go on from.
         precision: Lightning's name: "bf16-mixed", "16-mixed" or "32-true".
-        devices: Lightning's devices; more than one trains with DDP.
+        devices: Lightning's devices, a number or "auto"; more than one trains with DDP, each on batches of its own.
         workers: Processes that make batches.
 
     Returns:
@@ -79,18 +82,25 @@ def train(
         save_top_k=1, enable_version_counter=False,
     )  # fmt: skip
     trainer = lightning.Trainer(
-        accelerator="auto", devices=devices, precision=precision, max_epochs=-1, logger=False,
-        callbacks=[average, keeper, TimeBudget(), CurveLog(output / "curve.csv")],
-        gradient_clip_val=1.0, enable_model_summary=False, default_root_dir=str(output),
+        accelerator="auto", devices=devices, strategy=_strategy(devices), precision=precision, max_epochs=-1,
+        callbacks=[average, keeper, TimeBudget(), CurveLog(output / "curve.csv")], logger=False, gradient_clip_val=1.0,
+        enable_model_summary=False, default_root_dir=str(output),
     )  # fmt: skip
     if isinstance(batches, dict):
         loader: Any = {name: _loader(part, workers) for name, part in batches.items()}
     else:
         loader = _loader(batches, workers)
     trainer.fit(module, loader, ckpt_path=str(resume) if resume else None)
-    save_model(module.model, output / "model.safetensors", {"minutes": f"{module.elapsed / 60:.1f}",
-                                                            "steps": str(trainer.global_step)})  # fmt: skip
+    if trainer.is_global_zero:
+        notes = {"minutes": f"{module.elapsed / 60:.1f}", "steps": str(trainer.global_step)}
+        save_model(module.model, output / "model.safetensors", notes)
     return module.model
+
+
+def _strategy(devices: Any) -> str:
+    """Stages leave parts of the network idle, such as the memory, which DDP must be told."""
+    alone = devices == 1 or (devices == "auto" and torch.cuda.device_count() < 2)
+    return "auto" if alone else "ddp_find_unused_parameters_true"
 
 
 def _loader(batches: IterableDataset[dict[str, Any]], workers: int) -> DataLoader[dict[str, Any]]:

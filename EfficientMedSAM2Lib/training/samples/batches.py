@@ -20,7 +20,6 @@ from EfficientMedSAM2Lib.training.samples.sources.pseudo import PseudoSource
 from EfficientMedSAM2Lib.training.samples.sources.sample import SliceSample
 from EfficientMedSAM2Lib.training.samples.synthesis import SyntheticSource
 
-
 Sample = TypeVar("Sample")
 Drawn = TypeVar("Drawn", covariant=True)
 

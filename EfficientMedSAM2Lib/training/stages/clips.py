@@ -10,7 +10,7 @@ from torch import Tensor
 
 from EfficientMedSAM2Lib.models import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
-from EfficientMedSAM2Lib.training.rounds import MAX_POINTS, correct_prompts, mask_as_logits
+from EfficientMedSAM2Lib.training.rounds import box_prompts, correct_prompts, mask_as_logits, on_device
 from EfficientMedSAM2Lib.training.samples.prompts import random_boxes
 from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
 
@@ -42,7 +42,7 @@ class ClipTraining(PromptTraining):
         size = self.model.config.low_res_size
         memories: list[tuple[Tensor, Tensor]] = []
         losses = []
-        logits = torch.zeros(count, 1, size, size)
+        logits = torch.zeros(count, 1, size, size, device=masks.device)
         for t in range(length):
             now = ImageFeatures(*(part[:, t] for part in parts))
             target = low_resolution_target(masks[:, t], size)
@@ -57,37 +57,34 @@ class ClipTraining(PromptTraining):
                 decoded = self.model.decode(seen, correct_prompts(prompts, decoded, target, self.rng))
                 losses.append(round_loss(decoded, target)["loss"])
             logits = _present_logits(decoded)
-            chosen = torch.zeros(count, dtype=torch.long)
+            chosen = torch.zeros(count, dtype=torch.long, device=masks.device)
             memory = self.model.encode_memory(now, logits)
             memories.append((memory, self.model.object_pointer(decoded, chosen)))
         return torch.stack(losses).mean()
 
     def _clip_prompts(self, batch: dict[str, Any], masks: Tensor, logits: Tensor, t: int) -> PromptBatch:
         count, size = len(masks), logits.shape[-1]
-        nowhere = torch.full((count, 4), math.nan)
-        points = torch.zeros(count, MAX_POINTS, 2)
-        labels = torch.full((count, MAX_POINTS), -1, dtype=torch.long)
-        none = torch.zeros(count, dtype=torch.bool)
-        empty = torch.zeros(count, 1, size, size)
+        prompts = box_prompts(torch.full((count, 4), math.nan), size)
         if t == 0:
-            boxes = random_boxes(masks[:, 0], self.rng)
+            first = masks[:, 0].cpu()
+            boxes = random_boxes(first, self.rng)
             boxes[:, 2:] -= 1
             as_mask = torch.from_numpy(self.rng.random(count) < SHARE_OF_MASK_PROMPTS)
-            return PromptBatch(
-                points, labels, torch.where(as_mask[:, None], nowhere, boxes), mask_as_logits(masks[:, 0], size),
-                as_mask, empty, torch.full((count,), math.nan),
-            )  # fmt: skip
-        shown = torch.from_numpy(self.rng.random(count) >= SHARE_WITHOUT_NEIGHBOUR)
-        step = (batch["distance_mm"][:, t] - batch["distance_mm"][:, t - 1]).float()
-        distance = torch.where(shown, step, torch.tensor(math.nan))
-        return PromptBatch(points, labels, nowhere, empty, none, logits.detach().clamp(-20, 20), distance)
+            prompts.boxes = torch.where(as_mask[:, None], prompts.boxes, boxes)
+            prompts.mask_logits, prompts.has_mask = mask_as_logits(first, size), as_mask
+        else:
+            shown = torch.from_numpy(self.rng.random(count) >= SHARE_WITHOUT_NEIGHBOUR)
+            step = (batch["distance_mm"][:, t] - batch["distance_mm"][:, t - 1]).float().cpu()
+            prompts.neighbour_logits = logits.detach().clamp(-20, 20)
+            prompts.neighbour_mm = torch.where(shown, step, torch.tensor(math.nan))
+        return on_device(prompts, masks.device)
 
     def _bank(self, batch: dict[str, Any], memories: list[tuple[Tensor, Tensor]], t: int) -> MemoryBank:
         distance = batch["distance_mm"].float()
         length = distance.shape[1] - 1
         # Always the same number of memories, for torch.compile; those to come are masked out.
         padded = [memories[min(i, t - 1)] for i in range(length)]
-        order = torch.arange(length)
+        order = torch.arange(length, device=distance.device)
         return MemoryBank(
             maps=torch.stack([memory for memory, _ in padded], dim=1),
             pointers=torch.stack([pointer for _, pointer in padded], dim=1),

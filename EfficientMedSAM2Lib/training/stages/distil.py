@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from EfficientMedSAM2Lib.models import EfficientMedSAM2, ImageFeatures
+from EfficientMedSAM2Lib.models import EfficientMedSAM2, ImageFeatures, ModelConfig
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
 from EfficientMedSAM2Lib.training.rounds import first_prompts
 from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
+
+IMITATION_SCALE = 10
+"""Squared errors of probabilities are small beside Dice and cross entropy: a weight of 1 means about as much."""
 
 
 class DistilledTraining(PromptTraining):
@@ -64,11 +68,16 @@ class DistilledTraining(PromptTraining):
                 shown = teacher.decode(teacher.without_memory(wanted), prompts)
             result = round_loss(decoded, target)
             imitation = F.mse_loss(decoded.logits.sigmoid(), shown.logits.sigmoid())
-            loss = loss + result["loss"] + self.output_weight * 10 * imitation
+            loss = loss + result["loss"] + self.output_weight * IMITATION_SCALE * imitation
             self.log("iou", result["iou"], prog_bar=True, batch_size=len(target))
             self.log("imitation", imitation.detach(), batch_size=len(target))
         self.log("feature_error", error.detach(), prog_bar=True, batch_size=len(batch["image"]))
         return loss
+
+
+def same_sizes(one: ModelConfig, other: ModelConfig) -> bool:
+    """Whether two networks differ in nothing but their trunks, so that features and masks can be compared directly."""
+    return dataclasses.replace(one, encoder_type="") == dataclasses.replace(other, encoder_type="")
 
 
 def feature_error(features: ImageFeatures, wanted: ImageFeatures) -> Tensor:

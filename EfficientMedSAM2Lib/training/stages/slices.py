@@ -55,6 +55,7 @@ class PromptTraining(lightning.LightningModule):
         self.max_minutes = max_minutes
         self.rounds = rounds
         self.compile_model = compile_model
+        self.seed = seed
         self.rng = np.random.default_rng(seed)
         self.elapsed = 0.0
         self._tick = time.monotonic()
@@ -65,6 +66,9 @@ class PromptTraining(lightning.LightningModule):
             for part in (self.model.image_encoder, self.model.prompt_encoder, self.model.mask_decoder):
                 part.compile(dynamic=False)
         self._tick = time.monotonic()
+        if self.trainer.world_size > 1:
+            # Every process sees other samples; let it give them other prompts too.
+            self.rng = np.random.default_rng([self.seed, self.global_rank])
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         now = time.monotonic()
@@ -86,7 +90,7 @@ class PromptTraining(lightning.LightningModule):
         target = low_resolution_target(batch["mask"], self.model.config.low_res_size)
         features = self.model.without_memory(self.model.encode_image(batch["image"]))
         prompts = first_prompts(batch, target.shape[-1], self.rng)
-        total = torch.zeros(())
+        total = torch.zeros((), device=target.device)
         for number in range(self.rounds):
             decoded = self.model.decode(features, prompts)
             losses = round_loss(decoded, target)
@@ -101,7 +105,7 @@ class PromptTraining(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         trunk = list(self.model.image_encoder.trunk.parameters())
         known = {id(p) for p in trunk}
-        rest = [p for p in self.model.parameters() if id(p) not in known]
+        rest = [p for p in self.parameters() if id(p) not in known]
         groups = [
             {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.05},
             {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},

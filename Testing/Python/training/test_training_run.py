@@ -80,6 +80,7 @@ def test_run_stops_in_time_and_resumes(tmp_path: Path, monkeypatch: pytest.Monke
 def test_curve_holds_means_of_the_steps_there_were(tmp_path: Path) -> None:
     class Trainer:
         global_step = 0
+        is_global_zero = True
         callback_metrics: dict[str, torch.Tensor] = {}  # noqa: RUF012
 
     log, trainer, module = training.CurveLog(tmp_path / "curve.csv", every=4), Trainer(), PromptTraining(None)

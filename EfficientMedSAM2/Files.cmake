@@ -78,7 +78,25 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/worker/run_case.py
   EfficientMedSAM2Lib/evaluation/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
+  EfficientMedSAM2Lib/evaluation/benchmark/command.py
+  EfficientMedSAM2Lib/evaluation/benchmark/jobs.py
   EfficientMedSAM2Lib/evaluation/benchmark/memory.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks/__init__.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks/interface.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks/litemedsam.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks/medsam2.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks/ours.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks/video.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/__init__.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/bar.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/markdown.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/overlays.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/plots.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/summary.py
+  EfficientMedSAM2Lib/evaluation/benchmark/run.py
+  EfficientMedSAM2Lib/evaluation/benchmark/scans.py
+  EfficientMedSAM2Lib/evaluation/benchmark/timing.py
+  EfficientMedSAM2Lib/evaluation/benchmark/worker.py
   EfficientMedSAM2Lib/evaluation/cases.py
   EfficientMedSAM2Lib/evaluation/command.py
   EfficientMedSAM2Lib/evaluation/contestants/__init__.py
@@ -141,6 +159,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/ports/editor_port.py
   EfficientMedSAM2Lib/mrml/ports/segment_editor_logic_port.py
   EfficientMedSAM2Lib/mrml/scene/__init__.py
+  EfficientMedSAM2Lib/mrml/scene/case_nodes.py
   EfficientMedSAM2Lib/mrml/scene/prompt_store.py
   EfficientMedSAM2Lib/mrml/scene/segment_prompts.py
   EfficientMedSAM2Lib/mrml/scene/sequences.py
@@ -163,6 +182,14 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/volume_predictor.py
   EfficientMedSAM2Lib/predictors/zoom.py
   EfficientMedSAM2Lib/resources.py
+  EfficientMedSAM2Lib/runtimes/__init__.py
+  EfficientMedSAM2Lib/runtimes/arrays.py
+  EfficientMedSAM2Lib/runtimes/build.py
+  EfficientMedSAM2Lib/runtimes/export.py
+  EfficientMedSAM2Lib/runtimes/onnx_file.py
+  EfficientMedSAM2Lib/runtimes/onnx_network.py
+  EfficientMedSAM2Lib/runtimes/out_of_memory.py
+  EfficientMedSAM2Lib/runtimes/torch_arrays.py
   EfficientMedSAM2Lib/training/__init__.py
   EfficientMedSAM2Lib/training/command.py
   EfficientMedSAM2Lib/training/initialise.py
@@ -206,6 +233,34 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/training/teachers/medsam2_network.py
   EfficientMedSAM2Lib/training/teachers/ours.py
   EfficientMedSAM2Lib/training/train.py
+  EfficientMedSAM2Lib/web/__init__.py
+  EfficientMedSAM2Lib/web/command.py
+  EfficientMedSAM2Lib/web/gateway/__init__.py
+  EfficientMedSAM2Lib/web/gateway/access.py
+  EfficientMedSAM2Lib/web/gateway/app.py
+  EfficientMedSAM2Lib/web/gateway/pages.py
+  EfficientMedSAM2Lib/web/gateway/proxy.py
+  EfficientMedSAM2Lib/web/gateway/sessions.py
+  EfficientMedSAM2Lib/web/page/__init__.py
+  EfficientMedSAM2Lib/web/page/application.py
+  EfficientMedSAM2Lib/web/page/commands.py
+  EfficientMedSAM2Lib/web/page/state.py
+  EfficientMedSAM2Lib/web/session/__init__.py
+  EfficientMedSAM2Lib/web/session/config.py
+  EfficientMedSAM2Lib/web/session/desk.py
+  EfficientMedSAM2Lib/web/session/exports.py
+  EfficientMedSAM2Lib/web/session/measurements.py
+  EfficientMedSAM2Lib/web/session/process.py
+  EfficientMedSAM2Lib/web/session/segments.py
+  EfficientMedSAM2Lib/web/session/surfaces.py
+  EfficientMedSAM2Lib/web/session/transfer.py
+  EfficientMedSAM2Lib/web/session/workspace.py
+  EfficientMedSAM2Lib/web/views/__init__.py
+  EfficientMedSAM2Lib/web/views/layout.py
+  EfficientMedSAM2Lib/web/views/prompt_effect.py
+  EfficientMedSAM2Lib/web/views/prompt_looks.py
+  EfficientMedSAM2Lib/web/views/roi.py
+  EfficientMedSAM2Lib/web/views/slice_views.py
   )
 
 set(ENGINE_RESOURCES

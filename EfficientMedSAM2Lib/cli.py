@@ -23,7 +23,9 @@ COMMANDS = {
     "info": (".cohort.commands.info_command", "say which device, precision, weights and versions are used"),
     "demo": (".cohort.commands.demo_command", "segment a chest CT and compare with its reference"),
     "cohort": (".cohort.commands.cohort_command", "segment many scans, on one machine or a cluster; review them"),
+    "web": (".web.command", "serve the interface in the browser, on this machine unless told otherwise"),
     "distill": (".training.command", "train a network, or distil one into another"),
+    "benchmark": (".evaluation.benchmark.command", "measure time and memory beside MedSAM2 and LiteMedSAM"),
     "evaluate": (".evaluation.command", "measure accuracy on labelled scans, beside other methods"),
 }
 

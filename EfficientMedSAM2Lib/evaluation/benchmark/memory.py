@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -135,15 +134,32 @@ def phantom(slices: int, size: int) -> tuple[np.ndarray, list[int], list[int]]:
 
 
 def peak_memory() -> int:
-    """Most bytes that this process has had in memory."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Unlike getrusage, this does not count what the parent had before it started us.
-        for line in status.read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+    """Most bytes that this process has had in memory; 0 where the system does not tell."""
+    # Unlike getrusage, the status does not count what the parent had before it started us.
+    found = _status("VmHWM")
+    if found is not None:
+        return found
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def resident_memory() -> int:
+    """Bytes that this process has in memory now; where the system does not tell, the most that it has had."""
+    found = _status("VmRSS")
+    return peak_memory() if found is None else found
+
+
+def _status(name: str) -> int | None:
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="ascii").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 def _median_ms(action: Callable[[], None]) -> float:

@@ -5,6 +5,7 @@ Its predictor differs from sam2's own in `init_state`, which takes slices instea
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -14,12 +15,12 @@ from EfficientMedSAM2Lib.evaluation.contestants.interface import BOX, CLICKS, VO
 from EfficientMedSAM2Lib.training.teachers.medsam2_network import build_medsam2, model_input
 
 
-def init_state(network: Any, slices: np.ndarray) -> dict[str, Any]:
+def init_state(network: Any, slices: Any) -> dict[str, Any]:
     """Start a volume, as MedSAM2's own `init_state` does: all slices resized and normalised, the first one encoded.
 
     Args:
         network: from `build_medsam2`.
-        slices: (D, H, W) or (D, H, W, 3) float32, windowed to 0..1.
+        slices: (D, H, W) or (D, H, W, 3) float32, windowed to 0..1; anything with a shape that gives them one by one.
 
     Returns:
         sam2's inference state.
@@ -28,6 +29,14 @@ def init_state(network: Any, slices: np.ndarray) -> dict[str, Any]:
     with patch("sam2.sam2_video_predictor.load_video_frames", return_value=(images, *slices.shape[1:3])):
         state: dict[str, Any] = network.init_state(video_path="")
     return state
+
+
+def follow(network: Any, state: dict[str, Any], start: int, reverse: bool = False) -> Iterator[tuple[int, Any]]:
+    """Propagate; yields slice and logits (H, W) of the first object, the slice where it starts included."""
+    # sam2 draws a progress bar of its own.
+    with patch("sam2.sam2_video_predictor.tqdm", side_effect=lambda frames, **_: frames):
+        for number, _, logits in network.propagate_in_video(state, start, reverse=reverse):
+            yield number, logits[0, 0]
 
 
 class MedSAM2Contestant:
@@ -73,8 +82,6 @@ class MedSAM2Contestant:
         for reverse in (False, True):
             self._network.reset_state(state)
             self._network.add_new_points_or_box(state, frame_idx=index, obj_id=1, box=box)
-            # The progress bar is sam2's own, one for each direction.
-            with patch("sam2.sam2_video_predictor.tqdm", side_effect=lambda frames, **_: frames):
-                for number, _, logits in self._network.propagate_in_video(state, index, reverse=reverse):
-                    target[number] = logits[0, 0].cpu().numpy() > 0
+            for number, logits in follow(self._network, state, index, reverse):
+                target[number] = logits.cpu().numpy() > 0
         return found

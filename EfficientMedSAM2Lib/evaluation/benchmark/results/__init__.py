@@ -1,0 +1,1 @@
+"""From what the processes answered to tables, the bar, plots and pictures."""

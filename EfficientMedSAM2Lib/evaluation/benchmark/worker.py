@@ -1,0 +1,163 @@
+"""A measured process: `python -m EfficientMedSAM2Lib.evaluation.benchmark.worker START JOB`.
+
+Loads one network, measures what the job asks for and prints an `Answer` as its last line. START is when the process was
+started, in seconds since 1970: the way to the first mask begins before Python does.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from .jobs import Answer, Job
+from .memory import MEBIBYTE, peak_memory, resident_memory
+from .networks import NETWORKS, NetworkOptions, TimedNetwork
+from .scans import Scan, read_scan
+from .timing import part_times, step_times, timed_ms
+
+BAD_INPUT = 2
+FULL_MEMORY = 8  # steps after which the bank of memories is full: MedSAM2's holds seven
+PART_STEPS = 16
+
+
+def main(arguments: list[str]) -> int:
+    """Measure; bad input is one line on stderr and exit code 2."""
+    started, job = float(arguments[0]), Job.from_json(arguments[1])
+    try:
+        answer = accuracy(job) if job.accuracy else measure(job, started)
+    except (ValueError, FileNotFoundError) as error:
+        sys.stderr.write(" ".join(str(error).split()) + "\n")
+        return BAD_INPUT
+    sys.stdout.write(answer.to_json() + "\n")
+    return 0
+
+
+def measure(job: Job, started: float) -> Answer:
+    """Time and memory of one network.
+
+    Args:
+        job: What to do.
+        started: When this process was started, `time.time()`.
+    """
+    answer, values = _started(job)
+    network = _network(job)
+    values["import_s"] = _seconds(network.import_libraries)
+    libraries = resident_memory()
+    values["load_s"] = _seconds(network.load)
+    scan = read_scan(Path(job.scan))
+    network.open(scan)
+    network.box(0)
+    values["first_mask_s"] = time.time() - started
+
+    steps, masks = step_times(network)
+    values["slices_per_s"] = len(steps) / sum(steps)
+    values["slice_ms"] = 1000 * float(np.median(steps[FULL_MEMORY:] if len(steps) > FULL_MEMORY else steps))
+    peak = peak_memory()
+    values["peak_mb"] = peak / MEBIBYTE
+    # The scan is the caller's; what a network makes of it is its own.
+    values["above_mb"] = (peak - libraries - scan.voxels.nbytes) / MEBIBYTE
+    values.update(_gpu_memory())
+    if job.masks:
+        np.savez_compressed(job.masks, bits=np.stack(masks), width=scan.voxels.shape[2])
+    if job.details:
+        _details(network, scan, values)
+        answer.parts = part_times(network, scan, PART_STEPS)
+    values["parameters_m"] = sum(p.numel() for p in network.module().parameters()) / 1e6
+    values["file_mb"] = network.file_bytes() / 1e6
+    answer.facts = _facts(network)
+    return answer
+
+
+def _details(network: TimedNetwork, scan: Scan, values: dict[str, float]) -> None:
+    """Single steps. A slice is new once: each is taken from a volume opened anew, where nothing is known of it."""
+    last = len(scan.voxels) - 1
+    values["encoder_ms"] = timed_ms(lambda _: network.encoder(), lambda run: run())
+    values["encode_ms"] = timed_ms(lambda number: number % last, network.encode)
+    prompts = {"box": network.box, **({"click": network.click} if network.takes_clicks else {})}
+    for name, prompt in prompts.items():
+
+        def on_new_slice(number: int) -> int:
+            if number % last == 0:
+                network.open(scan)
+            network.forget()
+            return 1 + number % last
+
+        def on_known_slice(_: int) -> int:
+            network.forget()
+            return 1
+
+        values[f"{name}_new_ms"] = timed_ms(on_new_slice, prompt)
+        network.open(scan)
+        prompt(1)
+        values[f"{name}_known_ms"] = timed_ms(on_known_slice, prompt)
+    if network.takes_clicks:
+
+        def after_a_click(_: int) -> int:
+            network.forget()
+            network.click(1)
+            return 1
+
+        values["correct_ms"] = timed_ms(after_a_click, network.correct)
+
+
+def accuracy(job: Job) -> Answer:
+    """Dice of jittered boxes on labelled slices, macro over data sets and labels."""
+    from ..cases import choose_cases
+    from ..contestants import BOX
+    from ..protocols import run_protocol
+    from ..report import summarise
+    from .scans import images_of
+
+    answer, values = _started(job)
+    network = _network(job)
+    network.import_libraries()
+    network.load()
+    cases = choose_cases(images_of(Path(job.data_dir) if job.data_dir else None), job.objects or None)
+    records = list(run_protocol(BOX, network.contestant(), cases))
+    if records:
+        values["box_dice"] = summarise(records)["macro"]["dice"]
+        values["box_objects"] = len(records)
+    return answer
+
+
+def _network(job: Job) -> TimedNetwork:
+    options = NetworkOptions(Path(job.weights) if job.weights else None, job.device, job.random)
+    return NETWORKS[job.network](options)
+
+
+def _started(job: Job) -> tuple[Answer, dict[str, float]]:
+    answer = Answer(job.network, job.slices, job.repeat)
+    return answer, answer.values
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _gpu_memory() -> dict[str, float]:
+    import torch
+
+    return {"gpu_mb": torch.cuda.max_memory_allocated() / MEBIBYTE} if torch.cuda.is_initialized() else {}
+
+
+def _facts(network: TimedNetwork) -> dict[str, object]:
+    import torch
+
+    parameter = next(network.module().parameters())
+    precision = getattr(network.module(), "compute_dtype", parameter.dtype)
+    return {
+        "device": str(parameter.device),
+        "precision": str(precision).replace("torch.", ""),
+        "threads": torch.get_num_threads(),
+        "has_weights": network.has_weights,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

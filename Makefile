@@ -45,7 +45,8 @@ $(VENV)/.engine: $(VENV)/.torch pyproject.toml $(LOCK)
 	@$(PIP) install -c $(LOCK) --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.developer: $(VENV)/.engine
+$(VENV)/.developer: $(VENV)/.engine .ci/install-browser
 	@echo "Installing what the tests and checks need into $(VENV) ..."
-	@$(PIP) install -c $(LOCK) --no-build-isolation -e ".[slicer,train,eval,cohort,dev]"
+	@$(PIP) install -c $(LOCK) --no-build-isolation -e ".[slicer,train,eval,cohort,web,dev]"
+	@.ci/install-browser
 	@touch $@

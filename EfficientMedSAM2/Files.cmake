@@ -276,5 +276,13 @@ set(ENGINE_RESOURCES
   Resources/Models/efficient_medsam2_mobilenet.md
   Resources/Models/efficient_medsam2_mobilenet.safetensors
   Resources/UI/EfficientMedSAM2.ui
+  Resources/Web/footer.html
+  Resources/Web/header.html
+  Resources/Web/icon.svg
+  Resources/Web/page.css
+  Resources/Web/page.js
+  Resources/Web/panel.html
+  Resources/Web/slice.html
+  Resources/Web/view3d.html
   Resources/requirements.txt
   )

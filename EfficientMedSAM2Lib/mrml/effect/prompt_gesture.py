@@ -46,6 +46,11 @@ class PromptGesture:
         """Whether a press has not been released yet."""
         return self._is_pressed
 
+    @property
+    def start(self) -> XY:
+        """Where the last box or line was begun."""
+        return self._start
+
     def press(self, xy: XY, view: Any, controller: Any, volume_node: Any) -> None:
         """Begin a prompt; a point is complete with it.
 

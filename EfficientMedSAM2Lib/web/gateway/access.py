@@ -1,0 +1,123 @@
+"""Who may come in: the token, the session cookie, and no request that another site has made the browser send."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import secrets
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+#: A wrong token is answered so late, in seconds: a thousand guesses take eight minutes for each connection.
+WRONG_TOKEN_S = 0.5
+COOKIE_BYTES = 32
+#: Everything comes from this server. The page's templates are compiled in the browser, which counts as eval.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'self'; "
+        "form-action 'self'; object-src 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own, reached by nobody else."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_host(host: str, token: str | None) -> None:
+    """ValueError when others could come in without a token."""
+    if not is_loopback(host) and not token:
+        raise ValueError(
+            f"--host {host} lets other machines in, so a token is needed: add --token TOKEN, or leave --host out."
+        )
+
+
+class Access:
+    """Cookies and checks of one gateway.
+
+    Args:
+        token: What users have to know; None lets everybody on this machine in.
+        is_local: Whether the gateway listens on a loopback address only.
+    """
+
+    def __init__(self, token: str | None, is_local: bool) -> None:
+        self.token = token
+        self.is_local = is_local
+        suffix = secrets.token_hex(4)  # cookies are shared between all ports of a host
+        self._token_cookie, self._session_cookie = f"efficientmedsam2-token-{suffix}", f"efficientmedsam2-{suffix}"
+        # the cookie proves that the token was known, and does not tell it
+        self._proof = secrets.token_urlsafe(COOKIE_BYTES)
+
+    def knows_token(self, request: web.Request) -> bool:
+        """Whether this browser has shown the token."""
+        return self.token is None or _same(request.cookies.get(self._token_cookie, ""), self._proof)
+
+    async def check_token(self, given: str) -> bool:
+        """Whether a token is right; wrong ones take a while."""
+        if self.token is not None and _same(given, self.token):
+            return True
+        await asyncio.sleep(WRONG_TOKEN_S)
+        return False
+
+    def remember_token(self, response: web.StreamResponse, request: web.Request) -> None:
+        """Let this browser in from now on."""
+        _set_cookie(response, request, self._token_cookie, self._proof)
+
+    def session_key(self, request: web.Request) -> str:
+        """Key of this browser's session, "" for none."""
+        return request.cookies.get(self._session_cookie, "")
+
+    def new_session(self, response: web.StreamResponse, request: web.Request, key: str) -> None:
+        """Tie a session to this browser."""
+        _set_cookie(response, request, self._session_cookie, key)
+
+    def is_foreign(self, request: web.Request) -> bool:
+        """Whether another site has made the browser send this.
+
+        Its pages may not talk to us (the Origin tells), nor under a name of theirs that they made point to this
+        machine (the Host tells; where others may come in by any name, the token is what protects).
+        """
+        host = request.headers.get("Host", "")
+        if self.is_local and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+            return True
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return True
+        # following a link to us is no harm, everything else that begins elsewhere may be
+        fetched, mode = request.headers.get("Sec-Fetch-Site"), request.headers.get("Sec-Fetch-Mode")
+        return fetched == "cross-site" and mode != "navigate"
+
+
+@web.middleware
+async def safe_headers(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Headers that keep the browser from doing more than it should."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except web.HTTPException as error:
+        error.headers.update(HEADERS)
+        raise
+    if not response.prepared:
+        response.headers.update(HEADERS)
+    return response
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode(), wanted.encode())
+
+
+def _set_cookie(response: web.StreamResponse, request: web.Request, name: str, value: str) -> None:
+    response.set_cookie(name, value, httponly=True, samesite="Strict", path="/", secure=request.secure)

@@ -1,0 +1,199 @@
+"""The gateway: what listens on the network. It lets users in, and gives each browser a session process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from . import pages
+from .access import Access, is_loopback, safe_headers
+from .proxy import pass_request, pass_socket
+from .sessions import Full, Sessions
+
+logger = logging.getLogger(__name__)
+
+MEGABYTE = 2**20
+
+
+@dataclass(frozen=True)
+class GatewayConfig:
+    """How to serve.
+
+    Attributes:
+        host: Address to listen on.
+        port: Port, 0 for a free one.
+        token: What users have to know, None for nothing.
+        max_bytes: Largest upload.
+        sessions: Most sessions at a time.
+        idle_s: Seconds after which a session without a page is ended.
+        volume: File or folder that every session opens at its start.
+        network: Arguments of mrml.effect.predictor_loader.load_predictor.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    token: str | None = None
+    max_bytes: int = 2048 * MEGABYTE
+    sessions: int = 4
+    idle_s: float = 1800.0
+    volume: str | None = None
+    network: dict[str, Any] = field(default_factory=dict)
+
+
+class Gateway:
+    """Routes of the gateway; see the module."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self.config = config
+        self.access = Access(config.token, is_loopback(config.host))
+        options = {"max_bytes": config.max_bytes, "volume": config.volume, "network": config.network}
+        self.sessions = Sessions(options, config.sessions, config.idle_s)
+        self._client: aiohttp.ClientSession | None = None
+        self._opening: dict[str, asyncio.Lock] = {}
+
+    def application(self) -> web.Application:
+        """The aiohttp application."""
+        app = web.Application(middlewares=[safe_headers, self._guard], client_max_size=MEGABYTE)
+        app.add_routes(
+            [
+                web.get("/", self.index),
+                web.get("/alive", self.alive),
+                web.get("/ended", self._ended_page),
+                web.post("/end", self.end),
+                web.post("/token", self.token),
+                web.get("/ws", self.socket),
+                web.route("*", "/{path:.*}", self.other),
+            ]
+        )
+        app.cleanup_ctx.append(self._life)
+        return app
+
+    # --- routes
+
+    async def index(self, request: web.Request) -> web.StreamResponse:
+        """The page; a browser that comes for the first time gets a session."""
+        if request.query.get("token") and not self.access.knows_token(request):
+            if not await self.access.check_token(request.query["token"]):
+                return pages.ask_token(wrong=True)
+            response: web.StreamResponse = web.HTTPSeeOther("/")  # the token must not stay in the address
+            self.access.remember_token(response, request)
+            return response
+        if not self.access.knows_token(request):
+            return pages.ask_token()
+        if self.sessions.get(self.access.session_key(request)) is not None:
+            return await self._pass(request, "/index.html")
+        try:
+            key = await self.sessions.open()
+        except Full:
+            return pages.no_room(self.config.sessions)
+        except RuntimeError:
+            logger.exception("A session process does not start.")
+            return pages.failed()
+        response = web.HTTPSeeOther("/")
+        self.access.new_session(response, request, key)
+        return response
+
+    async def token(self, request: web.Request) -> web.StreamResponse:
+        """The form that asks for the token."""
+        given = (await request.post()).get("token", "")
+        if not isinstance(given, str) or not await self.access.check_token(given):
+            return pages.ask_token(wrong=True)
+        response = web.HTTPSeeOther("/")
+        self.access.remember_token(response, request)
+        return response
+
+    async def alive(self, request: web.Request) -> web.StreamResponse:
+        """Whether the page's session can be gone on with: 200, or 410 when it has ended."""
+        if not self.access.knows_token(request):
+            return web.Response(status=401)
+        return web.Response(status=200 if self._session(request) is not None else 410)
+
+    async def end(self, request: web.Request) -> web.StreamResponse:
+        """End the session."""
+        if self.access.knows_token(request):
+            await self.sessions.end(self.access.session_key(request))
+        return web.Response(status=204)
+
+    async def socket(self, request: web.Request) -> web.StreamResponse:
+        """The page's web socket."""
+        session = self._session(request) if self.access.knows_token(request) else None
+        if session is None:
+            return web.Response(status=403)
+        assert self._client is not None
+        return await pass_socket(self._client, session, request)
+
+    async def other(self, request: web.Request) -> web.StreamResponse:
+        """All else belongs to the session."""
+        if not self.access.knows_token(request):
+            return pages.ask_token()
+        return await self._pass(request)
+
+    # --- inside
+
+    def _session(self, request: web.Request) -> Any:
+        return self.sessions.get(self.access.session_key(request))
+
+    async def _pass(self, request: web.Request, path: str = "") -> web.StreamResponse:
+        session = self._session(request)
+        if session is None:
+            return web.json_response({"error": "The session has ended; load the page anew."}, status=410)
+        assert self._client is not None
+        if request.method not in ("GET", "HEAD", "POST"):
+            return web.Response(status=405)
+        try:
+            return await pass_request(self._client, session, request.clone(rel_url=path) if path else request)
+        except aiohttp.ClientError:
+            return web.json_response({"error": "The session does not answer; load the page anew."}, status=502)
+
+    async def _ended_page(self, _request: web.Request) -> web.StreamResponse:
+        return pages.ended()
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if self.access.is_foreign(request):
+            return pages.foreign()
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    async def _life(self, _app: web.Application) -> AsyncIterator[None]:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+        async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as self._client:
+            watching = asyncio.ensure_future(self.sessions.watch())
+            self.sessions.prepare()
+            try:
+                yield
+            finally:
+                watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watching
+                await self.sessions.close()
+
+
+async def serve(config: GatewayConfig, started: Any) -> None:
+    """Serve until cancelled; ``started`` is called with the port.
+
+    Raises:
+        ValueError: the address cannot be listened on.
+    """
+    runner = web.AppRunner(Gateway(config).application(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.host, config.port)
+        try:
+            await site.start()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ValueError(
+                f"Cannot listen on {config.host} port {config.port} ({reason}); choose another."
+            ) from error
+        started(runner.addresses[0][1])
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()

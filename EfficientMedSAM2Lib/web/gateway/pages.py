@@ -1,0 +1,71 @@
+"""The few pages that the gateway shows itself: asking for the token, no room, session ended."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} - EfficientMedSAM2</title><style>
+:root {{ color-scheme: dark; }}
+body {{ margin: 0; min-height: 100vh; display: grid; place-items: center; background: #0b0e13; color: #e6ebf2;
+  font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; }}
+main {{ max-width: 440px; padding: 32px; background: #141a22; border: 1px solid #6d7b8d; border-radius: 10px; }}
+h1 {{ font-size: 20px; margin: 0 0 12px; }}
+input, button, a.button {{ font: inherit; padding: 6px 12px; border-radius: 4px; border: 1px solid #6d7b8d;
+  background: #212a36; color: #e6ebf2; }}
+button, a.button {{ background: #4fc3f7; color: #06222f; border-color: #4fc3f7; font-weight: 600;
+  text-decoration: none; display: inline-block; }}
+:focus-visible {{ outline: 2px solid #fff; outline-offset: 2px; }}
+.error {{ color: #ff9a8f; }}
+</style></head><body><main><h1>{title}</h1>{body}</main></body></html>
+"""
+_TOKEN = """<p>Enter the token that was given with the address of this page.</p>{error}
+<form method="post" action="token"><label for="token">Token</label>
+<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<button>Open</button></form>"""
+_ERROR = '<p class="error" role="alert">{}</p>'
+
+
+def page(title: str, body: str, status: int = 200) -> web.Response:
+    """A page of our own."""
+    text = _PAGE.format(title=title, body=body)
+    return web.Response(text=text, status=status, content_type="text/html", headers={"Cache-Control": "no-store"})
+
+
+def ask_token(wrong: bool = False) -> web.Response:
+    """Who has not shown the token."""
+    error = _ERROR.format("This token is wrong.") if wrong else ""
+    return page("Token needed", _TOKEN.format(error=error), 401)
+
+
+def no_room(most: int) -> web.Response:
+    """As many sessions as are allowed are running."""
+    users = f"{most} users are" if most > 1 else "Another user is"
+    return page(
+        "No free place",
+        f"<p>{users} working here at the moment, and each has a process of their own. "
+        'Try again when somebody has ended their session.</p><p><a class="button" href="./">Try again</a></p>',
+        503,
+    )
+
+
+def ended() -> web.Response:
+    """The session is over."""
+    return page(
+        "The session has ended",
+        "<p>Its scan, segments and prompts were removed from the server.</p>"
+        '<p><a class="button" href="./">Start a new session</a></p>',
+    )
+
+
+def failed() -> web.Response:
+    """A session process does not start."""
+    return page(
+        "This did not work", "<p>A session could not be started. Please tell whoever runs this server.</p>", 500
+    )
+
+
+def foreign() -> web.Response:
+    """A request that another site has made the browser send."""
+    return page("Refused", "<p>This request came from another site. Open this page by its own address.</p>", 403)

@@ -1,0 +1,84 @@
+"""Requests and web sockets of a browser, passed on to its session process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+
+from ..session.config import SECRET_HEADER
+from .sessions import Session
+
+#: Headers of one connection, not of what it carries; cookies are the gateway's business.
+_HOP = {
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers", "transfer-encoding",
+    "upgrade", "host", "cookie", "origin", "set-cookie", "server", SECRET_HEADER.lower(),
+}  # fmt: skip
+CHUNK = 1 << 16
+MAX_MESSAGE = 32 * 2**20
+
+
+async def pass_request(client: aiohttp.ClientSession, session: Session, request: web.Request) -> web.StreamResponse:
+    """Pass on a request with its body, and the answer, as they come; nothing is kept."""
+    session.seen = time.monotonic()
+    headers = _headers(request.headers)
+    headers[SECRET_HEADER] = session.secret
+    body = request.content.iter_chunked(CHUNK) if request.can_read_body else None
+    url = session.base_url + request.raw_path
+    async with client.request(request.method, url, headers=headers, data=body, allow_redirects=False) as answer:
+        response = web.StreamResponse(status=answer.status, headers=_headers(answer.headers))
+        if not request.path.startswith("/download"):
+            # Static files are few, and a page must never be older than its program.
+            response.headers["Cache-Control"] = "no-cache"
+        else:
+            response.headers["Cache-Control"] = "no-store"
+        await response.prepare(request)
+        async for chunk in answer.content.iter_chunked(CHUNK):
+            await response.write(chunk)
+        await response.write_eof()
+        return response
+
+
+async def pass_socket(client: aiohttp.ClientSession, session: Session, request: web.Request) -> web.StreamResponse:
+    """Pass on a web socket until either side closes it."""
+    browser = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, heartbeat=20.0)
+    await browser.prepare(request)
+    session.connections += 1
+    try:
+        url = session.base_url.replace("http", "ws", 1) + request.raw_path
+        async with client.ws_connect(
+            url, headers={SECRET_HEADER: session.secret}, max_msg_size=MAX_MESSAGE, compress=0
+        ) as process:
+            tasks = [
+                asyncio.ensure_future(_pump(browser, process)),
+                asyncio.ensure_future(_pump(process, browser)),
+            ]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    except aiohttp.ClientError:
+        pass  # the process has ended: the page notices by its socket
+    finally:
+        session.connections -= 1
+        session.seen = time.monotonic()
+        await browser.close()
+    return browser
+
+
+async def _pump(
+    source: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
+    target: web.WebSocketResponse | aiohttp.ClientWebSocketResponse,
+) -> None:
+    async for message in source:
+        if message.type is aiohttp.WSMsgType.TEXT:
+            await target.send_str(message.data)
+        elif message.type is aiohttp.WSMsgType.BINARY:
+            await target.send_bytes(message.data)
+
+
+def _headers(headers: object) -> CIMultiDict[str]:
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _HOP)  # type: ignore[attr-defined]

@@ -1,0 +1,186 @@
+"""Session processes: one for each browser, started when it comes, ended when it has been away for long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ..session.config import SessionConfig
+
+logger = logging.getLogger(__name__)
+
+START_S, END_S = 120.0, 3.0
+KEY_BYTES = 32
+#: Ended sessions are remembered for so long, in seconds, so that their page can say what has become of them.
+REMEMBER_S = 24 * 3600.0
+
+
+class Full(Exception):
+    """As many sessions as are allowed are running."""
+
+
+class Session:
+    """A process and its folder.
+
+    Attributes:
+        base_url: Where it serves.
+        secret: What its requests have to carry.
+        connections: Open web sockets.
+        seen: When it was used last.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, folder: str, secret: str, port: int) -> None:
+        self.process, self.folder, self.secret = process, folder, secret
+        self.base_url = f"http://127.0.0.1:{port}"
+        self.connections = 0
+        self.seen = time.monotonic()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process.returncode is None
+
+    async def end(self) -> None:
+        """End the process, and remove its files whatever it did."""
+        try:
+            if self.process.stdin is not None:
+                self.process.stdin.close()
+            await asyncio.wait_for(self.process.wait(), END_S)
+        except (asyncio.TimeoutError, OSError):
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Sessions:
+    """All sessions of a gateway.
+
+    Args:
+        options: ``max_bytes``, ``volume`` and ``network`` of every SessionConfig.
+        most: Sessions at a time; each needs about 0.7 GB of memory and its scan.
+        idle_s: A session without a page is ended after so long.
+    """
+
+    def __init__(self, options: dict[str, Any], most: int, idle_s: float) -> None:
+        self.options, self.most, self.idle_s = options, most, idle_s
+        self._running: dict[str, Session] = {}
+        self._ended: dict[str, float] = {}
+        self._starting = 0
+        self._spare: asyncio.Task[Session] | None = None
+        self._root = tempfile.mkdtemp(prefix="efficient-medsam2-")
+
+    @property
+    def count(self) -> int:
+        """Sessions that run or start."""
+        return len(self._running) + self._starting
+
+    def get(self, key: str) -> Session | None:
+        """A browser's session, if it still runs."""
+        session = self._running.get(key)
+        if session is not None and not session.is_alive:
+            logger.warning("A session process has ended by itself with code %s.", session.process.returncode)
+            self._forget(key)
+            shutil.rmtree(session.folder, ignore_errors=True)
+            return None
+        return session
+
+    def has_ended(self, key: str) -> bool:
+        """Whether there was such a session."""
+        return key in self._ended
+
+    def prepare(self) -> None:
+        """Start a process for whoever comes first: that takes seconds."""
+        if self._spare is None and self.count < self.most:
+            self._spare = asyncio.ensure_future(self._start())
+
+    async def open(self) -> str:
+        """A session for a new browser; returns its key.
+
+        Raises:
+            Full: there are too many.
+            RuntimeError: the process does not start.
+        """
+        for key in list(self._running):
+            self.get(key)
+        if self.count >= self.most:
+            raise Full
+        self._starting += 1
+        try:
+            spare, self._spare = self._spare, None
+            session = await (spare if spare is not None else self._start())
+            if not session.is_alive:
+                session = await self._start()
+        finally:
+            self._starting -= 1
+        key = secrets.token_urlsafe(KEY_BYTES)
+        session.seen = time.monotonic()
+        self._running[key] = session
+        return key
+
+    async def end(self, key: str) -> None:
+        """End a browser's session and remove its data."""
+        session = self._running.get(key)
+        if session is not None:
+            self._forget(key)
+            await session.end()
+
+    async def watch(self) -> None:
+        """End sessions that nobody looks at any more; until cancelled."""
+        while True:
+            await asyncio.sleep(min(max(self.idle_s / 10, 0.2), 30.0))
+            now = time.monotonic()
+            for key, session in list(self._running.items()):
+                if session.connections:
+                    session.seen = now
+                elif now - session.seen > self.idle_s:
+                    logger.warning("A session was ended after %.0f minutes without its page.", self.idle_s / 60)
+                    await self.end(key)
+            self._ended = {key: at for key, at in self._ended.items() if now - at < REMEMBER_S}
+
+    async def close(self) -> None:
+        """End all sessions."""
+        if self._spare is not None:
+            with contextlib.suppress(Exception):
+                await (await self._spare).end()
+        await asyncio.gather(*(self.end(key) for key in list(self._running)))
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def _forget(self, key: str) -> None:
+        self._running.pop(key, None)
+        self._ended[key] = time.monotonic()
+
+    async def _start(self) -> Session:
+        folder, secret = tempfile.mkdtemp(prefix="session-", dir=self._root), secrets.token_urlsafe(KEY_BYTES)
+        code = "import sys; from EfficientMedSAM2Lib.web.session.process import main; sys.exit(main())"
+        root = str(Path(__file__).resolve().parents[3])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, start_new_session=True,
+        )  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            config = SessionConfig(secret, folder, **self.options)
+            process.stdin.write(f"{config.to_json()}\n".encode())
+            await process.stdin.drain()
+            line = await asyncio.wait_for(process.stdout.readline(), START_S)
+            port = int(json.loads(line)["port"])
+        except (asyncio.TimeoutError, OSError, ValueError, KeyError) as error:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise RuntimeError("A session could not be started; the log of the server tells why.") from error
+        return Session(process, folder, secret, port)

@@ -1,0 +1,180 @@
+"""The page of one session on a trame server, and the loop that keeps scene, worker and page together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...resources import resource_path
+from ..session.desk import Desk
+from ..session.measurements import Measurements
+from ..session.surfaces import Surfaces
+from ..session.workspace import Workspace
+from ..views.layout import create_views
+from ..views.prompt_effect import PromptEffect
+from ..views.prompt_looks import dress
+from ..views.roi import RoiDraft
+from ..views.slice_views import SliceViews
+from .commands import Commands
+from .state import INITIAL, read_state
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at the worker: a cancelled propagation, or its progress, is seen so fast.
+BUSY_S, IDLE_S = 0.02, 0.08
+#: The page is brought up to date at most so often, in seconds; at least twice a second is wanted.
+STATE_S = 0.12
+TITLE = "EfficientMedSAM2"
+#: Shown by trame's client in place of the page; page.js asks for the session until it answers, then loads it anew.
+LOST = (
+    '<div class="lost" role="alert"><p>The connection was lost. Your work is kept on the server.<br>'
+    "Connecting again…</p></div>"
+)
+
+
+class Page:
+    """The page.
+
+    Args:
+        server: The trame server.
+        load: Returns the volume predictor; called in the worker thread.
+        workspace: Files of the session; its messages are shown without paths.
+    """
+
+    def __init__(self, server: Any, load: Callable[[], Any], workspace: Workspace) -> None:
+        self.server = server
+        server.state.trame__template_error = LOST
+        self.workspace = workspace
+        self.desk = Desk(load, self._mark)
+        self._changed = True
+        self._shown_at = 0.0
+        layouts = create_views(self.desk.app, server)
+        self.views = SliceViews(self.desk)
+        editor = self.desk.app.segmentation_editor
+        self.effect = editor.get_effect(PromptEffect)
+        self.roi = RoiDraft(self.desk)
+        self.effect.connect(self.desk, self._pointed, self.say, self._drawn)
+        self.commands = Commands(self.desk, self.views, self.effect, self.roi, layouts)
+        self.measurements, self.surfaces = Measurements(self.desk), Surfaces(self.desk)
+        for view in self.desk.app.view_manager.get_views():
+            view.modified.connect(lambda *_: self._mark())
+        self._message, self._is_error = "", False
+        state = {**INITIAL, "upload_limit": workspace.limit_text, "trame__title": TITLE}
+        server.state.update(state)
+        server.trigger("command")(self._command)
+        self._build(layouts)
+        layouts.set_layout("four")
+
+    # --- what others ask for
+
+    def opened(self) -> None:
+        """A volume was opened on the desk: show it, with one segment to begin with."""
+        self.roi.node = None
+        self.measurements.clear()
+        self.surfaces.clear()
+        self.commands.masks_shown = True
+        self.views.fit()
+        self.commands.segments.add(undoable=False)
+        editor = self.desk.app.segmentation_editor
+        editor.set_active_segment_id(self.commands.segments.selected)
+        editor.set_active_effect_type(PromptEffect)
+        self.commands.tool("point")
+        for name, value in self.commands.settings.items():
+            if name != "network_window":
+                self.commands.setting(name, value)
+        self.commands.setting("network_window", "")
+        self.desk.controller.start()
+        self.say("")
+
+    def say(self, text: str, error: bool = False) -> None:
+        """Show a message until the next one."""
+        self._message, self._is_error = self.workspace.public(text), error
+        self._mark()
+
+    async def run(self) -> None:
+        """Keep everything up to date until cancelled."""
+        while True:
+            try:
+                busy = self.desk.controller.poll()
+                self._refresh(busy)
+            except Exception:
+                logger.exception("The page could not be brought up to date.")
+                busy = False
+            await asyncio.sleep(BUSY_S if busy else IDLE_S)
+
+    # --- inside
+
+    def _command(self, name: str, *arguments: Any) -> None:
+        """A button or a key."""
+        self._message, self._is_error = "", False
+        try:
+            self.commands.run(str(name), list(arguments))
+        except ValueError as error:
+            self.say(str(error), error=True)
+        self._mark()
+
+    def _pointed(self, slice_node: Any, world_ras: Sequence[float]) -> None:
+        self.views.point_at(world_ras, slice_node)
+        self._message, self._is_error = "", False
+        self._mark()
+
+    def _drawn(self, bbox_kji: Any, axis: int) -> None:
+        """An ROI was drawn: from now on the mouse shapes it."""
+        first = self.commands.settings["roi_depth"] or None
+        self.roi.draw(bbox_kji, axis, first)
+        self.commands.tool("navigate")
+        self.say("Shape the region with its handles in any view, then press Enter to use it.")
+
+    def _mark(self) -> None:
+        self._changed = True
+
+    def _refresh(self, busy: bool) -> None:
+        now = time.monotonic()
+        if self._changed and now - self._shown_at >= STATE_S:
+            self._changed = False
+            self._shown_at = now
+            self._show()
+        if not busy and self.desk.volume_node is not None:
+            self.surfaces.update()
+            if self.measurements.update():
+                self._mark()
+
+    def _show(self) -> None:
+        controller = self.desk.controller
+        if self.desk.volume_node is not None:
+            self.effect.show_mask(controller.preview_image())
+            dress(self.desk.segmentation_node, self.commands.segments.selected)
+        state = read_state(self.commands, self.measurements)
+        text, error = self._message, self._is_error
+        if not text:
+            text, error = self.workspace.public(controller.message), controller.is_error
+        state.update(message=text, is_error=error, upload_limit=self.workspace.limit_text)
+        with self.server.state as shown:
+            shown.update(state)
+
+    def _build(self, layouts: Any) -> None:
+        from trame_client.ui.html import DivLayout
+        from trame_client.widgets.html import Div, Main
+
+        web = resource_path("Web")
+        address = "efficient-medsam2"
+        self.server.enable_module(
+            {"serve": {address: str(web)}, "scripts": [f"{address}/page.js"], "styles": [f"{address}/page.css"]}
+        )
+        self.server.state.trame__favicon = f"{address}/icon.svg"
+        with DivLayout(self.server, classes="page") as layout:
+            layout.root.add_child(_text(web / "header.html"))
+            with Div(classes="desk"):
+                panel = Div(classes="panel")
+                panel.add_child(_text(web / "panel.html"))
+                with Main(classes="views", aria_label="Views"):
+                    layouts.initialize_layout_grid(layout)
+            layout.root.add_child(_text(web / "footer.html"))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")

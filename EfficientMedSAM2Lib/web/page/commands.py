@@ -1,0 +1,226 @@
+"""What the page can ask for: every button and every key is one command by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...imaging.windows import PRESETS, IntensityWindow, parse_window
+from ...mrml.effect.action_queue import Activity
+from ...mrml.effect.progress import RANGES, RangeRule
+from ..session.desk import Desk
+from ..session.segments import Segments
+from ..views.prompt_effect import NAVIGATE, ROI, WINDOW, PromptEffect
+from ..views.roi import RoiDraft
+from ..views.slice_views import ORIENTATIONS, SliceViews
+
+TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line")
+DIRECTIONS = ("both", "forward", "backward")
+#: Settings that the page may change, and what they may be.
+SETTINGS: dict[str, Callable[[Any], Any]] = {
+    "direction": lambda value: value if value in DIRECTIONS else "both",
+    "range_kind": lambda value: value if value in RANGES[:3] else "all",
+    "range_value": lambda value: min(max(float(value), 1.0), 9999.0),
+    "stop_when_lost": bool,
+    "auto_commit": bool,
+    "keep_out": bool,
+    "network_window": str,
+    "include": bool,
+    "roi_depth": lambda value: min(max(float(value or 0), 0.0), 9999.0),
+}
+
+
+class Commands:
+    """Commands by name, on a desk. Bad input raises ValueError with one sentence for the user.
+
+    Attributes:
+        settings: Values of SETTINGS.
+        layout: "four", or the tag of the view that is enlarged.
+        masks_shown: Whether segments are shown at all.
+    """
+
+    def __init__(self, desk: Desk, views: SliceViews, effect: PromptEffect, roi: RoiDraft, layouts: Any) -> None:
+        self.desk, self.views, self.effect, self.roi, self.layouts = desk, views, effect, roi, layouts
+        self.segments = Segments(desk)
+        self.settings: dict[str, Any] = {
+            "direction": "both", "range_kind": "all", "range_value": 10.0, "stop_when_lost": True, "auto_commit": True,
+            "keep_out": False, "network_window": "", "include": True, "roi_depth": 0.0,
+        }  # fmt: skip
+        self.masks_shown = True
+        self._commands: dict[str, Callable[..., None]] = {
+            "tool": self.tool, "setting": self.setting, "toggle_include": self.toggle_include,
+            "propagate": self.propagate, "cancel": self.cancel, "commit": self.commit, "discard": self.discard,
+            "undo": desk.undo, "redo": desk.redo, "use_segment": desk.controller.use_segment,
+            "add_segment": self.add_segment, "rename_segment": self.segments.rename,
+            "recolor_segment": self.segments.recolor, "select_segment": self.segments.select,
+            "show_segment": self.segments.show, "remove_segment": self.remove_segment,
+            "next_segment": self.next_segment, "toggle_masks": self.toggle_masks,
+            "window": self.window, "window_preset": self.window_preset, "fit": self.fit, "layout": self.layout,
+            "slice": self.views.go_to_slice, "step": self.step, "place": self.place,
+            "jump": self.jump, "weakest": self.weakest, "use_roi": self.roi.take, "drop_roi": self.roi.drop,
+        }  # fmt: skip
+
+    def run(self, name: str, arguments: list[Any]) -> None:
+        """Do a command.
+
+        Raises:
+            ValueError: there is no such command or nothing it could be done on, or it was used in a wrong way.
+        """
+        if name not in self._commands:
+            raise ValueError("This page is older than the program; load it anew.")
+        if self.desk.volume_node is None and name not in ("tool", "setting", "layout", "toggle_include"):
+            raise ValueError("Open a volume first.")
+        try:
+            self._commands[name](*arguments)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError("The page sent something that cannot be done; load it anew.") from error
+
+    # --- tools and prompts
+
+    def tool(self, tool: str) -> None:
+        """Choose what the mouse does."""
+        if tool not in TOOLS:
+            raise ValueError(f"There is no tool {tool!r}.")
+        self.effect.tool = tool
+        node = self.desk.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        node.SetCurrentInteractionMode(node.AdjustWindowLevel if tool == WINDOW else node.ViewTransform)
+
+    def setting(self, name: str, value: Any) -> None:
+        """Change a setting."""
+        value = SETTINGS[name](value)
+        if name == "network_window":
+            self.desk.controller.window = self._network_window(value)
+        self.settings[name] = value
+        self.desk.controller.auto_commit = self.settings["auto_commit"]
+        self.desk.controller.keep_out = self.settings["keep_out"]
+        self.effect.gesture.include = self.settings["include"]
+
+    def toggle_include(self) -> None:
+        """Include <-> exclude."""
+        self.setting("include", not self.settings["include"])
+
+    def place(self, tag: str) -> None:
+        """The keyboard's press of the mouse: at the crosshair; for boxes and lines once for each corner or end."""
+        self._tag(tag)
+        hands_free = self.effect.tool in (NAVIGATE, WINDOW)
+        if self.roi.is_open or (hands_free and self.desk.controller.has_preview):
+            self.commit()
+            return
+        if hands_free:
+            raise ValueError("Choose a tool first: P point, X box, L line, O region of interest.")
+        view = self.effect.view_of(self.views.node(tag))
+        if view is None:
+            raise ValueError("This view is not shown.")
+        xy = self.views.pixel(tag)
+        if not self.effect.gesture.dragging:
+            self.effect.press(view, xy)
+            if self.effect.gesture.dragging:
+                self.effect.gesture.drag(xy)
+        else:
+            self.effect.release(view, xy)
+
+    def step(self, tag: str, right: int, up: int, slices: int) -> None:
+        """Move the crosshair by voxels, as seen in a view; what is being drawn follows."""
+        self.views.step(self._tag(tag), *(min(max(int(count), -1000), 1000) for count in (right, up, slices)))
+        if self.effect.gesture.dragging:
+            self.effect.gesture.drag(self.views.pixel(tag))
+
+    def commit(self) -> None:
+        """Use the ROI, or write the preview."""
+        if self.roi.is_open:
+            self.roi.take()
+        else:
+            self.desk.controller.commit()
+
+    def discard(self) -> None:
+        """Forget what is being drawn, the ROI, or the preview; the first that there is."""
+        if self.effect.gesture.dragging:
+            self.effect.gesture.cancel()
+            self.effect.pressed_view = None
+        elif self.roi.is_open:
+            self.roi.drop()
+        elif self.desk.controller.activity is Activity.PROPAGATING:
+            self.cancel()
+        elif self.desk.controller.has_preview:
+            self.desk.controller.reject()
+
+    # --- propagation
+
+    def propagate(self) -> None:
+        """Propagate, or cancel what runs."""
+        if self.desk.controller.activity in (Activity.PROPAGATING, Activity.CANCELLING):
+            self.cancel()
+            return
+        self.desk.port.selected_segment_id()
+        rule = RangeRule(self.settings["range_kind"], self.settings["range_value"])
+        self.desk.controller.propagate(self.settings["direction"], rule, self.settings["stop_when_lost"])
+
+    def cancel(self) -> None:
+        """End at the next slice."""
+        self.desk.controller.cancel()
+
+    def jump(self, index: int) -> None:
+        """Show a slice of the confidence strip."""
+        scores = self.desk.controller.scores
+        if 0 <= int(index) < scores.count:
+            self.views.jump(scores.axis, int(index))
+
+    def weakest(self) -> None:
+        """Show the slice with the lowest confidence."""
+        index = self.desk.controller.scores.weakest
+        if index is None:
+            raise ValueError("No slice has a confidence yet; give a prompt first.")
+        self.jump(index)
+
+    # --- segments
+
+    def add_segment(self) -> None:
+        """A new segment."""
+        self.segments.add()
+
+    def remove_segment(self, segment_id: str = "") -> None:
+        """Remove a segment, by default the selected one."""
+        self.segments.remove(segment_id or self.segments.selected)
+
+    def next_segment(self) -> None:
+        """Select the next segment."""
+        ids = self.segments.ids
+        if ids:
+            selected = self.segments.selected
+            self.segments.select(ids[(ids.index(selected) + 1) % len(ids) if selected in ids else 0])
+
+    def toggle_masks(self) -> None:
+        """Show or hide all segments."""
+        self.masks_shown = not self.masks_shown
+        self.desk.segmentation_node.GetDisplayNode().SetVisibility(self.masks_shown)
+
+    # --- display
+
+    def window(self, width: Any, level: Any) -> None:
+        """Grey values on the screen."""
+        self.desk.set_display_window(IntensityWindow.from_width_level(float(width), float(level)))
+
+    def window_preset(self, name: str) -> None:
+        """A preset, or "auto"."""
+        self.desk.set_display_window(PRESETS.get(name, self.desk.display_window))
+
+    def fit(self) -> None:
+        """Show the whole volume in all views."""
+        self.views.fit()
+
+    def layout(self, tag: str) -> None:
+        """Enlarge a view, or go back to all four."""
+        tag = str(tag)
+        wanted = "four" if tag == self.layouts.layout_id or tag not in self.layouts.get_layout_ids() else tag
+        self.layouts.set_layout(wanted)
+
+    def _network_window(self, name: str) -> IntensityWindow | None:
+        if name == "display":
+            shown = self.desk.shown_window()
+            return IntensityWindow.from_width_level(*shown) if shown is not None else None
+        return parse_window(name) if name else None
+
+    def _tag(self, tag: str) -> str:
+        if tag not in ORIENTATIONS:
+            raise ValueError("Put the keyboard's focus on a slice view first.")
+        return tag

@@ -1,0 +1,116 @@
+"""What the page shows, read from the desk; plain values only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...mrml.effect.action_queue import Activity
+from ...mrml.effect.progress import Progress
+from ...mrml.effect.slice_scores import SliceScores
+from ..session.measurements import Measurements
+from ..views.slice_views import SliceViews
+from .commands import Commands
+
+#: Names of the state variables, and their values before a volume is open.
+INITIAL: dict[str, Any] = {
+    "volume_name": "", "volume_text": "", "is_gray": True, "is_ct": False, "segments": [], "selected_name": "",
+    "tool": "navigate", "settings": {}, "activity": "idle", "activity_text": "", "progress": None, "message": "",
+    "is_error": False, "has_preview": False, "roi_text": "", "can_undo": False, "can_redo": False, "strip": [],
+    "strip_text": "", "strip_current": -1, "strip_range": [0, 0], "slices": {}, "readout": "", "layout": "four",
+    "window_width": 0, "window_level": 0, "masks_shown": True, "upload_limit": "", "is_drawing": False,
+    "is_ready": False, "load_error": "",
+}  # fmt: skip
+#: Slices shown in the strip before and after those with a confidence, and at least in all.
+STRIP_MARGIN, STRIP_LEAST = 3, 30
+_TEXTS = {
+    Activity.LOADING: "Loading the network",
+    Activity.ANSWERING: "Segmenting",
+    Activity.PROPAGATING: "Propagating",
+    Activity.CANCELLING: "Cancelling",
+}
+
+
+def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]:
+    """All state variables as they are now, but for messages of the page itself."""
+    desk, controller = commands.desk, commands.desk.controller
+    activity = controller.activity
+    state: dict[str, Any] = {
+        "tool": commands.effect.tool, "settings": dict(commands.settings), "activity": activity.value,
+        "activity_text": _TEXTS.get(activity, ""), "progress": _progress(controller.progress, activity),
+        "has_preview": controller.has_preview, "layout": commands.layouts.layout_id or "four",
+        "masks_shown": commands.masks_shown, "is_drawing": commands.effect.gesture.dragging,
+        "roi_text": commands.roi.text() if commands.roi.is_open else "", "is_ready": controller.is_ready,
+        "load_error": str(controller.load_error or ""),
+    }  # fmt: skip
+    if desk.volume is None or desk.volume_node is None:
+        return {**INITIAL, **state, "message": "", "upload_limit": None}
+    shown = desk.shown_window()
+    segments = _segments(commands, measurements)
+    strip = _strip(controller.scores, commands.views)
+    depth, height, width = desk.volume.shape_kji
+    spacing = [float((desk.volume.ijk_to_ras[:3, n] ** 2).sum() ** 0.5) for n in range(3)]
+    state.update(
+        volume_name=desk.volume.name,
+        volume_text=f"{width} × {height} × {depth} voxels, " + " × ".join(f"{s:.3g}" for s in spacing) + " mm",
+        is_gray=shown is not None,
+        is_ct=desk.is_ct,
+        segments=segments,
+        selected_name=next((s["name"] for s in segments if s["selected"]), ""),
+        can_undo=controller.has_preview or desk.port.can_undo(),
+        can_redo=not controller.has_preview and desk.port.can_redo(),
+        slices={tag: commands.views.describe(tag) for tag in commands.views.nodes},
+        readout=commands.views.readout(),
+        window_width=round(shown[0]) if shown and shown[0] >= 10 else shown[0] if shown else 0,
+        window_level=round(shown[1]) if shown and shown[0] >= 10 else shown[1] if shown else 0,
+        **strip,
+    )
+    return state
+
+
+def _progress(progress: Progress | None, activity: Activity) -> dict[str, Any] | None:
+    if progress is None:
+        return {"done": 0, "total": 0, "text": "starting"} if activity is Activity.PROPAGATING else None
+    return {"done": progress.done, "total": progress.total, "text": progress.text}
+
+
+def _segments(commands: Commands, measurements: Measurements) -> list[dict[str, Any]]:
+    rows = []
+    for segment_id in commands.segments.ids:
+        measured = measurements.get(segment_id)
+        rows.append(
+            {
+                "id": segment_id,
+                "name": commands.segments.get(segment_id).GetName(),
+                "color": commands.segments.color(segment_id),
+                "visible": commands.segments.is_visible(segment_id),
+                "selected": segment_id == commands.segments.selected,
+                "volume": _milliliters(measured.milliliters) if measured is not None else "",
+                "mean": f"{measured.mean:.1f}" if measured is not None and measured.mean is not None else "–",
+            }
+        )
+    return rows
+
+
+def _milliliters(value: float) -> str:
+    return "0" if value == 0 else f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _strip(scores: SliceScores, views: SliceViews) -> dict[str, Any]:
+    """Bars of the confidence strip: [slice, height in percent, class]."""
+    current = next((s["index"] for s in map(views.describe, views.nodes) if s["axis"] == scores.axis), -1)
+    known = scores.scores
+    if not known:
+        return {"strip": [], "strip_current": current, "strip_text": "", "strip_range": [0, max(scores.count - 1, 0)]}
+    more = max(STRIP_MARGIN, (STRIP_LEAST - (max(known) - min(known) + 1) + 1) // 2)
+    first, last = max(min(known) - more, 0), min(max(known) + more, scores.count - 1)
+    bars = []
+    for index in range(first, last + 1):
+        score = min(max(float(known.get(index, 0.0)), 0.0), 1.0)
+        kinds = [
+            "none" if index not in known else "empty" if index not in scores.filled else f"q{min(int(score * 5), 4)}",
+            *(["stale"] if index in scores.stale else []),
+            *(["prompted"] if index in scores.prompted else []),
+        ]
+        bars.append([index, round(100 * score), " ".join(kinds)])
+    text = scores.describe(current) if 0 <= current < scores.count else ""
+    return {"strip": bars, "strip_current": current, "strip_text": text, "strip_range": [first, last]}

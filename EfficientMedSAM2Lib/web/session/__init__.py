@@ -1,0 +1,1 @@
+"""One user's process: the scene, files in and out, measurements."""

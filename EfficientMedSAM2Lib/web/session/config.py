@@ -1,0 +1,38 @@
+"""What a session process is told by the gateway: one line of JSON on its stdin."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+#: The gateway's requests carry the session's secret in this header; others are refused.
+SECRET_HEADER = "X-EfficientMedSAM2-Session"
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """What a session process is told.
+
+    Attributes:
+        secret: Value of SECRET_HEADER.
+        folder: Empty folder for the session's files; removed by whichever process ends last.
+        max_bytes: Largest upload.
+        volume: File or folder to open at the start, None for none.
+        network: Arguments of mrml.effect.predictor_loader.load_predictor.
+    """
+
+    secret: str
+    folder: str
+    max_bytes: int
+    volume: str | None = None
+    network: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> SessionConfig:
+        """The inverse of ``to_json``."""
+        return cls(**json.loads(text))

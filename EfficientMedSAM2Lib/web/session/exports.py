@@ -1,0 +1,145 @@
+"""Files out: segmentations and prompts of a desk; and segments read back in."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...imaging.markups import Markup, write_markups
+from ...imaging.segmentations import Segment, write_segmentation
+from ...mrml.labelmaps import extent_of_box, oriented_image
+from ...mrml.markups_reader import Prompt
+from ...mrml.segment_voxels import read_segment
+from .desk import Desk
+from .segments import Segments
+from .workspace import file_name, unique
+
+#: Kind of download -> ending of its file.
+SEGMENTATION_ENDINGS = {"segmentation": ".seg.nrrd", "nifti": ".nii.gz"}
+KINDS = (*SEGMENTATION_ENDINGS, "prompts")
+Export = tuple[str, Callable[[Path], None]]
+
+
+def prepare(desk: Desk, kind: str) -> Export:
+    """Read the scene for a download; returns the file's name and what writes it, to be called in any thread.
+
+    Raises:
+        ValueError: there is nothing to save.
+    """
+    volume = desk.volume
+    if volume is None:
+        raise ValueError("There is nothing to save yet; open a volume and segment something.")
+    if kind == "prompts":
+        return _prepare_prompts(desk)
+    segments = read_segments(desk)
+    if not any(segment.mask.any() for segment in segments):
+        raise ValueError("All segments are empty; there is nothing to save yet.")
+    return (
+        file_name(volume.name, SEGMENTATION_ENDINGS[kind]),
+        lambda path: write_segmentation(path, segments, volume),
+    )
+
+
+def read_segments(desk: Desk) -> list[Segment]:
+    """All segments with their masks on the volume's grid."""
+    node = desk.segmentation_node
+    found = []
+    for segment_id in desk.port.segment_ids():
+        segment = node.GetSegmentation().GetSegment(segment_id)
+        mask = read_segment(node, segment_id, desk.volume_node)
+        found.append(Segment(segment.GetName(), mask, tuple(segment.GetColor()), _terminology(segment)))
+    return found
+
+
+def add_segments(desk: Desk, segments: list[Segment]) -> int:
+    """Add segments of a file as one undo step; returns how many have voxels on this volume's grid."""
+    import slicer
+
+    assert desk.volume is not None
+    names = Segments(desk)
+    used = [segment for segment in segments if segment.mask.any()]
+    if not used:
+        raise ValueError("The segmentation has no voxels on this volume; open the volume that it was made on.")
+    desk.port.save_state_for_undo()
+    for segment in used:
+        segment_id = names.add(segment.name, undoable=False)
+        added = names.get(segment_id)
+        if segment.color is not None:
+            added.SetColor(*segment.color)
+        if segment.terminology:
+            added.SetTag(added.GetTerminologyEntryTagName(), segment.terminology)
+        image = oriented_image(segment.mask, (0, 0, 0), desk.volume.ijk_to_ras)
+        extent = list(extent_of_box([[0, size] for size in segment.mask.shape]))
+        slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
+            image,
+            desk.segmentation_node,
+            segment_id,
+            slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE,
+            extent,
+        )
+    desk.controller.scene_changed()
+    return len(used)
+
+
+def _prepare_prompts(desk: Desk) -> Export:
+    session, volume = desk.controller.session, desk.volume
+    assert volume is not None
+    listed: dict[str, list[Markup]] = {}
+    for segment_id in desk.port.segment_ids() if session is not None else []:
+        assert session is not None
+        markups = to_markups(session.prompts(segment_id))
+        if markups:
+            listed[segment_id] = markups
+    if not listed:
+        raise ValueError("There are no prompts yet; click on a structure or draw a box first.")
+    node = desk.segmentation_node
+    titles = [node.GetSegmentation().GetSegment(segment_id).GetName() for segment_id in listed]
+    names = unique((file_name(title, "") for title in titles), lambda name, number: f"{name} {number}")
+    files = [(f"{name}.mrk.json", markups) for name, markups in zip(names, listed.values())]
+    if len(files) == 1:
+        return files[0][0], lambda path: write_markups(path, files[0][1])
+
+    def write(path: Path) -> None:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, markups in files:
+                part = path.with_name(f"part-{name}")
+                write_markups(part, markups)
+                archive.write(part, name)
+                part.unlink()
+
+    return file_name(volume.name, " prompts.zip"), write
+
+
+def to_markups(prompts: list[Prompt]) -> list[Markup]:
+    """Prompts as markups that 3D Slicer and `efficient-medsam2 segment` read; an ROI cannot exclude, so none does."""
+    points = [p for p in prompts if p.kind == "point"]
+    markups = [Markup("line", "Diameter", np.array(p.points_ras)) for p in prompts if p.kind == "line"]
+    for prompt in prompts:
+        if prompt.kind == "box" and prompt.positive:
+            matrix, size = _roi_of(np.array(prompt.points_ras))
+            markups.append(Markup("box", "Box", object_to_world=matrix, size=size))
+    if points:
+        positions = np.array([point for p in points for point in p.points_ras])
+        markups.append(Markup("point", "Points", positions, tuple(p.positive for p in points)))
+    return markups
+
+
+def _roi_of(corners_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(object to world, edge lengths) of eight corners in the order of imaging.geometry.roi_corners_ras."""
+    edges = np.stack([corners_ras[n] - corners_ras[0] for n in (4, 2, 1)], axis=1)
+    size = np.linalg.norm(edges, axis=0)
+    matrix = np.eye(4)
+    matrix[:3, :3] = edges / size
+    matrix[:3, 3] = corners_ras.mean(axis=0)
+    return matrix, size
+
+
+def _terminology(segment: Any) -> str | None:
+    import vtk
+
+    value = vtk.reference("")
+    return str(value) if segment.GetTag(segment.GetTerminologyEntryTagName(), value) else None

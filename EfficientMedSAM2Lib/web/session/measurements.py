@@ -1,0 +1,68 @@
+"""Volume and mean intensity of each segment, measured again only when its voxels have changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...imaging.geometry import Box, box_slices
+from ...mrml.segment_voxels import read_segment, segment_box, segment_stamp
+from .desk import Desk
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A segment in numbers.
+
+    Attributes:
+        milliliters: Number of voxels times the volume of one.
+        mean: Mean of the volume's own values (HU for CT) inside; None for an empty segment and for colour volumes.
+    """
+
+    milliliters: float
+    mean: float | None
+
+
+class Measurements:
+    """Numbers of a desk's segments."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self._known: dict[str, tuple[Any, Measurement]] = {}
+
+    def clear(self) -> None:
+        """Another volume."""
+        self._known = {}
+
+    def get(self, segment_id: str) -> Measurement | None:
+        """What was measured last."""
+        return self._known[segment_id][1] if segment_id in self._known else None
+
+    def update(self) -> bool:
+        """Measure what has changed; returns whether anything had."""
+        node, volume = self.desk.segmentation_node, self.desk.volume
+        if node is None or volume is None:
+            return False
+        changed = False
+        for segment_id in self.desk.port.segment_ids():
+            stamp = segment_stamp(node, segment_id)
+            if segment_id not in self._known or self._known[segment_id][0] != stamp:
+                box = segment_box(node, segment_id, self.desk.volume_node)
+                self._known[segment_id] = stamp, self._measure(segment_id, box)
+                changed = True
+        return changed
+
+    def _measure(self, segment_id: str, box: Box | None) -> Measurement:
+        volume = self.desk.volume
+        assert volume is not None
+        if box is None:
+            return Measurement(0.0, None)
+        mask = read_segment(self.desk.segmentation_node, segment_id, self.desk.volume_node, box)
+        voxels = int(np.count_nonzero(mask))
+        cubic_mm = abs(float(np.linalg.det(volume.ijk_to_ras[:3, :3])))
+        if not voxels or volume.array.ndim == 4:
+            return Measurement(voxels * cubic_mm / 1000.0, None)
+        inside = volume.array[box_slices(box)][mask]
+        return Measurement(voxels * cubic_mm / 1000.0, float(np.mean(inside, dtype=np.float64)))

@@ -1,0 +1,123 @@
+"""A session process: one user's page on a port of this machine that only the gateway may use.
+
+The gateway writes one line of JSON to stdin (see config.py) and reads one from stdout: {"port": ...}. The process
+ends when its stdin is closed, so that none is left when the gateway is gone, however that came about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+import logging
+import os
+import shutil
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from .config import SECRET_HEADER, SessionConfig
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Serve until stdin is closed."""
+    config = SessionConfig.from_json(sys.stdin.readline())
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    sys.argv = sys.argv[:1]  # trame reads options from there
+    os.environ["WSLINK_READY_MSG"] = ""  # wslink would write it to stdout
+    os.environ["TRAME_DEFAULT_HOST"] = "127.0.0.1"
+    answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print must not be taken for our answer
+    try:
+        asyncio.run(_serve(config, answers))
+    except asyncio.CancelledError:
+        pass
+    finally:
+        shutil.rmtree(config.folder, ignore_errors=True)
+    return 0
+
+
+async def _serve(config: SessionConfig, answers: Any) -> None:
+    from trame.app import get_server
+
+    from ...mrml.effect.predictor_loader import load_predictor
+    from ..page.application import Page
+    from .transfer import Transfer
+    from .workspace import Workspace
+
+    _quiet_vtk()
+    server = get_server(f"session-{os.getpid()}", client_type="vue3")
+    workspace = Workspace(config.folder, config.max_bytes)
+    page = Page(server, lambda: load_predictor(**config.network), workspace)
+    transfer = Transfer(page.desk, workspace, page.opened)
+
+    def bind(wslink_server: Any) -> None:
+        wslink_server.app.middlewares.append(_only_gateway(config.secret))
+        wslink_server.app.add_routes(transfer.routes())
+
+    def ready(**_: Any) -> None:
+        answers.write(json.dumps({"port": server.port}) + "\n")
+        answers.flush()
+
+    server.controller.on_server_bind.add(bind)
+    server.controller.on_server_ready.add(ready)
+    serving = asyncio.ensure_future(
+        server.start(
+            port=0, host="127.0.0.1", exec_mode="coroutine", open_browser=False, show_connection_info=False, timeout=0,
+            disable_logging=True, thread=True,
+        )
+    )  # fmt: skip
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    threading.Thread(target=_wait_for_end, args=(loop, ended), daemon=True).start()
+    updating = asyncio.ensure_future(page.run())
+    page.desk.controller.start()
+    if config.volume is not None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await _open_first(page, transfer, Path(config.volume))
+    await asyncio.wait([asyncio.ensure_future(ended.wait()), serving], return_when=asyncio.FIRST_COMPLETED)
+    updating.cancel()
+    page.desk.controller.forget()
+    shutil.rmtree(config.folder, ignore_errors=True)
+    os._exit(0)  # a slice that is being computed is waited for by nobody
+
+
+async def _open_first(page: Any, transfer: Any, path: Path) -> None:
+    try:
+        await transfer.open_path(path)
+    except (ValueError, MemoryError, OSError, RuntimeError) as error:
+        page.say(str(error), error=True)
+
+
+def _wait_for_end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    sys.stdin.read()
+    with contextlib.suppress(RuntimeError):  # the loop is closed already
+        loop.call_soon_threadsafe(ended.set)
+
+
+def _only_gateway(secret: str) -> Any:
+    from aiohttp import web
+
+    @web.middleware
+    async def check(request: web.Request, handler: Any) -> web.StreamResponse:
+        if not hmac.compare_digest(request.headers.get(SECRET_HEADER, ""), secret):
+            raise web.HTTPForbidden(text="This address belongs to a session of EfficientMedSAM2.")
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    return check
+
+
+def _quiet_vtk() -> None:
+    """VTK's warnings (no X server: EGL is taken; an event that was renamed) say nothing that a user could act on."""
+    import vtk
+
+    vtk.vtkObject.GlobalWarningDisplayOff()
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_ERROR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

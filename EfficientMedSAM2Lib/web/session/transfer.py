@@ -1,0 +1,155 @@
+"""HTTP routes of a session for files: what is uploaded is opened, what is asked for is written and sent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import BodyPartReader, web
+
+from ...imaging.segmentations import read_segmentation
+from ...imaging.volumes import Volume, read_volume, volume_name
+from .desk import Desk
+from .exports import KINDS, add_segments, prepare
+from .workspace import MEGABYTE, TooLarge, Upload, Workspace
+
+logger = logging.getLogger(__name__)
+
+CHUNK = MEGABYTE
+
+
+class Transfer:
+    """Uploads and downloads of one session.
+
+    Args:
+        desk: The scene.
+        workspace: The session's files.
+        opened: Called when a volume was opened.
+    """
+
+    def __init__(self, desk: Desk, workspace: Workspace, opened: Callable[[], None]) -> None:
+        self.desk, self.workspace, self._opened = desk, workspace, opened
+        self._lock = asyncio.Lock()
+
+    def routes(self) -> list[Any]:
+        """Routes for the session's web application."""
+        return [
+            web.post("/upload", self.upload),
+            web.post("/sample", self.sample),
+            web.get("/download/{kind}", self.download),
+        ]
+
+    async def upload(self, request: web.Request) -> web.Response:
+        """Open the files of a multipart form."""
+        if self._lock.locked():
+            return _refusal(409, "Another file is being opened; wait until it is shown.")
+        async with self._lock:
+            if (request.content_length or 0) > self.workspace.max_bytes + MEGABYTE:
+                return _refusal(413, f"The upload is larger than {self.workspace.limit_text}, which is the limit here.")
+            try:
+                upload = await self._receive(request)
+                text = await self._open(upload)
+            except TooLarge as error:
+                return _refusal(413, self.workspace.public(str(error)))
+            except ValueError as error:
+                return _refusal(415, self.workspace.public(str(error)))
+            except (MemoryError, OSError, RuntimeError) as error:
+                logger.exception("An upload could not be opened.")
+                return _refusal(500, f"The file could not be opened ({type(error).__name__}).")
+            finally:
+                self.workspace.clear()
+        return web.json_response({"message": text})
+
+    async def sample(self, _request: web.Request) -> web.Response:
+        """Open the sample scan."""
+        async with self._lock:
+            await self.open_path(sample_path())
+        return web.json_response({"message": "The sample scan is open."})
+
+    async def open_path(self, path: Path) -> None:
+        """Open a file of this machine that the command line, not the browser, has named."""
+        self._show(await asyncio.to_thread(read_volume, path))
+
+    async def download(self, request: web.Request) -> web.StreamResponse:
+        """Write a file and send it."""
+        kind = request.match_info["kind"]
+        if kind not in KINDS:
+            return _refusal(404, "There is no such download.")
+        try:
+            name, write = prepare(self.desk, kind)
+        except ValueError as error:
+            return _refusal(409, str(error))
+        folder = self.workspace.folder / f"download-{id(request)}"
+        folder.mkdir()
+        path = folder / name
+        try:
+            await asyncio.to_thread(write, path)
+            response = web.StreamResponse(headers=_attachment(name, path.stat().st_size))
+            await response.prepare(request)
+            with path.open("rb") as stream:
+                while chunk := await asyncio.to_thread(stream.read, CHUNK):
+                    await response.write(chunk)
+            await response.write_eof()
+            return response
+        except ValueError as error:
+            return _refusal(500, self.workspace.public(str(error)))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def _receive(self, request: web.Request) -> Upload:
+        inbox = self.workspace.inbox()
+        try:
+            reader = await request.multipart()
+        except (ValueError, KeyError, AssertionError) as error:
+            raise ValueError("Files have to be sent as a form.") from error
+        async for part in reader:
+            if not isinstance(part, BodyPartReader) or not part.filename:
+                continue
+            with inbox.create(part.filename).open("wb") as stream:
+                while chunk := await part.read_chunk(CHUNK):
+                    inbox.count(len(chunk))
+                    stream.write(chunk)
+        return await asyncio.to_thread(inbox.finish)
+
+    async def _open(self, upload: Upload) -> str:
+        if upload.is_segmentation:
+            volume = self.desk.volume
+            if volume is None:
+                raise ValueError("A segmentation needs its volume; open the volume first.")
+            segments = await asyncio.to_thread(read_segmentation, upload.path, volume)
+            if self.desk.volume is not volume:
+                raise ValueError("Another volume was opened meanwhile; open the segmentation again.")
+            count = add_segments(self.desk, segments)
+            return f"{count} segment{'s were' if count > 1 else ' was'} added from {upload.name}."
+        volume = await asyncio.to_thread(read_volume, upload.path)
+        volume = Volume(volume.array, volume.ijk_to_ras, volume.modality, volume_name(upload.name))
+        self._show(volume)
+        return f"{upload.name} is open."
+
+    def _show(self, volume: Volume) -> None:
+        self.desk.open(volume)
+        self._opened()
+
+
+def sample_path() -> Path:
+    """The chest CT that comes with slicerio: 128 x 128 x 34 voxels of 3 x 3 x 10 mm."""
+    import slicerio
+
+    return Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd"
+
+
+def _refusal(status: int, text: str) -> web.Response:
+    return web.json_response({"error": text}, status=status)
+
+
+def _attachment(name: str, size: int) -> dict[str, str]:
+    return {
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(size),
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}",
+    }

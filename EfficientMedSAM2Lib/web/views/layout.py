@@ -1,0 +1,75 @@
+"""The views on the page: trame-slicer's remote views in frames that keyboards and screen readers can use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trame_client.widgets.html import Div
+from trame_rca.encoders import RcaImageEncoder
+from trame_rca.widgets.rca import RemoteControlledArea
+from trame_slicer.core import LayoutManager
+from trame_slicer.rca_view.rca_view_factory import RemoteSliceViewFactory, RemoteThreeDViewFactory
+from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
+
+from ...resources import resource_path
+from .slice_views import ORIENTATIONS, THREE_D
+
+FOUR = "four"
+#: Frames a second: a software renderer needs 20 to 50 ms for each, and the network wants the processor, too.
+FPS, IDLE_FPS = 20.0, 10.0
+#: JPEG quality while something moves and at rest; at 95 no block is seen at any window.
+MOVING_QUALITY, STILL_QUALITY = 75, 95
+#: Seconds between two events of the mouse that are sent.
+EVENT_S = 0.03
+
+
+class _Frame:
+    """The half that both kinds of view share: our frame around the picture instead of trame-slicer's buttons."""
+
+    def _create_vuetify_ui(self, view_id: str, slicer_view: Any, rca_scheduler: Any, **_: Any) -> None:
+        rca_scheduler.target_fps = FPS
+        rca_scheduler.update_quality(MOVING_QUALITY, STILL_QUALITY)
+        tag = slicer_view.get_singleton_tag()
+        kind = "3D" if tag == THREE_D else ORIENTATIONS[tag]
+        template = resource_path("Web", "view3d.html" if tag == THREE_D else "slice.html").read_text(encoding="utf-8")
+        head, tail = template.replace("{tag}", tag).replace("{kind}", kind).split("<!-- picture -->")
+        frame = Div(classes=f"view view-{tag}")
+        with frame:
+            frame.add_child(head)
+            RemoteControlledArea(
+                name=view_id,
+                display="image",
+                classes="picture",
+                send_mouse_move=True,
+                event_throttle_ms=(f"{round(1000 * EVENT_S)}",),
+            )
+            frame.add_child(tail)
+
+
+class SliceFrameFactory(_Frame, RemoteSliceViewFactory):
+    """Slice views."""
+
+
+class ThreeDFrameFactory(_Frame, RemoteThreeDViewFactory):
+    """3D views."""
+
+
+def create_views(app: Any, server: Any) -> LayoutManager:
+    """Make all views, and the layouts: four views, or one of them alone."""
+    for factory in (SliceFrameFactory, ThreeDFrameFactory):
+        app.view_manager.register_factory(
+            factory(server, rca_encoder=RcaImageEncoder.TURBO_JPEG, target_fps=FPS, blur_fps=IDLE_FPS)
+        )
+    views = {
+        "Red": ViewLayoutDefinition.axial_view(),
+        "Yellow": ViewLayoutDefinition.sagittal_view(),
+        "Green": ViewLayoutDefinition.coronal_view(),
+        THREE_D: ViewLayoutDefinition.threed_view(name=THREE_D, background_color=("#000000", "#1b2230")),
+    }
+    manager = LayoutManager(app.scene, app.view_manager, server)
+    rows = [[views["Red"], views[THREE_D]], [views["Green"], views["Yellow"]]]
+    grid = Layout(LayoutDirection.Vertical, [Layout(LayoutDirection.Horizontal, row) for row in rows])
+    manager.register_layout(FOUR, grid)
+    for tag, view in views.items():
+        manager.register_layout(tag, Layout(LayoutDirection.Vertical, [view]))
+    return manager

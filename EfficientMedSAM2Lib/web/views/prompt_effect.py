@@ -1,0 +1,228 @@
+"""The effect in the slice views: mouse -> prompts, outlines of what is not written yet. An effect of trame-slicer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import vtk
+from slicer import vtkMRMLSliceNode
+from trame_slicer.segmentation import SegmentationEffect, SegmentationEffectPipeline
+
+from ...mrml.effect.outline import outline_polydata
+from ...mrml.effect.prompt_gesture import PromptGesture
+from ...mrml.effect.view_geometry import xy_to_world
+from ..session.desk import Desk
+
+NAVIGATE, WINDOW, ROI = "navigate", "window", "roi"
+PREVIEW_COLOR, EXCLUDE_COLOR = (1.0, 0.85, 0.1), (1.0, 0.35, 0.3)
+LINE_WIDTH = 2.0
+#: Squared distance in pixels at which the crosshair gives way to handles of an ROI.
+FAR = 1e6
+
+
+class PromptPipeline(SegmentationEffectPipeline):
+    """One slice view of the effect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._outline, self._band = _Lines(PREVIEW_COLOR), _Lines(PREVIEW_COLOR)
+        self._mask: tuple[Any, Any] | None = None
+
+    def OnRendererAdded(self, renderer: Any) -> None:
+        """Show what there is to show."""
+        for lines in (self._outline, self._band):
+            if renderer is not None:
+                renderer.AddViewProp(lines.actor)
+
+    def OnRendererRemoved(self, renderer: Any) -> None:
+        """Leave nothing behind."""
+        for lines in (self._outline, self._band):
+            renderer.RemoveViewProp(lines.actor)
+
+    def OnUpdate(self, obj: Any, event_id: int, call_data: Any) -> None:
+        """The view has moved: outlines are in its pixels."""
+        super().OnUpdate(obj, event_id, call_data)
+        if obj == self.GetViewNode() and self._mask is not None:
+            self.show_mask(*self._mask)
+
+    def show_mask(self, image: Any, volume_node: Any) -> None:
+        """Outline a mask (vtkOrientedImageData in the volume's frame); None hides it."""
+        self._mask = None if image is None else (image, volume_node)
+        data = None if image is None else outline_polydata(image, volume_node, self.GetViewNode())
+        if self._outline.show(data):
+            self.RequestRender()
+
+    def show_band(self, points_xy: Sequence[Any], closed: bool, include: bool) -> None:
+        """Draw a polygon or a line in pixels of the view; no points hide it."""
+        self._band.actor.GetProperty().SetColor(*(PREVIEW_COLOR if include else EXCLUDE_COLOR))
+        if self._band.show(_polyline(points_xy, closed) if points_xy else None):
+            self.RequestRender()
+
+    def CanProcessInteractionEvent(self, event: Any) -> tuple[bool, float]:
+        """The left button without modifier keys is the tool's; all else is Slicer's."""
+        effect = self._effect
+        if effect is None or not self.IsActive() or effect.tool == WINDOW:
+            return False, FAR
+        wanted = event.GetType() == vtk.vtkCommand.LeftButtonPressEvent and not event.GetModifiers()
+        dragging = effect.pressed_view is self and event.GetType() in (
+            vtk.vtkCommand.MouseMoveEvent,
+            vtk.vtkCommand.LeftButtonReleaseEvent,
+        )
+        return bool(wanted or dragging), FAR if effect.tool == NAVIGATE and not dragging else 0.0
+
+    def ProcessInteractionEvent(self, event: Any) -> bool:
+        """One event of the mouse."""
+        return bool(
+            self._effect is not None and self._effect.process(self, event.GetType(), event.GetDisplayPosition())
+        )
+
+    def LoseFocus(self, _event: Any) -> None:
+        """Nothing: a drag that leaves the view goes on when it comes back."""
+
+
+class PromptEffect(SegmentationEffect):
+    """What the tools do. ``connect`` has to be called once.
+
+    Attributes:
+        pressed_view: Pipeline in which the left button is down.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pressed_view: PromptPipeline | None = None
+        self._tool = NAVIGATE
+
+    def connect(
+        self, desk: Desk, moved: Callable[[Any, Sequence[float]], None], say: Callable[[str], None],
+        drawn: Callable[[Any, int], None],
+    ) -> None:  # fmt: skip
+        """Tie the effect to a desk.
+
+        Args:
+            desk: Gets the prompts.
+            moved: Called with (slice node, world RAS) where the user points.
+            say: Called with what is wrong with a prompt.
+            drawn: Called with (box kji, axis) of a rectangle drawn with the ROI tool.
+        """
+        self.desk, self._moved, self._say, self._drawn = desk, moved, say, drawn
+        self.gesture = _Gesture(self)
+
+    @property
+    def tool(self) -> str:
+        """ "navigate", "window", "roi", "point", "box" or "line"."""
+        return self._tool
+
+    @tool.setter
+    def tool(self, tool: str) -> None:
+        self.gesture.cancel()
+        self.pressed_view = None
+        self._tool = tool
+        self.gesture.tool = tool if tool in ("point", "line") else "box"
+
+    @property
+    def views(self) -> list[PromptPipeline]:
+        """Pipelines of all slice views."""
+        return [pipeline for pipeline in (weak() for weak in self.pipelines) if pipeline is not None]
+
+    def view_of(self, slice_node: Any) -> PromptPipeline | None:
+        """The pipeline in a view."""
+        return next((view for view in self.views if view.GetViewNode() == slice_node), None)
+
+    def process(self, view: PromptPipeline, event: int, xy: Sequence[float]) -> bool:
+        """An event of the mouse in a view; returns whether it was used."""
+        command, volume_node = vtk.vtkCommand, self.desk.volume_node
+        if volume_node is None:
+            return False
+        try:
+            if event == command.LeftButtonPressEvent:
+                self.pressed_view = view
+                self.press(view, xy)
+            elif event == command.MouseMoveEvent and self.tool == NAVIGATE:
+                self._point_at(view, xy)
+            elif event == command.MouseMoveEvent:
+                self.gesture.drag(xy)
+            elif event == command.LeftButtonReleaseEvent:
+                self.pressed_view = None
+                self.release(view, xy)
+        except ValueError as error:
+            self._say(str(error))
+        return True
+
+    def press(self, view: PromptPipeline, xy: Sequence[float]) -> None:
+        """Begin a prompt, or point at something."""
+        if self.tool in (NAVIGATE, "point"):
+            self._point_at(view, xy)
+        if self.tool != NAVIGATE:
+            self._check()
+            self.gesture.press(xy, view, self.desk.controller, self.desk.volume_node)
+
+    def release(self, view: PromptPipeline, xy: Sequence[float]) -> None:
+        """Complete a prompt that is being drawn."""
+        (x0, y0), (x1, y1) = self.gesture.start, xy
+        if self.gesture.release(xy, self.desk.controller, self.desk.volume_node):
+            self._point_at(view, ((x0 + x1) / 2, (y0 + y1) / 2))  # the other views show what was drawn around
+
+    def show_mask(self, image: Any) -> None:
+        """Outline a mask on all slice views."""
+        for view in self.views:
+            view.show_mask(image, self.desk.volume_node)
+
+    def _check(self) -> None:
+        self.desk.port.selected_segment_id()
+        if not self.desk.controller.is_ready:
+            self._say("The network is being loaded; the prompt waits for it.")
+
+    def _point_at(self, view: PromptPipeline, xy: Sequence[float]) -> None:
+        self._moved(view.GetViewNode(), xy_to_world([xy], view.GetViewNode())[0].tolist())
+
+    def _create_pipeline(self, view_node: Any, parameter: Any) -> PromptPipeline | None:  # noqa: ARG002
+        return PromptPipeline() if isinstance(view_node, vtkMRMLSliceNode) else None
+
+
+class _Gesture(PromptGesture):
+    """A gesture whose rectangles are ROIs when that is the tool."""
+
+    def __init__(self, effect: PromptEffect) -> None:
+        super().__init__(lambda view: view.GetViewNode(), lambda view, *band: view.show_band(*band))
+        self._effect = effect
+
+    def draw_box(self, bbox_kji: Any, axis: int, controller: Any) -> None:
+        """Hand a rectangle on."""
+        if self._effect.tool == ROI:
+            self._effect._drawn(bbox_kji, axis)
+        else:
+            super().draw_box(bbox_kji, axis, controller)
+
+
+class _Lines:
+    """A 2D actor in pixels of a view."""
+
+    def __init__(self, color: Sequence[float]) -> None:
+        self.mapper, self.actor = vtk.vtkPolyDataMapper2D(), vtk.vtkActor2D()
+        self.mapper.SetInputData(vtk.vtkPolyData())
+        self.actor.SetMapper(self.mapper)
+        self.actor.GetProperty().SetColor(*color)
+        self.actor.GetProperty().SetLineWidth(LINE_WIDTH)
+        self.actor.VisibilityOff()
+
+    def show(self, data: Any) -> bool:
+        """Show lines; returns whether the view has to be drawn anew."""
+        was_visible, visible = bool(self.actor.GetVisibility()), data is not None and data.GetNumberOfPoints() > 0
+        self.mapper.SetInputData(data if visible else vtk.vtkPolyData())
+        self.actor.SetVisibility(visible)
+        return was_visible or visible
+
+
+def _polyline(points_xy: Sequence[Any], closed: bool) -> Any:
+    points, lines = vtk.vtkPoints(), vtk.vtkCellArray()
+    for x, y in points_xy:
+        points.InsertNextPoint(x, y, 0.0)
+    numbers = [*range(len(points_xy)), 0] if closed else list(range(len(points_xy)))
+    lines.InsertNextCell(len(numbers))
+    for number in numbers:
+        lines.InsertCellPoint(number)
+    data = vtk.vtkPolyData()
+    data.SetPoints(points)
+    data.SetLines(lines)
+    return data

@@ -1,0 +1,69 @@
+"""A 3D ROI that is drawn as a rectangle, shaped with Slicer's own handles, and then used as a prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...imaging.geometry import Box, box_to_roi
+from ...mrml.labelmaps import to_vtk_matrix
+from ...mrml.markups_reader import read_roi
+from ...mrml.volume_reader import volume_matrix, volume_shape
+from ..session.desk import Desk
+
+
+class RoiDraft:
+    """One ROI at a time; nothing is asked of the network before ``take``."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.node: Any = None
+        self._axis = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is an ROI to shape."""
+        return self.node is not None and self.node.GetScene() is not None
+
+    def draw(self, bbox_kji: Box, axis: int, depth_mm: float | None) -> None:
+        """Begin with a rectangle on a slice, or a box; a flat one is given a depth, by default that of a cube."""
+        self.drop()
+        matrix = volume_matrix(self.desk.volume_node)
+        spacing = np.linalg.norm(matrix[:3, :3], axis=0)[::-1]
+        box = [list(bounds) for bounds in bbox_kji]
+        if box[axis][1] - box[axis][0] == 1:
+            sides = [(high - low) * spacing[n] for n, (low, high) in enumerate(box) if n != axis]
+            half = max(round((depth_mm or float(np.mean(sides))) / spacing[axis] / 2), 1)
+            count = volume_shape(self.desk.volume_node)[axis]
+            box[axis] = [max(box[axis][0] - half, 0), min(box[axis][1] + half, count)]
+        object_to_world, size = box_to_roi(box, matrix)
+        node = self.desk.scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "ROI")
+        node.CreateDefaultDisplayNodes()
+        node.SetSize(*(float(value) for value in size))
+        node.SetAndObserveObjectToNodeMatrix(to_vtk_matrix(np.asarray(object_to_world)))
+        display = node.GetDisplayNode()
+        display.SetHandlesInteractive(True)
+        display.SetSelectedColor(1.0, 0.85, 0.1)
+        display.SetFillOpacity(0.08)
+        display.SetPropertiesLabelVisibility(False)
+        self.node, self._axis = node, axis
+
+    def text(self) -> str:
+        """Its size in words."""
+        size = self.node.GetSize()
+        return " × ".join(f"{value:.0f}" for value in size) + " mm"
+
+    def take(self) -> None:
+        """Use it as a prompt, and as the limits of propagation."""
+        if not self.is_open:
+            raise ValueError("Draw an ROI first.")
+        box = read_roi(self.node, self.desk.volume_node).bbox_kji
+        self.drop()
+        self.desk.controller.draw_box(box, True, self._axis)
+
+    def drop(self) -> None:
+        """Forget it."""
+        node, self.node = self.node, None
+        if node is not None and node.GetScene() is not None:
+            self.desk.scene.RemoveNode(node)

@@ -1,0 +1,149 @@
+"""The slice views of a desk together: linked crosshair, slices by number, letters of the patient's sides, enlarging."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...imaging.geometry import transform_points
+from ...mrml.effect.view_geometry import show_slice, view_axis, view_slice
+from ...mrml.labelmaps import to_numpy
+from ...mrml.volume_reader import local_to_world, volume_matrix, volume_shape, world_to_ijk
+from ..session.desk import Desk
+
+#: Singleton tag of each slice view, as in 3D Slicer, and its orientation.
+ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
+THREE_D = "ThreeD"
+
+
+class SliceViews:
+    """What the user can do with views, by their tags."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self._crosshair = desk.scene.GetNthNodeByClass(0, "vtkMRMLCrosshairNode")
+        self._crosshair.SetCrosshairMode(self._crosshair.ShowBasic)
+        self._crosshair.SetCrosshairThickness(self._crosshair.Fine)
+
+    def view(self, tag: str) -> Any:
+        """The trame-slicer view."""
+        return self.desk.app.view_manager.get_view(tag)
+
+    def node(self, tag: str) -> Any:
+        """The vtkMRMLSliceNode."""
+        return self.view(tag).get_view_node()
+
+    @property
+    def nodes(self) -> dict[str, Any]:
+        """vtkMRMLSliceNode of every slice view that exists, by tag."""
+        views = {tag: self.view(tag) for tag in ORIENTATIONS}
+        return {tag: view.get_view_node() for tag, view in views.items() if view is not None}
+
+    @property
+    def world(self) -> np.ndarray:
+        """Where the crosshair is, RAS mm."""
+        return np.array(self._crosshair.GetCrosshairRAS())
+
+    def fit(self) -> None:
+        """Show the whole volume in all views, the crosshair in its middle."""
+        node = self.desk.volume_node
+        self.desk.app.display_manager.show_volume_in_slice_background(node)
+        for tag in self.nodes:
+            self.node(tag).SetSliceVisible(True)
+        for view in self.desk.app.view_manager.get_views():
+            view.reset_view()
+        self._enlarge_3d()
+        middle = [(size - 1) // 2 for size in volume_shape(node)[::-1]]
+        self.point_at(self._world_of(middle))
+
+    def _enlarge_3d(self) -> None:
+        """The reset camera leaves room for every rotation; the body may be a little larger than that."""
+        view = self.view(THREE_D)
+        if view is not None:
+            view.first_renderer().GetActiveCamera().Zoom(1.35)
+            view.schedule_render()
+
+    def point_at(self, world_ras: Sequence[float], source: Any = None) -> None:
+        """Move the crosshair; all views but the one pointed in go to its slice."""
+        self._crosshair.SetCrosshairRAS(*(float(value) for value in world_ras))
+        for node in self.nodes.values():
+            if source is None or node != source:
+                node.JumpSliceByOffsetting(*(float(value) for value in world_ras))
+
+    def step(self, tag: str, right: int, up: int, slices: int) -> None:
+        """Move the crosshair by voxels in a view's own directions: right, up, and through the slices."""
+        node, volume_node = self.node(tag), self.desk.volume_node
+        directions = to_numpy(node.GetSliceToRAS())[:3, :3]
+        ijk = self._voxel()
+        axes = volume_matrix(volume_node)[:3, :3]
+        axes = axes / np.linalg.norm(axes, axis=0)
+        for count, direction in zip((right, up, slices), directions.T):
+            along = axes.T @ direction
+            axis = int(np.argmax(np.abs(along)))
+            ijk[axis] += count if along[axis] > 0 else -count
+        self.point_at(self._world_of(self._inside(ijk)))
+
+    def pixel(self, tag: str) -> tuple[float, float]:
+        """Where the crosshair is in a view, in its pixels."""
+        xy = transform_points(self.world.reshape(1, 3), np.linalg.inv(to_numpy(self.node(tag).GetXYToRAS())))[0]
+        return float(xy[0]), float(xy[1])
+
+    def go_to_slice(self, tag: str, index: int) -> None:
+        """Show an image slice in one view."""
+        axis = view_axis(self.node(tag), self.desk.volume_node)
+        show_slice(axis, int(index), self.desk.volume_node, [self.node(tag)])
+
+    def jump(self, axis: int, index: int) -> bool:
+        """Show an image slice in the views along an axis, with the crosshair; returns whether there is such a view."""
+        volume_node = self.desk.volume_node
+        ijk = self._voxel()
+        ijk[2 - axis] = index
+        self._crosshair.SetCrosshairRAS(*self._world_of(ijk))
+        return show_slice(axis, index, volume_node, list(self.nodes.values())) > 0
+
+    def describe(self, tag: str) -> dict[str, Any]:
+        """Slice number, number of slices and letters of the sides, for the page."""
+        node, volume_node = self.node(tag), self.desk.volume_node
+        axis, index = view_slice(node, volume_node)
+        count = volume_shape(volume_node)[axis]
+        index = min(max(index, 0), count - 1)
+        directions = to_numpy(node.GetSliceToRAS())[:3, :3]
+        right, up = side(directions[:, 0]), side(directions[:, 1])
+        letters = {"right": right, "left": side(-directions[:, 0]), "top": up, "bottom": side(-directions[:, 1])}
+        return {"axis": axis, "index": index, "last": count - 1, "text": f"{index} / {count - 1}", **letters}
+
+    def readout(self) -> str:
+        """Position and value under the crosshair."""
+        volume = self.desk.volume
+        if volume is None:
+            return ""
+        shape = volume.shape_kji
+        i, j, k = world_to_ijk([self.world], self.desk.volume_node)[0].round().astype(int)
+        if not all(0 <= n < size for n, size in zip((k, j, i), shape)):
+            return ""
+        value = np.asarray(volume.array[k, j, i])
+        text = " ".join(f"{v:g}" for v in value.ravel())
+        unit = " HU" if self.desk.is_ct else ""
+        r, a, s = self.world
+        sides = (f"{'R' if r >= 0 else 'L'} {abs(r):.0f}", f"{'A' if a >= 0 else 'P'} {abs(a):.0f}",
+                 f"{'S' if s >= 0 else 'I'} {abs(s):.0f}")  # fmt: skip
+        return f"{'  '.join(sides)} mm   value {text}{unit}"
+
+    def _voxel(self) -> np.ndarray:
+        """(i, j, k) under the crosshair, or nearest to it."""
+        return self._inside(np.rint(world_to_ijk([self.world], self.desk.volume_node)[0]).astype(int))
+
+    def _inside(self, ijk: np.ndarray) -> np.ndarray:
+        return np.clip(ijk, 0, np.array(volume_shape(self.desk.volume_node)[::-1]) - 1)
+
+    def _world_of(self, ijk: Any) -> list[float]:
+        local = transform_points(np.array([ijk], dtype=float), volume_matrix(self.desk.volume_node))
+        return [float(value) for value in local_to_world(local, self.desk.volume_node)[0]]
+
+
+def side(direction_ras: np.ndarray) -> str:
+    """Letter of the patient's side that a direction points to most nearly."""
+    axis = int(np.argmax(np.abs(direction_ras)))
+    return ("RL", "AP", "SI")[axis][int(direction_ras[axis] < 0)]

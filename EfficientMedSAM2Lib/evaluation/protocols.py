@@ -36,7 +36,7 @@ class Record:
 
     Attributes:
         values: measures by name; `dice` is always there.
-        score_pairs: (predicted score, true IoU) of every slice that has a score.
+        score_pairs: (predicted score, true IoU) of every slice that has a score and the object, found or true.
     """
 
     model: str
@@ -144,9 +144,11 @@ def _run_volume(contestant: Contestant, case: ObjectCase, generator: np.random.G
         "dice_of_boxes": metrics.dice(every_slice, truth_slices),
     }
     picture = Picture(windowed_slice(case), case.mask, guess_slices[case.index], box)
+    # IoU is a matter of slices where at least one of both masks has voxels: behind the object's end there is none.
     pairs = [
         (score, metrics.intersection_over_union(guess_slices[number], truth_slices[number]))
         for number, score in guess.scores.items()
+        if guess_slices[number].any() or truth_slices[number].any()
     ]
     return Record(contestant.name, case, values, seconds, picture, pairs)
 

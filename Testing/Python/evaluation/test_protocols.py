@@ -84,6 +84,23 @@ def test_volume_protocol_compares_with_boxes_on_every_slice(ball_image):
     assert 0.0 < values["dice"] < 0.5  # the oracle stays on one slice
 
 
+class UnsureBehindTheEnd(BrightThings):
+    """Scores every slice of the volume, those without the object low."""
+
+    def segment_volume(self, volume, spacing_mm, axis, index, box):
+        found = super().segment_volume(volume, spacing_mm, axis, index, box)
+        return VolumeGuess(found.mask, {number: 0.9 if number == index else 0.0 for number in range(len(volume))})
+
+
+def test_scores_of_slices_that_rightly_stay_empty_have_no_true_iou(ball_image):
+    ball = [case for case in choose_cases([ball_image], as_volumes=True) if case.label == "ball"]
+    record = next(run_protocol("volume", UnsureBehindTheEnd(), ball))
+    with_object = int(ball[0].volume_mask.any(axis=(1, 2)).sum())
+    assert with_object < ball_image.voxels.shape[0]
+    assert len(record.score_pairs) == with_object
+    assert sorted(iou for _, iou in record.score_pairs)[:-1] == [0.0] * (with_object - 1)
+
+
 def test_the_ellipse_is_the_disk_and_the_ellipsoid_nearly_the_ball(ball_image):
     balls = [case for case in choose_cases([ball_image]) if case.label == "ball" and case.index == 10]
     record = next(run_protocol("box", EllipseContestant(), balls))

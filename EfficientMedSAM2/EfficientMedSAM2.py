@@ -85,7 +85,8 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self):
         """Make the panel from its .ui file and connect it."""
         ScriptedLoadableModuleWidget.setup(self)
-        from EfficientMedSAM2ModuleLib.extra_panels import build_panels
+        from EfficientMedSAM2ModuleLib.cohort.panel import TITLE, CohortPanel
+        from EfficientMedSAM2ModuleLib.extra_panels import add_panel, build_panels
         from EfficientMedSAM2ModuleLib.settings import AUTOMATIC, CUSTOM, DISPLAYED, ENCODERS
 
         from EfficientMedSAM2Lib.resources import resource_path
@@ -124,6 +125,7 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._timer = qt.QTimer()
         self._timer.interval = self.CHECK_INTERVAL_MS
         self._timer.connect("timeout()", self.on_timer)
+        add_panel(TITLE, CohortPanel)
         self._kept = build_panels(self.layout)
         self.layout.addStretch(1)
         self.update_state()
@@ -137,6 +139,8 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._timer is not None:
             self._timer.stop()
         self._check = None
+        for part in self._kept:
+            getattr(part, "cleanup", lambda: None)()
         self.removeObservers()
 
     def onReload(self):

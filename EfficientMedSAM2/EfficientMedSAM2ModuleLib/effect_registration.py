@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 EFFECT_PACKAGE = "SegmentEditorEfficientMedSAM2Lib"
 EFFECT_NAME = "EfficientMedSAM2"
@@ -20,8 +21,20 @@ def register_effect(module_folder: Path) -> None:
     instance.self().register()
 
 
-def open_segment_editor() -> None:
-    """Show the Segment Editor module with the effect selected.
+def segment_editor() -> Any:
+    """The qMRMLSegmentEditorWidget of the Segment Editor module."""
+    import slicer
+
+    return slicer.modules.segmenteditor.widgetRepresentation().self().editor
+
+
+def open_segment_editor(segmentation: Any = None, volume: Any = None, segment_name: str = "") -> None:
+    """Show the Segment Editor module with the effect selected, ready for the first click.
+
+    Args:
+        segmentation: Segmentation node to edit; None leaves it to the module.
+        volume: Source volume node; None leaves it to the module.
+        segment_name: Segment to select.
 
     Raises:
         RuntimeError: The effect is not registered.
@@ -29,10 +42,19 @@ def open_segment_editor() -> None:
     import slicer
 
     slicer.util.selectModule("SegmentEditor")
-    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+    editor = segment_editor()
     if EFFECT_NAME not in editor.availableEffectNames():
         message = "The EfficientMedSAM2 effect was not loaded; see the error log, and restart Slicer."
         raise RuntimeError(message)
+    if segmentation is not None:
+        editor.setSegmentationNode(segmentation)
+    if volume is not None:
+        editor.setSourceVolumeNode(volume)
     if editor.segmentationNode() is None or editor.sourceVolumeNode() is None:
         return  # the user chooses a volume first, and the effects are disabled until then
+    segments = editor.segmentationNode().GetSegmentation()
+    if segments.GetNumberOfSegments() == 0:
+        segments.AddEmptySegment()  # effects need one to work on
+    segment_id = segments.GetSegmentIdBySegmentName(segment_name) or editor.currentSegmentID()
+    editor.setCurrentSegmentID(segment_id or segments.GetNthSegmentID(0))
     editor.setActiveEffectByName(EFFECT_NAME)

@@ -8,10 +8,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ... import __version__
-from ..manifest.cases import CaseSpec
-from .settings import RunSettings
+
+if TYPE_CHECKING:
+    from ..manifest.cases import CaseSpec
+    from .settings import RunSettings
 
 _CHUNK = 1 << 22
 

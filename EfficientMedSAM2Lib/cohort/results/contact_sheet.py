@@ -31,9 +31,22 @@ def confidence(outcome: Outcome) -> float:
     return min((1.0 if s["score_lowest"] is None else float(s["score_lowest"]) for s in segments), default=0.0)
 
 
+def standing(outcome: Outcome) -> str:
+    """What a list shows of a case: its confidence, or what a reader has made of it."""
+    if outcome.record.get("corrected"):
+        return "corrected"
+    return "seen" if is_reviewed(outcome) else f"{confidence(outcome):.2f}"
+
+
+def is_reviewed(outcome: Outcome) -> bool:
+    """Whether a reader has looked at the result, and has corrected it or left it as it is."""
+    return bool(outcome.record.get("reviewed") or outcome.record.get("corrected"))
+
+
 def by_doubt(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Finished cases, lowest confidence first."""
-    return sorted((o for o in outcomes if not o.failed), key=lambda outcome: (confidence(outcome), outcome.name))
+    """Finished cases, lowest confidence first; those that a reader has seen come after all others."""
+    finished = (outcome for outcome in outcomes if not outcome.failed)
+    return sorted(finished, key=lambda outcome: (is_reviewed(outcome), confidence(outcome), outcome.name))
 
 
 def write_contact_sheet(folder: Path, outcomes: Sequence[Outcome], title: str = "Cohort") -> None:
@@ -62,7 +75,7 @@ def _done(folder: Path, outcome: Outcome) -> str:
         picture = f'<a href="{place}/"><img loading="lazy" src="{place}/{PICTURE}" alt="{name}"></a>'
     lines = "".join(f"<p>{_line(segment)}</p>" for segment in segments)
     kind = ' class="empty"' if any(segment["empty"] for segment in segments) else ""
-    score = f'<span class="score">{confidence(outcome):.2f}</span>'
+    score = f'<span class="score">{standing(outcome)}</span>'
     return f"<article{kind}><h2>{score}{name}</h2>{picture}{lines}</article>"
 
 

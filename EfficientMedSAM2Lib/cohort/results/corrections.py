@@ -1,17 +1,18 @@
-"""Corrections: segmentations that a reader changed in the folder of a case are measured and taken into the ledger."""
+"""Reviews: what a reader has corrected, or has found right as it is, is measured and taken into the ledger."""
 
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...imaging.files import replacing
-from ...imaging.segmentations import read_segmentation
-from ...imaging.volumes import read_volume
+from ...imaging.segmentations import Segment, read_segmentation
+from ...imaging.volumes import Volume, read_volume
 from ...imaging.windows import IntensityWindow
 from ..case import SegmentResult
 from ..records.folders import CASES, RECORD, was_rewritten
@@ -24,9 +25,11 @@ from .picture import write_picture
 from .scene import SEGMENTATION
 from .tables import write_tables
 
+logger = logging.getLogger(__name__)
+
 
 def accept_corrections(output: Path) -> Iterator[tuple[str, str]]:
-    """Measure every segmentation that was changed since it was written or last accepted.
+    """Measure every segmentation whose file was changed since it was written or last accepted.
 
     Scores of the network say nothing about what a reader drew, so that a corrected case has none, and is the last to be
     reviewed. What was measured before stays in the provenance, as ``before_correction``.
@@ -40,43 +43,120 @@ def accept_corrections(output: Path) -> Iterator[tuple[str, str]]:
     Raises:
         ValueError: There is no ledger in the folder, or a run is at work there.
     """
-    if not (output / FILE_NAME).is_file():
-        raise ValueError(f"{output} holds no {FILE_NAME}; give the --output folder of cohort run.")
+    check_output(output)
     with RunLock(output), Ledger(output) as ledger:
         for outcome in ledger.outcomes():
             folder = output / CASES / outcome.name
             if outcome.failed or not was_rewritten(folder, SEGMENTATION):
                 continue
             try:
-                record = _corrected(folder, outcome)
+                volume = read_volume(outcome.record["image"], outcome.record["requested"]["time_point"])
+                record = _corrected(folder, outcome, volume, read_segmentation(folder / SEGMENTATION, volume))
             except ValueError as error:
                 yield outcome.name, str(error)
                 continue
-            with replacing(folder / RECORD) as temporary:
-                temporary.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-            ledger.record(replace(outcome, record=record, again=True))
+            _keep(ledger, folder, outcome, record)
             yield outcome.name, ""
-        outcomes = ledger.outcomes()
+        _write_overviews(output, ledger)
+
+
+def save_review(
+    output: Path,
+    name: str,
+    volume: Volume | None = None,
+    segments: Sequence[Segment] = (),
+    write: Callable[[Path], None] | None = None,
+) -> None:
+    """Take one reader's view of a case into the ledger, provenance, tables and contact sheet.
+
+    Needs nothing that 3D Slicer does not bring along.
+
+    Args:
+        output: What a run wrote.
+        name: The case.
+        volume: The scan, for a correction.
+        segments: All segments as they are now, on the scan's grid, for a correction.
+        write: Writes the corrected segmentation to a path that ends in ``.seg.nrrd``; None where the reader has found
+            everything right as it is.
+
+    Raises:
+        ValueError: There is no such case or ledger, a run is at work there, or the correction cannot be written.
+            Then nothing has changed.
+    """
+    check_output(output)
+    with RunLock(output), Ledger(output) as ledger:
+        outcome, folder = ledger.outcome(name), output / CASES / name
+        if outcome is None or outcome.failed:
+            raise ValueError(f"{output} has no result of a case {name!r} any more; read the list again.")
+        record = outcome.record
+        if write is not None:
+            if volume is None or SEGMENTATION not in record.get("files", {}):
+                raise ValueError(f"Case {name!r} has no {SEGMENTATION}, so that a correction cannot be kept with it.")
+            measured = _measured(volume, segments, record)  # what cannot be measured is not written
+            with replacing(folder / SEGMENTATION) as temporary:
+                write(temporary)
+            record = _corrected(folder, outcome, volume, segments, measured)
+        _keep(ledger, folder, outcome, {**record, "reviewed": _now()})
+        _write_overviews(output, ledger)
+
+
+def check_output(output: Path) -> None:
+    """ValueError unless a folder holds a ledger."""
+    if not (output / FILE_NAME).is_file():
+        raise ValueError(f"{output} holds no {FILE_NAME}; give the --output folder of cohort run.")
+
+
+def _corrected(
+    folder: Path,
+    outcome: Outcome,
+    volume: Volume,
+    segments: Sequence[Segment],
+    measured: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The record of a case with the measurements of the segmentation that lies there now; its picture is drawn anew."""
+    before = outcome.record
+    measured = measured or _measured(volume, segments, before)
+    if (folder / PICTURE).is_file():
+        _draw(folder / PICTURE, volume, segments, before)
+    return {
+        **before,
+        "segments": measured,
+        "before_correction": before.get("before_correction", before["segments"]),
+        "corrected": _now(),
+        "files": {name: sha256_of(folder / name) for name in before["files"]},
+    }
+
+
+def _measured(volume: Volume, segments: Sequence[Segment], before: dict[str, Any]) -> list[dict[str, Any]]:
+    if not segments:
+        raise ValueError("The segmentation holds no segment any more; add one, even if it stays empty.")
+    measured = [{**measure(result, volume), "message": result.message} for result in _results(segments, before)]
+    return [{**segment, "scores": {}, "score_mean": None, "score_lowest": None} for segment in measured]
+
+
+def _results(segments: Sequence[Segment], before: dict[str, Any]) -> list[SegmentResult]:
+    axis = before["segments"][0]["slice_axis"]
+    return [SegmentResult(segment.name, segment.mask, {}, axis, message="corrected by hand") for segment in segments]
+
+
+def _draw(path: Path, volume: Volume, segments: Sequence[Segment], before: dict[str, Any]) -> None:
+    try:
+        write_picture(path, volume, segments, _results(segments, before), IntensityWindow(**before["window"]))
+    except ImportError as error:  # Pillow; a picture is not worth losing a correction
+        logger.warning("%s shows the segmentation before its correction: %s is missing.", path, error.name)
+
+
+def _keep(ledger: Ledger, folder: Path, outcome: Outcome, record: dict[str, Any]) -> None:
+    with replacing(folder / RECORD) as temporary:
+        temporary.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    ledger.record(replace(outcome, record=record, again=True))
+
+
+def _write_overviews(output: Path, ledger: Ledger) -> None:
+    outcomes = ledger.outcomes()
     write_tables(output, outcomes)
     write_contact_sheet(output, outcomes, output.resolve().name)
 
 
-def _corrected(folder: Path, outcome: Outcome) -> dict[str, Any]:
-    """The record of a case with the measurements of the segmentation that lies there now; its picture is drawn anew."""
-    before = outcome.record
-    volume = read_volume(before["image"], before["requested"]["time_point"])
-    segments = read_segmentation(folder / SEGMENTATION, volume)
-    if not segments:
-        raise ValueError(f"{folder / SEGMENTATION} holds no segment any more.")
-    axis = before["segments"][0]["slice_axis"]
-    results = [SegmentResult(segment.name, segment.mask, {}, axis, message="corrected by hand") for segment in segments]
-    if (folder / PICTURE).is_file():
-        write_picture(folder / PICTURE, volume, segments, results, IntensityWindow(**before["window"]))
-    measured = [{**measure(result, volume), "message": result.message, "scores": {}} for result in results]
-    return {
-        **before,
-        "segments": [{**segment, "score_mean": None, "score_lowest": None} for segment in measured],
-        "before_correction": before.get("before_correction", before["segments"]),
-        "corrected": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "files": {name: sha256_of(folder / name) for name in before["files"]},
-    }
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..records.folders import CASES, changed_by_hand
-from ..records.ledger import FILE_NAME, Ledger
+from ..records.ledger import Ledger
 from ..records.outcome import Outcome
-from .contact_sheet import by_doubt, confidence, write_contact_sheet
+from .contact_sheet import by_doubt, confidence, is_reviewed, write_contact_sheet
+from .corrections import check_output
 from .scene import write_scene
 from .tables import write_tables
 
@@ -39,18 +40,17 @@ def review_cases(output: Path, limit: int | None = None, below: float | None = N
     Args:
         output: What a run wrote.
         limit: Only so many.
-        below: Only cases with a lower confidence.
+        below: Only cases with a lower confidence that no reader has seen yet.
 
     Raises:
         ValueError: There is no ledger in the folder.
     """
-    if not (output / FILE_NAME).is_file():
-        raise ValueError(f"{output} holds no {FILE_NAME}; give the --output folder of cohort run.")
+    check_output(output)
     with Ledger(output) as ledger:
         outcomes = ledger.outcomes()
     write_tables(output, outcomes)
     write_contact_sheet(output, outcomes, output.resolve().name)
-    chosen = [outcome for outcome in by_doubt(outcomes) if below is None or confidence(outcome) < below]
+    chosen = [o for o in by_doubt(outcomes) if below is None or (confidence(o) < below and not is_reviewed(o))]
     for outcome in chosen[:limit]:
         scene, problem = None, ""
         try:
@@ -58,11 +58,14 @@ def review_cases(output: Path, limit: int | None = None, below: float | None = N
         except ValueError as error:
             problem = str(error)
         changed = changed_by_hand(output / CASES / outcome.name)
-        yield Doubtful(outcome.name, confidence(outcome), _text(outcome, changed), scene, problem)
+        note = "changed by hand since" if changed else "seen by a reader" if is_reviewed(outcome) else ""
+        text = "; ".join(part for part in (note, describe(outcome)) if part)
+        yield Doubtful(outcome.name, confidence(outcome), text, scene, problem)
 
 
-def _text(outcome: Outcome, changed: bool) -> str:
-    parts = ["changed by hand since"] if changed else []
+def describe(outcome: Outcome) -> str:
+    """The segments of a case in short."""
+    parts = []
     for segment in outcome.record.get("segments", ()):
         if segment["empty"]:
             parts.append(f"{segment['segment']} empty")

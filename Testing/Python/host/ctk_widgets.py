@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any
 
 from PySide6 import QtCore, QtGui, QtWidgets
@@ -198,6 +199,11 @@ class ctkRangeWidget(QtWidgets.QWidget):
 class ctkPathLineEdit(QtWidgets.QWidget):
     """Path of a file, with a button to look for it."""
 
+    class Filter(enum.IntFlag):
+        """What may be chosen, as QDir's filters of the same names."""
+
+        Dirs, Files = 1, 2
+
     currentPathChanged = Signal(str)
     validInputChanged = Signal(bool)
 
@@ -209,7 +215,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         browse.setText("...")
         row.addWidget(self._edit)
         row.addWidget(browse)
-        self._values = {"settingKey": "", "label": "", "nameFilters": []}
+        self._values = {"settingKey": "", "label": "", "nameFilters": [], "filters": self.Filter.Files}
         self._edit.textChanged.connect(self.currentPathChanged)
 
     def _property(kind: Any, name: str) -> Any:
@@ -217,6 +223,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
 
     currentPath = Property(str, lambda self: self._edit.text(), lambda self, path: self._edit.setText(path))
     nameFilters = _property("QStringList", "nameFilters")
+    filters = _property(int, "filters")
     settingKey = _property(str, "settingKey")
     label = _property(str, "label")
 

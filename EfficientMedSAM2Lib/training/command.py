@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
 
 DEFAULT_PRECISION = "bf16-mixed"
+PRECISIONS = (DEFAULT_PRECISION, "16-mixed", "32-true")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     machine = parser.add_argument_group("machine")
     machine.add_argument(
-        "--mixed_precision", nargs="?", const=DEFAULT_PRECISION, default=DEFAULT_PRECISION, metavar="NAME",
-        help="bf16-mixed (default), 16-mixed or 32-true",
+        "--mixed_precision", nargs="?", const=DEFAULT_PRECISION, default=DEFAULT_PRECISION, choices=PRECISIONS,
+        help="default, and without a value: bf16-mixed",
     )  # fmt: skip
     machine.add_argument("--devices", type=_devices, default=1, help="number of GPUs, or auto; several train with DDP")
     machine.add_argument("--gradient_checkpointing", action="store_true", help="less memory for more time")
@@ -177,6 +179,8 @@ def _distillation(
     arguments: argparse.Namespace, model: EfficientMedSAM2, options: dict[str, Any]
 ) -> tuple[PromptTraining, int | None]:
     """The stage for the teacher that the checkpoint means, and how many views it needs: None for new ones for ever."""
+    import torch
+
     from EfficientMedSAM2Lib.models import load_model
     from EfficientMedSAM2Lib.training.stages.distil import DistilledTraining, same_sizes
     from EfficientMedSAM2Lib.training.stages.foreign import ForeignDistillation
@@ -189,11 +193,13 @@ def _distillation(
         teacher = load_model(arguments.teacher_checkpoint)
         if same_sizes(teacher.config, model.config):
             return DistilledTraining(model, teacher, feature_weight, output_weight, **options), None
+    # Each process of DDP has a GPU and a teacher of its own.
+    device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+    precision = "bfloat16" if arguments.mixed_precision == DEFAULT_PRECISION else "float32"
+    folder = arguments.teacher_cache or arguments.output / "teacher_cache"
     lessons = LessonBook(
-        load_teacher(arguments.teacher_checkpoint),
-        LessonCache(
-            arguments.teacher_cache or arguments.output / "teacher_cache", int(arguments.teacher_cache_gb * 2**30)
-        ),
+        load_teacher(arguments.teacher_checkpoint, device, precision),
+        LessonCache(folder, int(arguments.teacher_cache_gb * 2**30)),
         model.config.low_res_size,
         features=feature_weight > 0,
         masks=output_weight > 0,

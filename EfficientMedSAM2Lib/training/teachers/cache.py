@@ -5,23 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
 
 class LessonCache:
-    """Tensors by key in a folder that never outgrows its limit.
+    """Tensors by key in a folder that never outgrows its limit; several processes and runs may share it.
 
-    When it is full, files that this run has not used go, those longest unused first. If all were used, nothing more is
-    kept: views come round again and again, and to drop the oldest would be to drop the next one wanted.
+    When it is full, files go that nobody has used since this run began, those longest unused first. If all were used,
+    nothing more is kept: views come round again and again, and to drop the oldest would be to drop the next one wanted.
 
     Args:
-        folder: Where the files lie; made when missing. Several runs may share it.
+        folder: Where the files lie; made when missing.
         limit_bytes: Bytes that all files together may have.
 
     Raises:
@@ -35,10 +36,8 @@ class LessonCache:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"The folder {folder} for the teacher's answers cannot be made: {error}") from error
-        found = {path: path.stat() for path in self.folder.glob("*.safetensors")}
-        self.bytes = sum(status.st_size for status in found.values())
-        self._unused = sorted(found, key=lambda path: found[path].st_mtime)
-        self._used: set[Path] = set()
+        # File systems round times down.
+        self._began = time.time() - 0.1
         self._said = False
 
     def get(self, key: str) -> dict[str, Tensor] | None:
@@ -46,44 +45,45 @@ class LessonCache:
         path = self._path(key)
         try:
             tensors = load_file(path)
-            os.utime(path, (time.time(), time.time()))
+            os.utime(path)  # the time of use
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError):
-            self._remove(path)
+            path.unlink(missing_ok=True)
             return None
-        self._used.add(path)
         return tensors
 
     def put(self, key: str, tensors: dict[str, Tensor]) -> None:
         """Keep tensors, if there is room or room can be made."""
-        path = self._path(key)
-        need = sum(value.numel() * value.element_size() for value in tensors.values()) + 4096
-        while self.bytes + need > self.limit_bytes and self._unused:
-            oldest = self._unused.pop(0)
-            if oldest not in self._used:
-                self._remove(oldest)
-        if self.bytes + need > self.limit_bytes:
+        content = save({name: value.contiguous() for name, value in tensors.items()})
+        if not self._make_room(len(content)):
             if not self._said:
                 logger.warning("%s is full; further answers of the teacher are not kept.", self.folder)
             self._said = True
             return
+        path = self._path(key)
         temporary = path.with_suffix(f".{os.getpid()}.part")
         try:
-            save_file({name: value.contiguous() for name, value in tensors.items()}, temporary)
-            self.bytes += temporary.stat().st_size - (path.stat().st_size if path.exists() else 0)
+            temporary.write_bytes(content)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-        self._used.add(path)
+
+    def _make_room(self, needed: int) -> bool:
+        """Remove files until so many bytes fit; whether they do."""
+        # Counted anew each time, for others write too: milliseconds for thousands of files, a teacher takes a second.
+        files = []
+        for entry in os.scandir(self.folder):
+            with suppress(FileNotFoundError):
+                status = entry.stat()
+                files.append((status.st_mtime, status.st_size, entry.path))
+        total = sum(size for _, size, _ in files)
+        for used, size, path in sorted(files):
+            if total + needed <= self.limit_bytes or used >= self._began:
+                break
+            Path(path).unlink(missing_ok=True)
+            total -= size
+        return total + needed <= self.limit_bytes
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
-
-    def _remove(self, path: Path) -> None:
-        try:
-            size = path.stat().st_size
-            path.unlink()
-        except OSError:
-            return  # another run was faster
-        self.bytes -= size

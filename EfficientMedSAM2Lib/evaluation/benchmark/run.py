@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .jobs import Answer, Job
-from .networks import ORIGINALS
+from .networks import NETWORKS, ORIGINALS, NetworkOptions, TimedNetwork
 from .scans import Scan
 from .worker import BAD_INPUT
 
@@ -78,6 +78,13 @@ def _job(plan: Plan, network: str, folder: Path) -> Job:
         device=plan.device,
         random=network in plan.random,
     )
+
+
+def make_network(plan: Plan, network: str) -> TimedNetwork:
+    """A network of a plan, in this process."""
+    weights = (plan.weights or {}).get(network)
+    options = NetworkOptions(Path(weights) if weights else None, plan.device, network in plan.random)
+    return NETWORKS[network](options)
 
 
 def write_scans(plan: Plan, scan: Scan, folder: Path) -> None:

@@ -88,7 +88,8 @@ def images_of(data_dir: Path | None) -> list[LoadedImage]:
     """The labelled scans to measure with.
 
     Args:
-        data_dir: Folder of image/label pairs, or with an `index.json`; None: slicerio's chest CT.
+        data_dir: Folder of image/label pairs, all of which are taken, or an `index.json` (or a folder with one), of
+            which the split `dev` is; None: slicerio's chest CT.
 
     Raises:
         ValueError: There is nothing usable.
@@ -99,10 +100,12 @@ def images_of(data_dir: Path | None) -> list[LoadedImage]:
     if data_dir is None:
         return [sample_image()]
     manifest = read_manifest(data_dir)
-    images = load_images(manifest, manifest.select(labelled=True))
+    # A list of images says which of them were not trained on; a folder does not.
+    is_listed = data_dir.is_file() or (data_dir / "index.json").is_file()
+    images = load_images(manifest, manifest.select("dev" if is_listed else None, labelled=True))
     if not images:
         raise ValueError(
-            f"'{data_dir}' holds no image with a label map; name label maps like their images, with _label at the end, "
+            f"'{data_dir}' holds no image with a label map (in split dev of an index.json); name label maps like their images, with _label at the end, "
             "or leave --data_dir out for the sample CT."
         )
     return images

@@ -6,7 +6,9 @@ import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
+from unittest.mock import patch
 
 import numpy as np
 
@@ -59,31 +61,32 @@ def step_times(network: TimedNetwork) -> tuple[list[float], list[np.ndarray]]:
 
 
 def part_times(network: TimedNetwork, scan: Scan, steps: int) -> dict[str, float]:
-    """What a propagated slice is spent in: milliseconds in each child module, and in what is around them.
+    """What a propagated slice is spent in: milliseconds in each part, and in what is around them.
 
-    Propagates once more, with a clock before and behind each module.
+    Propagates once more, with a clock before and behind each part.
     """
     spent: dict[str, float] = defaultdict(float)
-    running: dict[str, float] = {}
-    hooks = []
-    for name, child in network.module().named_children():
 
-        def before(*_: Any, name: str = name) -> None:
-            running[name] = time.perf_counter()
+    def timed(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                spent[name] += time.perf_counter() - start
 
-        def behind(*_: Any, name: str = name) -> None:
-            spent[name] += time.perf_counter() - running[name]
+        return run
 
-        hooks += [child.register_forward_pre_hook(before), child.register_forward_hook(behind)]
-    network.open(scan)
-    network.box(0)
-    spent.clear()
-    count = 0
-    start = time.perf_counter()
-    for _ in itertools.islice(network.follow(), steps):
-        count += 1
-    total = time.perf_counter() - start
-    for hook in hooks:
-        hook.remove()
+    with ExitStack() as patches:
+        for name, (owner, method) in network.parts().items():
+            patches.enter_context(patch.object(owner, method, timed(name, getattr(owner, method))))
+        network.open(scan)
+        network.box(0)
+        spent.clear()
+        count = 0
+        start = time.perf_counter()
+        for _ in itertools.islice(network.follow(), steps):
+            count += 1
+        total = time.perf_counter() - start
     parts = {name: 1000 * seconds / count for name, seconds in spent.items() if seconds > 0}
     return {**parts, "the rest": max(0.0, 1000 * total / count - sum(parts.values()))}

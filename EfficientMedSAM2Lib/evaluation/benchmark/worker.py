@@ -66,7 +66,7 @@ def measure(job: Job, started: float) -> Answer:
     if job.details:
         _details(network, scan, values)
         answer.parts = part_times(network, scan, PART_STEPS)
-    values["parameters_m"] = sum(p.numel() for p in network.module().parameters()) / 1e6
+    values["parameters_m"] = network.parameter_count() / 1e6
     values["file_mb"] = network.file_bytes() / 1e6
     answer.facts = _facts(network)
     return answer
@@ -141,22 +141,20 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 def _gpu_memory() -> dict[str, float]:
+    if "torch" not in sys.modules:  # ONNX Runtime does without
+        return {}
     import torch
 
     return {"gpu_mb": torch.cuda.max_memory_allocated() / MEBIBYTE} if torch.cuda.is_initialized() else {}
 
 
 def _facts(network: TimedNetwork) -> dict[str, object]:
-    import torch
+    facts: dict[str, object] = {**network.computation(), "has_weights": network.has_weights}
+    if "torch" in sys.modules:
+        import torch
 
-    parameter = next(network.module().parameters())
-    precision = getattr(network.module(), "compute_dtype", parameter.dtype)
-    return {
-        "device": str(parameter.device),
-        "precision": str(precision).replace("torch.", ""),
-        "threads": torch.get_num_threads(),
-        "has_weights": network.has_weights,
-    }
+        facts["threads"] = torch.get_num_threads()
+    return facts
 
 
 if __name__ == "__main__":

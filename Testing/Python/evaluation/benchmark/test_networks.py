@@ -33,7 +33,7 @@ def check_all_steps(network: TimedNetwork, scan) -> None:
     assert len(steps) == len(scan.voxels) - 1
     assert len(masks) == len(scan.voxels)
     parts = part_times(network, scan, steps=2)
-    assert parts["image_encoder"] > 0
+    assert parts["image encoder"] > 0
     assert parts["the rest"] >= 0
     assert network.file_bytes() > 1_000_000
 
@@ -56,13 +56,24 @@ def test_medsam2_takes_every_step_at_a_small_size(small_scan):
     check_all_steps(network, short)
     assert network.click(1).shape == network.correct(1).shape == (64, 64)
     assert not network.has_weights
-    assert sum(p.numel() for p in network.module().parameters()) == 38_962_498
+    assert network.parameter_count() == 38_962_498
+    assert network.computation() == {"device": "cpu", "precision": "float32"}
     contestant = network.contestant()
     contestant.set_image(short.windowed(0), (1.0, 1.0))
     assert contestant.segment_box(np.array(short.box)).mask.shape == (64, 64)
     volume = np.stack([short.windowed(k) for k in range(3)])
     found = contestant.segment_volume(volume, short.spacing_mm, 0, 1, np.array(short.box))
     assert found.mask.shape == volume.shape
+
+
+def test_an_exported_network_takes_every_step(small_scan, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    pytest.importorskip("onnx", reason="needs onnx")
+    monkeypatch.setenv("EFFICIENT_MEDSAM2_CACHE", str(tmp_path))
+    network = started(NETWORKS["efficientnet-onnx"](NetworkOptions(device="cpu")), small_scan)
+    check_all_steps(network, small_scan)
+    assert network.click(3)[30, 30]
+    assert network.parameter_count() > 3_000_000
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ def answers(slow: float = 1.0) -> list[Answer]:
                 values.update(
                     click_new_ms=60 * ours, click_known_ms=10 * ours, slice_ms=25 * ours, encoder_ms=15 * load
                 )
-            found.append(Answer("efficientnet", length, repeat, values, {"image_encoder": 15.0, "the rest": 5.0}))
+            found.append(Answer("efficientnet", length, repeat, values, {"image encoder": 15.0, "the rest": 5.0}))
         original = {"slices_per_s": 1 / load, "above_mb": 600.0, "box_new_ms": 700 * load}
         found.append(Answer("medsam2", 20, repeat, original))
         found.append(Answer("litemedsam", 20, repeat, {"slices_per_s": 0.8 / load, "box_new_ms": 1200 * load}))

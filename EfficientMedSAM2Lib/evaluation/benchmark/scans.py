@@ -105,8 +105,8 @@ def images_of(data_dir: Path | None) -> list[LoadedImage]:
     images = load_images(manifest, manifest.select("dev" if is_listed else None, labelled=True))
     if not images:
         raise ValueError(
-            f"'{data_dir}' holds no image with a label map (in split dev of an index.json); name label maps like their images, with _label at the end, "
-            "or leave --data_dir out for the sample CT."
+            f"'{data_dir}' holds no image with a label map (in split dev of an index.json); name label maps like their "
+            "images, with _label at the end, or leave --data_dir out for the sample CT."
         )
     return images
 

@@ -1,0 +1,184 @@
+"""Who comes in, who sees what, and what becomes of a lost connection."""
+
+from __future__ import annotations
+
+import http.client
+import select
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+from web_desk import Gateway, User
+
+WEB = [sys.executable, "-m", "EfficientMedSAM2Lib.cli", "web"]
+TOKEN = "a long token"
+
+
+class Relay:
+    """A network between browser and gateway that can be cut."""
+
+    def __init__(self, port):
+        self.target = port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.connections = []
+        self.is_cut = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self):
+        self.is_cut = True
+        for connection in self.connections:
+            connection.close()
+        self.connections = []
+
+    def _accept(self):
+        while True:
+            try:
+                incoming, _ = self.listener.accept()
+            except OSError:
+                return
+            if self.is_cut:
+                incoming.close()
+                continue
+            outgoing = socket.create_connection(("127.0.0.1", self.target))
+            self.connections += [incoming, outgoing]
+            threading.Thread(target=self._pump, args=(incoming, outgoing), daemon=True).start()
+
+    @staticmethod
+    def _pump(*ends):
+        try:
+            while True:
+                for end in select.select(ends, [], [], 0.5)[0]:
+                    data = end.recv(1 << 16)
+                    if not data:
+                        return
+                    ends[ends[0] is end].sendall(data)
+        except (OSError, ValueError):
+            pass
+        finally:
+            for end in ends:
+                end.close()
+
+
+def ask(port, path, method="GET", **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request(method, path, headers={key.replace("_", "-"): value for key, value in headers.items()})
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode(errors="replace"), answer
+
+
+@pytest.mark.browser
+def test_a_lost_connection_comes_back_with_all_work(browser, gateway, user):
+    """The session belongs to a cookie of the host, so the way there does not matter."""
+    user.open_sample()
+    volume = user.draw_box()
+    relay = Relay(gateway.port)
+    page = user.page.context.new_page()
+    other_way = User(page, f"http://127.0.0.1:{relay.port}/")
+    page.goto(other_way.url)
+    page.wait_for_selector(".header")
+    assert other_way.wait_for_volume() == volume
+    relay.cut()
+    page.wait_for_selector(".lost", state="attached")
+    other_way.picture("lost")
+    relay.is_cut = False
+    page.wait_for_selector(".header")
+    assert other_way.wait_for_volume() == volume
+    other_way.key("Control+z")
+    other_way.wait("segments", "value[0].volume === '0'")
+    page.close()
+    relay.listener.close()
+
+
+@pytest.mark.browser
+def test_two_users_see_only_their_own(browser, gateway, user):
+    user.open_sample()
+    user.draw_box()
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    other = User(context.new_page(), gateway.url).come()
+    assert other.state("volume_name") == ""
+    assert other.state("segments") == []
+    assert other.page.evaluate("fetch('download/segmentation').then(r => r.status)") == 409
+    other.open_sample()
+    other.command("add_segment")
+    other.wait("segments", "value.length === 2")
+    assert len(user.state("segments")) == 1
+    assert user.volume() > 0
+    assert len(gateway.folders()) == 2
+
+    third = browser.new_context().new_page()  # there is room for two
+    assert third.goto(gateway.url).status == 503
+    assert "2 users are working here" in third.inner_text("main")
+    third.context.close()
+
+    other.page.on("dialog", lambda dialog: dialog.accept())
+    other.page.click("[data-action=end]")
+    other.page.wait_for_selector("text=The session has ended")
+    assert other.page.evaluate("fetch('alive').then(r => r.status)") == 410
+    assert len(gateway.folders()) == 1
+    context.close()
+
+
+@pytest.mark.browser
+def test_other_hosts_need_the_token(browser, tmp_path):
+    served = Gateway(tmp_path, "--host", "0.0.0.0", "--token", TOKEN, "--sessions", "1", "--sample")
+    try:
+        assert ask(served.port, "/")[0] == 401
+        assert ask(served.port, "/index.html")[0] == 401
+        assert ask(served.port, "/ws")[0] == 403
+        assert ask(served.port, "/?token=wrong")[0] == 401
+        page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
+        user = User(page, served.url)
+        page.goto(served.url)
+        page.fill("#token", "wrong")
+        page.click("text=Open")
+        assert "wrong" in page.inner_text("[role=alert]")
+        user.picture("token")
+        page.fill("#token", TOKEN)
+        page.click("text=Open")
+        page.wait_for_selector(".header")
+        user.wait("volume_name", "value === 'CTChest4'")
+        assert TOKEN not in page.url
+        assert str(tmp_path) not in page.content()
+        assert "site-packages" not in page.content()
+        cookies = page.context.cookies()
+        assert all(cookie["httpOnly"] and cookie["sameSite"] == "Strict" for cookie in cookies)
+        assert TOKEN not in str(cookies)
+        page.context.close()
+    finally:
+        assert served.stop() == 0
+    assert not list(tmp_path.glob("efficient-medsam2-*"))
+
+
+@pytest.mark.browser
+def test_other_sites_cannot_use_the_browser(gateway):
+    here = f"127.0.0.1:{gateway.port}"
+    assert ask(gateway.port, "/", Host="evil.example")[0] == 403
+    assert ask(gateway.port, "/end", "POST", Host=here, Origin="http://evil.example")[0] == 403
+    assert ask(gateway.port, "/ws", Host=here, Origin="http://evil.example")[0] == 403
+    status, _, answer = ask(gateway.port, "/alive", Host=here)
+    assert status == 410
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--host", "0.0.0.0"], "--token"),
+        (["--host", "192.168.1.7", "--token", ""], "--token"),
+        (["no-such-scan.nii.gz"], "no-such-scan.nii.gz"),
+        (["--port", "70000"], "--port"),
+        (["--max-upload", "-1"], "--max-upload"),
+        (["--sample", "scan.nii.gz"], "not both"),
+    ],
+)
+def test_wrong_options_are_one_line_and_exit_code_2(options, words):
+    pytest.importorskip("trame_slicer", reason="needs the extra web")
+    done = subprocess.run([*WEB, *options], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""

@@ -47,6 +47,6 @@ $(VENV)/.engine: $(VENV)/.torch pyproject.toml $(LOCK)
 
 $(VENV)/.developer: $(VENV)/.engine .ci/install-browser
 	@echo "Installing what the tests and checks need into $(VENV) ..."
-	@$(PIP) install -c $(LOCK) --no-build-isolation -e ".[slicer,train,eval,cohort,web,dev]"
+	@$(PIP) install -c $(LOCK) --no-build-isolation -e ".[slicer,train,eval,cohort,web,export,dev]"
 	@.ci/install-browser
 	@touch $@

@@ -13,14 +13,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .interaction import InteractiveSession
-    from .models import build_efficient_medsam2_model
     from .predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor
+    from .runtimes import build_efficient_medsam2_model
 
 _HOMES = {
     "EfficientMedSAM2ImagePredictor": "predictors",
     "EfficientMedSAM2VolumePredictor": "predictors",
     "InteractiveSession": "interaction",
-    "build_efficient_medsam2_model": "models",
+    "build_efficient_medsam2_model": "runtimes",
 }
 
 __all__ = [

@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": (".cohort.commands.demo_command", "segment a chest CT and compare with its reference"),
     "cohort": (".cohort.commands.cohort_command", "segment many scans, on one machine or a cluster; review them"),
     "web": (".web.command", "serve the interface in the browser, on this machine unless told otherwise"),
+    "export": (".cohort.commands.export_command", "write a network for ONNX Runtime, which needs no PyTorch"),
     "distill": (".training.command", "train a network, or distil one into another"),
     "benchmark": (".evaluation.benchmark.command", "measure time and memory beside MedSAM2 and LiteMedSAM"),
     "evaluate": (".evaluation.command", "measure accuracy on labelled scans, beside other methods"),

@@ -30,3 +30,16 @@ def resource_path(*parts: str) -> Path:
     The file need not exist: callers say best themselves what is missing and what to do about it.
     """
     return resources_folder().joinpath(*parts)
+
+
+def shipped_weights(encoder_type: str) -> Path:
+    """The weights file that comes with the project for an encoder.
+
+    Raises:
+        ValueError: None is shipped for it.
+    """
+    path = resource_path("Models", f"efficient_medsam2_{encoder_type}.safetensors")
+    if not path.is_file():
+        message = f"No weights are shipped for the encoder {encoder_type!r}; give checkpoint=<file>."
+        raise ValueError(message)
+    return path

@@ -1,5 +1,5 @@
 """The model builder under its first published name."""
 
-from EfficientMedSAM2Lib.models import build_efficient_medsam2_model
+from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 
 __all__ = ["build_efficient_medsam2_model"]

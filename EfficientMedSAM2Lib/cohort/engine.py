@@ -3,52 +3,72 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
 
     from ..interaction import InteractiveSession
-    from ..models import EfficientMedSAM2
 
 DEFAULT_ENCODER = "efficientnet"
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `--encoder`, `--weights` and `--device`, the arguments of `build_model`."""
+    """Declare `--encoder`, `--weights` and `--device`, of the arguments of `build_model`."""
     parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors file; default: the shipped one")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help=".safetensors or .onnx.zip file; default: the shipped one"
+    )
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
 
 
+def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--runtime` and `--precision`, the other arguments of `build_model`."""
+    parser.add_argument("--runtime", choices=("torch", "onnx"), help="default: torch; onnx for a .onnx.zip or INT8")
+    precision_help = "default: the fastest that keeps the masks"
+    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16", "int8"), help=precision_help)
+
+
 def build_model(
-    encoder: str | None = None, weights: str | Path | None = None, device: str = "auto"
-) -> EfficientMedSAM2:
+    encoder: str | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    runtime: str | None = None,
+    precision: str | None = None,
+) -> Any:
     """Build the network.
 
     Args:
         encoder: Name of the encoder; None takes the one that the weights file is for, else the default.
-        weights: A `.safetensors` file; None takes the shipped one.
+        weights: A `.safetensors` file or an exported network; None takes the shipped one.
         device: "auto", "cuda", "mps" or "cpu".
+        runtime: "torch" or "onnx".
+        precision: "fp32", "fp16", "bf16" or "int8".
 
     Raises:
         ValueError: The weights, encoder or device cannot be used.
     """
-    from ..models import build_efficient_medsam2_model
+    from ..runtimes import build_efficient_medsam2_model
 
     if encoder is None:
         encoder = DEFAULT_ENCODER if weights is None else encoder_of(weights)
-    return build_efficient_medsam2_model(encoder_type=encoder, checkpoint=weights, device=device)
+    return build_efficient_medsam2_model(encoder, weights, device, runtime=runtime, precision=precision)
 
 
 def build_session(
-    encoder: str | None = None, weights: str | Path | None = None, device: str = "auto"
+    encoder: str | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    runtime: str | None = None,
+    precision: str | None = None,
 ) -> InteractiveSession:
     """An interactive session on a network; arguments and errors as for `build_model`."""
     from ..interaction import InteractiveSession
     from ..predictors import EfficientMedSAM2VolumePredictor
 
-    return InteractiveSession(EfficientMedSAM2VolumePredictor(build_model(encoder, weights, device)))
+    return InteractiveSession(
+        EfficientMedSAM2VolumePredictor(build_model(encoder, weights, device, runtime, precision))
+    )
 
 
 def weights_metadata(path: str | Path) -> dict[str, str]:
@@ -75,7 +95,10 @@ def encoder_of(weights: str | Path) -> str:
         ValueError: The file cannot be read or holds no configuration of this program.
     """
     from ..models import ModelConfig
+    from ..runtimes.onnx_file import is_exported, read_description
 
+    if is_exported(weights):
+        return read_description(weights).config.encoder_type
     metadata = weights_metadata(weights)
     if "config" not in metadata:
         raise ValueError(f"{weights} holds no EfficientMedSAM2 configuration; give weights of this program.")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from EfficientMedSAM2Lib.cohort.engine import add_runtime_arguments
 from EfficientMedSAM2Lib.evaluation.cases import ObjectCase, choose_cases
 from EfficientMedSAM2Lib.evaluation.contestants import VOLUME, Contestant, contestant_builders
 from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, Record, check_protocol, run_protocol
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
     parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors file; default: the shipped one")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
+    add_runtime_arguments(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -74,7 +76,7 @@ def _contestants(args: argparse.Namespace) -> list[Contestant]:
     def build_model() -> Any:
         from EfficientMedSAM2Lib.cohort.engine import build_model
 
-        return build_model(args.encoder, args.weights, args.device)
+        return build_model(args.encoder, args.weights, args.device, args.runtime, args.precision)
 
     builders = contestant_builders(build_model)
     contestants = [builders[name]() for name in dict.fromkeys(args.model)]

@@ -10,12 +10,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..resources import shipped_weights
 from .config import ModelConfig, timm_architecture
 from .network import EfficientMedSAM2
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS_LICENCE = "Apache-2.0"
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def build_efficient_medsam2_model(
@@ -23,6 +25,7 @@ def build_efficient_medsam2_model(
     checkpoint: str | os.PathLike[str] | None = None,
     device: str | torch.device = "auto",
     use_half_precision: bool = True,
+    precision: str | None = None,
 ) -> EfficientMedSAM2:
     """Build the network, ready for inference.
 
@@ -33,14 +36,17 @@ def build_efficient_medsam2_model(
             replaced by the CPU, with a warning in the log.
         use_half_precision: Compute in FP16 on cuda and mps. A CPU computes in bfloat16 where it has instructions for
             it, else in float32. `model.compute_dtype` says which.
+        precision: "fp32", "fp16" or "bf16", whatever the device is fast at; None leaves it to `use_half_precision`.
 
     Returns:
         The network in evaluation mode, batch normalisation fused.
 
     Raises:
-        ValueError: Unknown encoder or device, missing or unusable weights file, or weights of another encoder.
+        ValueError: Unknown encoder, device or precision, missing or unusable weights file, weights of another encoder.
     """
     timm_architecture(encoder_type)  # refuses unknown names
+    if precision is not None and precision not in _DTYPES:
+        raise ValueError(f"torch computes in {', '.join(_DTYPES)}, not in {precision!r}.")
     target = _device(device)
     if checkpoint is not None and str(checkpoint) == "random":
         model = EfficientMedSAM2(ModelConfig(encoder_type))
@@ -55,7 +61,7 @@ def build_efficient_medsam2_model(
     model.eval()
     model.image_encoder.fuse()
     model.requires_grad_(False)
-    model.set_compute_dtype(_compute_dtype(target, use_half_precision))
+    model.set_compute_dtype(_DTYPES[precision] if precision else _compute_dtype(target, use_half_precision))
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     return model.to(target)
 
@@ -112,20 +118,6 @@ def save_model(model: EfficientMedSAM2, path: str | os.PathLike[str], metadata: 
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def shipped_weights(encoder_type: str) -> Path:
-    """The weights file that comes with the project for an encoder.
-
-    Raises:
-        ValueError: None is shipped for it.
-    """
-    from ..resources import resource_path
-
-    path = resource_path("Models", f"efficient_medsam2_{encoder_type}.safetensors")
-    if not path.is_file():
-        raise ValueError(f"No weights are shipped for the encoder {encoder_type!r}; give checkpoint=<file>.")
-    return path
 
 
 def _device(device: str | torch.device) -> torch.device:

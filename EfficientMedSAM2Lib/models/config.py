@@ -133,14 +133,14 @@ class MemoryBank(NamedTuple):
         pointers: (B,M,embed_dim) object pointers.
         distance_mm: (B,M) signed distance from the new slice to the memory's.
         conditioning: (B,M) 1 where the user gave prompts on that slice, else 0.
-        valid: (B,M) bool.
+        valid: (B,M) bool; None where all are.
     """
 
     maps: Array
     pointers: Array
     distance_mm: Array
     conditioning: Array
-    valid: Array
+    valid: Array | None = None
 
 
 class DecodedMasks(NamedTuple):

@@ -61,7 +61,7 @@ class MaskDecoder(nn.Module):
         self.pointer_head = MLP(dim, dim, dim)
 
     def forward(self, features: ImageFeatures, prompts: EncodedPrompts) -> DecodedMasks:
-        batch = len(prompts.tokens)
+        batch = prompts.tokens.shape[0]  # len() would be a constant of an exported graph
         special = self.special_tokens.weight.expand(batch, -1, -1)
         token_position = torch.cat([special, prompts.tokens.to(special.dtype)], dim=1)
         tokens = token_position

@@ -78,11 +78,12 @@ class MemoryAttention(nn.Module):
         keys = torch.cat(
             [(maps + place[:, :, None]).flatten(1, 2), (pointers + place[:, :, None]).flatten(1, 2)], dim=1
         )
-        visible = torch.cat(
-            [bank.valid.repeat_interleave(area, 1), bank.valid.repeat_interleave(self.pointer_tokens, 1)], dim=1
-        )
+        visible = None
+        if bank.valid is not None:
+            of_pointers = bank.valid.repeat_interleave(self.pointer_tokens, 1)
+            visible = torch.cat([bank.valid.repeat_interleave(area, 1), of_pointers], dim=1)[:, None, None]
         x = x + self.cross_attention(
-            self.norms[1](x), keys, values, visible[:, None, None],
+            self.norms[1](x), keys, values, visible,
             query_rotation=self.rotation, key_rotation=self.rotation.repeat(1, memories, 1),
         )  # fmt: skip
         x = x + self.feed_forward(self.norms[2](x))

@@ -83,9 +83,9 @@ class PromptEncoder(nn.Module):
         has_box = prompts.boxes.isfinite().all(dim=1, keepdim=True)
         corners = torch.nan_to_num(prompts.boxes).unflatten(1, (2, 2))
         corner_labels = torch.where(has_box, torch.tensor([2, 3], device=has_box.device), -1)
-        padding = torch.zeros_like(corners[:, :1])
+        padding = 0 * corners[:, :1]  # zeros_like() would be a constant of an exported graph
         points = torch.cat([prompts.points.to(corners), corners, padding], dim=1)
-        labels = torch.cat([prompts.labels, corner_labels, corner_labels.new_full((len(points), 1), -1)], dim=1)
+        labels = torch.cat([prompts.labels, corner_labels, corner_labels.new_full((points.shape[0], 1), -1)], dim=1)
         known = (labels >= 0).unsqueeze(-1)
         return self.encode_position(points) * known + self.label_embedding(labels + 1)
 
@@ -102,22 +102,23 @@ class PromptEncoder(nn.Module):
         return inside * shown, ellipse * shown
 
     def _click_maps(self, points: Tensor, labels: Tensor) -> list[Tensor]:
-        size = len(self.grid)
+        size, batch = len(self.grid), points.shape[0]
+        if points.shape[1] == 0:
+            return [points.new_zeros(batch, size, size)] * (2 * len(CLICK_SIGMAS))
+        # One click that does not count: an exported graph must find a largest among no clicks as well.
+        points = torch.cat([points, points.new_zeros(batch, 1, 2)], dim=1)
+        labels = torch.cat([labels, labels.new_full((batch, 1), -1)], dim=1)
         maps = []
         dx = (self.grid - points[:, :, :1]).square()[:, :, None, :]
         dy = (self.grid - points[:, :, 1:]).square()[:, :, :, None]
         for wanted in (1, 0):
             shown = (labels == wanted)[:, :, None, None].to(dx.dtype)
-            for sigma in CLICK_SIGMAS:
-                if points.shape[1] == 0:
-                    maps.append(points.new_zeros(len(points), size, size))
-                else:
-                    maps.append((torch.exp(-(dx + dy) / (2 * sigma * sigma)) * shown).amax(dim=1))
+            maps += [(torch.exp(-(dx + dy) / (2 * sigma * sigma)) * shown).amax(dim=1) for sigma in CLICK_SIGMAS]
         return maps
 
     def forward(self, prompts: PromptBatch) -> EncodedPrompts:
         boxes = prompts.boxes.float()
-        batch, size = len(boxes), len(self.grid)
+        batch, size = boxes.shape[0], len(self.grid)
         nothing = boxes.new_zeros(batch, size, size)
         inside, ellipse = self._box_maps(boxes)
         clicks = self._click_maps(prompts.points.float(), prompts.labels)

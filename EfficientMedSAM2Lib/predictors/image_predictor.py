@@ -8,9 +8,9 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from ..models import EfficientMedSAM2, build_efficient_medsam2_model, encoder_types
+from ..models.config import encoder_types
+from ..runtimes import build_efficient_medsam2_model
 from . import zoom
 from .feature_cache import FeatureCache
 from .fov import NO_OBJECT_LOGIT, resample, whole_slice
@@ -20,6 +20,7 @@ from .slice_predictor import PlacedLogits, SliceImage, SlicePredictor, SliceProm
 
 LOW_RES_SIZE = 256
 """Side of the low-resolution logits handed out and taken back: the whole image pressed into a square, as in SAM2."""
+_BUILD_ARGUMENTS = ("device", "use_half_precision", "encoder_type", "runtime", "precision")
 CACHE_BYTES = 32 * 2**20
 """Features of one image kept at most: about fifty views in half precision."""
 
@@ -42,7 +43,7 @@ class EfficientMedSAM2ImagePredictor:
 
     def __init__(
         self,
-        sam_model: EfficientMedSAM2,
+        sam_model: Any,
         mask_threshold: float = 0.0,
         max_hole_area: float = 0.0,
         max_sprinkle_area: float = 0.0,
@@ -63,17 +64,17 @@ class EfficientMedSAM2ImagePredictor:
         """A predictor with shipped or own weights.
 
         Args:
-            model_id: An encoder's name ("efficientnet", "mobilenet"), or the path of a `.safetensors` file.
+            model_id: An encoder's name ("efficientnet", "mobilenet"), or the path of a weights file.
             **kwargs: For the constructor, or for `build_efficient_medsam2_model` (device, use_half_precision,
-                encoder_type).
+                encoder_type, runtime, precision).
         """
-        build = {name: kwargs.pop(name) for name in ("device", "use_half_precision", "encoder_type") if name in kwargs}
+        build = {name: kwargs.pop(name) for name in _BUILD_ARGUMENTS if name in kwargs}
         if str(model_id) in encoder_types():
             return cls(build_efficient_medsam2_model(**{**build, "encoder_type": str(model_id)}), **kwargs)
         return cls(build_efficient_medsam2_model(checkpoint=model_id, **build), **kwargs)
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Any:
         """Where the network is."""
         return self.model.device
 
@@ -247,8 +248,8 @@ class EfficientMedSAM2ImagePredictor:
             masks = np.stack([clean_mask(mask, self.max_hole_area, self.max_sprinkle_area) for mask in masks])
         return masks, scores, low_res
 
-    def get_image_embedding(self) -> torch.Tensor:
-        """Stride-16 embedding (B,C,h,w) of the whole of each image set.
+    def get_image_embedding(self) -> Any:
+        """Stride-16 embedding (B,C,h,w) of the whole of each image set, in the network's own kind of array.
 
         Raises:
             RuntimeError: No image was set.
@@ -256,17 +257,16 @@ class EfficientMedSAM2ImagePredictor:
         if not self._images:
             message = "An image must be set with .set_image(...) to generate an embedding."
             raise RuntimeError(message)
-        with torch.inference_mode():
-            parts = []
-            for image in self._images:
-                view = zoom.square_view(
-                    ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2),
-                    zoom.longest_side(image.shape, image.spacing),
-                    image.shape,
-                    image.spacing,
-                )
-                parts.append(self._slices.encode(image, [view], self._cache)[0].embedding)
-            return torch.cat(parts)
+        parts = []
+        for image in self._images:
+            view = zoom.square_view(
+                ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2),
+                zoom.longest_side(image.shape, image.spacing),
+                image.shape,
+                image.spacing,
+            )
+            parts.append(self._slices.encode(image, [view], self._cache)[0].embedding)
+        return self._slices.arrays.join(parts)
 
     def reset_predictor(self) -> None:
         """Forget the images and their features."""

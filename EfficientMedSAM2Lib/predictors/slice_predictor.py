@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from ..imaging.windows import IntensityWindow
-from ..models import DecodedMasks, EfficientMedSAM2, ImageFeatures, MemoryBank, PromptBatch
+from ..models.config import Array, DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+from ..runtimes.arrays import arrays_of
+from ..runtimes.out_of_memory import MemoryGuard
 from . import zoom
 from .feature_cache import FeatureCache
 from .fov import NO_OBJECT_LOGIT, FieldOfView, crop, paste, positive_part, resample
@@ -178,8 +179,10 @@ class SlicePredictor:
         model: The network, in evaluation mode.
     """
 
-    def __init__(self, model: EfficientMedSAM2) -> None:
+    def __init__(self, model: Any) -> None:
         self.model = model
+        self.arrays = arrays_of(model)
+        self._guard = MemoryGuard(model)
         self.size = model.config.image_size
         self.low_res = model.config.low_res_size
         self.candidates = tuple(range(1, 1 + model.config.num_multimask))
@@ -190,22 +193,28 @@ class SlicePredictor:
 
     def encode(self, image: SliceImage, views: list[FieldOfView], cache: FeatureCache) -> list[ImageFeatures]:
         """Features of views of a slice; those not in the cache are encoded together."""
+        return self._guard.run(lambda: self._encode(image, views, cache), cache.clear)
+
+    def _encode(self, image: SliceImage, views: list[FieldOfView], cache: FeatureCache) -> list[ImageFeatures]:
         missing = [view for view in views if (image.key, view) not in cache]
-        if len(missing) > 1:
-            crops = torch.cat([crop(image.array, view, image.window, self.size) for view in missing])
-            batch = self.model.encode_image(crops.to(self.model.device))
-            fresh = {
-                view: ImageFeatures(*(part[i : i + 1].clone() for part in batch)) for i, view in enumerate(missing)
-            }
-        else:
-            fresh = {}
+        fresh: dict[FieldOfView, ImageFeatures] = {}
+        with self.arrays.inference():
+            if len(missing) > 1 and not self._guard.is_frugal:
+                batch = self._features(np.concatenate([self._crop(image, view) for view in missing]))
+                for i, view in enumerate(missing):
+                    fresh[view] = ImageFeatures(*(self.arrays.copy(part[i : i + 1]) for part in batch))
 
-        def compute(view: FieldOfView) -> ImageFeatures:
-            if view in fresh:
-                return fresh[view]
-            return self.model.encode_image(crop(image.array, view, image.window, self.size).to(self.model.device))
+            def compute(view: FieldOfView) -> ImageFeatures:
+                return fresh[view] if view in fresh else self._features(self._crop(image, view))
 
-        return [cache.get((image.key, view), partial(compute, view)) for view in views]
+            return [cache.get((image.key, view), partial(compute, view)) for view in views]
+
+    def _crop(self, image: SliceImage, view: FieldOfView) -> np.ndarray:
+        return crop(image.array, view, image.window, self.size)
+
+    def _features(self, crops: np.ndarray) -> ImageFeatures:
+        features: ImageFeatures = self.model.encode_image(self.arrays.put(crops))
+        return features
 
     def view_for(self, image: SliceImage, prompts: SlicePrompts) -> FieldOfView | None:
         """The view that prompts fix, None when there are clicks alone (or nothing)."""
@@ -221,7 +230,6 @@ class SlicePredictor:
                 return zoom.view_for_mask(box, prompts.points, image.shape, image.spacing)
         return None
 
-    @torch.inference_mode()
     def predict(
         self,
         image: SliceImage,
@@ -244,6 +252,18 @@ class SlicePredictor:
         Returns:
             The prediction and the index of the best of `choices`.
         """
+        with self.arrays.inference():
+            return self._guard.run(lambda: self._predict(image, prompts, cache, view, bank_for, choices), cache.clear)
+
+    def _predict(
+        self,
+        image: SliceImage,
+        prompts: SlicePrompts,
+        cache: FeatureCache,
+        view: FieldOfView | None,
+        bank_for: BankFor | None,
+        choices: tuple[int, ...],
+    ) -> tuple[SlicePrediction, int]:
         view = view or self.view_for(image, prompts)
         if view is not None:
             features = self.encode(image, [view], cache)[0]
@@ -286,22 +306,19 @@ class SlicePredictor:
         iou = first.iou.copy()
         # It stays the best: the others have not been looked at twice.
         iou[choice] = max(second.iou[SINGLE_MASK], iou[choice])
-        pointers = second.decoded.pointers.clone()
+        pointers = self.arrays.copy(second.decoded.pointers)
         pointers[:, choice] = pointers[:, SINGLE_MASK]
         return dataclasses.replace(second, logits=others, iou=iou, decoded=second.decoded._replace(pointers=pointers))
 
     def _decode(self, prompts: SlicePrompts, looks: list[_Look], bank_for: BankFor | None) -> list[SlicePrediction]:
         batch = self._prompt_batch(prompts, looks)
-        features = ImageFeatures(*(torch.cat(parts) for parts in zip(*(look.features for look in looks))))
+        features = ImageFeatures(*(self.arrays.join(parts) for parts in zip(*(look.features for look in looks))))
         banks = [bank_for(look.view) for look in looks] if bank_for is not None else []
         known = [bank for bank in banks if bank is not None]
-        if known:
-            informed = self.model.attend(features, MemoryBank(*(torch.cat(parts) for parts in zip(*known))))
-        else:
-            informed = self.model.without_memory(features)
-        decoded = self.model.decode(informed, batch)
-        logits = decoded.logits.float().clamp(NO_OBJECT_LOGIT, -NO_OBJECT_LOGIT).cpu().numpy()
-        iou, presence = decoded.iou.float().cpu().numpy(), decoded.object_logit.float().cpu().numpy()
+        informed = self.model.attend(features, self._joined(known)) if known else self.model.without_memory(features)
+        decoded: DecodedMasks = self.model.decode(informed, batch)
+        logits, iou, presence = self.arrays.get(decoded.logits, decoded.iou, decoded.object_logit)
+        logits = logits.clip(NO_OBJECT_LOGIT, -NO_OBJECT_LOGIT)
         return [
             SlicePrediction(
                 look.view,
@@ -314,33 +331,34 @@ class SlicePredictor:
             for i, look in enumerate(looks)
         ]
 
+    def _joined(self, banks: list[MemoryBank]) -> MemoryBank:
+        """The banks of several looks as one; all of their memories are valid."""
+        return MemoryBank(*(self.arrays.join(parts) for parts in zip(*(bank[:4] for bank in banks))))
+
     def _prompt_batch(self, prompts: SlicePrompts, looks: list[_Look]) -> PromptBatch:
-        device, count = self.model.device, len(looks)
+        put, count = self.arrays.put, len(looks)
         views = [look.view for look in looks]
-        batch = PromptBatch.empty(count, device)
+        points = np.zeros((count, 0, 2), np.float32)
         if len(prompts.points):
             points = np.stack([view.to_network(prompts.points, self.size) for view in views])
-            batch.points = torch.from_numpy(points).to(device)
-            batch.labels = torch.from_numpy(np.tile(prompts.labels, (count, 1))).to(device)
+        boxes = np.full((count, 4), np.nan, np.float32)
         if prompts.box is not None:
             boxes = np.stack([view.box_to_network(prompts.box, self.size) for view in views])
-            batch.boxes = torch.from_numpy(boxes).to(device)
+        labels = np.tile(np.asarray(prompts.labels, np.int64), (count, 1))
+        batch = PromptBatch(put(points), put(labels), put(boxes))
         if looks[0].earlier is not None:
             batch.mask_logits = self._seen([look.earlier for look in looks if look.earlier is not None], views)
-            batch.has_mask = torch.ones(count, dtype=torch.bool, device=device)
+            batch.has_mask = put(np.ones(count, bool))
         if prompts.neighbour is not None:
             batch.neighbour_logits = self._seen([prompts.neighbour] * count, views)
-            batch.neighbour_mm = torch.full((count,), float(prompts.neighbour_mm), device=device)
+            batch.neighbour_mm = put(np.full(count, prompts.neighbour_mm, np.float32))
         return batch
 
-    def _seen(self, masks: list[PlacedLogits], views: list[FieldOfView]) -> torch.Tensor:
+    def _seen(self, masks: list[PlacedLogits], views: list[FieldOfView]) -> Array:
         seen = np.stack([mask.seen_in(view, self.low_res) for mask, view in zip(masks, views)])
-        return torch.from_numpy(seen)[:, None].to(self.model.device)
+        return self.arrays.put(seen[:, None])
 
-    @torch.inference_mode()
-    def memorise(
-        self, prediction: SlicePrediction, choice: int, logits: np.ndarray
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def memorise(self, prediction: SlicePrediction, choice: int, logits: np.ndarray) -> tuple[Array, Array]:
         """What to keep of a segmented slice.
 
         Args:
@@ -351,11 +369,16 @@ class SlicePredictor:
         Returns:
             Memory map (memory_dim,S/16,S/16) and object pointer (embed_dim,), in the network's precision.
         """
-        device = self.model.device
-        mask = torch.from_numpy(np.ascontiguousarray(logits, np.float32))[None, None].to(device)
-        memory = self.model.encode_memory(prediction.features, mask)[0]
-        pointer = self.model.object_pointer(prediction.decoded, torch.tensor([choice], device=device))[0]
-        return memory, pointer.to(memory.dtype)
+        with self.arrays.inference():
+            return self._guard.run(lambda: self._memorise(prediction, choice, logits))
+
+    def _memorise(self, prediction: SlicePrediction, choice: int, logits: np.ndarray) -> tuple[Array, Array]:
+        here = self.arrays.here
+        features = ImageFeatures(*(here(part) for part in prediction.features))
+        decoded = DecodedMasks(*(here(part) for part in prediction.decoded))
+        mask = self.arrays.put(np.asarray(logits, np.float32)[None, None])
+        memory = self.model.encode_memory(features, mask)[0]
+        return memory, self.model.object_pointer(decoded, self.arrays.put(np.array([choice])))[0]
 
 
 def _best(prediction: SlicePrediction, choices: tuple[int, ...]) -> int:

@@ -7,9 +7,7 @@ from collections.abc import Generator, Hashable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
 
-from ..models import EfficientMedSAM2
 from . import zoom
 from .feature_cache import FeatureCache
 from .inputs import as_box, as_clicks, to_numpy
@@ -31,7 +29,8 @@ from .volume.track import ObjectSnapshot, ObjectTrack, combine_prompts
 
 CACHE_BYTES = 32 * 2**20
 """Features kept at most per volume: about fifty views in half precision, which any propagation fills."""
-Triple = tuple[int, list, torch.Tensor]
+Triple = tuple[int, list, Any]
+"""Slice, objects, and logits: a torch tensor, or a numpy array where the network runs without torch."""
 
 
 class EfficientMedSAM2VolumePredictor:
@@ -58,7 +57,7 @@ class EfficientMedSAM2VolumePredictor:
 
     def __init__(
         self,
-        model: EfficientMedSAM2,
+        model: Any,
         feature_cache_bytes: int = CACHE_BYTES,
         fill_hole_area: float = 0,
         non_overlap_masks: bool = False,
@@ -72,7 +71,7 @@ class EfficientMedSAM2VolumePredictor:
         self._follower = Follower(self._slices, fill_hole_area, memory_range_mm)
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Any:
         """Where the network is."""
         return self.model.device
 
@@ -305,7 +304,7 @@ class EfficientMedSAM2VolumePredictor:
 
     def remove_object(
         self, inference_state: State, obj_id: Hashable, strict: bool = False, need_output: bool = True
-    ) -> tuple[list, list[tuple[int, torch.Tensor]]]:
+    ) -> tuple[list, list[tuple[int, Any]]]:
         """Forget an object.
 
         Args:
@@ -357,7 +356,6 @@ class EfficientMedSAM2VolumePredictor:
         else:
             register(inference_state, obj_id, ObjectTrack(snapshot))
 
-    @torch.inference_mode()
     def prefetch(self, inference_state: State, frame_idx: int, obj_id: Hashable | None = None) -> None:
         """Encode a slice ahead of time, where it will probably be looked at. May run in another thread.
 
@@ -383,4 +381,4 @@ class EfficientMedSAM2VolumePredictor:
 
     def _answer(self, state: State, frame_idx: int, outcomes: dict[Hashable, Outcome]) -> Triple:
         logits = video_logits(state, frame_idx, outcomes, self._follower.max_hole_area > 0, self.non_overlap_masks)
-        return frame_idx, list(state["obj_ids"]), logits
+        return frame_idx, list(state["obj_ids"]), self._slices.arrays.public(logits)

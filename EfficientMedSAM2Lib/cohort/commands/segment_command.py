@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..case import DIRECTIONS, PropagationOptions, SegmentResult, segment_case
-from ..engine import add_model_arguments, build_session
+from ..engine import add_model_arguments, add_runtime_arguments, build_session
 from ..prompts import SegmentPrompts, read_prompts
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--time-point", type=int, metavar="N", help="which volume of a time series, counted from 0")
     add("--modality", metavar="NAME", help="CT, MR, PET, US, ...; default: from the file")
     add_model_arguments(parser)
+    add_runtime_arguments(parser)
     add("--preview", type=Path, metavar="FILE.png", help="also draw contours and prompts")
     add("--quiet", action="store_true", help="no progress bar and no summary")
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     window = parse_window(args.window) if args.window else None
     prompts = read_prompts(args.prompts, args.name)
     volume = read_volume(args.volume, args.time_point)
-    session = build_session(args.encoder, args.weights, args.device)
+    session = build_session(args.encoder, args.weights, args.device, args.runtime, args.precision)
     progress = None if args.quiet else progress_bar
     results = segment_case(session, volume, prompts, propagation, window, args.modality, progress)
     write_results(args.output, args.preview, results, prompts, volume, session.window)

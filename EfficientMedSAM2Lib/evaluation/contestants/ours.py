@@ -56,6 +56,7 @@ class OurContestant:
     ) -> VolumeGuess:
         """Propagate from the boxed slice to both ends."""
         from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
+        from EfficientMedSAM2Lib.predictors.inputs import to_numpy
 
         predictor = EfficientMedSAM2VolumePredictor(self._model)
         state = predictor.init_state(volume, spacing=spacing_mm, axis=axis, window=WHOLE_RANGE)
@@ -64,7 +65,7 @@ class OurContestant:
         predictor.add_new_points_or_box(state, index, 1, box=box)
         for reverse in (False, True):
             for number, _, logits in predictor.propagate_in_video(state, start_frame_idx=index, reverse=reverse):
-                target[number] = logits[0, 0].float().cpu().numpy() > 0
+                target[number] = to_numpy(logits[0, 0]) > 0
                 score = predictor.slice_score(state, 1, number)
                 if score is not None:
                     found.scores[number] = float(score)

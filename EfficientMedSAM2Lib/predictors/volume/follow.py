@@ -6,10 +6,8 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from ...models import MemoryBank
-from ...models.memory import resample_map
+from ...models.config import MemoryBank
 from .. import zoom
 from ..feature_cache import FeatureCache
 from ..fov import FieldOfView
@@ -172,7 +170,8 @@ class Follower:
         # Believed, whatever the network thinks of it: only its pointer is taken from the network.
         logits = placed.seen_in(view, self.slices.low_res)
         certain = MASK_LOGIT if packed.bits else ABSENT_LOGIT
-        decoded = prediction.decoded._replace(object_logit=torch.full_like(prediction.decoded.object_logit, certain))
+        present = self.slices.arrays.put(np.full((1, 1), certain, np.float32))
+        decoded = prediction.decoded._replace(object_logit=present)
         prediction = dataclasses.replace(prediction, decoded=decoded, object_logit=certain)
         track.prompts[frame_idx] = FramePrompts(
             np.zeros((0, 2)), np.zeros(0, np.int64), None, True, track.was_followed(frame_idx)
@@ -208,14 +207,15 @@ class Follower:
         chosen = conditioning + others[: self.max_memories - len(conditioning)]
         if not chosen:
             return None
+        arrays = self.slices.arrays
         memories = [track.memories[f] for f in chosen]
-        maps = torch.stack([resample_map(memory.map, memory.view, view) for memory in memories])
+        maps = [arrays.resample_map(arrays.here(memory.map), memory.view, view) for memory in memories]
+        pointers = [arrays.here(memory.pointer) for memory in memories]
         return MemoryBank(
-            maps=maps[None],
-            pointers=torch.stack([memory.pointer for memory in memories])[None],
-            distance_mm=torch.tensor([[(f - frame_idx) * slice_mm for f in chosen]], device=maps.device),
-            conditioning=torch.tensor([[float(f in track.prompts) for f in chosen]], device=maps.device),
-            valid=torch.ones(1, len(chosen), dtype=torch.bool, device=maps.device),
+            maps=arrays.stack(maps)[None],
+            pointers=arrays.stack(pointers)[None],
+            distance_mm=arrays.put(np.array([[(f - frame_idx) * slice_mm for f in chosen]], np.float32)),
+            conditioning=arrays.put(np.array([[f in track.prompts for f in chosen]], np.float32)),
         )
 
     def _result(

@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..fov import resize
+from ..inputs import to_numpy
+
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _IMAGENET_SPREAD = np.array([0.229, 0.224, 0.225], np.float32)
 _PICTURES = (".jpg", ".jpeg", ".png")
@@ -84,12 +87,8 @@ class TensorFrames:
         return len(self._images)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        import torch.nn.functional as F
-
-        image = self._images[index][None].float()
-        if tuple(image.shape[2:]) != self._shape:
-            image = F.interpolate(image, self._shape, mode="bilinear", align_corners=False, antialias=True)
-        array = image[0].permute(1, 2, 0).cpu().numpy()
+        image = to_numpy(self._images[index]).astype(np.float32, copy=False)
+        array = np.moveaxis(resize(image, self._shape), 0, -1)
         if self._normalised:
             array = array * _IMAGENET_SPREAD + _IMAGENET_MEAN
         return array[..., 0] if array.shape[2] == 1 else array

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...imaging.windows import IntensityWindow
 from ..feature_cache import FeatureCache
@@ -24,7 +23,7 @@ def open_state(
     video_height: int | None,
     video_width: int | None,
     cache: FeatureCache,
-    device: torch.device,
+    device: Any,
 ) -> dict[str, Any]:
     """The state for a volume; arguments as `EfficientMedSAM2VolumePredictor.init_state`, whose source is any of three.
 
@@ -43,7 +42,7 @@ def open_state(
         chosen = IntensityWindow(0.0, 255.0) if window is None else as_window(window, frames[0][None], modality)
         axis = 0
     elif video_height is not None or video_width is not None:
-        if video_height is None or video_width is None or not isinstance(source, torch.Tensor):
+        if video_height is None or video_width is None or not hasattr(source, "detach"):
             message = "Prepared slices are a tensor [D,3,S,S] with both video_height and video_width."
             raise ValueError(message)
         frames = TensorFrames(source, video_height, video_width)
@@ -61,7 +60,7 @@ def open_state(
         "video_height": frames.shape[0],
         "video_width": frames.shape[1],
         "device": device,
-        "storage_device": torch.device("cpu"),
+        "storage_device": "cpu",
         "cached_features": cache,
         "obj_ids": [],
         "obj_id_to_idx": OrderedDict(),

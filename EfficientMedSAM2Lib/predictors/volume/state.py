@@ -7,7 +7,6 @@ from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..fov import NO_OBJECT_LOGIT
 from ..slice_predictor import SliceImage
@@ -84,7 +83,7 @@ def renumber(state: State) -> None:
 
 def video_logits(
     state: State, frame_idx: int, outcomes: dict[Hashable, Outcome], holes_filled: bool, non_overlapping: bool
-) -> torch.Tensor:
+) -> np.ndarray:
     """Logits (N,1,H,W) float32 of all objects on a slice.
 
     Args:
@@ -113,4 +112,4 @@ def video_logits(
     if non_overlapping and len(full) > 1:
         others = np.arange(len(full))[:, None, None] != full[:, 0].argmax(axis=0)
         full[:, 0][others] = np.minimum(full[:, 0][others], OVERLAP_LOGIT)
-    return torch.from_numpy(full)
+    return full

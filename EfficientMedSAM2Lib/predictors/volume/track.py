@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import torch
 
+from ...models.config import Array
 from ..fov import FieldOfView
 from ..masks import PackedMask
 from ..slice_predictor import PlacedLogits
@@ -72,8 +72,8 @@ class SliceMemory:
         view: Where the network looked.
     """
 
-    map: torch.Tensor
-    pointer: torch.Tensor
+    map: Array
+    pointer: Array
     view: FieldOfView
 
 

@@ -1,0 +1,112 @@
+"""What predictors do with a network's arrays, whichever these are: torch tensors on some device, or numpy's own.
+
+Predictors compute in numpy. Of a network's arrays they only know how to bring them there and back, to keep them, and
+to put some together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..models.config import Array
+
+Rectangle = tuple[float, float, float, float]
+"""Left, top, width and height of a field of view in pixels of its slice."""
+
+
+class Arrays(Protocol):
+    """The operations. `TorchArrays` and `NumpyArrays` have them."""
+
+    def inference(self) -> AbstractContextManager[Any]:
+        """Where networks are asked: without a record for gradients."""
+
+    def put(self, values: np.ndarray) -> Array:
+        """Bring numpy's values to the network's device."""
+
+    def here(self, array: Array) -> Array:
+        """An array made earlier, on the device that the network computes on now."""
+
+    def get(self, *arrays: Array) -> list[np.ndarray]:
+        """Bring arrays to numpy as float32, all with a single wait for the device."""
+
+    def join(self, parts: Sequence[Array]) -> Array:
+        """Put arrays together along their first axis."""
+
+    def stack(self, parts: Sequence[Array]) -> Array:
+        """Put arrays of one shape together along a new first axis."""
+
+    def copy(self, array: Array) -> Array:
+        """An array of its own, that keeps nothing else alive."""
+
+    def resample_map(self, memory: Array, source: Rectangle, target: Rectangle) -> Array:
+        """A memory map (C,h,h) of one field of view as seen in another; zeros where that leaves the first."""
+
+    def public(self, values: np.ndarray) -> Any:
+        """What a caller of SAM2's methods expects: a torch tensor on the CPU, where there is torch."""
+
+
+class NumpyArrays:
+    """Of a network that runs on ONNX Runtime."""
+
+    def inference(self) -> AbstractContextManager[Any]:
+        """See `Arrays`; there is nothing to switch off."""
+        return nullcontext()
+
+    def put(self, values: np.ndarray) -> np.ndarray:
+        """See `Arrays`."""
+        return np.ascontiguousarray(values)
+
+    def here(self, array: np.ndarray) -> np.ndarray:
+        """See `Arrays`."""
+        return array
+
+    def get(self, *arrays: np.ndarray) -> list[np.ndarray]:
+        """See `Arrays`."""
+        return [np.asarray(array, np.float32) for array in arrays]
+
+    def join(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """See `Arrays`."""
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def stack(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """See `Arrays`."""
+        return np.stack(parts)
+
+    def copy(self, array: np.ndarray) -> np.ndarray:
+        """See `Arrays`."""
+        return array.copy()
+
+    def resample_map(self, memory: np.ndarray, source: Rectangle, target: Rectangle) -> np.ndarray:
+        """See `Arrays`."""
+        if source == target:
+            return memory
+        rows = _bilinear(memory.shape[1], source[1], source[3], target[1], target[3])
+        columns = _bilinear(memory.shape[2], source[0], source[2], target[0], target[2])
+        # einsum's own loops: a matrix product would wake the threads of numpy's BLAS.
+        return np.einsum("cyj,xj->cyx", np.einsum("yi,cij->cyj", rows, memory), columns)
+
+    def public(self, values: np.ndarray) -> np.ndarray:
+        """See `Arrays`."""
+        return values
+
+
+def _bilinear(count: int, source_start: float, source_size: float, target_start: float, target_size: float) -> Any:
+    """Weights (count,count) of the source's cells for the target's along one axis, nothing beyond the source."""
+    centres = (target_start - source_start + (np.arange(count) + 0.5) * target_size / count) * count / source_size - 0.5
+    return (1 - np.abs(centres[:, None] - np.arange(count))).clip(0).astype(np.float32)
+
+
+def arrays_of(model: Any) -> Arrays:
+    """The operations for a network: numpy's where it says so (`array_library = "numpy"`), else torch's."""
+    if getattr(model, "array_library", "torch") == "numpy":
+        return NumpyArrays()
+    from .torch_arrays import TorchArrays
+
+    return TorchArrays(model)
+
+
+__all__ = ["Arrays", "NumpyArrays", "Rectangle", "arrays_of"]

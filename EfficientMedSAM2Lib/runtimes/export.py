@@ -1,0 +1,153 @@
+"""A torch network as four ONNX graphs. Needs torch and onnx; what comes out needs neither."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .onnx_file import GRAPHS, Description, write_exported
+
+if TYPE_CHECKING:
+    from ..models import EfficientMedSAM2
+
+OPSET = 17
+"""The oldest with layer normalisation as one operator; ONNX Runtime has had it since 1.12."""
+PRECISIONS = ("fp32", "int8")
+
+
+def export_network(model: EfficientMedSAM2, path: Path, precision: str = "fp32", weights_sha256: str = "") -> None:
+    """Write a network as an `.onnx.zip` file.
+
+    Args:
+        model: Fused, in float32, on the CPU.
+        path: The file.
+        precision: "fp32" or "int8".
+        weights_sha256: Of the weights file that the network comes from.
+
+    Raises:
+        ValueError: Unknown precision, or onnx is not installed.
+    """
+    import torch
+
+    from ..models.builder import WEIGHTS_LICENCE
+
+    if precision not in PRECISIONS:
+        raise ValueError(f"A network is exported as {' or '.join(PRECISIONS)}, not {precision!r}.")
+    graphs = export_graphs(model)
+    if precision == "int8":
+        from .quantise import quantised
+
+        graphs = quantised(graphs, model)
+    description = Description(
+        config=model.config,
+        precision=precision,
+        weights_sha256=weights_sha256,
+        parameters=model.parameter_count(),
+        licence=WEIGHTS_LICENCE,
+        no_memory=tuple(model.no_memory.flatten().tolist()),
+        no_object_pointer=tuple(model.no_object_pointer.flatten().tolist()),
+        notes={"torch": torch.__version__, "opset": str(OPSET)},
+    )
+    write_exported(path, description, graphs)
+
+
+def export_graphs(model: EfficientMedSAM2) -> dict[str, bytes]:
+    """The graphs of a network in float32, by the names of `GRAPHS`.
+
+    Raises:
+        ValueError: onnx is not installed.
+    """
+    try:
+        import onnx  # noqa: F401  # torch asks for it at the very end, and less clearly
+    except ImportError as error:
+        message = f"An export needs the package onnx: pip install 'efficient-medsam2[export]' ({error})"
+        raise ValueError(message) from error
+    return {name: _graph(model, name) for name in GRAPHS}
+
+
+def _graph(model: EfficientMedSAM2, name: str) -> bytes:
+    import torch
+
+    parts = _parts(model)
+    module, inputs, outputs = parts[name]
+    buffer = io.BytesIO()
+    # Sizes that may change: objects, clicks, memories.
+    axes = {key: {0: "objects"} for key in (*inputs, *outputs)}
+    for key in ("points", "labels"):
+        if key in axes:
+            axes[key][1] = "clicks"
+    for key in ("maps", "pointers", "distance_mm", "conditioning"):
+        if key in inputs:
+            axes[key][1] = "memories"
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+        # Of Python values that become constants: sizes, which are constants.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(), tuple(inputs.values()), buffer, input_names=list(inputs), output_names=list(outputs),
+            dynamic_axes=axes, opset_version=OPSET, dynamo=False,
+        )  # fmt: skip
+    return buffer.getvalue()
+
+
+def _parts(model: EfficientMedSAM2) -> dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]]:
+    """For each graph its module, example inputs of two objects, and the names of its outputs."""
+    import torch
+
+    from ..models.config import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+
+    class Part(torch.nn.Module):
+        """A method of the network as a module of its own."""
+
+        def __init__(self, method: Any) -> None:
+            super().__init__()
+            self.network = model
+            self.method = method
+
+        def forward(self, *inputs: Any) -> Any:
+            return self.method(*inputs)
+
+    def attend(embedding: Any, *bank: Any) -> Any:
+        return model.attend(ImageFeatures(embedding, None, None), MemoryBank(*bank)).embedding
+
+    def decode(embedding: Any, stride8: Any, stride4: Any, *prompts: Any) -> Any:
+        return tuple(model.decode(ImageFeatures(embedding, stride8, stride4), PromptBatch(*prompts)))
+
+    def memorise(embedding: Any, mask_logits: Any) -> Any:
+        return model.encode_memory(ImageFeatures(embedding, None, None), mask_logits)
+
+    config, objects, memories, clicks = model.config, 2, 3, 2
+    side, low_res = config.embedding_size, config.low_res_size
+    embedding = torch.randn(objects, config.embed_dim, side, side)
+    features = {
+        "embedding": embedding,
+        "stride8": torch.randn(objects, config.skip_dims[0], 2 * side, 2 * side),
+        "stride4": torch.randn(objects, config.skip_dims[1], 4 * side, 4 * side),
+    }
+    bank = {
+        "maps": torch.randn(objects, memories, config.memory_dim, side, side),
+        "pointers": torch.randn(objects, memories, config.embed_dim),
+        "distance_mm": torch.randn(objects, memories),
+        "conditioning": torch.zeros(objects, memories),
+    }
+    logits = torch.randn(objects, 1, low_res, low_res)
+    prompts = {
+        "points": torch.rand(objects, clicks, 2) * config.image_size,
+        "labels": torch.ones(objects, clicks, dtype=torch.long),
+        "boxes": torch.tensor([[40.0, 50.0, 120.0, 160.0]]).repeat(objects, 1),
+        "mask_logits": logits,
+        "has_mask": torch.ones(objects),
+        "neighbour_logits": logits,
+        "neighbour_mm": torch.ones(objects),
+    }
+    image = torch.rand(objects, 3, config.image_size, config.image_size)
+    return {
+        "encode": (Part(lambda x: tuple(model.encode_image(x))), {"image": image}, ImageFeatures._fields),
+        "attend": (Part(attend), {"embedding": embedding, **bank}, ("informed",)),
+        "decode": (Part(decode), {**features, **prompts}, DecodedMasks._fields),
+        "memorise": (Part(memorise), {"embedding": embedding, "mask_logits": logits}, ("memory",)),
+    }
+
+
+__all__ = ["PRECISIONS", "export_graphs", "export_network"]

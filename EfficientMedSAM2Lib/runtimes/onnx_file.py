@@ -1,0 +1,108 @@
+"""An exported network: one ZIP archive with four ONNX graphs and a description. Any unzip shows what is in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..models.config import ModelConfig
+
+SUFFIX = ".onnx.zip"
+GRAPHS = ("encode", "attend", "decode", "memorise")
+_FORMAT = 1
+_DESCRIPTION = "network.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """What an exported network says of itself.
+
+    Attributes:
+        config: Sizes.
+        precision: "fp32" or "int8".
+        weights_sha256: Of the weights file it was made from, empty when there was none.
+        parameters: Their number.
+        licence: Of the weights.
+        no_memory: (embed_dim,) what is added to the features of a slice that stands alone.
+        no_object_pointer: (embed_dim,) pointer of a slice without the object.
+        notes: More to say, such as versions.
+    """
+
+    config: ModelConfig
+    precision: str
+    weights_sha256: str
+    parameters: int
+    licence: str
+    no_memory: tuple[float, ...]
+    no_object_pointer: tuple[float, ...]
+    notes: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def is_exported(path: str | os.PathLike[str] | None) -> bool:
+    """Whether a path names an exported network, by its ending."""
+    return path is not None and str(path).lower().endswith(SUFFIX)
+
+
+def write_exported(path: Path, description: Description, graphs: Mapping[str, bytes]) -> None:
+    """Write an exported network under a temporary name first. The same network gives the same bytes.
+
+    Args:
+        path: The file.
+        description: See `Description`.
+        graphs: Serialised ONNX models, by the names of `GRAPHS`.
+    """
+    known: dict[str, Any] = dataclasses.asdict(description)
+    text = json.dumps({"format": _FORMAT, **known, "config": json.loads(description.config.to_json())}, indent=1)
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            # ZipInfo's own date, 1980, instead of today's
+            archive.writestr(zipfile.ZipInfo(_DESCRIPTION), text, zipfile.ZIP_DEFLATED)
+            for name in GRAPHS:
+                archive.writestr(zipfile.ZipInfo(f"{name}.onnx"), graphs[name], zipfile.ZIP_DEFLATED)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_description(path: str | os.PathLike[str]) -> Description:
+    """What an exported network says of itself.
+
+    Raises:
+        ValueError: The file is missing or is not an exported network of this version.
+    """
+    try:
+        known = json.loads(_member(path, _DESCRIPTION))
+        if known.pop("format") != _FORMAT:
+            raise ValueError(
+                f"{path} was exported by another version; export it again with `efficient-medsam2 export`."
+            )
+        known["config"] = ModelConfig.from_json(json.dumps(known["config"]))
+        known["no_memory"], known["no_object_pointer"] = tuple(known["no_memory"]), tuple(known["no_object_pointer"])
+        return Description(**known)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a network exported by `efficient-medsam2 export`: {error}") from error
+
+
+def read_graph(path: str | os.PathLike[str], name: str) -> bytes:
+    """One of the graphs, serialised.
+
+    Raises:
+        ValueError: As `read_description`.
+    """
+    return _member(path, f"{name}.onnx")
+
+
+def _member(path: str | os.PathLike[str], name: str) -> bytes:
+    if not Path(path).is_file():
+        raise ValueError(f"Exported network {path} does not exist; give the path of a {SUFFIX} file.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(name)
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise ValueError(f"{path} is not a network exported by `efficient-medsam2 export`: {error}") from error

@@ -1,0 +1,165 @@
+"""An exported network on ONNX Runtime: the methods of `EfficientMedSAM2`, on numpy arrays, without torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..models.config import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+from .onnx_file import read_description, read_graph
+
+
+class Cpu:
+    """Where an exported network computes; has of `torch.device` what callers ask for."""
+
+    type = "cpu"
+    index = None
+
+    def __str__(self) -> str:
+        return self.type
+
+
+class OnnxNetwork:
+    """Arrays in, arrays out. Graphs are loaded when first used: a click needs neither memory nor attention to it.
+
+    Args:
+        path: An `.onnx.zip` file of `efficient-medsam2 export`.
+        threads: Threads of a graph; None takes OMP_NUM_THREADS, else every core that this process may use.
+
+    Attributes:
+        config: Sizes.
+        device: Always the CPU.
+        compute_dtype: "float32" or "int8".
+
+    Raises:
+        ValueError: The file cannot be read, or ONNX Runtime is not installed.
+    """
+
+    array_library = "numpy"
+    device = Cpu()
+
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+        self.path = Path(path)
+        self.description = read_description(path)
+        self.config = self.description.config
+        self.compute_dtype = "int8" if self.description.precision == "int8" else "float32"
+        self.threads = threads or _threads()
+        self._runtime = _onnxruntime()
+        self._sessions: dict[str, Any] = {}
+        self._no_memory = np.array(self.description.no_memory, np.float32)[None, :, None, None]
+        self._no_object_pointer = np.array(self.description.no_object_pointer, np.float32)[None]
+
+    def encode_image(self, image: np.ndarray) -> ImageFeatures:
+        """(B,3,S,S) float32 with values in 0...1 to features."""
+        return ImageFeatures(*self._run("encode", image=image))
+
+    def without_memory(self, features: ImageFeatures) -> ImageFeatures:
+        """Features of a slice that stands alone."""
+        return features._replace(embedding=features.embedding + self._no_memory)
+
+    def attend(self, features: ImageFeatures, bank: MemoryBank) -> ImageFeatures:
+        """Features of a slice informed by memories of other slices.
+
+        Raises:
+            ValueError: The bank has memories that do not count; leave them out.
+        """
+        if bank.valid is not None and not bank.valid.all():
+            message = "An exported network takes memories that count only; leave the others out of the bank."
+            raise ValueError(message)
+        (embedding,) = self._run(
+            "attend",
+            embedding=features.embedding,
+            maps=bank.maps,
+            pointers=bank.pointers,
+            distance_mm=bank.distance_mm,
+            conditioning=bank.conditioning,
+        )
+        return features._replace(embedding=embedding)
+
+    def decode(self, features: ImageFeatures, prompts: PromptBatch) -> DecodedMasks:
+        """Masks for B objects from features of B slices; see `DecodedMasks`."""
+        return DecodedMasks(*self._run("decode", **decode_inputs(features, prompts, self.config.low_res_size)))
+
+    def encode_memory(self, features: ImageFeatures, mask_logits: np.ndarray) -> np.ndarray:
+        """Memory maps (B,memory_dim,S/16,S/16) of slices with mask logits (B,1,S/4,S/4)."""
+        (memory,) = self._run("memorise", embedding=features.embedding, mask_logits=mask_logits)
+        return np.asarray(memory)
+
+    def object_pointer(self, decoded: DecodedMasks, chosen: np.ndarray) -> np.ndarray:
+        """Pointers (B,embed_dim) of the chosen masks (B,), or the learned 'no object' where the object is absent."""
+        pointer = decoded.pointers[np.arange(len(chosen)), chosen]
+        return np.where(decoded.object_logit > 0, pointer, self._no_object_pointer)
+
+    def parameter_count(self) -> int:
+        """Number of parameters."""
+        return self.description.parameters
+
+    def _run(self, graph: str, **inputs: Any) -> list[np.ndarray]:
+        session = self._sessions.get(graph)
+        if session is None:
+            # Two threads may both make one; the last stays, and either does the same.
+            session = self._sessions[graph] = self._session(read_graph(self.path, graph))
+        fed = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
+        # An input that a graph has no use for is not among its inputs.
+        outputs: list[np.ndarray] = session.run(None, {i.name: fed[i.name] for i in session.get_inputs()})
+        return outputs
+
+    def _session(self, graph: bytes) -> Any:
+        options = self._runtime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        # Threads that wait busily for the next graph take the cores from numpy, and from each other's graphs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        return self._runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def decode_inputs(features: ImageFeatures, prompts: PromptBatch, size: int) -> dict[str, np.ndarray]:
+    """All inputs of the graph "decode", with what says nothing where a prompt is not given.
+
+    Args:
+        features: Of B slices.
+        prompts: Of B objects.
+        size: Side of mask logits.
+    """
+    batch = len(prompts.boxes)
+    nothing = np.zeros((batch, 1, size, size), np.float32)
+    # NaN is a neighbour that is not there.
+    mask, has_mask, neighbour, neighbour_mm = nothing, np.zeros(batch), nothing, np.full(batch, np.nan)
+    if prompts.mask_logits is not None:
+        mask, has_mask = prompts.mask_logits, np.ones(batch) if prompts.has_mask is None else prompts.has_mask
+    if prompts.neighbour_logits is not None:
+        neighbour = prompts.neighbour_logits
+        neighbour_mm = np.zeros(batch) if prompts.neighbour_mm is None else prompts.neighbour_mm
+    floats = {
+        **features._asdict(),
+        "points": prompts.points,
+        "boxes": prompts.boxes,
+        "mask_logits": mask,
+        "has_mask": has_mask,
+        "neighbour_logits": neighbour,
+        "neighbour_mm": neighbour_mm,
+    }
+    labels = np.asarray(prompts.labels, np.int64)
+    return {"labels": labels, **{name: np.asarray(value, np.float32) for name, value in floats.items()}}
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        message = f"ONNX Runtime is needed for runtime='onnx': pip install 'efficient-medsam2[onnx]' ({error})"
+        raise ValueError(message) from error
+    return onnxruntime
+
+
+def _threads() -> int:
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+__all__ = ["Cpu", "OnnxNetwork", "decode_inputs"]

@@ -37,6 +37,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/commands/__init__.py
   EfficientMedSAM2Lib/cohort/commands/cohort_command.py
   EfficientMedSAM2Lib/cohort/commands/demo_command.py
+  EfficientMedSAM2Lib/cohort/commands/export_command.py
   EfficientMedSAM2Lib/cohort/commands/info_command.py
   EfficientMedSAM2Lib/cohort/commands/segment_command.py
   EfficientMedSAM2Lib/cohort/engine.py
@@ -185,10 +186,12 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/__init__.py
   EfficientMedSAM2Lib/runtimes/arrays.py
   EfficientMedSAM2Lib/runtimes/build.py
+  EfficientMedSAM2Lib/runtimes/calibration.py
   EfficientMedSAM2Lib/runtimes/export.py
   EfficientMedSAM2Lib/runtimes/onnx_file.py
   EfficientMedSAM2Lib/runtimes/onnx_network.py
   EfficientMedSAM2Lib/runtimes/out_of_memory.py
+  EfficientMedSAM2Lib/runtimes/quantise.py
   EfficientMedSAM2Lib/runtimes/torch_arrays.py
   EfficientMedSAM2Lib/training/__init__.py
   EfficientMedSAM2Lib/training/command.py

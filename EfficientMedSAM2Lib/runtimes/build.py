@@ -62,7 +62,7 @@ def build_efficient_medsam2_model(
         return _onnx_network(encoder_type, checkpoint, device, precision)
     if precision == "int8" or is_exported(checkpoint):
         raise ValueError("INT8 and exported networks need runtime='onnx'.")
-    if find_spec("torch") is None:
+    if not _installed("torch"):
         raise ValueError("PyTorch is not installed; install it, or use runtime='onnx' with an exported network.")
     from ..models.builder import build_efficient_medsam2_model as build
 
@@ -111,7 +111,7 @@ def exported_file(encoder_type: str, checkpoint: str | os.PathLike[str] | None, 
         return shipped
     cached = cache_folder() / f"{sha256[:24]}-{precision}{SUFFIX}"
     if not cached.is_file():
-        missing = [name for name in ("torch", "timm", "onnx") if find_spec(name) is None]
+        missing = [name for name in ("torch", "timm", "onnx") if not _installed(name)]
         if missing:
             raise ValueError(
                 f"There is no exported network for {weights or 'random weights'} ({precision}), and {missing[0]} is "
@@ -163,6 +163,13 @@ def sha256_of(path: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ImportError:
+        return False
 
 
 __all__ = [

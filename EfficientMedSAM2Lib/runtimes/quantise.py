@@ -49,7 +49,7 @@ def quantised(graphs: Mapping[str, bytes], model: EfficientMedSAM2) -> dict[str,
             if graph in STATIC:
                 static = folder / f"{graph}-static.onnx"
                 quantization.quantize_static(
-                    str(prepared), str(static), _Reader(feeds[graph], prepared), op_types_to_quantize=["Conv"],
+                    str(prepared), str(static), _Reader(feeds[graph], prepared), op_types_to_quantize=["Conv", "Clip"],
                     quant_format=quantization.QuantFormat.QDQ, per_channel=True,
                     activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
                 )  # fmt: skip

@@ -1,0 +1,42 @@
+"""INT8: smaller, and nearly the same masks, on the slices of a real CT."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor
+from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
+from EfficientMedSAM2Lib.runtimes.calibration import calibration_views
+
+
+def test_calibration_sees_many_kinds_of_pictures():
+    views = calibration_views(64, count=6)
+    assert views.shape == (12, 3, 64, 64)
+    assert views.min() >= 0
+    assert views.max() <= 1
+    assert len({round(float(view.mean()), 4) for view in views}) == 12
+    assert np.array_equal(views, calibration_views(64, count=6))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", ["efficientnet", "mobilenet"])
+def test_int8_is_smaller_and_as_good(cache, chest, encoder):
+    networks = {
+        name: build_efficient_medsam2_model(encoder, runtime="onnx", precision=name) for name in ("fp32", "int8")
+    }
+    assert networks["int8"].compute_dtype == "int8"
+    assert networks["int8"].path.stat().st_size < 0.6 * networks["fp32"].path.stat().st_size
+    volume, labels = chest
+    scores = {name: [] for name in networks}
+    for value in (3, 5, 6):
+        truth = labels == value
+        for k in np.flatnonzero(truth.sum(axis=(1, 2)) > 100)[::3].tolist():
+            rows, columns = np.flatnonzero(truth[k].any(axis=1)), np.flatnonzero(truth[k].any(axis=0))
+            for name, network in networks.items():
+                predictor = EfficientMedSAM2ImagePredictor(network)
+                predictor.set_image(volume[k], modality="CT")
+                box = [columns[0], rows[0], columns[-1], rows[-1]]
+                mask = predictor.predict(box=box, multimask_output=False)[0][0]
+                scores[name].append(2 * (mask & truth[k]).sum() / (mask.sum() + truth[k].sum()))
+    assert np.mean(scores["fp32"]) - np.mean(scores["int8"]) <= 0.01

@@ -1,0 +1,133 @@
+"""An exported network is the torch network: same numbers, for any count of objects, clicks and memories."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from EfficientMedSAM2Lib.models import MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.runtimes import build as building
+from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
+from EfficientMedSAM2Lib.runtimes.onnx_file import read_description
+from EfficientMedSAM2Lib.runtimes.onnx_network import OnnxNetwork
+
+
+@pytest.fixture(scope="module")
+def networks(exported):
+    return build_efficient_medsam2_model(precision="fp32", device="cpu"), OnnxNetwork(exported, threads=1)
+
+
+def numpy_of(bundle):
+    values = bundle if isinstance(bundle, dict) else bundle._asdict()
+    return {name: None if value is None else value.numpy() for name, value in values.items()}
+
+
+def assert_close(expected, found, tolerance=2e-3):
+    for name, value in numpy_of(expected).items():
+        np.testing.assert_allclose(getattr(found, name), value, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize(("objects", "clicks", "memories"), [(1, 0, 1), (1, 1, 7), (3, 2, 4)])
+@pytest.mark.parametrize("kind", ["box", "mask", "neighbour"])
+def test_agrees_with_torch(networks, objects, clicks, memories, kind):
+    torch_network, onnx_network = networks
+    generator = torch.Generator().manual_seed(objects)
+    image = torch.rand(objects, 3, 256, 256, generator=generator)
+    bank = MemoryBank(
+        torch.randn(objects, memories, 64, 16, 16, generator=generator),
+        torch.randn(objects, memories, 192, generator=generator),
+        10 * torch.randn(objects, memories, generator=generator),
+        torch.ones(objects, memories),
+    )
+    prompts = PromptBatch.empty(objects)
+    prompts.points = 256 * torch.rand(objects, clicks, 2, generator=generator)
+    prompts.labels = torch.ones(objects, clicks, dtype=torch.long)
+    logits = 5 * torch.randn(objects, 1, 64, 64, generator=generator)
+    if kind == "box":
+        prompts.boxes = torch.tensor([[40.0, 50, 120, 160]] * objects)
+    elif kind == "mask":
+        prompts.mask_logits, prompts.has_mask = logits, torch.ones(objects, dtype=torch.bool)
+    else:
+        prompts.neighbour_logits, prompts.neighbour_mm = logits, torch.full((objects,), 3.0)
+    with torch.inference_mode():
+        features = torch_network.encode_image(image)
+        informed = torch_network.attend(features, bank)
+        decoded = torch_network.decode(informed, prompts)
+        memory = torch_network.encode_memory(features, logits)
+        pointer = torch_network.object_pointer(decoded, torch.ones(objects, dtype=torch.long))
+        alone = torch_network.without_memory(features)
+    found = onnx_network.encode_image(image.numpy())
+    assert_close(features, found)
+    assert_close(alone, onnx_network.without_memory(found))
+    seen = onnx_network.attend(found, MemoryBank(**numpy_of(bank)))
+    assert_close(informed, seen)
+    answer = onnx_network.decode(seen, PromptBatch(**numpy_of(vars(prompts))))
+    assert_close(decoded, answer)
+    np.testing.assert_allclose(onnx_network.encode_memory(found, logits.numpy()), memory.numpy(), atol=2e-3)
+    chosen = onnx_network.object_pointer(answer, np.ones(objects, int))
+    np.testing.assert_allclose(chosen, pointer.numpy(), atol=2e-3)
+
+
+def test_describes_itself(networks, exported):
+    torch_network, onnx_network = networks
+    assert onnx_network.config == torch_network.config
+    assert onnx_network.parameter_count() == torch_network.parameter_count()
+    assert onnx_network.compute_dtype == "float32"
+    assert str(onnx_network.device) == "cpu"
+    assert read_description(exported).licence == "Apache-2.0"
+
+
+def test_memories_that_do_not_count_are_refused(networks):
+    bank = MemoryBank(*(np.zeros(shape, np.float32) for shape in ((1, 2, 64, 16, 16), (1, 2, 192), (1, 2), (1, 2))))
+    with pytest.raises(ValueError, match="leave the others out"):
+        networks[1].attend(None, bank._replace(valid=np.array([[True, False]])))
+
+
+def test_made_once_and_kept_by_the_weights_content(cache, exported, monkeypatch):
+    def must_not_export(*arguments):
+        raise AssertionError("exported again")
+
+    monkeypatch.setattr(building, "export", must_not_export)
+    assert building.exported_file("efficientnet", None, "fp32") == exported
+    assert exported.parent == cache
+    network = build_efficient_medsam2_model(runtime="onnx", device="cuda")
+    assert network.path == exported
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"runtime": "tensorflow"}, "torch or onnx"),
+        ({"precision": "fp8"}, "fp32, fp16, bf16, int8"),
+        ({"runtime": "onnx", "precision": "fp16"}, "fp32 or int8"),
+        ({"runtime": "torch", "precision": "int8"}, "runtime='onnx'"),
+        ({"runtime": "onnx", "encoder_type": "vit"}, "choose one of"),
+        ({"runtime": "onnx", "checkpoint": "missing.safetensors"}, "does not exist"),
+        ({"checkpoint": "missing.onnx.zip"}, "does not exist"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build_efficient_medsam2_model(**arguments)
+
+
+def test_another_encoder_and_another_precision_are_refused(exported):
+    with pytest.raises(ValueError, match="ask for encoder_type='efficientnet'"):
+        build_efficient_medsam2_model("mobilenet", exported)
+    with pytest.raises(ValueError, match="exported as fp32"):
+        build_efficient_medsam2_model(checkpoint=exported, precision="int8")
+
+
+def test_damaged_and_foreign_files_are_refused(exported, tmp_path):
+    damaged = tmp_path / "damaged.onnx.zip"
+    damaged.write_bytes(exported.read_bytes()[:1000])
+    foreign = tmp_path / "foreign.onnx.zip"
+    with zipfile.ZipFile(foreign, "w") as archive:
+        archive.writestr("network.json", json.dumps({"format": 1}))
+    for path in (damaged, foreign):
+        with pytest.raises(ValueError, match="is not a network exported by"):
+            build_efficient_medsam2_model(checkpoint=path)

@@ -26,6 +26,10 @@
   let sending = null;
   const send = (files) => {
     if (!files.length || sending) return;
+    if (files.reduce((sum, file) => sum + file.size, 0) > state("upload_bytes")) {
+      note(`This is larger than ${state("upload_limit")}, which is the limit here.`, true);
+      return;
+    }
     const form = new FormData();
     for (const file of files) form.append("file", file, file.webkitRelativePath || file.name);
     const request = new XMLHttpRequest();

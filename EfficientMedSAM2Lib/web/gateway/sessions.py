@@ -59,7 +59,8 @@ class Session:
         except (asyncio.TimeoutError, OSError):
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
-            await self.process.wait()
+            with contextlib.suppress(asyncio.TimeoutError):  # a busy system takes its time to free a gigabyte
+                await asyncio.wait_for(self.process.wait(), END_S)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -69,7 +70,7 @@ class Sessions:
 
     Args:
         options: ``max_bytes``, ``volume`` and ``network`` of every SessionConfig.
-        most: Sessions at a time; each needs about 0.7 GB of memory and its scan.
+        most: Sessions at a time; each needs about 1 GB of memory besides its scan.
         idle_s: A session without a page is ended after so long.
     """
 

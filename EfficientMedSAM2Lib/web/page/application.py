@@ -63,7 +63,12 @@ class Page:
         for view in self.desk.app.view_manager.get_views():
             view.modified.connect(lambda *_: self._mark())
         self._message, self._is_error = "", False
-        state = {**INITIAL, "upload_limit": workspace.limit_text, "trame__title": TITLE}
+        state = {
+            **INITIAL,
+            "upload_bytes": workspace.max_bytes,
+            "upload_limit": workspace.limit_text,
+            "trame__title": TITLE,
+        }
         server.state.update(state)
         server.trigger("command")(self._command)
         self._build(layouts)

@@ -49,6 +49,7 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     from .workspace import Workspace
 
     _quiet_vtk()
+    _keep_traces_here()
     server = get_server(f"session-{os.getpid()}", client_type="vue3")
     workspace = Workspace(config.folder, config.max_bytes)
     page = Page(server, lambda: load_predictor(**config.network), workspace)
@@ -109,6 +110,20 @@ def _only_gateway(secret: str) -> Any:
         return response
 
     return check
+
+
+def _keep_traces_here() -> None:
+    """wslink sends the traceback of an exception, with the server's paths, to the browser; the log is its place."""
+    from wslink.protocol import WslinkHandler
+
+    send = WslinkHandler.sendWrappedError
+
+    async def send_without_data(
+        self: Any, rpcid: Any, code: Any, message: Any, _data: Any = None, client_id: Any = None
+    ) -> None:
+        await send(self, rpcid, code, message, None, client_id)
+
+    WslinkHandler.sendWrappedError = send_without_data
 
 
 def _quiet_vtk() -> None:

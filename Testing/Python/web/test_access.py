@@ -143,6 +143,10 @@ def test_other_hosts_need_the_token(browser, tmp_path):
         assert TOKEN not in page.url
         assert str(tmp_path) not in page.content()
         assert "site-packages" not in page.content()
+        call = "window.trame.client.getConnection().getSession().call('trame.trigger', ['command', 1, 2, 3])"
+        answer = page.evaluate(f"{call}.then(JSON.stringify, error => JSON.stringify(error))")
+        assert "Exception" in answer
+        assert "/" not in answer
         cookies = page.context.cookies()
         assert all(cookie["httpOnly"] and cookie["sameSite"] == "Strict" for cookie in cookies)
         assert TOKEN not in str(cookies)

@@ -155,7 +155,8 @@ class OptionsPanel:
         self.rangeSpin.decimals = 0
         self._connect(self.rangeSpin, "valueChanged(double)", self._onEdited)
         self.stopCheck = self._check(
-            _("stop where the structure ends"), _("End a direction when no sure trace is found over 8 mm.")
+            _("stop where the structure ends"),
+            _("End a direction when no sure trace is found over 8 mm, or over two thicker slices."),
         )
         self.scriptedEffect.addLabeledOptionsWidget(_("Direction:"), self.directionCombo)
         row = qt.QHBoxLayout()

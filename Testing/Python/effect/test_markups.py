@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import slicer
 from desk import INSIDE, tube, tube_slice
 
@@ -79,6 +80,28 @@ def test_roi_is_placed_with_slicers_tool(desk):
     desk.wait()
     assert np.flatnonzero(desk.editor.mask().any(axis=(1, 2))).tolist() == [9]
     assert desk.panel.chosenMarkupsID() == node.GetID()
+
+
+def test_roi_is_placed_after_points_were_placed_one_after_the_other(desk):
+    interaction = slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode")
+    interaction.SetPlaceModePersistence(1)
+    desk.press(desk.panel.roiButton)
+    node = desk.effect.roiPlacement.node
+    assert node is not None
+    assert node.GetScene() is slicer.mrmlScene
+    assert interaction.GetPlaceModePersistence() == 0
+
+
+@pytest.mark.parametrize("mode", ["Place", "AdjustWindowLevel"])
+def test_other_tools_of_slicer_keep_the_mouse(desk, mode):
+    interaction = slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode")
+    interaction.SetCurrentInteractionMode(getattr(interaction, mode))
+    desk.click(INSIDE)
+    assert desk.predictor.prompted == []
+    assert desk.editor.scripted_effect.active()
+    interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+    desk.click(INSIDE)
+    assert len(desk.predictor.prompted) == 1
 
 
 def test_placing_that_is_given_up_leaves_nothing(desk):

@@ -77,6 +77,6 @@ def test_a_hundred_random_interactions(desk, seed):
 
 
 @pytest.mark.slow
-def test_ten_thousand_random_interactions(desk):
-    for seed in range(20):  # each returns to the start
-        check(desk, 500, seed)
+@pytest.mark.parametrize("seed", range(20))  # ten thousand in all
+def test_five_hundred_random_interactions(desk, seed):
+    check(desk, 500, seed)

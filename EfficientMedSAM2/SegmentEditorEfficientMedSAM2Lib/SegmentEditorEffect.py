@@ -30,7 +30,7 @@ from EfficientMedSAM2Lib.mrml.scene.prompt_store import offered_markups
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
 from SegmentEditorEfficientMedSAM2Lib.options_panel import OptionsPanel
 from SegmentEditorEfficientMedSAM2Lib.preview_pipeline import PreviewPipelines
-from SegmentEditorEfficientMedSAM2Lib.prompt_tools import PromptTools, RoiPlacement
+from SegmentEditorEfficientMedSAM2Lib.prompt_tools import PromptTools, RoiPlacement, is_slicers_mouse
 from SegmentEditorEfficientMedSAM2Lib.scripted_effect_port import EditorObserver, ScriptedEffectPort
 from SegmentEditorEfficientMedSAM2Lib.shortcuts import Shortcuts, helpText
 from SegmentEditorEfficientMedSAM2Lib.worker import Worker
@@ -215,10 +215,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def processInteractionEvents(self, callerInteractor, eventId, viewWidget):
         """Mouse and keys in a view."""
-        if not self._isActive or viewWidget.className() != "qMRMLSliceWidget" or self.roiPlacement.node is not None:
+        if not self._isActive or viewWidget.className() != "qMRMLSliceWidget":
             return False
         if eventId == vtk.vtkCommand.KeyPressEvent:
             return self.shortcuts.fromView(callerInteractor.GetKeySym())
+        if is_slicers_mouse():
+            return False
         volumeNode = self._volumeNode()
         if volumeNode is None:
             return False

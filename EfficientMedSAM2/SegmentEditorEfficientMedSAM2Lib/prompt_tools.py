@@ -6,6 +6,12 @@ import vtk
 from EfficientMedSAM2Lib.mrml.effect.prompt_gesture import SHORTEST_DRAG, PromptGesture, distance
 
 
+def is_slicers_mouse():
+    """Whether the mouse places markups or adjusts the display now. The effect is told of events before those tools."""
+    interactionNode = slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode")
+    return interactionNode.GetCurrentInteractionMode() != interactionNode.ViewTransform
+
+
 class PromptTools(PromptGesture):
     """Turns events of slice views into calls of the controller.
 
@@ -56,14 +62,13 @@ class RoiPlacement:
     def start(self):
         """Make an ROI node and start placing it."""
         self.stop()
-        scene = slicer.mrmlScene
+        scene, interactionNode = slicer.mrmlScene, self._interactionNode()
+        interactionNode.SetPlaceModePersistence(0)  # before there is a node: the editor tells of this change, too
         self.node = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", scene.GenerateUniqueName("ROI"))
         self.node.CreateDefaultDisplayNodes()
         selectionNode = scene.GetSingletonNode("Singleton", "vtkMRMLSelectionNode")
         selectionNode.SetReferenceActivePlaceNodeClassName("vtkMRMLMarkupsROINode")
         selectionNode.SetActivePlaceNodeID(self.node.GetID())
-        interactionNode = self._interactionNode()
-        interactionNode.SetPlaceModePersistence(0)
         interactionNode.SetCurrentInteractionMode(interactionNode.Place)
 
     def placed(self, interactionNode):

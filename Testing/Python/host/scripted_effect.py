@@ -11,7 +11,7 @@ import slicer
 import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from .pythonqt import report_error, unwrap, wrap
+from .pythonqt import errors, report_error, unwrap, wrap
 from .qt_modules import CustomWidgets
 from .views import qMRMLSliceWidget
 
@@ -70,12 +70,22 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
         return self._layout
 
     def addOptionsWidget(self, item: Any) -> None:
-        self._layout.addRow(_as_qt(item))
+        self._layout.addRow(self._adopted(item))
 
     def addLabeledOptionsWidget(self, label: str, item: Any) -> Any:
-        text = QtWidgets.QLabel(label)
-        self._layout.addRow(text, _as_qt(item))
+        text, content = QtWidgets.QLabel(label), self._adopted(item)
+        if isinstance(content, QtWidgets.QLayout) and not isinstance(content, QtWidgets.QHBoxLayout):
+            text.setAlignment(QtCore.Qt.AlignLeft | QtCore.Qt.AlignTop)
+        self._layout.addRow(text, content)
         return text
+
+    def _adopted(self, item: Any) -> Any:
+        """As Slicer does: whatever size policy a widget had before is replaced."""
+        content = _as_qt(item)
+        if isinstance(content, QtWidgets.QWidget):
+            content.setParent(self._frame)
+            content.setSizePolicy(QtWidgets.QSizePolicy.Preferred, QtWidgets.QSizePolicy.MinimumExpanding)
+        return content
 
     # Parameters
     def _key(self, name: str) -> str:
@@ -111,7 +121,7 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
             raise TypeError(message)
         text = str(int(value)) if isinstance(value, (bool, int)) else f"{value:g}" if type(value) is float else value
         old = self._node.GetAttribute(name)
-        if old == text:
+        if old == text or (old is None and not text):  # so an empty default leaves the parameter undefined
             return
         modified = self._node.GetDisableModifiedEvent()
         self._node.SetDisableModifiedEvent(1)  # Slicer invokes EffectParameterModified instead of Modified
@@ -136,6 +146,8 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
         self.setCommonNodeReference(self._key(name), node)
 
     def setCommonNodeReference(self, name: str, node: Any) -> None:
+        if self._node.GetNodeReference(name) is node:
+            return
         self._node.SetNodeReferenceID(name, node.GetID() if node is not None else None)
         self._node.InvokeCustomModifiedEvent(slicer.vtkMRMLSegmentEditorNode.EffectParameterModified)
 
@@ -297,7 +309,7 @@ class qSlicerSegmentEditorScriptedEffect(qSlicerSegmentEditorAbstractEffect):
         """Show the options, then call Python."""
         self._frame.setVisible(True)
         self._active = True
-        self.call("updateGUIFromMRML")
+        self.updateGUIFromMRML()
         self.call("activate")
 
     def deactivate(self) -> None:
@@ -307,18 +319,22 @@ class qSlicerSegmentEditorScriptedEffect(qSlicerSegmentEditorAbstractEffect):
         self.call("deactivate")
 
     def updateGUIFromMRML(self) -> None:
-        """Slot."""
-        self.call("updateGUIFromMRML")
+        """Slot; an effect that is not active learns of parameters when it is activated."""
+        if self._active:
+            self.call("updateGUIFromMRML")
 
     def updateMRMLFromGUI(self) -> None:
         """Slot."""
         self.call("updateMRMLFromGUI")
 
     def interactionNodeModified(self, node: Any) -> None:
-        """Markup placement ends an effect that does not say otherwise."""
+        """Markup placement ends an effect that does not say otherwise, or fails to."""
+        failures = len(errors)
         if hasattr(self._python, "interactionNodeModified"):
             self.call("interactionNodeModified", node)
-        elif node.GetCurrentInteractionMode() != slicer.vtkMRMLInteractionNode.ViewTransform:
+            if len(errors) == failures:
+                return
+        if node.GetCurrentInteractionMode() != slicer.vtkMRMLInteractionNode.ViewTransform:
             self.selectEffect("")
 
 

@@ -8,7 +8,7 @@ import slicer
 import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from .pythonqt import unwrap
+from .pythonqt import report_error, unwrap
 from .qt_modules import CustomWidgets
 from .scripted_effect import qSlicerSegmentEditorScriptedEffect
 from .views import EVENTS, qMRMLSliceWidget, qMRMLWidget
@@ -274,10 +274,8 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             node = view.mrmlSliceNode()
             tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_view_node(view), 1.0)
             self._view_observed.append((node, tag))
-        interaction = self._interaction_node()
-        changed = interaction.AddObserver(
-            slicer.vtkMRMLInteractionNode.InteractionModeChangedEvent, self._on_interaction_mode
-        )
+        interaction = self._interaction_node()  # any change of it is told, not only that of its mode
+        changed = interaction.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_interaction_mode)
         self._view_observed.append((interaction, changed))
 
     def removeViewObservations(self) -> None:
@@ -289,7 +287,9 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         def deliver(interactor: Any, _event: str) -> None:
             if self._active is not None and not self.mrmlScene().IsClosing():
                 answer = self._active.call("processInteractionEvents", interactor, number, view)
-                view.aborted = bool(answer)
+                if answer is not None and type(answer) is not bool:
+                    report_error(TypeError(f"processInteractionEvents is expected to return a bool, not {answer!r}."))
+                view.aborted = answer is True
 
         return deliver
 

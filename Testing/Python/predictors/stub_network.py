@@ -24,6 +24,7 @@ class StubNetwork:
         self.decoded = 0
         self.largest_bank = 0
         self.distances: list[list[float]] = []
+        self.neighbours: list[float] = []
 
     def encode_image(self, image):
         self.encoded += len(image)
@@ -41,6 +42,8 @@ class StubNetwork:
 
     def decode(self, features, prompts):
         self.decoded += len(features.stride4)
+        if prompts.neighbour_mm is not None:
+            self.neighbours += [float(mm) for mm in prompts.neighbour_mm]
         logits = torch.stack([self._mask(features.stride4[i, 0], prompts, i) for i in range(len(features.stride4))])
         area = (logits > 0).float().sum(dim=(1, 2))
         count = 1 + self.config.num_multimask

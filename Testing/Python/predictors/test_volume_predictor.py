@@ -9,7 +9,7 @@ import pytest
 from stub_network import StubNetwork
 
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
-from EfficientMedSAM2Lib.predictors.volume.follow import CONDITIONING_MEMORIES
+from EfficientMedSAM2Lib.predictors.volume.follow import CONDITIONING_MEMORIES, FOLLOWED_NEIGHBOUR_MM
 
 
 def balls(depth=24, size=96):
@@ -189,6 +189,16 @@ def test_memory_is_in_mm_and_takes_conditioning_slices_from_both_sides(predictor
     # Besides conditioning slices, only two slices of 15 mm lie within 40 mm.
     assert len(network.distances[-1]) == CONDITIONING_MEMORIES + 2
     assert {-15, -30} < set(network.distances[-1])
+
+
+@pytest.mark.parametrize(("slice_mm", "counts_as"), [(1.0, FOLLOWED_NEIGHBOUR_MM), (30.0, 30.0)])
+def test_a_neighbour_leads_as_if_it_were_far(predictor, network, scene, slice_mm, counts_as):
+    state = predictor.init_state(scene[0], spacing=(slice_mm, 1, 1), window=(0, 1))
+    predictor.add_new_points_or_box(state, 10, 1, box=[13, 25, 43, 55])
+    network.neighbours.clear()
+    list(predictor.propagate_object(state, 1, 10, [11, 12]))
+    list(predictor.propagate_object(state, 1, 10, [9, 8], reverse=True))
+    assert set(network.neighbours) == {counts_as, -counts_as}
 
 
 def test_what_lies_behind_a_corrected_slice_does_not_lead(predictor, scene):

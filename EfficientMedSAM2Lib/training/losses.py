@@ -11,6 +11,8 @@ from EfficientMedSAM2Lib.models import DecodedMasks
 BCE_WEIGHT = 2.0
 IOU_WEIGHT = 0.5
 OBJECT_WEIGHT = 1.0
+ABSENT_SHARE = 0.3
+"""Weight in the quality heads' lesson of a mask found where the object is not."""
 
 
 def low_resolution_target(mask: Tensor, size: int) -> Tensor:
@@ -57,7 +59,9 @@ def round_loss(decoded: DecodedMasks, target: Tensor) -> dict[str, Tensor]:
     single = (each[:, 0] * shown).sum() / shown.sum()
     best = (each[:, 1:].amin(dim=1) * shown).sum() / shown.sum()
     iou = mask_iou(decoded.logits.detach(), target)
-    iou_error = ((decoded.iou - iou).abs() * present[:, None]).sum() / (present.sum() * iou.shape[1]).clamp_min(1)
+    # A mask where the object is not has IoU 0, and its score is to say so; an empty one has none.
+    judged = torch.maximum(present[:, None], ABSENT_SHARE * (decoded.logits.detach() > 0).flatten(2).any(dim=2).float())
+    iou_error = ((decoded.iou - iou).abs() * judged).sum() / judged.sum().clamp_min(1)
     object_error = F.binary_cross_entropy_with_logits(decoded.object_logit[:, 0], present)
     return {
         "loss": single + 0.5 * best + IOU_WEIGHT * iou_error + OBJECT_WEIGHT * object_error,

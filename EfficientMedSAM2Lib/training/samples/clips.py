@@ -72,8 +72,6 @@ class LabelledClips:
         slices = random_slices(key.slice, count, self.length, spacing_mm, rng)
         if slices is None:
             return None
-        if rng.random() < SHARE_OF_ENDS and bool(self.index.mask(key, slices[-1]).any()):
-            return None
         part = random_part(self.index.mask(key), rng, whole_probability=0.1)
         masks = [part]
         # Every slice on the way is followed, also those the clip skips, else fast-moving objects are lost.
@@ -83,6 +81,8 @@ class LabelledClips:
                 here += step
                 followed = continued_part(self.index.mask(key, here), followed)
             masks.append(followed)
+        if rng.random() < SHARE_OF_ENDS and bool(masks[-1].any()):
+            return None
         box = _union_box(masks) if rng.random() < 0.5 else tight_box(part)
         shape = (part.shape[0], part.shape[1])
         if box is None:

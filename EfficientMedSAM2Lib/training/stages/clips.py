@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from EfficientMedSAM2Lib.models import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.predictors.volume.follow import FOLLOWED_NEIGHBOUR_MM
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
 from EfficientMedSAM2Lib.training.rounds import box_prompts, correct_prompts, mask_as_logits, on_device
-from EfficientMedSAM2Lib.training.samples.prompts import random_boxes
+from EfficientMedSAM2Lib.training.samples.prompts import degraded_masks, random_boxes
 from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
 
 CLIP_WEIGHT = 1.0
 SHARE_OF_MASK_PROMPTS = 0.4
+SHARE_OF_FAULTY_MASKS = 0.5
+"""Share of the mask prompts that are not quite the truth, as masks from elsewhere seldom are."""
 SHARE_WITHOUT_NEIGHBOUR = 0.3
 """Share of slices that must be told from memory alone: with the neighbour's mask at hand memory would stay unused."""
 SHARE_OF_CORRECTIONS = 0.25
@@ -37,7 +40,7 @@ class ClipTraining(PromptTraining):
     def _clip_loss(self, batch: dict[str, Any]) -> Tensor:
         images, masks = batch["images"], batch["masks"].float()
         count, length = images.shape[:2]
-        features = self.model.encode_image(images.flatten(0, 1))
+        features = self.encode(images.flatten(0, 1))
         parts = [part.unflatten(0, (count, length)) for part in features]
         size = self.model.config.low_res_size
         memories: list[tuple[Tensor, Tensor]] = []
@@ -71,10 +74,15 @@ class ClipTraining(PromptTraining):
             boxes[:, 2:] -= 1
             as_mask = torch.from_numpy(self.rng.random(count) < SHARE_OF_MASK_PROMPTS)
             prompts.boxes = torch.where(as_mask[:, None], prompts.boxes, boxes)
+            faulty = as_mask & torch.from_numpy(self.rng.random(count) < SHARE_OF_FAULTY_MASKS)
+            if bool(faulty.any()):
+                first = first.clone()
+                first[faulty] = degraded_masks(first[faulty], self.rng)
             prompts.mask_logits, prompts.has_mask = mask_as_logits(first, size), as_mask
         else:
             shown = torch.from_numpy(self.rng.random(count) >= SHARE_WITHOUT_NEIGHBOUR)
             step = (batch["distance_mm"][:, t] - batch["distance_mm"][:, t - 1]).float().cpu()
+            step = step.sign() * step.abs().clamp_min(FOLLOWED_NEIGHBOUR_MM)
             prompts.neighbour_logits = logits.detach().clamp(-20, 20)
             prompts.neighbour_mm = torch.where(shown, step, torch.tensor(math.nan))
         return on_device(prompts, masks.device)

@@ -51,6 +51,15 @@ def test_better_masks_scores_and_presence_cost_less(batch: dict) -> None:
     assert there < lost
 
 
+def test_a_mask_where_the_object_is_not_is_to_score_low() -> None:
+    nothing, found = torch.zeros(2, 64, 64), torch.full((2, 64, 64), -6.0)
+    found[:, 20:30, 20:30] = 6
+    sure, unsure = (round_loss(decoded(found, iou, -5.0), nothing)["loss"] for iou in (0.9, 0.1))
+    assert unsure < sure
+    rightly_empty = torch.full((2, 64, 64), -6.0)
+    assert float(round_loss(decoded(rightly_empty, 0.9, -5.0), nothing)["iou_error"]) == 0
+
+
 def test_empty_target_wants_no_object() -> None:
     target, logits = torch.zeros(2, 64, 64), torch.full((2, 64, 64), -6.0)
     absent, present = (round_loss(decoded(logits, 1.0, value), target)["loss"] for value in (-5.0, 5.0))

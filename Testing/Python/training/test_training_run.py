@@ -17,6 +17,7 @@ from EfficientMedSAM2Lib.models.timm_import import import_timm
 import_timm()
 pytest.importorskip("lightning")
 
+from EfficientMedSAM2Lib.predictors.volume.follow import FOLLOWED_NEIGHBOUR_MM  # noqa: E402
 from EfficientMedSAM2Lib.training import train as training  # noqa: E402
 from EfficientMedSAM2Lib.training.stages.clips import ClipTraining  # noqa: E402
 from EfficientMedSAM2Lib.training.stages.distil import DistilledTraining, feature_error  # noqa: E402
@@ -109,6 +110,28 @@ def test_every_parameter_learns_from_slices_and_clips() -> None:
     # A candidate that was never the best, and the pointer of an object that was never absent, had nothing to learn.
     excused = ("mask_decoder.mask_heads.", "no_object_pointer")
     assert [name for name in idle if not name.startswith(excused)] == []
+
+
+def test_a_frozen_encoder_stays_as_it_is_while_the_rest_learns(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = EfficientMedSAM2(ModelConfig("mobilenet"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    module = PromptTraining(model, max_minutes=1e-6, frozen_encoder=True, **OPTIONS)
+    training.train(module, DiskSlices(), tmp_path, precision="32-true", workers=0)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert not [name for name in changed if name.startswith("image_encoder.")], "statistics of the trunk count, too"
+    assert [name for name in changed if name.startswith("mask_decoder.")]
+
+
+def test_a_followed_neighbour_counts_as_far_as_in_use() -> None:
+    torch.manual_seed(0)
+    module = ClipTraining(EfficientMedSAM2(ModelConfig("mobilenet")), **OPTIONS)
+    clips = next(iter(DiskClips()))
+    shown = torch.cat(
+        [module._clip_prompts(clips, clips["masks"], torch.zeros(2, 1, 64, 64), 1).neighbour_mm for _ in range(20)]
+    )
+    assert set(shown[shown.isfinite()].tolist()) == {FOLLOWED_NEIGHBOUR_MM, -FOLLOWED_NEIGHBOUR_MM}
+    assert bool(shown.isnan().any()), "some slices must be told from memory alone"
 
 
 def test_distillation_draws_the_student_to_the_teacher() -> None:

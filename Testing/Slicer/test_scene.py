@@ -7,6 +7,11 @@ import slicer
 from slicer_case import Editor, check, make_volume, run, wait_until
 
 
+def balls_of_class(name):
+    """The scan and its segmentation have the same name; the module may have made a segmentation of its own."""
+    return next(node for node in slicer.util.getNodesByClass(name) if node.GetName() == "Balls")
+
+
 def scene_is_saved_and_loaded():
     """Click, save, close, load, click again."""
     editor = Editor(make_volume())
@@ -18,10 +23,8 @@ def scene_is_saved_and_loaded():
     check(slicer.util.saveScene(path), f"saved as {path}")
     slicer.mrmlScene.Clear()
     slicer.util.loadScene(path)
-    editor.volume = slicer.util.getNode("Balls")
-    if not editor.volume.IsA("vtkMRMLScalarVolumeNode"):
-        editor.volume = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")[0]
-    editor.segmentation = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")[0]
+    editor.volume = balls_of_class("vtkMRMLScalarVolumeNode")
+    editor.segmentation = balls_of_class("vtkMRMLSegmentationNode")
     check(np.array_equal(editor.mask(), mask), "the segment is back")
     editor.activate()
     editor.click((14, 48, 36))

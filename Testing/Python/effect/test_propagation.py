@@ -109,6 +109,16 @@ def test_the_weakest_slices_are_gone_through_in_a_circle_and_prompted_ones_come_
     assert seen == [9, 12, 5, 6, 7, 8, 10, 11, 13, 14, 15, 16, 17, 4, 9]
 
 
+def test_prompted_slices_are_the_last_to_doubt_however_low_their_score():
+    from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
+
+    filled = frozenset({1, 2, 3})
+    scores = SliceScores(0, 9, {1: 0.9, 2: 0.1, 3: 0.5, 4: 0.0}, prompted=frozenset({2}), filled=filled)
+    assert scores.by_doubt == [3, 1, 2]  # slice 4 was looked at, and holds nothing
+    assert SliceScores(0, 9, {2: 0.1}, prompted=frozenset({2}), filled=filled).weakest == 2
+    assert SliceScores().weakest is None
+
+
 def test_dragging_on_the_strip_goes_through_the_slices(scored):
     from host.pythonqt import unwrap
     from PySide6 import QtCore, QtTest

@@ -51,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
     parser.add_argument("--threads", type=int, metavar="N", help="of each process; default: torch's choice")
+    parser.add_argument(
+        "--processor_time",
+        action="store_true",
+        help="time of the processor instead of the clock: for a machine that others use too; needs --threads 1",
+    )
     output = Path("benchmark-output")
     parser.add_argument("--output", type=Path, default=output, metavar="FOLDER", help=f"default: {output}")
     parser.add_argument("--document", type=Path, metavar="FILE", help="Markdown whose block of results is replaced")
@@ -95,6 +100,8 @@ def _plan(args: argparse.Namespace) -> Plan:
         raise ValueError(f"--slices has {min(args.slices)}; two slices are the least that can be propagated through.")
     if args.threads is not None and args.threads < 1:
         raise ValueError(f"--threads is {args.threads}; give 1 or more.")
+    if args.processor_time and args.threads != 1:
+        raise ValueError("--processor_time adds up what all threads do; give --threads 1 with it.")
     if args.data_dir is not None and not args.data_dir.exists():
         raise FileNotFoundError(f"{args.data_dir} does not exist; give a folder of scans, or leave --data_dir out.")
     weights = {"medsam2": existing(args.original_model, "MedSAM2's checkpoint")}
@@ -123,6 +130,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         data_dir="" if args.data_dir is None else str(args.data_dir.resolve()),
         device=args.device,
         threads=args.threads,
+        processor_time=args.processor_time,
     )
 
 
@@ -189,6 +197,11 @@ def _notes(plan: Plan, summary: Summary) -> list[str]:
     originals = [TITLES[network] for network in summary.networks() if network in ORIGINALS]
     ours = [network for network in summary.networks() if network in OURS]
     notes = []
+    if plan.processor_time:
+        notes.append(
+            "**Others used the machine too: times are those of the processor, with one thread** (`--processor_time`). On "
+            "an idle machine the clock shows about as much with one thread, and less with two."
+        )
     if originals:
         notes.append(
             f"{' and '.join(originals)} went through {plan.original_slices} slices only, for their time "

@@ -25,6 +25,7 @@ class Job:
         weights: File; "" for the shipped ones, or none.
         device: See `NetworkOptions`.
         random: See `NetworkOptions`.
+        processor_time: Whether time is that of the processor, not of the clock on the wall.
     """
 
     network: str
@@ -39,6 +40,7 @@ class Job:
     weights: str = ""
     device: str = "auto"
     random: bool = False
+    processor_time: bool = False
 
     def to_json(self) -> str:
         """As text for a command line."""

@@ -31,6 +31,7 @@ class Plan:
         data_dir: See `scans.images_of`.
         device: See `NetworkOptions`.
         threads: Of each process; None leaves it to torch.
+        processor_time: See `Job`.
     """
 
     networks: Sequence[str]
@@ -43,6 +44,7 @@ class Plan:
     data_dir: str = ""
     device: str = "auto"
     threads: int | None = None
+    processor_time: bool = False
 
     def lengths(self) -> list[int]:
         """All numbers of slices."""
@@ -77,6 +79,7 @@ def _job(plan: Plan, network: str, folder: Path) -> Job:
         weights=(plan.weights or {}).get(network, ""),
         device=plan.device,
         random=network in plan.random,
+        processor_time=plan.processor_time,
     )
 
 

@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from .scans import Scan
 
 T = TypeVar("T")
+Clock = Callable[[], float]
 
 LEAST, MOST, SECONDS = 3, 15, 2.0
 
 
-def timed_ms(prepare: Callable[[int], T], action: Callable[[T], Any]) -> float:
+def timed_ms(prepare: Callable[[int], T], action: Callable[[T], Any], clock: Clock = time.perf_counter) -> float:
     """Median time of an action, after one that does not count: the first one sets up what the others find.
 
     Args:
         prepare: Makes what the action is given, from the number of the call; not timed.
         action: What is timed, 3 to 15 times, for two seconds at most.
+        clock: Seconds, of the wall or of the processor.
 
     Returns:
         Milliseconds.
@@ -34,16 +36,16 @@ def timed_ms(prepare: Callable[[int], T], action: Callable[[T], Any]) -> float:
     times: list[float] = []
     for number in itertools.count():
         given = prepare(number)
-        start = time.perf_counter()
+        start = clock()
         action(given)
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
         counted = times[1:]
         if len(counted) >= MOST or (len(counted) >= LEAST and sum(counted) > SECONDS):
             return 1000 * float(np.median(counted))
     raise AssertionError  # count() never ends
 
 
-def step_times(network: TimedNetwork) -> tuple[list[float], list[np.ndarray]]:
+def step_times(network: TimedNetwork, clock: Clock = time.perf_counter) -> tuple[list[float], list[np.ndarray]]:
     """Propagate through the volume that is open, from the box on its first slice.
 
     Returns:
@@ -52,15 +54,15 @@ def step_times(network: TimedNetwork) -> tuple[list[float], list[np.ndarray]]:
     network.forget()
     masks = [np.packbits(network.box(0), axis=-1)]
     times = []
-    start = time.perf_counter()
+    start = clock()
     for mask in network.follow():
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
         masks.append(np.packbits(mask, axis=-1))
-        start = time.perf_counter()
+        start = clock()
     return times, masks
 
 
-def part_times(network: TimedNetwork, scan: Scan, steps: int) -> dict[str, float]:
+def part_times(network: TimedNetwork, scan: Scan, steps: int, clock: Clock = time.perf_counter) -> dict[str, float]:
     """What a propagated slice is spent in: milliseconds in each part, and in what is around them.
 
     Propagates once more, with a clock before and behind each part.
@@ -69,11 +71,11 @@ def part_times(network: TimedNetwork, scan: Scan, steps: int) -> dict[str, float
 
     def timed(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
+            start = clock()
             try:
                 return method(*args, **kwargs)
             finally:
-                spent[name] += time.perf_counter() - start
+                spent[name] += clock() - start
 
         return run
 
@@ -84,9 +86,9 @@ def part_times(network: TimedNetwork, scan: Scan, steps: int) -> dict[str, float
         network.box(0)
         spent.clear()
         count = 0
-        start = time.perf_counter()
+        start = clock()
         for _ in itertools.islice(network.follow(), steps):
             count += 1
-        total = time.perf_counter() - start
+        total = clock() - start
     parts = {name: 1000 * seconds / count for name, seconds in spent.items() if seconds > 0}
     return {**parts, "the rest": max(0.0, 1000 * total / count - sum(parts.values()))}

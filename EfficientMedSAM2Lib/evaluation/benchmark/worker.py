@@ -17,7 +17,7 @@ from .jobs import Answer, Job
 from .memory import MEBIBYTE, peak_memory, resident_memory
 from .networks import NETWORKS, NetworkOptions, TimedNetwork
 from .scans import Scan, read_scan
-from .timing import part_times, step_times, timed_ms
+from .timing import Clock, part_times, step_times, timed_ms
 
 BAD_INPUT = 2
 FULL_MEMORY = 8  # steps after which the bank of memories is full: MedSAM2's holds seven
@@ -45,15 +45,16 @@ def measure(job: Job, started: float) -> Answer:
     """
     answer, values = _started(job)
     network = _network(job)
-    values["import_s"] = _seconds(network.import_libraries)
+    clock = time.process_time if job.processor_time else time.perf_counter
+    values["import_s"] = _seconds(network.import_libraries, clock)
     libraries = resident_memory()
-    values["load_s"] = _seconds(network.load)
+    values["load_s"] = _seconds(network.load, clock)
     scan = read_scan(Path(job.scan))
     network.open(scan)
     network.box(0)
-    values["first_mask_s"] = time.time() - started
+    values["first_mask_s"] = time.process_time() if job.processor_time else time.time() - started
 
-    steps, masks = step_times(network)
+    steps, masks = step_times(network, clock)
     values["slices_per_s"] = len(steps) / sum(steps)
     values["slice_ms"] = 1000 * float(np.median(steps[FULL_MEMORY:] if len(steps) > FULL_MEMORY else steps))
     peak = peak_memory()
@@ -64,19 +65,19 @@ def measure(job: Job, started: float) -> Answer:
     if job.masks:
         np.savez_compressed(job.masks, bits=np.stack(masks), width=scan.voxels.shape[2])
     if job.details:
-        _details(network, scan, values)
-        answer.parts = part_times(network, scan, PART_STEPS)
+        _details(network, scan, values, clock)
+        answer.parts = part_times(network, scan, PART_STEPS, clock)
     values["parameters_m"] = network.parameter_count() / 1e6
     values["file_mb"] = network.file_bytes() / 1e6
     answer.facts = _facts(network)
     return answer
 
 
-def _details(network: TimedNetwork, scan: Scan, values: dict[str, float]) -> None:
+def _details(network: TimedNetwork, scan: Scan, values: dict[str, float], clock: Clock) -> None:
     """Single steps. A slice is new once: each is taken from a volume opened anew, where nothing is known of it."""
     last = len(scan.voxels) - 1
-    values["encoder_ms"] = timed_ms(lambda _: network.encoder(), lambda run: run())
-    values["encode_ms"] = timed_ms(lambda number: number % last, network.encode)
+    values["encoder_ms"] = timed_ms(lambda _: network.encoder(), lambda run: run(), clock)
+    values["encode_ms"] = timed_ms(lambda number: number % last, network.encode, clock)
     prompts = {"box": network.box, **({"click": network.click} if network.takes_clicks else {})}
     for name, prompt in prompts.items():
 
@@ -90,10 +91,10 @@ def _details(network: TimedNetwork, scan: Scan, values: dict[str, float]) -> Non
             network.forget()
             return 1
 
-        values[f"{name}_new_ms"] = timed_ms(on_new_slice, prompt)
+        values[f"{name}_new_ms"] = timed_ms(on_new_slice, prompt, clock)
         network.open(scan)
         prompt(1)
-        values[f"{name}_known_ms"] = timed_ms(on_known_slice, prompt)
+        values[f"{name}_known_ms"] = timed_ms(on_known_slice, prompt, clock)
     if network.takes_clicks:
 
         def after_a_click(_: int) -> int:
@@ -101,7 +102,7 @@ def _details(network: TimedNetwork, scan: Scan, values: dict[str, float]) -> Non
             network.click(1)
             return 1
 
-        values["correct_ms"] = timed_ms(after_a_click, network.correct)
+        values["correct_ms"] = timed_ms(after_a_click, network.correct, clock)
 
 
 def accuracy(job: Job) -> Answer:
@@ -134,10 +135,10 @@ def _started(job: Job) -> tuple[Answer, dict[str, float]]:
     return answer, answer.values
 
 
-def _seconds(action: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def _seconds(action: Callable[[], object], clock: Clock) -> float:
+    start = clock()
     action()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _gpu_memory() -> dict[str, float]:

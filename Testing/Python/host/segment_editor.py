@@ -111,9 +111,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         super().setMRMLScene(scene)
         self.logic.SetMRMLScene(scene)
         self.logic.SetMaximumNumberOfUndoStates(self._undo_states)
-        self._observed.append(
-            (scene, scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, lambda *_a: self.setActiveEffectByName("")))
-        )
+        self._observed.append((scene, scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, self._on_end_close)))
         self.updateEffectList()
 
     def mrmlSegmentEditorNode(self) -> Any:
@@ -137,6 +135,13 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._observed.append((node, node.AddObserver(changed, lambda *_a: self._update_options())))
         self.updateWidgetFromMRML()
 
+    def _on_end_close(self, *_args: Any) -> None:
+        """The node has survived without its attributes: defaults are set anew, and no effect is active."""
+        for effect in self._effects.values() if self._node is not None else ():
+            self._give_node(effect)
+        self.setActiveEffectByName("")
+        self.updateWidgetFromMRML()
+
     def _give_node(self, effect: Any) -> None:
         effect.setParameterSetNode(self._node)
         effect.call("setMRMLDefaults")
@@ -149,7 +154,18 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         return self._node.GetSegmentationNode()
 
     def setSegmentationNode(self, node: Any) -> None:
+        """Another segmentation ends the effect, and brings its reference volume and its first segment with it."""
+        if self.logic.GetSegmentationNode() is node:
+            return
         self.logic.SetSegmentationNode(node)
+        self.setActiveEffectByName("")
+        if node is None:
+            return
+        role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+        if node.GetNodeReference(role) is not None:
+            self.setSourceVolumeNode(node.GetNodeReference(role))
+        if node.GetSegmentation().GetNumberOfSegments():
+            self.setCurrentSegmentID(node.GetSegmentation().GetNthSegmentID(0))
 
     def sourceVolumeNode(self) -> Any:
         return self._node.GetSourceVolumeNode()

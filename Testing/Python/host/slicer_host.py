@@ -159,11 +159,21 @@ class SlicerHost:
                     type(self).editor = host.editor_widget()
                     for event in (slicer.vtkMRMLScene.EndCloseEvent, slicer.vtkMRMLScene.EndImportEvent):
                         slicer.mrmlScene.AddObserver(event, lambda *_a: host.choose_editor_node(self.editor))
+                    slicer.mrmlScene.AddObserver(
+                        slicer.vtkMRMLScene.StartCloseEvent, lambda *_a: self.editor.setSegmentationNode(None)
+                    )
                 return types.SimpleNamespace(self=lambda: types.SimpleNamespace(editor=self.editor))
 
             def widget(self, method: str) -> None:
-                """The panel is shown when it is entered, hidden when it is left."""
+                """Entered, the panel is shown with a segmentation; left, it is hidden and no effect is active."""
                 self.editor.visible = method == "enter"
+                if method == "exit":
+                    self.editor.setActiveEffectByName("")
+                if method == "enter" and self.editor.segmentationNode() is None:
+                    first = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+                    self.editor.setSegmentationNode(
+                        first or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+                    )
 
         slicer.modules.segmenteditor = SegmentEditorModule()
         self.native_app.manager.loaded["SegmentEditor"] = slicer.modules.segmenteditor

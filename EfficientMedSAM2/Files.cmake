@@ -39,6 +39,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/commands/demo_command.py
   EfficientMedSAM2Lib/cohort/commands/export_command.py
   EfficientMedSAM2Lib/cohort/commands/info_command.py
+  EfficientMedSAM2Lib/cohort/commands/precision_command.py
   EfficientMedSAM2Lib/cohort/commands/segment_command.py
   EfficientMedSAM2Lib/cohort/engine.py
   EfficientMedSAM2Lib/cohort/manifest/__init__.py

@@ -25,6 +25,7 @@ COMMANDS = {
     "cohort": (".cohort.commands.cohort_command", "segment many scans, on one machine or a cluster; review them"),
     "web": (".web.command", "serve the interface in the browser, on this machine unless told otherwise"),
     "export": (".cohort.commands.export_command", "write a network for ONNX Runtime, which needs no PyTorch"),
+    "precisions": (".cohort.commands.precision_command", "measure FP32, BF16, FP16 and INT8 on this machine"),
     "distill": (".training.command", "train a network, or distil one into another"),
     "benchmark": (".evaluation.benchmark.command", "measure time and memory beside MedSAM2 and LiteMedSAM"),
     "evaluate": (".evaluation.command", "measure accuracy on labelled scans, beside other methods"),

@@ -72,7 +72,7 @@ def _graph(model: EfficientMedSAM2, name: str) -> bytes:
 
     parts = _parts(model)
     module, inputs, outputs = parts[name]
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()  # torch takes it, its stubs do not say so
     # Sizes that may change: objects, clicks, memories.
     axes = {key: {0: "objects"} for key in (*inputs, *outputs)}
     for key in ("points", "labels"):

@@ -12,7 +12,7 @@ from typing import Any
 from ... import __version__
 from ..engine import add_model_arguments, build_model, weights_metadata
 
-_LIBRARIES = ("torch", "torchvision", "timm", "numpy", "SimpleITK", "slicerio", "safetensors")
+_LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "SimpleITK", "slicerio", "safetensors")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,16 +36,18 @@ def collect_info(
     Raises:
         ValueError: The weights, encoder or device cannot be used.
     """
-    from ...models.builder import shipped_weights
+    from ...resources import shipped_weights
+    from ...runtimes.onnx_file import is_exported, read_description
 
     model = build_model(encoder, weights, device)
     path = Path(weights) if weights else shipped_weights(model.config.encoder_type)
-    notes = weights_metadata(path)
+    notes = {"licence": read_description(path).licence} if is_exported(path) else weights_metadata(path)
+    parts = {} if is_exported(path) else dict(model.named_children())
     return {
         "computation": {
             "device": _device_name(model.device),
             "precision": str(model.compute_dtype).replace("torch.", ""),
-            "threads": _thread_count(),
+            "threads": model.threads if is_exported(path) else _thread_count(),
         },
         "weights": {
             "file": str(path),
@@ -55,7 +57,7 @@ def collect_info(
         },
         "parameters": {
             "total": model.parameter_count(),
-            **{name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()},
+            **{name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
         },
         "versions": {
             "efficient-medsam2": __version__,
@@ -79,9 +81,11 @@ def format_info(info: dict[str, dict[str, Any]]) -> str:
 
 
 def _device_name(device: Any) -> str:
+    if device.type != "cuda":
+        return str(device)
     import torch
 
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+    return f"{device} ({torch.cuda.get_device_name(device)})"
 
 
 def _thread_count() -> int:

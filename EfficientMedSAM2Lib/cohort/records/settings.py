@@ -79,6 +79,6 @@ def weights_file(encoder: str | None, weights: str | None) -> Path:
     Raises:
         ValueError: None is shipped for that encoder.
     """
-    from ...models.builder import shipped_weights
+    from ...resources import shipped_weights
 
     return Path(weights) if weights else shipped_weights(encoder or DEFAULT_ENCODER)

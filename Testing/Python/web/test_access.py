@@ -97,7 +97,7 @@ def test_two_users_see_only_their_own(browser, gateway, user):
     user.open_sample()
     user.draw_box()
     context = browser.new_context(viewport={"width": 1280, "height": 720})
-    other = User(context.new_page(), gateway.url).come()
+    other = User(context.new_page(), gateway.url).come(until_ready=False)
     assert other.state("volume_name") == ""
     assert other.state("segments") == []
     assert other.page.evaluate("fetch('download/segmentation').then(r => r.status)") == 409

@@ -46,6 +46,7 @@ def outline_polydata(image: Any, volume_node: Any, slice_node: Any) -> Any:
     contour = vtk.vtkFlyingEdges2D()
     contour.SetInputConnection(reslice.GetOutputPort())
     contour.SetValue(0, 0.5)
+    contour.ComputeScalarsOff()  # or the lines take their colour from them
     contour.Update()
     result = vtk.vtkPolyData()
     result.ShallowCopy(contour.GetOutput())

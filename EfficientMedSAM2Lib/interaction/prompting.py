@@ -77,7 +77,10 @@ def _apply_point(states: AxisStates, segment: SegmentState, prompt: PointPrompt)
             return "A negative point alone marks nothing; it counts from the first positive point or box on its slice."
     coordinates = [point_xy(point.index_kji, axis) for point in points]
     states.give_prompts(axis, index, segment.obj_id, coordinates, [int(point.positive) for point in points])
-    return _take_result(states, segment, axis, index, coordinates)
+    message = _take_result(states, segment, axis, index, coordinates)
+    if message and not prompt.positive:  # nothing was looked for, so that nothing found is what was wanted
+        return "The slice is empty now; propagation takes it that the structure is not there."
+    return message
 
 
 def _apply_box(states: AxisStates, segment: SegmentState, prompt: BoxPrompt) -> str:

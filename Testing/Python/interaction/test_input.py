@@ -142,7 +142,7 @@ def test_bad_volumes_are_refused(volume):
 
 
 def test_bad_windows_and_matrices_are_refused():
-    session, _, truth = make_session()
+    session, _, _ = make_session()
     with pytest.raises(ValueError, match="window"):
         session.set_image(truth, window="lung")
     with pytest.raises(ValueError, match="low < high"):
@@ -182,6 +182,15 @@ def test_empty_results_say_why():
     assert "negative box" in session.last_message
     session.add_point_interaction((10, 6, 6), True, segment="2")
     assert session.last_message == ""
+
+
+def test_a_slice_emptied_by_negative_points_is_no_failure():
+    session, _, _ = make_session()
+    session.add_point_interaction((10, 7, 6), True)
+    while session.mask()[10].any():
+        assert session.last_message == ""
+        session.add_point_interaction((10, *np.argwhere(session.mask()[10])[0].tolist()), False)
+    assert session.last_message.startswith("The slice is empty now")
 
 
 def test_a_call_from_inside_the_predictor_is_refused():

@@ -142,7 +142,7 @@ def test_bad_volumes_are_refused(volume):
 
 
 def test_bad_windows_and_matrices_are_refused():
-    session, _, _ = make_session()
+    session, _, truth = make_session()
     with pytest.raises(ValueError, match="window"):
         session.set_image(truth, window="lung")
     with pytest.raises(ValueError, match="low < high"):

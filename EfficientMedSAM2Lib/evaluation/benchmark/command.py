@@ -199,8 +199,8 @@ def _notes(plan: Plan, summary: Summary) -> list[str]:
     notes = []
     if plan.processor_time:
         notes.append(
-            "**Others used the machine too: times are those of the processor, with one thread** (`--processor_time`). On "
-            "an idle machine the clock shows about as much with one thread, and less with two."
+            "**Others used the machine too: times are those of the processor, with one thread** (`--processor_time`). "
+            "On an idle machine the clock shows about as much with one thread, and less with two."
         )
     if originals:
         notes.append(

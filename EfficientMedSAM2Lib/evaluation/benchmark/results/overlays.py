@@ -9,9 +9,11 @@ import numpy as np
 from ...metrics import dice
 from ..networks import TITLES
 from ..scans import Scan
-from .plots import _save
+from .plots import save_figure
 
 COLUMNS = 4
+COLORS = 32
+"""Of the picture: grey, and the contours; enough to judge contours, and small enough for a document."""
 MARGIN = 0.25
 """Of the object's longest side, shown around it."""
 
@@ -34,8 +36,9 @@ def write_overlays(path: Path, scan: Scan, masks: dict[str, np.ndarray]) -> None
 
     count = min(len(found) for found in masks.values())
     slices = np.unique(np.linspace(0, count - 1, COLUMNS).round().astype(int))
-    figure = Figure(figsize=(2.7 * len(slices), 2.7 * len(masks) + 0.3), layout="constrained")
+    figure = Figure(figsize=(2.0 * len(slices), 2.1 * len(masks) + 0.2), layout="constrained")
     FigureCanvasAgg(figure)
+    figure.suptitle("red: the network's contour, green: the reference, dotted: the box it was given", fontsize=9)
     grid = figure.subplots(len(masks), len(slices), squeeze=False)
     rows, columns = np.nonzero(scan.labels[:count].any(axis=0))
     pad = MARGIN * max(np.ptp(rows), np.ptp(columns)) + 4
@@ -54,4 +57,4 @@ def write_overlays(path: Path, scan: Scan, masks: dict[str, np.ndarray]) -> None
             axes.set_yticks([])
             axes.set_title(f"slice {number}, Dice {dice(found[number], scan.labels[number]):.2f}", fontsize=8)
         row[0].set_ylabel(TITLES[network], fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path, COLORS)

@@ -1,31 +1,33 @@
 """What the effect draws on slice views: the outline of a pending mask, and the box or line under the mouse."""
 
 import slicer
-import vtk
 
-from EfficientMedSAM2Lib.mrml.effect.outline import outline_polydata
-
-PREVIEW_COLOR = (1.0, 0.85, 0.1)
-EXCLUDE_COLOR = (1.0, 0.35, 0.3)
-LINE_WIDTH = 2.0
+from EfficientMedSAM2Lib.mrml.effect.outline import (
+    EXCLUDE_COLOR,
+    PREVIEW_COLOR,
+    line_actor,
+    outline_polydata,
+    polyline,
+    show_lines,
+)
 
 
 class SlicePipeline:
     """The two 2D actors of one slice view."""
 
     def __init__(self):
-        self.outlineMapper, self.outlineActor = _actor(PREVIEW_COLOR)
-        self.bandMapper, self.bandActor = _actor(PREVIEW_COLOR)
+        self.outlineMapper, self.outlineActor = line_actor(PREVIEW_COLOR)
+        self.bandMapper, self.bandActor = line_actor(PREVIEW_COLOR)
         self.actors = (self.outlineActor, self.bandActor)
 
     def showOutline(self, polyData):
         """Show contour lines in pixels of the view; None hides them. Returns whether anything has to be drawn anew."""
-        return _show(self.outlineMapper, self.outlineActor, polyData)
+        return show_lines(self.outlineMapper, self.outlineActor, polyData)
 
     def showBand(self, pointsXY, closed, include=True):
         """Show a polygon or a line in pixels of the view; no points hide it."""
         self.bandActor.GetProperty().SetColor(*(PREVIEW_COLOR if include else EXCLUDE_COLOR))
-        return _show(self.bandMapper, self.bandActor, _polyline(pointsXY, closed) if pointsXY else None)
+        return show_lines(self.bandMapper, self.bandActor, polyline(pointsXY, closed) if pointsXY else None)
 
 
 class PreviewPipelines:
@@ -78,35 +80,3 @@ class PreviewPipelines:
             for actor in pipeline.actors:
                 self.scriptedEffect.removeActor2D(sliceWidget, actor)
             self.scriptedEffect.scheduleRender(sliceWidget)
-
-
-def _actor(color):
-    mapper, actor = vtk.vtkPolyDataMapper2D(), vtk.vtkActor2D()
-    mapper.SetInputData(vtk.vtkPolyData())
-    actor.SetMapper(mapper)
-    actor.GetProperty().SetColor(*color)
-    actor.GetProperty().SetLineWidth(LINE_WIDTH)
-    actor.VisibilityOff()
-    return mapper, actor
-
-
-def _show(mapper, actor, polyData):
-    wasVisible = bool(actor.GetVisibility())
-    visible = polyData is not None and polyData.GetNumberOfPoints() > 0
-    mapper.SetInputData(polyData if visible else vtk.vtkPolyData())
-    actor.SetVisibility(visible)
-    return visible or wasVisible
-
-
-def _polyline(pointsXY, closed):
-    points, lines = vtk.vtkPoints(), vtk.vtkCellArray()
-    for x, y in pointsXY:
-        points.InsertNextPoint(x, y, 0.0)
-    numbers = [*range(len(pointsXY)), 0] if closed else list(range(len(pointsXY)))
-    lines.InsertNextCell(len(numbers))
-    for number in numbers:
-        lines.InsertCellPoint(number)
-    polyData = vtk.vtkPolyData()
-    polyData.SetPoints(points)
-    polyData.SetLines(lines)
-    return polyData

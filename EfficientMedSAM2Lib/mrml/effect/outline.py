@@ -1,7 +1,8 @@
-"""Outline of a mask as a slice view shows it, and the mask of a propagation that is still under way."""
+"""What is drawn over a slice view: outline of a mask, lines under the mouse; and the mask of a running propagation."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from ...imaging.geometry import Box, bounding_box, box_slices, transform_points,
 from ..labelmaps import box_of_extent, image_matrix, linear_matrix, oriented_image, to_numpy, to_vtk_matrix
 from ..labelmaps import transform_between as _transform_between
 
+PREVIEW_COLOR, EXCLUDE_COLOR = (1.0, 0.85, 0.1), (1.0, 0.35, 0.3)
+LINE_WIDTH = 2.0
 #: Pixels around the mask that are looked at, so that the outline closes.
 MARGIN = 3
 
@@ -85,6 +88,46 @@ def _seen_extent(image: Any, volume_node: Any, slice_node: Any, width: int, heig
     x0, y0 = (int(max(value, -MARGIN)) for value in low)
     x1, y1 = int(min(high[0], width + MARGIN)), int(min(high[1], height + MARGIN))
     return x0, x1, y0, y1
+
+
+def polyline(points_xy: Sequence[Sequence[float]], closed: bool) -> Any:
+    """A polygon or a line (vtkPolyData) in pixels of a view."""
+    import vtk
+
+    points, lines = vtk.vtkPoints(), vtk.vtkCellArray()
+    for x, y in points_xy:
+        points.InsertNextPoint(x, y, 0.0)
+    numbers = [*range(len(points_xy)), 0] if closed else list(range(len(points_xy)))
+    lines.InsertNextCell(len(numbers))
+    for number in numbers:
+        lines.InsertCellPoint(number)
+    data = vtk.vtkPolyData()
+    data.SetPoints(points)
+    data.SetLines(lines)
+    return data
+
+
+def line_actor(color: Sequence[float]) -> tuple[Any, Any]:
+    """(mapper, actor) for lines in pixels of a view; nothing is shown yet."""
+    import vtk
+
+    mapper, actor = vtk.vtkPolyDataMapper2D(), vtk.vtkActor2D()
+    mapper.SetInputData(vtk.vtkPolyData())
+    actor.SetMapper(mapper)
+    actor.GetProperty().SetColor(*color)
+    actor.GetProperty().SetLineWidth(LINE_WIDTH)
+    actor.VisibilityOff()
+    return mapper, actor
+
+
+def show_lines(mapper: Any, actor: Any, data: Any) -> bool:
+    """Show lines (vtkPolyData or None) with such an actor; returns whether the view has to be drawn anew."""
+    import vtk
+
+    was_visible, visible = bool(actor.GetVisibility()), data is not None and data.GetNumberOfPoints() > 0
+    mapper.SetInputData(data if visible else vtk.vtkPolyData())
+    actor.SetVisibility(visible)
+    return was_visible or visible
 
 
 class GrowingMask:

@@ -9,14 +9,19 @@ import vtk
 from slicer import vtkMRMLSliceNode
 from trame_slicer.segmentation import SegmentationEffect, SegmentationEffectPipeline
 
-from ...mrml.effect.outline import outline_polydata
+from ...mrml.effect.outline import (
+    EXCLUDE_COLOR,
+    PREVIEW_COLOR,
+    line_actor,
+    outline_polydata,
+    polyline,
+    show_lines,
+)
 from ...mrml.effect.prompt_gesture import PromptGesture
 from ...mrml.effect.view_geometry import xy_to_world
 from ..session.desk import Desk
 
 NAVIGATE, WINDOW, ROI = "navigate", "window", "roi"
-PREVIEW_COLOR, EXCLUDE_COLOR = (1.0, 0.85, 0.1), (1.0, 0.35, 0.3)
-LINE_WIDTH = 2.0
 #: Squared distance in pixels at which the crosshair gives way to handles of an ROI.
 FAR = 1e6
 
@@ -26,19 +31,19 @@ class PromptPipeline(SegmentationEffectPipeline):
 
     def __init__(self) -> None:
         super().__init__()
-        self._outline, self._band = _Lines(PREVIEW_COLOR), _Lines(PREVIEW_COLOR)
+        self._outline, self._band = line_actor(PREVIEW_COLOR), line_actor(PREVIEW_COLOR)
         self._mask: tuple[Any, Any] | None = None
 
     def OnRendererAdded(self, renderer: Any) -> None:
         """Show what there is to show."""
-        for lines in (self._outline, self._band):
+        for _mapper, actor in (self._outline, self._band):
             if renderer is not None:
-                renderer.AddViewProp(lines.actor)
+                renderer.AddViewProp(actor)
 
     def OnRendererRemoved(self, renderer: Any) -> None:
         """Leave nothing behind."""
-        for lines in (self._outline, self._band):
-            renderer.RemoveViewProp(lines.actor)
+        for _mapper, actor in (self._outline, self._band):
+            renderer.RemoveViewProp(actor)
 
     def OnUpdate(self, obj: Any, event_id: int, call_data: Any) -> None:
         """The view has moved: outlines are in its pixels."""
@@ -50,13 +55,13 @@ class PromptPipeline(SegmentationEffectPipeline):
         """Outline a mask (vtkOrientedImageData in the volume's frame); None hides it."""
         self._mask = None if image is None else (image, volume_node)
         data = None if image is None else outline_polydata(image, volume_node, self.GetViewNode())
-        if self._outline.show(data):
+        if show_lines(*self._outline, data):
             self.RequestRender()
 
     def show_band(self, points_xy: Sequence[Any], closed: bool, include: bool) -> None:
         """Draw a polygon or a line in pixels of the view; no points hide it."""
-        self._band.actor.GetProperty().SetColor(*(PREVIEW_COLOR if include else EXCLUDE_COLOR))
-        if self._band.show(_polyline(points_xy, closed) if points_xy else None):
+        self._band[1].GetProperty().SetColor(*(PREVIEW_COLOR if include else EXCLUDE_COLOR))
+        if show_lines(*self._band, polyline(points_xy, closed) if points_xy else None):
             self.RequestRender()
 
     def CanProcessInteractionEvent(self, event: Any) -> tuple[bool, float]:
@@ -193,36 +198,3 @@ class _Gesture(PromptGesture):
             self._effect._drawn(bbox_kji, axis)
         else:
             super().draw_box(bbox_kji, axis, controller)
-
-
-class _Lines:
-    """A 2D actor in pixels of a view."""
-
-    def __init__(self, color: Sequence[float]) -> None:
-        self.mapper, self.actor = vtk.vtkPolyDataMapper2D(), vtk.vtkActor2D()
-        self.mapper.SetInputData(vtk.vtkPolyData())
-        self.actor.SetMapper(self.mapper)
-        self.actor.GetProperty().SetColor(*color)
-        self.actor.GetProperty().SetLineWidth(LINE_WIDTH)
-        self.actor.VisibilityOff()
-
-    def show(self, data: Any) -> bool:
-        """Show lines; returns whether the view has to be drawn anew."""
-        was_visible, visible = bool(self.actor.GetVisibility()), data is not None and data.GetNumberOfPoints() > 0
-        self.mapper.SetInputData(data if visible else vtk.vtkPolyData())
-        self.actor.SetVisibility(visible)
-        return was_visible or visible
-
-
-def _polyline(points_xy: Sequence[Any], closed: bool) -> Any:
-    points, lines = vtk.vtkPoints(), vtk.vtkCellArray()
-    for x, y in points_xy:
-        points.InsertNextPoint(x, y, 0.0)
-    numbers = [*range(len(points_xy)), 0] if closed else list(range(len(points_xy)))
-    lines.InsertNextCell(len(numbers))
-    for number in numbers:
-        lines.InsertCellPoint(number)
-    data = vtk.vtkPolyData()
-    data.SetPoints(points)
-    data.SetLines(lines)
-    return data

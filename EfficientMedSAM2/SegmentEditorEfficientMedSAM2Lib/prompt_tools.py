@@ -78,10 +78,7 @@ class RoiPlacement:
         node, self.node = self.node, None
         if node.GetScene() is None:
             return None
-        if node.GetNumberOfDefinedControlPoints() == 0:
-            slicer.mrmlScene.RemoveNode(node)
-            return None
-        return node
+        return None if self._removeUnfinished(node) else node
 
     def stop(self):
         """Give up."""
@@ -89,10 +86,18 @@ class RoiPlacement:
             return
         interactionNode = self._interactionNode()
         node, self.node = self.node, None
-        if node.GetScene() is not None and node.GetNumberOfDefinedControlPoints() == 0:
-            slicer.mrmlScene.RemoveNode(node)
+        if node.GetScene() is not None:
+            self._removeUnfinished(node)
         if interactionNode.GetCurrentInteractionMode() == interactionNode.Place:
             interactionNode.SetCurrentInteractionMode(interactionNode.ViewTransform)
+
+    @staticmethod
+    def _removeUnfinished(node):
+        """Remove an ROI that was given up; after the first of its two clicks it has a point, but no size."""
+        unfinished = node.GetNumberOfDefinedControlPoints() < node.GetRequiredNumberOfControlPoints()
+        if unfinished:
+            slicer.mrmlScene.RemoveNode(node)
+        return unfinished
 
     @staticmethod
     def _interactionNode():

@@ -113,6 +113,18 @@ def test_placing_that_is_given_up_leaves_nothing(desk):
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode") == count
 
 
+def test_placing_that_is_given_up_between_its_two_clicks_leaves_nothing(desk):
+    desk.press(desk.panel.roiButton)
+    node = desk.effect.roiPlacement.node
+    node.AddControlPointWorld(desk.world(INSIDE))
+    interaction = slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode")
+    interaction.SetCurrentInteractionMode(interaction.ViewTransform)  # Esc or the right button
+    desk.wait()
+    assert node.GetScene() is None
+    assert desk.predictor.prompted == []
+    assert desk.editor.scripted_effect.active()
+
+
 def test_own_prompts_are_not_offered(desk):
     desk.click(INSIDE)
     desk.host.process_events(50)

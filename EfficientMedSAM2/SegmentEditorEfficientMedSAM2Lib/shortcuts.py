@@ -50,7 +50,7 @@ class _AcceptOrReject(qt.QObject):
         if focused is not None and focused.className() in TEXT_WIDGETS:
             return False
         event.accept()
-        qt.QTimer.singleShot(0, lambda: self.shortcuts.run(command))
+        self.shortcuts.runSoon(command)
         return True
 
 
@@ -68,6 +68,7 @@ class Shortcuts:
         self.active = False
         self._shortcuts = []
         self._window = None
+        self._soon = None
         self._filter = _AcceptOrReject(self)
 
     def install(self):
@@ -85,7 +86,7 @@ class Shortcuts:
 
     def remove(self):
         """The effect was deactivated."""
-        self.active = False
+        self.active, self._soon = False, None
         for shortcut, callback in self._shortcuts:
             shortcut.disconnect("activated()", callback)
             shortcut.setParent(None)
@@ -100,10 +101,21 @@ class Shortcuts:
         if self.active:
             self.commands[command]()
 
+    def runSoon(self, command):
+        """Do a command once the event is over. A slice view that has the focus is told of the same key before that."""
+        self._soon = command
+        qt.QTimer.singleShot(0, self._runNow)
+
+    def _runNow(self):
+        command, self._soon = self._soon, None
+        if command is not None:
+            self.run(command)
+
     def fromView(self, keySym):
         """Enter or Esc pressed in a slice view of another window; returns whether it was used up."""
         command = {"Return": "commit", "KP_Enter": "commit", "Escape": "reject"}.get(keySym)
         if command is None or not self.wantsKeys():
             return False
-        self.run(command)
+        if self._soon is None:
+            self.run(command)
         return True

@@ -63,6 +63,26 @@ def test_keys_work_while_active_only(desk):
     assert desk.panel.excludeButton.checked
 
 
+def test_a_key_in_a_focused_view_counts_once(desk):
+    """Qt asks the window first (ShortcutOverride), then gives the key to the view: one Esc, told twice."""
+    from PySide6 import QtGui, QtWidgets
+
+    desk.press(desk.panel.autoCommitCheck)
+    desk.click(INSIDE)
+    desk.parameter("Tool", "box")
+    desk.mouse.event("LeftButtonPress", desk.world(INSIDE))
+    assert desk.effect.tools.dragging
+    override = QtGui.QKeyEvent(QtGui.QKeyEvent.Type.ShortcutOverride, keys().Key_Escape, keys().NoModifier)
+    override.ignore()
+    QtWidgets.QApplication.sendEvent(desk.host.native_app.window, override)
+    assert override.isAccepted()
+    desk.mouse.key("Escape")
+    desk.host.process_events(50)
+    desk.wait()
+    assert not desk.effect.tools.dragging
+    assert desk.controller.has_preview
+
+
 def test_keys_are_none_of_slicers(desk):
     from SegmentEditorEfficientMedSAM2Lib.shortcuts import KEYS
 

@@ -45,11 +45,18 @@ def timed_ms(prepare: Callable[[int], T], action: Callable[[T], Any], clock: Clo
     raise AssertionError  # count() never ends
 
 
-def step_times(network: TimedNetwork, clock: Clock = time.perf_counter) -> tuple[list[float], list[np.ndarray]]:
+def step_times(
+    network: TimedNetwork, clock: Clock = time.perf_counter, keep: bool = True
+) -> tuple[list[float], list[np.ndarray]]:
     """Propagate through the volume that is open, from the box on its first slice.
 
+    Args:
+        network: With a volume.
+        clock: Seconds.
+        keep: Whether masks are wanted; kept ones would count as the network's memory.
+
     Returns:
-        Seconds of each step, and the masks (H, W) bool of all slices, packed along the rows.
+        Seconds of each step, and the masks (H, W) bool of all slices, packed along the rows; of the first one only if not kept.
     """
     network.forget()
     masks = [np.packbits(network.box(0), axis=-1)]
@@ -57,7 +64,8 @@ def step_times(network: TimedNetwork, clock: Clock = time.perf_counter) -> tuple
     start = clock()
     for mask in network.follow():
         times.append(clock() - start)
-        masks.append(np.packbits(mask, axis=-1))
+        if keep:
+            masks.append(np.packbits(mask, axis=-1))
         start = clock()
     return times, masks
 

@@ -54,7 +54,7 @@ def measure(job: Job, started: float) -> Answer:
     network.box(0)
     values["first_mask_s"] = time.process_time() if job.processor_time else time.time() - started
 
-    steps, masks = step_times(network, clock)
+    steps, masks = step_times(network, clock, keep=bool(job.masks))
     values["slices_per_s"] = len(steps) / sum(steps)
     values["slice_ms"] = 1000 * float(np.median(steps[FULL_MEMORY:] if len(steps) > FULL_MEMORY else steps))
     peak = peak_memory()

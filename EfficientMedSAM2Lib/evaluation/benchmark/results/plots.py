@@ -44,10 +44,10 @@ def write_bars(path: Path, summary: Summary) -> None:
         )
         times.bar_label(bars, fmt="{:.0f}", fontsize=6, padding=1)
     times.set_yscale("log")
-    times.margins(y=0.12)
+    times.margins(y=0.3)
     times.set_xticks(range(len(TIMES)), list(TIMES.values()), fontsize=8)
     times.set_ylabel("ms, logarithmic")
-    times.legend(fontsize=8, frameon=False)
+    times.legend(fontsize=8, frameon=False, loc="upper left", ncols=3)
     times.set_title("Time", loc="left", fontsize=10)
 
     names = [(network, length) for network in networks for length in summary.lengths(network)]

@@ -56,7 +56,8 @@ def step_times(
         keep: Whether masks are wanted; kept ones would count as the network's memory.
 
     Returns:
-        Seconds of each step, and the masks (H, W) bool of all slices, packed along the rows; of the first one only if not kept.
+        Seconds of each step, and the masks (H, W) bool of all slices, packed along the rows; of the first one only if
+        not kept.
     """
     network.forget()
     masks = [np.packbits(network.box(0), axis=-1)]

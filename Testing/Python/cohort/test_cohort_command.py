@@ -146,7 +146,8 @@ def test_ctrl_c_keeps_what_is_done(cohort):
     done = cohort.files()
     assert 3 <= len(done) < 40
     table = (cohort.output / "measurements.csv").read_text().splitlines()
-    assert len(done) - 1 <= len(table) - 1 <= len(done)
+    # The two cases that were handed out may be finished without the run hearing of it; the next run recognises them.
+    assert len(done) - 2 <= len(table) - 1 <= len(done)
 
 
 @pytest.mark.slow

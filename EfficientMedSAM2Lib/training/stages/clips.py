@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from EfficientMedSAM2Lib.models import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
-from EfficientMedSAM2Lib.predictors.volume.follow import FOLLOWED_NEIGHBOUR_MM
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
 from EfficientMedSAM2Lib.training.rounds import box_prompts, correct_prompts, mask_as_logits, on_device
 from EfficientMedSAM2Lib.training.samples.prompts import degraded_masks, random_boxes
@@ -82,7 +81,7 @@ class ClipTraining(PromptTraining):
         else:
             shown = torch.from_numpy(self.rng.random(count) >= SHARE_WITHOUT_NEIGHBOUR)
             step = (batch["distance_mm"][:, t] - batch["distance_mm"][:, t - 1]).float().cpu()
-            step = step.sign() * step.abs().clamp_min(FOLLOWED_NEIGHBOUR_MM)
+            # The true distance, though in use it counts as at least FOLLOWED_NEIGHBOUR_MM: see TRAINING.md.
             prompts.neighbour_logits = logits.detach().clamp(-20, 20)
             prompts.neighbour_mm = torch.where(shown, step, torch.tensor(math.nan))
         return on_device(prompts, masks.device)

@@ -17,7 +17,6 @@ from EfficientMedSAM2Lib.models.timm_import import import_timm
 import_timm()
 pytest.importorskip("lightning")
 
-from EfficientMedSAM2Lib.predictors.volume.follow import FOLLOWED_NEIGHBOUR_MM  # noqa: E402
 from EfficientMedSAM2Lib.training import train as training  # noqa: E402
 from EfficientMedSAM2Lib.training.stages.clips import ClipTraining  # noqa: E402
 from EfficientMedSAM2Lib.training.stages.distil import DistilledTraining, feature_error  # noqa: E402
@@ -121,17 +120,6 @@ def test_a_frozen_encoder_stays_as_it_is_while_the_rest_learns(tmp_path: Path) -
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert not [name for name in changed if name.startswith("image_encoder.")], "statistics of the trunk count, too"
     assert [name for name in changed if name.startswith("mask_decoder.")]
-
-
-def test_a_followed_neighbour_counts_as_far_as_in_use() -> None:
-    torch.manual_seed(0)
-    module = ClipTraining(EfficientMedSAM2(ModelConfig("mobilenet")), **OPTIONS)
-    clips = next(iter(DiskClips()))
-    shown = torch.cat(
-        [module._clip_prompts(clips, clips["masks"], torch.zeros(2, 1, 64, 64), 1).neighbour_mm for _ in range(20)]
-    )
-    assert set(shown[shown.isfinite()].tolist()) == {FOLLOWED_NEIGHBOUR_MM, -FOLLOWED_NEIGHBOUR_MM}
-    assert bool(shown.isnan().any()), "some slices must be told from memory alone"
 
 
 def test_distillation_draws_the_student_to_the_teacher() -> None:

@@ -75,7 +75,9 @@ class Workspace:
 
     def public(self, text: str) -> str:
         """A message without any path of this machine."""
-        text = text.replace(f"{self.folder}/", "").replace(str(self.folder), "the upload")
+        for folder in ("upload/unpacked/", "upload/", ""):
+            text = text.replace(f"{self.folder}/{folder}", "")
+        text = text.replace(str(self.folder), "the upload")
         return _ABSOLUTE_PATH.sub(lambda found: PurePosixPath(found[0].replace("\\", "/")).name, text)
 
 

@@ -221,6 +221,11 @@
       command("commit");
       return true;
     }
+    // Views are made anew when one is enlarged, and the focus may be lost with the old one: F still leads back.
+    if (event.key.toLowerCase() === "f" && state("layout") !== "four") {
+      command("layout", state("layout"));
+      return true;
+    }
     const action = anywhere[event.key] || anywhere[event.key.toLowerCase()];
     if (!action || (event.repeat && event.key.length === 1 && !"[],.".includes(event.key))) return false;
     action();

@@ -86,7 +86,7 @@ def test_voxels_that_do_not_fit_into_memory_are_refused_by_the_header(workspace)
 
 def test_messages_tell_no_path(workspace):
     text = workspace.public(f"{workspace.folder}/upload/scan.nii cannot be read (see /usr/lib/python3/x.py).")
-    assert text == "upload/scan.nii cannot be read (see x.py)."
+    assert text == "scan.nii cannot be read (see x.py)."
     assert workspace.public("3 of 4 slices, 1.5 s/slice") == "3 of 4 slices, 1.5 s/slice"
 
 

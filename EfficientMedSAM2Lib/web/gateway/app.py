@@ -182,7 +182,7 @@ async def serve(config: GatewayConfig, started: Any) -> None:
     Raises:
         ValueError: the address cannot be listened on.
     """
-    asyncio.get_running_loop().set_exception_handler(_unless_gone)
+    asyncio.get_running_loop().set_exception_handler(unless_gone)
     runner = web.AppRunner(Gateway(config).application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -200,7 +200,7 @@ async def serve(config: GatewayConfig, started: Any) -> None:
         await runner.cleanup()
 
 
-def _unless_gone(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def unless_gone(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Nothing is told of a browser that was closed while something was on its way to it."""
     if not isinstance(context.get("exception"), ConnectionResetError):
         loop.default_exception_handler(context)

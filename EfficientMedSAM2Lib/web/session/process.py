@@ -44,12 +44,14 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     from trame.app import get_server
 
     from ...mrml.effect.predictor_loader import load_predictor
+    from ..gateway.app import unless_gone
     from ..page.application import Page
     from .transfer import Transfer
     from .workspace import Workspace
 
     _quiet_vtk()
     _keep_traces_here()
+    asyncio.get_running_loop().set_exception_handler(unless_gone)
     server = get_server(f"session-{os.getpid()}", client_type="vue3")
     workspace = Workspace(config.folder, config.max_bytes)
     page = Page(server, lambda: load_predictor(**config.network), workspace)

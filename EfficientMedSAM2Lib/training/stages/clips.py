@@ -39,7 +39,7 @@ class ClipTraining(PromptTraining):
     def _clip_loss(self, batch: dict[str, Any]) -> Tensor:
         images, masks = batch["images"], batch["masks"].float()
         count, length = images.shape[:2]
-        features = self.encode(images.flatten(0, 1))
+        features = self.model.encode_image(images.flatten(0, 1))
         parts = [part.unflatten(0, (count, length)) for part in features]
         size = self.model.config.low_res_size
         memories: list[tuple[Tensor, Tensor]] = []

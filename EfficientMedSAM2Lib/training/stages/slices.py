@@ -16,7 +16,7 @@ import_timm()  # Lightning's torchmetrics imports torchvision, which may need th
 
 import lightning  # noqa: E402
 
-from EfficientMedSAM2Lib.models import EfficientMedSAM2, ImageFeatures  # noqa: E402
+from EfficientMedSAM2Lib.models import EfficientMedSAM2  # noqa: E402
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss  # noqa: E402
 from EfficientMedSAM2Lib.training.rounds import correct_prompts, first_prompts  # noqa: E402
 
@@ -92,14 +92,9 @@ class PromptTraining(lightning.LightningModule):
         """Share of the time budget that is used up, 0...1."""
         return min(self.elapsed / (60 * self.max_minutes), 1.0)
 
-    def encode(self, images: Tensor) -> ImageFeatures:
-        """Features of images (B,3,S,S); without a graph behind them where the encoder is frozen."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
-            return self.model.encode_image(images)
-
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         target = low_resolution_target(batch["mask"], self.model.config.low_res_size)
-        features = self.model.without_memory(self.encode(batch["image"]))
+        features = self.model.without_memory(self.model.encode_image(batch["image"]))
         prompts = first_prompts(batch, target.shape[-1], self.rng)
         total = torch.zeros((), device=target.device)
         for number in range(self.rounds):

@@ -22,7 +22,6 @@ set(MODULE_PYTHON_SCRIPTS
   SegmentEditorEfficientMedSAM2Lib/prompt_tools.py
   SegmentEditorEfficientMedSAM2Lib/scripted_effect_port.py
   SegmentEditorEfficientMedSAM2Lib/shortcuts.py
-  SegmentEditorEfficientMedSAM2Lib/worker.py
   )
 
 set(MODULE_PYTHON_RESOURCES
@@ -164,6 +163,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/scene/case_nodes.py
   EfficientMedSAM2Lib/mrml/scene/prompt_store.py
   EfficientMedSAM2Lib/mrml/scene/segment_prompts.py
+  EfficientMedSAM2Lib/mrml/scene/segments.py
   EfficientMedSAM2Lib/mrml/scene/sequences.py
   EfficientMedSAM2Lib/mrml/segment_editor_session.py
   EfficientMedSAM2Lib/mrml/segment_voxels.py
@@ -239,6 +239,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/training/train.py
   EfficientMedSAM2Lib/web/__init__.py
   EfficientMedSAM2Lib/web/command.py
+  EfficientMedSAM2Lib/web/connection.py
   EfficientMedSAM2Lib/web/gateway/__init__.py
   EfficientMedSAM2Lib/web/gateway/access.py
   EfficientMedSAM2Lib/web/gateway/app.py

@@ -1,4 +1,4 @@
-"""Where the weights, demo markups and icons lie, in every layout that the package is used in."""
+"""Where the weights, demo markups, icons and sample data lie, in every layout that the package is used in."""
 
 from __future__ import annotations
 
@@ -30,6 +30,18 @@ def resource_path(*parts: str) -> Path:
     The file need not exist: callers say best themselves what is missing and what to do about it.
     """
     return resources_folder().joinpath(*parts)
+
+
+def sample_scan() -> Path:
+    """The chest CT that comes with the slicerio package: 128 x 128 x 34 voxels of 3 x 3 x 10 mm."""
+    import slicerio
+
+    return Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd"
+
+
+def sample_segmentation() -> Path:
+    """The reference segmentation of `sample_scan`."""
+    return sample_scan().with_name("Segmentation.seg.nrrd")
 
 
 def shipped_weights(encoder_type: str) -> Path:

@@ -26,6 +26,7 @@ from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
 from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import show_slice, tilt_hint, view_slice
+from EfficientMedSAM2Lib.mrml.effect.worker import Worker
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import offered_markups
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
 from SegmentEditorEfficientMedSAM2Lib.options_panel import OptionsPanel
@@ -33,7 +34,6 @@ from SegmentEditorEfficientMedSAM2Lib.preview_pipeline import PreviewPipelines
 from SegmentEditorEfficientMedSAM2Lib.prompt_tools import PromptTools, RoiPlacement, is_slicers_mouse
 from SegmentEditorEfficientMedSAM2Lib.scripted_effect_port import EditorObserver, ScriptedEffectPort
 from SegmentEditorEfficientMedSAM2Lib.shortcuts import Shortcuts, helpText
-from SegmentEditorEfficientMedSAM2Lib.worker import Worker
 
 __all__ = ["SegmentEditorEffect"]
 

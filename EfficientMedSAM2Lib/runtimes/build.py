@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import sys
@@ -10,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..imaging.files import sha256_of
 from ..models.config import timm_architecture
 from ..resources import resource_path, shipped_weights
 from .onnx_file import SUFFIX, is_exported, read_description
@@ -156,15 +156,6 @@ def cache_folder() -> Path:
     return base / "efficient-medsam2"
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
@@ -181,5 +172,4 @@ __all__ = [
     "export",
     "exported_file",
     "exported_name",
-    "sha256_of",
 ]

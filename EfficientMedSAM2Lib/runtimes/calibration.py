@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..imaging.windows import apply_window, choose_window, preset_window
+from ..resources import sample_scan
 
 if TYPE_CHECKING:
     from ..models import EfficientMedSAM2
@@ -68,10 +68,8 @@ def _decode_feed(features: Any, prompts: Any) -> dict[str, np.ndarray]:
 
 def _ct_views(size: int, count: int, generator: np.random.Generator) -> list[np.ndarray]:
     import SimpleITK
-    import slicerio
 
-    path = Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd"
-    volume = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    volume = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(sample_scan())))
     windows = [choose_window(volume, "CT"), preset_window("lung"), preset_window("bone")]
     views = []
     for number in range(count):

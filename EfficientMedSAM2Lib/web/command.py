@@ -95,9 +95,9 @@ def build_config(args: argparse.Namespace) -> Any:
     if args.sample:
         if volume is not None:
             raise ValueError("Give a VOLUME or --sample, not both.")
-        from .session.transfer import sample_path
+        from ..resources import sample_scan
 
-        volume = sample_path()
+        volume = sample_scan()
     if volume is not None and not volume.exists():
         raise ValueError(f"There is no file or folder {volume}; check the name.")
     if args.weights is not None and not args.weights.is_file():

@@ -138,14 +138,12 @@ class CohortReview:
 
     def _as_drawn(self) -> tuple[Any, list[Any]]:
         """Scan and segments on the grid that the scan has in the scene: Slicer may have turned its slices round."""
-        from EfficientMedSAM2Lib.imaging.segmentations import Segment
         from EfficientMedSAM2Lib.imaging.volumes import Volume
         from EfficientMedSAM2Lib.mrml.volume_reader import read_volume
 
         source = read_volume(self.nodes.volume)
         volume = Volume(source.array, source.ijk_to_ras, source.modality, source.name)
-        segments = [Segment(s.name, s.mask, s.color, s.terminology) for s in self.nodes.segments()]
-        return volume, segments
+        return volume, self.nodes.segments()
 
     def _outcomes(self) -> list[Any]:
         from EfficientMedSAM2Lib.cohort.records.ledger import Ledger

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...resources import resource_path
+from ...resources import resource_path, sample_scan, sample_segmentation
 from ..case import SegmentResult, segment_case
 from ..engine import add_model_arguments, build_session
 from ..prompts import read_prompts
@@ -23,8 +23,6 @@ from .segment_command import progress_bar, write_results
 
 if TYPE_CHECKING:
     from ...imaging.segmentations import Segment
-
-SCAN, REFERENCE = "CTChest4.nrrd", "Segmentation.seg.nrrd"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,9 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
     started = time.perf_counter()
     args.output.mkdir(parents=True, exist_ok=True)
-    data = sample_folder()
-    volume = read_volume(data / SCAN)
-    reference = read_segmentation(data / REFERENCE, volume)
+    volume = read_volume(sample_scan())
+    reference = read_segmentation(sample_segmentation(), volume)
     prompts = read_prompts(sorted(resource_path("Demo").glob("*.mrk.json")))
     session = build_session(args.encoder, args.weights, args.device)
     loaded = time.perf_counter()
@@ -63,13 +60,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"Peak memory {peak:.0f} MB, libraries included")
     print(f"Written {segmentation} and {picture}")
     return 0
-
-
-def sample_folder() -> Path:
-    """The folder of sample data in the slicerio package."""
-    import slicerio
-
-    return Path(slicerio.__file__).parent / "data"
 
 
 def reference_mask(reference: list[Segment], name: str) -> np.ndarray:

@@ -143,12 +143,11 @@ def _sample() -> tuple[Any, tuple[float, float, float], int, list[int]]:
     """The CT that comes with slicerio, with slices of 512 x 512 at 5 mm: voxels, spacing, a slice, and a box on it."""
     import numpy as np
     import SimpleITK
-    import slicerio
     from scipy import ndimage
 
-    folder = Path(slicerio.__file__).parent / "data"
-    names = ("CTChest4.nrrd", "Segmentation.seg.nrrd")
-    images = [SimpleITK.ReadImage(str(folder / name)) for name in names]
+    from ...resources import sample_scan, sample_segmentation
+
+    images = [SimpleITK.ReadImage(str(path)) for path in (sample_scan(), sample_segmentation())]
     x, y, z = images[0].GetSpacing()
     ct, labels = (SimpleITK.GetArrayFromImage(image) for image in images)
     factors = (z / 5.0, SIDE / ct.shape[1], SIDE / ct.shape[2])

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import __version__
+from ...imaging import files
 
 if TYPE_CHECKING:
     from ..manifest.cases import CaseSpec
     from .settings import RunSettings
-
-_CHUNK = 1 << 22
 
 
 def sha256_of(path: str | Path) -> str:
@@ -26,16 +25,13 @@ def sha256_of(path: str | Path) -> str:
         ValueError: Something cannot be read.
     """
     path = Path(path)
-    digest = hashlib.sha256()
     try:
-        if path.is_dir():
-            for file in _files(path):
-                digest.update(file.relative_to(path).as_posix().encode())
-                digest.update(bytes.fromhex(sha256_of(file)))
-        else:
-            with path.open("rb") as stream:
-                for chunk in iter(lambda: stream.read(_CHUNK), b""):
-                    digest.update(chunk)
+        if not path.is_dir():
+            return files.sha256_of(path)
+        digest = hashlib.sha256()
+        for file in _files(path):
+            digest.update(file.relative_to(path).as_posix().encode())
+            digest.update(bytes.fromhex(sha256_of(file)))
     except OSError as error:
         raise ValueError(f"Cannot read {path}: {error.strerror or error}.") from error
     return digest.hexdigest()

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ...imaging.volumes import Volume, read_volume
+from ...resources import sample_scan
 from ..manifest.read import read_manifest
 from ..records.ledger import FILE_NAME
 from ..records.outcome import Outcome
@@ -79,11 +80,10 @@ class Throughput:
 def write_cases(folder: Path, count: int) -> Path:
     """Write small scans, each another piece of slicerio's chest CT with its own noise, and their manifest."""
     import SimpleITK as sitk
-    import slicerio
 
     from ...imaging.segmentations import array_to_image
 
-    chest = read_volume(Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd")
+    chest = read_volume(sample_scan())
     random = np.random.default_rng(0)
     depth, height, width = SHAPE
     manifest = folder / "manifest.csv"

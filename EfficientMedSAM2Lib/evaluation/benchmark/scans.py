@@ -113,15 +113,14 @@ def images_of(data_dir: Path | None) -> list[LoadedImage]:
 
 def sample_image() -> LoadedImage:
     """slicerio's chest CT (128 x 128 x 34 voxels of 3 x 3 x 10 mm) with its reference segmentation."""
-    from ...cohort.commands.demo_command import REFERENCE, SCAN, sample_folder
     from ...imaging.segmentations import read_segmentation
     from ...imaging.volumes import read_volume
     from ...imaging.windows import choose_window
+    from ...resources import sample_scan, sample_segmentation
     from ...training.samples.slices import LoadedImage
 
-    folder = sample_folder()
-    volume = read_volume(folder / SCAN)
-    segments = read_segmentation(folder / REFERENCE, volume)
+    volume = read_volume(sample_scan())
+    segments = read_segmentation(sample_segmentation(), volume)
     labels = np.zeros(volume.shape_kji, np.uint8)
     for number, segment in enumerate(segments, start=1):
         labels[segment.mask] = number

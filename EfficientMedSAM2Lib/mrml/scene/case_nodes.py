@@ -6,37 +6,20 @@ Only nodes that came with the case are ever touched. They bear an attribute, by 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...imaging.geometry import transform_points
+from ...imaging.segmentations import Segment
 from ..labelmaps import box_of_extent, image_matrix, mask_in_box
-from ..segment_voxels import read_segment, segment_labelmap
+from ..segment_voxels import segment_labelmap
 from ..volume_reader import local_to_world
-from .prompt_store import get_tag, prompt_nodes
+from .prompt_store import prompt_nodes
+from .segments import read_segments
 
 CASE_ATTRIBUTE = "EfficientMedSAM2.Case"
-TERMINOLOGY_TAG = "TerminologyEntry"
-
-
-@dataclass(frozen=True)
-class CaseSegment:
-    """A segment as it is in the scene.
-
-    Attributes:
-        name: Its name.
-        mask: (D, H, W) bool, on the volume's grid.
-        color: Red, green, blue, 0 ... 1.
-        terminology: Slicer's entry, None where it has none.
-    """
-
-    name: str
-    mask: np.ndarray
-    color: tuple[float, float, float]
-    terminology: str | None
 
 
 class CaseNodes:
@@ -58,17 +41,9 @@ class CaseNodes:
         """Whether scan and segmentation are still in the scene."""
         return self.volume.GetScene() is not None and self.segmentation.GetScene() is not None
 
-    def segments(self) -> list[CaseSegment]:
+    def segments(self) -> list[Segment]:
         """All segments as they are now."""
-        segmentation = self.segmentation.GetSegmentation()
-        found = []
-        for segment_id in segmentation.GetSegmentIDs():
-            segment = segmentation.GetSegment(segment_id)
-            mask = read_segment(self.segmentation, segment_id, self.volume)
-            red, green, blue = segment.GetColor()
-            terminology = get_tag(segment, TERMINOLOGY_TAG)
-            found.append(CaseSegment(str(segment.GetName()), mask, (red, green, blue), terminology))
-        return found
+        return read_segments(self.segmentation, self.volume)
 
     def digest(self) -> str:
         """Changes when a segment is added, removed, renamed or edited, and not by looking at it."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
+
+from EfficientMedSAM2Lib.imaging.files import sha256_of
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,4 @@ def scaled_size(height: int, width: int, side: int) -> tuple[int, int]:
 
 def fingerprint(name: str, weights: str | Path) -> str:
     """The name with a hash of the weights file."""
-    digest = hashlib.blake2b(digest_size=8)
-    with Path(weights).open("rb") as file:
-        for block in iter(lambda: file.read(2**22), b""):
-            digest.update(block)
-    return f"{name}-{digest.hexdigest()}"
+    return f"{name}-{sha256_of(Path(weights))[:16]}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from ...imaging.markups import Markup, write_markups
 from ...imaging.segmentations import Segment, write_segmentation
 from ...mrml.labelmaps import extent_of_box, oriented_image
 from ...mrml.markups_reader import Prompt
-from ...mrml.segment_voxels import read_segment
+from ...mrml.scene.segments import read_segments
 from .desk import Desk
 from .segments import Segments
 from .workspace import file_name, unique
@@ -35,24 +34,13 @@ def prepare(desk: Desk, kind: str) -> Export:
         raise ValueError("There is nothing to save yet; open a volume and segment something.")
     if kind == "prompts":
         return _prepare_prompts(desk)
-    segments = read_segments(desk)
+    segments = read_segments(desk.segmentation_node, desk.volume_node)
     if not any(segment.mask.any() for segment in segments):
         raise ValueError("All segments are empty; there is nothing to save yet.")
     return (
         file_name(volume.name, SEGMENTATION_ENDINGS[kind]),
         lambda path: write_segmentation(path, segments, volume),
     )
-
-
-def read_segments(desk: Desk) -> list[Segment]:
-    """All segments with their masks on the volume's grid."""
-    node = desk.segmentation_node
-    found = []
-    for segment_id in desk.port.segment_ids():
-        segment = node.GetSegmentation().GetSegment(segment_id)
-        mask = read_segment(node, segment_id, desk.volume_node)
-        found.append(Segment(segment.GetName(), mask, tuple(segment.GetColor()), _terminology(segment)))
-    return found
 
 
 def add_segments(desk: Desk, segments: list[Segment]) -> int:
@@ -136,10 +124,3 @@ def _roi_of(corners_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     matrix[:3, :3] = edges / size
     matrix[:3, 3] = corners_ras.mean(axis=0)
     return matrix, size
-
-
-def _terminology(segment: Any) -> str | None:
-    import vtk
-
-    value = vtk.reference("")
-    return str(value) if segment.GetTag(segment.GetTerminologyEntryTagName(), value) else None

@@ -14,6 +14,7 @@ from aiohttp import BodyPartReader, web
 
 from ...imaging.segmentations import read_segmentation
 from ...imaging.volumes import Volume, read_volume, volume_name
+from ...resources import sample_scan
 from .desk import Desk
 from .exports import KINDS, add_segments, prepare
 from .workspace import MEGABYTE, TooLarge, Upload, Workspace
@@ -68,7 +69,7 @@ class Transfer:
     async def sample(self, _request: web.Request) -> web.Response:
         """Open the sample scan."""
         async with self._lock:
-            await self.open_path(sample_path())
+            await self.open_path(sample_scan())
         return web.json_response({"message": "The sample scan is open."})
 
     async def open_path(self, path: Path) -> None:
@@ -134,13 +135,6 @@ class Transfer:
     def _show(self, volume: Volume) -> None:
         self.desk.open(volume)
         self._opened()
-
-
-def sample_path() -> Path:
-    """The chest CT that comes with slicerio: 128 x 128 x 34 voxels of 3 x 3 x 10 mm."""
-    import slicerio
-
-    return Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd"
 
 
 def _refusal(status: int, text: str) -> web.Response:

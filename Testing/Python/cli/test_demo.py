@@ -11,7 +11,7 @@ import pytest
 from EfficientMedSAM2Lib.cohort.commands import demo_command as demo
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import read_volume
-from EfficientMedSAM2Lib.resources import resource_path
+from EfficientMedSAM2Lib.resources import resource_path, sample_scan, sample_segmentation
 
 PROMPTS = sorted(resource_path("Demo").glob("*.mrk.json"))
 
@@ -27,8 +27,7 @@ def test_prompts_are_files_of_slicer_named_after_the_reference(path):
     content = json.loads(path.read_text(encoding="utf-8"))
     assert "markups-schema" in content["@schema"]
     assert all("display" in markup for markup in content["markups"])
-    data = demo.sample_folder()
-    reference = read_segmentation(data / demo.REFERENCE, read_volume(data / demo.SCAN))
+    reference = read_segmentation(sample_segmentation(), read_volume(sample_scan()))
     assert demo.reference_mask(reference, path.name[: -len(".mrk.json")]).sum() > 1000
 
 

@@ -1,9 +1,8 @@
-"""The cohort panel of the module: open the next doubtful case, correct it, keep it. Real MRML, real ledger."""
+"""Behind the cohort panel: open the next doubtful case, correct it, keep it. Real MRML, real ledger, no widget."""
 
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,40 +12,10 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="needs PyPI's slicer-core")
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-MODULE = REPOSITORY / "EfficientMedSAM2"
+from corrections import MODULE, paint, record_of, rows  # noqa: E402
+
+REPOSITORY = MODULE.parent
 FILLED = 4 * 4 * 4  # voxels of the first case's block
-
-
-@pytest.fixture
-def scene():
-    """A scene of the user's own, with something in it."""
-    scene = slicer.vtkMRMLScene()
-    logics = [slicer.vtkSlicerSegmentationsModuleLogic(), slicer.vtkSlicerMarkupsLogic()]
-    for logic in logics:
-        logic.SetMRMLScene(scene)
-    slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(scene)
-    scene.SetURL("/home/me/mine.mrml")
-    scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "mine")
-    scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine, too")
-    yield scene
-    scene.Clear(1)
-
-
-@pytest.fixture
-def done(cohort, write_points):
-    """A cohort of three cases; by the scores that the ledger is given c is most in doubt, then a, then b."""
-    from EfficientMedSAM2Lib.cohort.records.ledger import Ledger
-
-    for name in "abc":
-        cohort.add(name)
-    cohort.run()
-    with Ledger(cohort.output) as ledger:
-        for name, score in (("a", 0.5), ("b", 0.8), ("c", 0.2)):
-            outcome = ledger.outcome(name)
-            outcome.record["segments"][0].update(score_lowest=score, slice_lowest=3)
-            ledger.record(outcome)
-    return cohort
 
 
 @pytest.fixture
@@ -65,43 +34,8 @@ def review(done, review_of):
     return review_of(done.output)
 
 
-def paint(nodes, segment=0):
-    """Fill slice 0 of the scan in a segment, as an effect would."""
-    from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image
-    from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix, volume_shape
-
-    mask = np.zeros(volume_shape(nodes.volume), bool)
-    mask[0] = True
-    segmentation = nodes.segmentation.GetSegmentation()
-    segment_id = segmentation.GetNthSegmentID(segment)
-    logic = slicer.vtkSlicerSegmentEditorLogic()
-    logic.SetMRMLScene(nodes.volume.GetScene())
-    editor = nodes.volume.GetScene().AddNewNodeByClass("vtkMRMLSegmentEditorNode")
-    logic.SetSegmentEditorNode(editor)
-    logic.SetSegmentationNode(nodes.segmentation)
-    logic.SetSourceVolumeNode(nodes.volume)
-    logic.SetCurrentSegmentID(segment_id)
-    logic.UpdateReferenceGeometryImage()
-    image = oriented_image(mask, (0, 0, 0), volume_matrix(nodes.volume))
-    mode, extent = logic.ModificationModeAdd, list(image.GetExtent())
-    logic.ModifySegmentByLabelmap(nodes.segmentation, segment_id, image, mode, extent, True, True)
-    nodes.volume.GetScene().RemoveNode(editor)
-
-
 def names_of(scene):
     return sorted(scene.GetNthNode(n).GetName() for n in range(scene.GetNumberOfNodes()))
-
-
-def rows(output):
-    with (output / "measurements.csv").open() as stream:
-        return {row["case"]: row for row in csv.DictReader(stream)}
-
-
-def record_of(output, name):
-    return json.loads((output / "cases" / name / "provenance.json").read_text())
-
-
-# --- the scene and the ledger
 
 
 def test_the_most_doubtful_case_comes_first_and_brings_scan_segments_and_prompts(review, scene):
@@ -317,7 +251,7 @@ class Blocked:
         if name.split(".")[0] in MISSING:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Blocked())
-sys.path[:0] = [{str(REPOSITORY)!r}, {str(MODULE)!r}, {str(Path(__file__).parent)!r}]
+sys.path[:0] = [{str(REPOSITORY)!r}, {str(MODULE)!r}, {str(Path(__file__).parents[1])!r}]
 import slicer
 from EfficientMedSAM2ModuleLib.cohort.review import CohortReview
 scene = slicer.vtkMRMLScene()
@@ -333,114 +267,3 @@ print(review.name, review.save(), [case.standing for case in review.cases()])
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "c True ['0.50', '0.80', 'corrected']"
     assert rows(done.output)["c"]["segment"] == "renamed"
-
-
-# --- the widgets
-
-
-@pytest.fixture
-def sample_data(monkeypatch):
-    import types
-
-    stub = types.ModuleType("SampleData")
-    stub.SampleDataLogic = types.SimpleNamespace(registerCustomSampleDataSource=lambda **_source: None)
-    monkeypatch.setitem(sys.modules, "SampleData", stub)
-
-
-@pytest.fixture
-def panel(done, slicer_host, sample_data, monkeypatch):
-    """The cohort section of the module's panel, with the list read."""
-    import EfficientMedSAM2Lib.mrml.effect.predictor_loader as loader
-
-    monkeypatch.setattr(loader, "missing_packages", list)
-    monkeypatch.setattr(loader, "load_predictor", lambda **_arguments: None)
-    module = slicer_host.load_module(MODULE / "EfficientMedSAM2.py")
-    slicer_host.finish_startup()
-    sections = module.widgetRepresentation().self()._kept
-    assert sections[0].text == "Cohort"
-    panel = sections[1]
-    assert not panel.saveButton.enabled
-    panel.folderEdit.currentPath = str(done.output)
-    panel.readButton.click()
-    yield panel
-    panel.review.close()
-
-
-def listed(panel):
-    from host.pythonqt import unwrap
-
-    table = unwrap(panel.table)
-    return [[table.item(row, column).text() for column in range(2)] for row in range(table.rowCount())]
-
-
-def editor_of():
-    return slicer.modules.segmenteditor.widgetRepresentation().self().editor
-
-
-def test_the_list_and_the_buttons_lead_through_the_cohort(slicer_host, panel, done):
-    assert listed(panel) == [["c", "0.20"], ["a", "0.50"], ["b", "0.80"]]
-    assert "3 cases, 3 of them not seen yet" in panel.messageLabel.text
-    panel.nextButton.click()
-    editor = editor_of()
-    assert slicer_host.native_app.window.selected == "SegmentEditor"
-    assert editor.activeEffect().name == "EfficientMedSAM2"
-    assert editor.sourceVolumeNode().GetName() == "c"
-    segmentation = editor.segmentationNode().GetSegmentation()
-    assert segmentation.GetSegment(editor.currentSegmentID()).GetName() == "block"
-    place = panel.review.weakest_place()[1]
-    assert slicer_host.mouse("Red").ras((200, 200))[2] == pytest.approx(place[2], abs=0.01)
-    paint(panel.review.nodes)
-    panel.saveNextButton.click()
-    assert rows(done.output)["c"]["message"] == "corrected by hand"
-    assert editor.sourceVolumeNode().GetName() == "a"
-    assert listed(panel) == [["a", "0.50"], ["b", "0.80"], ["c", "corrected"]]
-    panel.saveButton.click()
-    assert "Case a: marked as seen" in panel.messageLabel.text
-    panel.onRow(0, 0)  # b, by a double click
-    assert editor.sourceVolumeNode().GetName() == "b"
-    panel.saveNextButton.click()
-    assert "all were seen" in panel.messageLabel.text
-    assert not panel.nextButton.enabled
-    assert not panel.saveButton.enabled
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 0
-
-
-@pytest.mark.parametrize("answer", ["Save", "Discard", "Cancel"])
-def test_unsaved_changes_are_asked_about(slicer_host, panel, done, answer):
-    import qt
-
-    panel.nextButton.click()
-    paint(panel.review.nodes)
-    slicer_host.dialogs.answers.append(getattr(qt.QMessageBox, answer))
-    panel.nextButton.click()
-    assert "Case c was changed" in slicer_host.dialogs.shown[-1][1]
-    assert panel.review.name == ("c" if answer == "Cancel" else "a")
-    assert (rows(done.output)["c"]["message"] == "corrected by hand") == (answer == "Save")
-    if answer == "Cancel":
-        assert panel.review.is_changed
-        panel.saveButton.click()
-
-
-def test_the_folder_is_remembered_and_mistakes_are_a_sentence(slicer_host, panel, tmp_path):
-    from EfficientMedSAM2ModuleLib.cohort.panel import SETTING
-
-    folder = panel.folderEdit.currentPath
-    assert slicer.util.settingsValue(SETTING, "", str) == folder
-    panel.folderEdit.currentPath = str(tmp_path)
-    panel.readButton.click()
-    assert "no ledger.sqlite" in panel.messageLabel.text
-    assert slicer.util.settingsValue(SETTING, "", str) == folder
-    panel.nextButton.click()  # still of the cohort that was read
-    assert panel.review.name == "c"
-    panel.folderEdit.currentPath = folder
-    panel.readButton.click()
-    assert len(panel.cases) == 3
-    assert panel.review.nodes is None
-
-
-def test_a_scan_that_is_gone_is_told_and_the_next_can_be_opened(panel, done):
-    (done.folder / "c.nrrd").unlink()
-    panel.nextButton.click()
-    assert "is gone" in panel.messageLabel.text
-    panel.onRow(1, 0)
-    assert panel.review.name == "a"

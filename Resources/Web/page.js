@@ -245,14 +245,6 @@
   window.addEventListener("pointerdown", (event) => event.target.closest?.("[data-view]")?.focus({ preventScroll: true }), true);
   window.addEventListener("contextmenu", (event) => { if (event.target.closest?.("[data-view]")) event.preventDefault(); });
 
-  // The picture inside a view can be reached by Tab, too: a screen reader says which view it shows.
-  new MutationObserver(() => {
-    for (const picture of document.querySelectorAll(".remote-controlled-area[tabindex='0']:not([aria-label])")) {
-      const view = picture.closest("[data-view]");
-      picture.setAttribute("aria-label", `${view?.getAttribute("aria-label") || view?.dataset.view || "View"}, picture`);
-    }
-  }).observe(document.documentElement, { childList: true, subtree: true });
-
   // --- connection
 
   let asking = false;

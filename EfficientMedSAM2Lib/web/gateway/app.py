@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from ..connection import unless_gone
 from . import pages
 from .access import Access, is_loopback, safe_headers
 from .proxy import pass_request, pass_socket
@@ -198,9 +199,3 @@ async def serve(config: GatewayConfig, started: Any) -> None:
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
-
-
-def unless_gone(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Nothing is told of a browser that was closed while something was on its way to it."""
-    if not isinstance(context.get("exception"), ConnectionResetError):
-        loop.default_exception_handler(context)

@@ -44,7 +44,7 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     from trame.app import get_server
 
     from ...mrml.effect.predictor_loader import load_predictor
-    from ..gateway.app import unless_gone
+    from ..connection import unless_gone
     from ..page.application import Page
     from .transfer import Transfer
     from .workspace import Workspace

@@ -21,6 +21,8 @@ UNPACKED_FACTOR = 4
 #: Files that come with a header of their own.
 COMPANIONS = (".raw", ".zraw", ".img", ".gz", ".bz2")
 _ABSOLUTE_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^/\\\s'\":;,()]+){2,}")
+#: Folders made here; what is uploaded keeps no folder of its own.
+_FOLDER = r"[\w-]+"
 _STRANGE = re.compile(r"[^\w.\- ]+")
 
 
@@ -75,8 +77,7 @@ class Workspace:
 
     def public(self, text: str) -> str:
         """A message without any path of this machine."""
-        for folder in ("upload/unpacked/", "upload/", ""):
-            text = text.replace(f"{self.folder}/{folder}", "")
+        text = re.sub(rf"{re.escape(str(self.folder))}/(?:{_FOLDER}/)*", "", text)
         text = text.replace(str(self.folder), "the upload")
         return _ABSOLUTE_PATH.sub(lambda found: PurePosixPath(found[0].replace("\\", "/")).name, text)
 

@@ -42,6 +42,7 @@ class _Frame:
                 classes="picture",
                 send_mouse_move=True,
                 event_throttle_ms=(f"{round(1000 * EVENT_S)}",),
+                raw_attrs=[f'aria-label="{kind} view, picture"'],  # it can be reached by Tab, too
             )
             frame.add_child(tail)
 

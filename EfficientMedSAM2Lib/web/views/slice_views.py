@@ -16,6 +16,8 @@ from ..session.desk import Desk
 #: Singleton tag of each slice view, as in 3D Slicer, and its orientation.
 ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 THREE_D = "ThreeD"
+#: Of the 3D view, in degrees; and how much nearer to the volume it is than needed for the volume's corners.
+VIEW_ANGLE, CLOSER = 30.0, 1.7
 
 
 class SliceViews:
@@ -54,16 +56,23 @@ class SliceViews:
             self.node(tag).SetSliceVisible(True)
         for view in self.desk.app.view_manager.get_views():
             view.reset_view()
-        self._enlarge_3d()
+        self._fit_3d()
         middle = [(size - 1) // 2 for size in volume_shape(node)[::-1]]
         self.point_at(self._world_of(middle))
 
-    def _enlarge_3d(self) -> None:
-        """The reset camera leaves room for every rotation; the body may be a little larger than that."""
-        view = self.view(THREE_D)
-        if view is not None:
-            view.first_renderer().GetActiveCamera().Zoom(1.35)
-            view.schedule_render()
+    def _fit_3d(self) -> None:
+        """By the volume's bounds; the view's own reset goes by what was drawn last, and leaves too much room."""
+        view, bounds = self.view(THREE_D), [0.0] * 6
+        if view is None:
+            return
+        self.desk.volume_node.GetRASBounds(bounds)
+        renderer = view.first_renderer()
+        camera = renderer.GetActiveCamera()
+        camera.SetViewAngle(VIEW_ANGLE)
+        renderer.ResetCamera(bounds)
+        camera.Dolly(CLOSER)
+        renderer.ResetCameraClippingRange()
+        view.schedule_render()
 
     def point_at(self, world_ras: Sequence[float], source: Any = None) -> None:
         """Move the crosshair; all views but the one pointed in go to its slice."""

@@ -18,7 +18,7 @@ def scored(user):
 def test_box_propagation_correction_undo_and_download(sample, tmp_path):
     from EfficientMedSAM2Lib.imaging.segmentations import read_segmentation
     from EfficientMedSAM2Lib.imaging.volumes import read_volume
-    from EfficientMedSAM2Lib.web.session.transfer import sample_path
+    from EfficientMedSAM2Lib.resources import sample_scan
 
     user = sample
     one_slice = user.draw_box()
@@ -29,12 +29,12 @@ def test_box_propagation_correction_undo_and_download(sample, tmp_path):
 
     user.page.click("#propagate")
     user.wait("progress", "value && value.done >= 2 && /per second/.test(value.text) && /left/.test(value.text)")
-    user.picture("propagating")
+    user.picture("propagating", settle_ms=0)
     user.rest()
     propagated = user.volume()
     assert propagated > 4 * one_slice
     assert len(scored(user)) > 10
-    user.picture("propagated")
+    user.picture("propagated", settle_ms=2000)  # with the surface
 
     user.key("p", "n")
     user.wait("settings", "value.include === false")
@@ -53,7 +53,7 @@ def test_box_propagation_correction_undo_and_download(sample, tmp_path):
     user.page.fill("tr.selected input.name", "heart")
     user.key("Enter")
     user.wait("segments", "value[0].name === 'heart' && value[0].color === '#ce6e54'")  # Slicer's colour of a heart
-    volume = read_volume(sample_path())
+    volume = read_volume(sample_scan())
     saved = user.save("segmentation", tmp_path)
     assert saved.name == "CTChest4.seg.nrrd"
     (segment,) = read_segmentation(saved, volume)
@@ -140,7 +140,6 @@ def test_everything_by_keyboard(sample):
     user.wait("slices", f"value.Red.index !== {before}")
     user.key("f")
     user.wait("layout", "value === 'Red'")
-    user.page.wait_for_timeout(500)
     user.picture("enlarged")
     user.key("f")
     user.wait("layout", "value === 'four'")

@@ -83,6 +83,7 @@ class User:
 
     def open_sample(self):
         self.page.click(".header [data-action=open-sample]")
+        self.page.wait_for_function("document.querySelector('#transfer').textContent === ''")
         self.wait("volume_name", "value === 'CTChest4'")
 
     def send(self, *files):
@@ -147,6 +148,8 @@ class User:
         self.wait("activity", "value === 'idle'")
         self.page.wait_for_timeout(400)
 
-    def picture(self, name):
+    def picture(self, name, settle_ms=600):
+        """A screenshot, taken when all views have been drawn."""
         PICTURES.mkdir(parents=True, exist_ok=True)
+        self.page.wait_for_timeout(settle_ms)
         self.page.screenshot(path=PICTURES / f"{name}.png")

@@ -1,7 +1,8 @@
-"""Markups nodes -> prompts on a volume's voxel grid. Nodes are only read; they may lie under any transform."""
+"""Markups, nodes or files, -> prompts on a volume's voxel grid. Nodes are only read; any transform may be above."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..imaging.geometry import (
     ras_to_ijk,
     roi_corners_ras,
 )
-from ..imaging.markups import is_negative
+from ..imaging.markups import Markup, is_negative
 from .labelmaps import linear_matrix, to_numpy, transform_between
 from .volume_reader import volume_matrix, volume_shape, world_to_local
 
@@ -121,23 +122,7 @@ def read_roi(node: Any, volume_node: Any, axis: int | None = None) -> Prompt:
 
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy(node.GetObjectToWorldMatrix())
-    object_to_world = to_numpy(matrix)
-    try:
-        corners_world = roi_corners_ras(object_to_world, node.GetSize())
-        corners_ras = world_to_local(corners_world, volume_node)
-        affine = volume_matrix(volume_node)
-        box = ijk_box_from_corners(ras_to_ijk(corners_ras, affine), volume_shape(volume_node))
-    except ValueError as error:
-        msg = f"ROI '{node.GetName()}': {error}"
-        raise ValueError(msg) from error
-    frames = linear_matrix(transform_between(None, volume_node))
-    warning = None
-    if frames is None:
-        warning = f"ROI '{node.GetName()}' is bent by a nonlinear transform; the voxels between its corners are used."
-    elif is_rotated_against_grid(frames @ object_to_world, affine):
-        warning = f"ROI '{node.GetName()}' is rotated against the image; the larger box that encloses it is used."
-    indices = tuple((low, high) for low, high in box)
-    return Prompt("box", _rows(corners_ras), indices, True, axis, node.GetID(), warning)
+    return _roi_prompt(node.GetName(), to_numpy(matrix), node.GetSize(), volume_node, axis, node.GetID())
 
 
 def read_markups(node: Any, volume_node: Any, axis: int | None = None) -> list[Prompt]:
@@ -157,6 +142,50 @@ def read_markups(node: Any, volume_node: Any, axis: int | None = None) -> list[P
         return read_points(node, volume_node, axis)
     msg = f"'{node.GetName()}' cannot be a prompt; use points, a line or an ROI."
     raise ValueError(msg)
+
+
+def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | None = None) -> list[Prompt]:
+    """Prompts of a markups file, whose positions are world RAS: boxes and lines, points, excluding points at last.
+
+    Raises:
+        ValueError: one of them is outside of the volume.
+    """
+    prompts = []
+    for markup in markups:
+        if markup.kind == "box":
+            prompts.append(_roi_prompt(markup.name, markup.object_to_world, markup.size, volume_node, axis))
+            continue
+        try:
+            if markup.kind == "line":
+                prompts.append(line_prompt(markup.points_ras[0], markup.points_ras[1], volume_node, axis))
+            else:
+                placed = zip(markup.points_ras, markup.positive)
+                prompts += [point_prompt(point, volume_node, positive, axis) for point, positive in placed]
+        except ValueError as error:
+            msg = f"{markup.kind.capitalize()} of '{markup.name}': {error}"
+            raise ValueError(msg) from error
+    return sorted(prompts, key=lambda prompt: (prompt.kind == "point", not prompt.positive))
+
+
+def _roi_prompt(
+    name: str, object_to_world: Any, size: Any, volume_node: Any, axis: int | None, node_id: str | None = None
+) -> Prompt:
+    """The voxels between the corners of an ROI, as ``read_roi``."""
+    affine = volume_matrix(volume_node)
+    try:
+        corners_ras = world_to_local(roi_corners_ras(object_to_world, size), volume_node)
+        box = ijk_box_from_corners(ras_to_ijk(corners_ras, affine), volume_shape(volume_node))
+    except ValueError as error:
+        msg = f"ROI '{name}': {error}"
+        raise ValueError(msg) from error
+    frames = linear_matrix(transform_between(None, volume_node))
+    warning = None
+    if frames is None:
+        warning = f"ROI '{name}' is bent by a nonlinear transform; the voxels between its corners are used."
+    elif is_rotated_against_grid(frames @ object_to_world, affine):
+        warning = f"ROI '{name}' is rotated against the image; the larger box that encloses it is used."
+    indices = tuple((low, high) for low, high in box)
+    return Prompt("box", _rows(corners_ras), indices, True, axis, node_id, warning)
 
 
 def _placed(node: Any) -> list[int]:

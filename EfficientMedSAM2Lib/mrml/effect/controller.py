@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from ...imaging.geometry import Box
@@ -22,13 +21,11 @@ from ..segment_editor_session import SegmentEditorSession
 from ..volume_reader import volume_matrix
 from .action_queue import Action, ActionQueue, Activity
 from .outline import GrowingMask
+from .predictor_loader import features_around, features_of
 from .progress import Progress, RangeRule
 from .slice_scores import SliceScores, read_scores
 
 logger = logging.getLogger(__name__)
-
-#: Slices on each side of an answered one whose features are computed while the user thinks.
-PREFETCH_REACH = 3
 
 
 class EffectController:
@@ -130,6 +127,22 @@ class EffectController:
     def use_markups(self, node: Any, axis: int | None = None) -> None:
         """All prompts of a markups node."""
         self._ask(lambda: self._session().prompts_of(node, axis))
+
+    def use_prompts(self, prompts: Sequence[Prompt]) -> None:
+        """Prompts that are at hand already, as one action."""
+        self._ask(lambda: list(prompts))
+
+    def expect(self, axis: int, index: int) -> bool:
+        """A prompt on this slice is likely: read the image if it is new, and compute features in idle times.
+
+        Returns False, and does nothing, while there is something else to be done.
+        """
+        if self._predictor is None or self.is_busy or self.has_preview:
+            return False
+        session = self._session()
+        session.refresh()
+        self._queue.idle_work.append(features_of(session.engine, index, axis))
+        return True
 
     def use_segment(self) -> None:
         """Take the selected segment as it is now for the starting point of propagation."""
@@ -317,7 +330,7 @@ class EffectController:
         def finish(_box: Any) -> None:
             session = self._session()
             self._end_answer(session)
-            self._plan_prefetch(session)
+            self._queue.idle_work.extend(features_around(session.engine, session.preview_segment))
             if self.first_latency_s is None:
                 self.first_latency_s = time.perf_counter() - requested
                 logger.info("First click answered after %.0f ms.", 1000 * self.first_latency_s)
@@ -365,15 +378,6 @@ class EffectController:
                 editor_node.SetSelectedSegmentID(selected)
         self._say(" ".join(dict.fromkeys(part for part in (text, session.last_message) if part)))
 
-    def _plan_prefetch(self, session: SegmentEditorSession) -> None:
-        engine, segment = session.engine, session.preview_segment
-        if segment not in engine.segments:
-            return
-        axis, prompted = engine.slicing_axis(segment), engine.conditioning_slices(segment)
-        for step in range(1, PREFETCH_REACH + 1) if prompted else ():
-            for index in (prompted[-1] + step, prompted[0] - step):
-                self._queue.idle_work.append(partial(_prefetch, engine, index, axis, segment))
-
     def _read_scores(self) -> None:
         if self.session is None:
             return
@@ -392,8 +396,3 @@ class EffectController:
 
 def _nothing(_job: Any) -> None:
     """Work that only waits for its turn."""
-
-
-def _prefetch(engine: InteractiveSession, index: int, axis: int, segment: str, _job: Any) -> None:
-    """Work for idle times."""
-    engine.prefetch(index, axis, segment)

@@ -1,18 +1,23 @@
-"""The network for the effect: loaded once for all editors, warmed up, with a sentence for each reason why it is not."""
+"""The network for the effect: loaded once for all editors, warmed up, and at work in idle times on what comes next."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from ...interaction import InteractiveSession
 
 logger = logging.getLogger(__name__)
 
 #: What Slicer does not bring along.
 REQUIRED = ("torch", "timm", "safetensors")
+#: Slices on each side of an answered one whose features are computed while the user thinks.
+PREFETCH_REACH = 3
 _loaded: dict[tuple[Any, ...], Any] = {}
 
 
@@ -73,3 +78,18 @@ def warm_up(predictor: Any) -> None:
     predictor.add_new_points_or_box(state, 0, 1, points=np.array([[30.0, 30.0]]), labels=np.array([1]))
     for _result in predictor.propagate_object(state, 1, 0, [1]):
         pass
+
+
+def features_of(engine: InteractiveSession, index: int, axis: int, segment: str | None = None) -> Callable[[Any], None]:
+    """Work for idle times: the features of a slice that will probably be asked about."""
+    return lambda _job: engine.prefetch(index, axis, segment)
+
+
+def features_around(engine: InteractiveSession, segment: str) -> list[Callable[[Any], None]]:
+    """Work for idle times: those of the slices around the prompts of a segment, the nearest first."""
+    if segment not in engine.segments:
+        return []
+    axis, prompted = engine.slicing_axis(segment), engine.conditioning_slices(segment)
+    steps = range(1, PREFETCH_REACH + 1) if prompted else ()
+    slices = [index for step in steps for index in (prompted[-1] + step, prompted[0] - step)]
+    return [features_of(engine, index, axis, segment) for index in slices]

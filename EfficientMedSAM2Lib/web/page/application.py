@@ -1,10 +1,7 @@
-"""The page of one session on a trame server, and the loop that keeps scene, worker and page together."""
+"""The page of one session on a trame server."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,20 +11,16 @@ from ..session.desk import Desk
 from ..session.measurements import Measurements
 from ..session.surfaces import Surfaces
 from ..session.workspace import Workspace
-from ..views.layout import create_views
+from ..views.layout import FOUR, create_views
+from ..views.painter import Painter
 from ..views.prompt_effect import PromptEffect
-from ..views.prompt_looks import dress
 from ..views.roi import RoiDraft
-from ..views.slice_views import SliceViews
+from ..views.slice_views import ORIENTATIONS, SliceViews
 from .commands import Commands
-from .state import INITIAL, read_state
+from .rehearsal import rehearse
+from .state import INITIAL
+from .upkeep import Upkeep
 
-logger = logging.getLogger(__name__)
-
-#: Seconds between two looks at the worker: a cancelled propagation, or its progress, is seen so fast.
-BUSY_S, IDLE_S = 0.02, 0.08
-#: The page is brought up to date at most so often, in seconds; at least twice a second is wanted.
-STATE_S = 0.12
 TITLE = "EfficientMedSAM2"
 #: Shown by trame's client in place of the page; page.js asks for the session until it answers, then loads it anew.
 LOST = (
@@ -49,10 +42,11 @@ class Page:
         self.server = server
         server.state.trame__template_error = LOST
         self.workspace = workspace
+        self._message, self._is_error = "", False
+        self._upkeep: Upkeep | None = None
         self.desk = Desk(load, self._mark)
-        self._changed = True
-        self._shown_at = 0.0
-        layouts = create_views(self.desk.app, server)
+        self.painter = Painter()
+        layouts = create_views(self.desk.app, server, self.painter)
         self.views = SliceViews(self.desk)
         editor = self.desk.app.segmentation_editor
         self.effect = editor.get_effect(PromptEffect)
@@ -62,7 +56,6 @@ class Page:
         self.measurements, self.surfaces = Measurements(self.desk), Surfaces(self.desk)
         for view in self.desk.app.view_manager.get_views():
             view.modified.connect(lambda *_: self._mark())
-        self._message, self._is_error = "", False
         state = {
             **INITIAL,
             "upload_bytes": workspace.max_bytes,
@@ -72,7 +65,9 @@ class Page:
         server.state.update(state)
         server.trigger("command")(self._command)
         self._build(layouts)
-        layouts.set_layout("four")
+        layouts.set_layout(FOUR)
+        rehearse(self)
+        self._upkeep = Upkeep(self)
 
     # --- what others ask for
 
@@ -100,22 +95,25 @@ class Page:
         self._message, self._is_error = self.workspace.public(text), error
         self._mark()
 
+    @property
+    def message(self) -> tuple[str, bool]:
+        """What is shown, and whether it is an error: a message of the page, else one of the controller."""
+        if self._message:
+            return self._message, self._is_error
+        return self.workspace.public(self.desk.controller.message), self.desk.controller.is_error
+
     async def run(self) -> None:
         """Keep everything up to date until cancelled."""
-        while True:
-            try:
-                busy = self.desk.controller.poll()
-                self._refresh(busy)
-            except Exception:
-                logger.exception("The page could not be brought up to date.")
-                busy = False
-            await asyncio.sleep(BUSY_S if busy else IDLE_S)
+        assert self._upkeep is not None
+        await self._upkeep.run()
 
     # --- inside
 
     def _command(self, name: str, *arguments: Any) -> None:
         """A button or a key."""
         self._message, self._is_error = "", False
+        if arguments and arguments[0] in ORIENTATIONS:
+            self.painter.first = arguments[0]
         try:
             self.commands.run(str(name), list(arguments))
         except ValueError as error:
@@ -123,6 +121,7 @@ class Page:
         self._mark()
 
     def _pointed(self, slice_node: Any, world_ras: Sequence[float]) -> None:
+        self.painter.first = slice_node.GetSingletonTag()
         self.views.point_at(world_ras, slice_node)
         self._message, self._is_error = "", False
         self._mark()
@@ -135,31 +134,8 @@ class Page:
         self.say("Shape the region with its handles in any view, then press Enter to use it.")
 
     def _mark(self) -> None:
-        self._changed = True
-
-    def _refresh(self, busy: bool) -> None:
-        now = time.monotonic()
-        if self._changed and now - self._shown_at >= STATE_S:
-            self._changed = False
-            self._shown_at = now
-            self._show()
-        if not busy and self.desk.volume_node is not None:
-            self.surfaces.update()
-            if self.measurements.update():
-                self._mark()
-
-    def _show(self) -> None:
-        controller = self.desk.controller
-        if self.desk.volume_node is not None:
-            self.effect.show_mask(controller.preview_image())
-            dress(self.desk.segmentation_node, self.commands.segments.selected)
-        state = read_state(self.commands, self.measurements)
-        text, error = self._message, self._is_error
-        if not text:
-            text, error = self.workspace.public(controller.message), controller.is_error
-        state.update(message=text, is_error=error, upload_limit=self.workspace.limit_text)
-        with self.server.state as shown:
-            shown.update(state)
+        if self._upkeep is not None:
+            self._upkeep.mark()
 
     def _build(self, layouts: Any) -> None:
         from trame_client.ui.html import DivLayout

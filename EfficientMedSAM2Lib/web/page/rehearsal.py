@@ -38,7 +38,7 @@ def rehearse(page: Page) -> None:
             point_prompt(middle, volume_node),
             point_prompt(middle + 2, volume_node, False),
             box_prompt([[3, 4], [8, 24], [8, 24]], volume_node),
-            line_prompt(middle, middle + [6, 6, 0], volume_node),
+            line_prompt(middle, np.add(middle, (6, 6, 0)), volume_node),
         ]
         show_prompts(desk.segmentation_node, volume_node, segment, prompts)
         dress(desk.segmentation_node, segment)

@@ -1,9 +1,9 @@
-"""Files out: segmentations and prompts of a desk; and segments read back in."""
+"""Files out: segmentations and prompts of a desk; and both read back in."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from ...imaging.markups import Markup, write_markups
 from ...imaging.segmentations import Segment, write_segmentation
 from ...mrml.labelmaps import extent_of_box, oriented_image
-from ...mrml.markups_reader import Prompt
+from ...mrml.markups_reader import Prompt, prompts_of_file
 from ...mrml.scene.segments import read_segments
 from .desk import Desk
 from .segments import Segments
@@ -71,6 +71,28 @@ def add_segments(desk: Desk, segments: list[Segment]) -> int:
         )
     desk.controller.scene_changed()
     return len(used)
+
+
+def add_prompts(desk: Desk, name: str, markups: Sequence[Markup]) -> None:
+    """Ask for the prompts of a file: on the segment of its name, on an empty one without a name, or on a new one.
+
+    The controller answers them as soon as it can.
+
+    Raises:
+        ValueError: there are none, or one of them is outside of the volume.
+    """
+    prompts = prompts_of_file(markups, desk.volume_node)
+    if not prompts:
+        raise ValueError(f"{name!r} holds no point, box or line; place one and save it again.")
+    segments = Segments(desk)
+    found = next((known for known in segments.ids if segments.get(known).GetName() == name), None)
+    if found is not None:
+        segments.select(found)
+    elif segments.is_unused(segments.selected):
+        segments.rename(segments.selected, name)
+    else:
+        segments.add(name)
+    desk.controller.use_prompts(prompts)
 
 
 def _prepare_prompts(desk: Desk) -> Export:

@@ -6,9 +6,11 @@ import re
 from typing import Any
 
 from ...imaging.terminology import segment_colors, terminology_entry
+from ...mrml.segment_voxels import segment_box
 from .desk import Desk
 
 LONGEST_NAME = 80
+_NAMELESS = re.compile(r"Segment_\d+")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -34,6 +36,12 @@ class Segments:
         if segment_id not in self.ids:
             raise ValueError("This segment does not exist any more.")
         return self._segmentation().GetSegment(segment_id)
+
+    def is_unused(self, segment_id: str) -> bool:
+        """Whether a segment is empty and nobody has given it a name."""
+        if segment_id not in self.ids or not _NAMELESS.fullmatch(self.get(segment_id).GetName()):
+            return False
+        return segment_box(self.desk.segmentation_node, segment_id, self.desk.volume_node) is None
 
     def add(self, name: str = "", undoable: bool = True) -> str:
         """A new, empty segment, which is selected; returns its ID."""

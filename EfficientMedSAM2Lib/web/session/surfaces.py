@@ -35,8 +35,12 @@ class Surfaces:
         """Another volume; its scene has removed the nodes."""
         self._shown, self._seen = {}, {}
 
-    def update(self) -> None:
-        """Make at most one surface; colours and visibility follow at once."""
+    def update(self, rest_s: float = REST_S) -> None:
+        """Make at most one surface; colours and visibility follow at once.
+
+        Args:
+            rest_s: Leave a segment alone for so long after a change.
+        """
         node = self.desk.segmentation_node
         if node is None:
             return
@@ -48,7 +52,7 @@ class Surfaces:
             stamp = segment_stamp(node, segment_id)
             if self._seen.get(segment_id, (None, 0.0))[0] != stamp:
                 self._seen[segment_id] = stamp, now
-            rested = now - self._seen[segment_id][1] > REST_S
+            rested = now - self._seen[segment_id][1] >= rest_s
             if rested and not made and self._shown.get(segment_id, (None, None))[0] != stamp:
                 self._make(segment_id, stamp)
                 made = True

@@ -12,16 +12,21 @@ from urllib.parse import quote
 
 from aiohttp import BodyPartReader, web
 
+from ...imaging.markups import markup_name, read_markups
 from ...imaging.segmentations import read_segmentation
 from ...imaging.volumes import Volume, read_volume, volume_name
+from ...mrml.effect.action_queue import Activity
+from ...mrml.markups_reader import prompts_of_file
 from ...resources import sample_scan
 from .desk import Desk
-from .exports import KINDS, add_segments, prepare
+from .exports import KINDS, add_prompts, add_segments, prepare
 from .workspace import MEGABYTE, TooLarge, Upload, Workspace
 
 logger = logging.getLogger(__name__)
 
 CHUNK = MEGABYTE
+#: Seconds between two looks whether prompts have been answered.
+LOOK_S = 0.03
 
 
 class Transfer:
@@ -118,6 +123,8 @@ class Transfer:
         return await asyncio.to_thread(inbox.finish)
 
     async def _open(self, upload: Upload) -> str:
+        if upload.markups:
+            return await self._use_markups(upload)
         if upload.is_segmentation:
             volume = self.desk.volume
             if volume is None:
@@ -131,6 +138,30 @@ class Transfer:
         volume = Volume(volume.array, volume.ijk_to_ras, volume.modality, volume_name(upload.name))
         self._show(volume)
         return f"{upload.name} is open."
+
+    async def _use_markups(self, upload: Upload) -> str:
+        """Files of prompts, each for the segment of its name; all are read before the first is used."""
+        volume, controller = self.desk.volume, self.desk.controller
+        if volume is None:
+            raise ValueError("Prompts need their volume; open the volume first.")
+        named = [(markup_name(path), await asyncio.to_thread(read_markups, path)) for path in upload.markups]
+        for _name, markups in named:
+            prompts_of_file(markups, self.desk.volume_node)
+        for name, markups in named:
+            await self._settled()
+            if self.desk.volume is not volume:
+                raise ValueError("Another volume was opened meanwhile; open the prompts again.")
+            add_prompts(self.desk, name, markups)
+        await self._settled()
+        if controller.is_error:
+            raise ValueError(controller.message)
+        names = ", ".join(name for name, _markups in named)
+        return f"The prompts for {names} were used."
+
+    async def _settled(self) -> None:
+        """Until the network is loaded and has answered what was asked."""
+        while self.desk.controller.activity is not Activity.IDLE:
+            await asyncio.sleep(LOOK_S)
 
     def _show(self, volume: Volume) -> None:
         self.desk.open(volume)

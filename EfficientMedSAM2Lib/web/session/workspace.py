@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ...imaging.files import last_line, quiet_libraries
+from ...imaging.markups import SUFFIX as MARKUPS_SUFFIX
 from ...imaging.segmentations import SEGMENTATION_SUFFIX
 from ...imaging.volumes import ENDINGS, FORMATS
 
@@ -18,6 +19,8 @@ MEGABYTE = 2**20
 MAX_FILES = 10_000
 #: Voxels may take so many times the bytes that may be uploaded: files are compressed, memory is not.
 UNPACKED_FACTOR = 4
+#: A markups file of thousands of points has less.
+MAX_MARKUPS = 8 * MEGABYTE
 #: Files that come with a header of their own.
 COMPANIONS = (".raw", ".zraw", ".img", ".gz", ".bz2")
 _ABSOLUTE_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^/\\\s'\":;,()]+){2,}")
@@ -38,11 +41,13 @@ class Upload:
         path: The image file, or the folder of DICOM files.
         name: What the user calls it.
         is_segmentation: A ``.seg.nrrd``, for the open volume.
+        markups: Prompts for the open volume, as ``.mrk.json`` files; then there is no image.
     """
 
     path: Path
     name: str
     is_segmentation: bool = False
+    markups: tuple[Path, ...] = ()
 
 
 class Workspace:
@@ -124,6 +129,11 @@ class Inbox:
         return self._classify(files, files[0].name)
 
     def _classify(self, files: list[Path], name: str) -> Upload:
+        if files and all(file.name.lower().endswith((MARKUPS_SUFFIX, ".json")) for file in files):
+            for file in files:
+                if file.stat().st_size > MAX_MARKUPS:
+                    raise TooLarge(f"{file.name!r} is too large for prompts; at most {MAX_MARKUPS // MEGABYTE} MB.")
+            return Upload(self.folder, name, markups=tuple(files))
         images = [file for file in files if _ending(file) and _ending(file) != ".dcm"]
         if len(images) == 1 and all(file in images or file.suffix.lower() in COMPANIONS for file in files):
             upload = Upload(images[0], images[0].name, images[0].name.lower().endswith(SEGMENTATION_SUFFIX))

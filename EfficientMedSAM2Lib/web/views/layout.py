@@ -12,22 +12,34 @@ from trame_slicer.rca_view.rca_view_factory import RemoteSliceViewFactory, Remot
 from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
 
 from ...resources import resource_path
+from .painter import MOVING_QUALITY, STILL_QUALITY, Painter
 from .slice_views import ORIENTATIONS, THREE_D
 
 FOUR = "four"
-#: Frames a second: a software renderer needs 20 to 50 ms for each, and the network wants the processor, too.
-FPS, IDLE_FPS = 20.0, 10.0
-#: JPEG quality while something moves and at rest; at 95 no block is seen at any window.
-MOVING_QUALITY, STILL_QUALITY = 75, 95
+#: Frames a second when a view changes its size; all other pictures are the painter's.
+FPS = 20.0
 #: Seconds between two events of the mouse that are sent.
 EVENT_S = 0.03
 
 
 class _Frame:
-    """The half that both kinds of view share: our frame around the picture instead of trame-slicer's buttons."""
+    """The half that both kinds of view share: our painter, and our frame around the picture."""
+
+    def __init__(self, server: Any, painter: Painter) -> None:
+        super().__init__(server, rca_encoder=RcaImageEncoder.TURBO_JPEG, target_fps=FPS, blur_fps=FPS)  # type: ignore[call-arg]
+        self._painter = painter
+        self._window: Any = None
+
+    def _create_view(self, view: Any, scene: Any, app_logic: Any) -> Any:
+        created = super()._create_view(view, scene, app_logic)  # type: ignore[misc]
+        window = created.slicer_view.render_window()
+        window.SetMultiSamples(0)  # in software, three quarters of the time of a picture went into them
+        created.slicer_view.first_renderer().SetUseFXAA(view.singleton_tag == THREE_D)
+        self._painter.add(view.singleton_tag, created.slicer_view, created.view_adapter, self._window)
+        return created
 
     def _create_vuetify_ui(self, view_id: str, slicer_view: Any, rca_scheduler: Any, **_: Any) -> None:
-        rca_scheduler.target_fps = FPS
+        self._window = rca_scheduler.rca
         rca_scheduler.update_quality(MOVING_QUALITY, STILL_QUALITY)
         tag = slicer_view.get_singleton_tag()
         kind = "3D" if tag == THREE_D else ORIENTATIONS[tag]
@@ -55,12 +67,10 @@ class ThreeDFrameFactory(_Frame, RemoteThreeDViewFactory):
     """3D views."""
 
 
-def create_views(app: Any, server: Any) -> LayoutManager:
+def create_views(app: Any, server: Any, painter: Painter) -> LayoutManager:
     """Make all views, and the layouts: four views, or one of them alone."""
     for factory in (SliceFrameFactory, ThreeDFrameFactory):
-        app.view_manager.register_factory(
-            factory(server, rca_encoder=RcaImageEncoder.TURBO_JPEG, target_fps=FPS, blur_fps=IDLE_FPS)
-        )
+        app.view_manager.register_factory(factory(server, painter))
     views = {
         "Red": ViewLayoutDefinition.axial_view(),
         "Yellow": ViewLayoutDefinition.sagittal_view(),

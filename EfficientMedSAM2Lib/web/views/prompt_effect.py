@@ -168,9 +168,9 @@ class PromptEffect(SegmentationEffect):
         if self.gesture.release(xy, self.desk.controller, self.desk.volume_node):
             self._point_at(view, ((x0 + x1) / 2, (y0 + y1) / 2))  # the other views show what was drawn around
 
-    def show_mask(self, image: Any) -> None:
-        """Outline a mask on all slice views."""
-        for view in self.views:
+    def show_mask(self, image: Any, views: Sequence[PromptPipeline] | None = None) -> None:
+        """Outline a mask on slice views, by default on all."""
+        for view in self.views if views is None else views:
             view.show_mask(image, self.desk.volume_node)
 
     def _check(self) -> None:

@@ -24,7 +24,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `--runtime` and `--precision`, the other arguments of `build_model`."""
-    parser.add_argument("--runtime", choices=("torch", "onnx"), help="default: torch; onnx for a .onnx.zip or INT8")
+    runtime_help = "auto (default) takes onnx, ONNX Runtime, on a CPU, and torch on a GPU"
+    parser.add_argument("--runtime", choices=("auto", "torch", "onnx"), default="auto", help=runtime_help)
     precision_help = "default: the fastest that keeps the masks"
     parser.add_argument("--precision", choices=("fp32", "fp16", "bf16", "int8"), help=precision_help)
 
@@ -33,8 +34,9 @@ def build_model(
     encoder: str | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
-    runtime: str | None = None,
+    runtime: str = "auto",
     precision: str | None = None,
+    threads: int | None = None,
 ) -> Any:
     """Build the network.
 
@@ -42,8 +44,9 @@ def build_model(
         encoder: Name of the encoder; None takes the one that the weights file is for, else the default.
         weights: A `.safetensors` file or an exported network; None takes the shipped one.
         device: "auto", "cuda", "mps" or "cpu".
-        runtime: "torch" or "onnx".
+        runtime: "torch", "onnx", or "auto" for the better one on this machine.
         precision: "fp32", "fp16", "bf16" or "int8".
+        threads: Threads of the network; None leaves their number to the runtime.
 
     Raises:
         ValueError: The weights, encoder or device cannot be used.
@@ -52,23 +55,26 @@ def build_model(
 
     if encoder is None:
         encoder = DEFAULT_ENCODER if weights is None else encoder_of(weights)
-    return build_efficient_medsam2_model(encoder, weights, device, runtime=runtime, precision=precision)
+    model = build_efficient_medsam2_model(encoder, weights, device, runtime=runtime, precision=precision)
+    if threads is not None:
+        model.set_threads(threads)
+    return model
 
 
 def build_session(
     encoder: str | None = None,
     weights: str | Path | None = None,
     device: str = "auto",
-    runtime: str | None = None,
+    runtime: str = "auto",
     precision: str | None = None,
+    threads: int | None = None,
 ) -> InteractiveSession:
     """An interactive session on a network; arguments and errors as for `build_model`."""
     from ..interaction import InteractiveSession
     from ..predictors import EfficientMedSAM2VolumePredictor
 
-    return InteractiveSession(
-        EfficientMedSAM2VolumePredictor(build_model(encoder, weights, device, runtime, precision))
-    )
+    model = build_model(encoder, weights, device, runtime, precision, threads)
+    return InteractiveSession(EfficientMedSAM2VolumePredictor(model))
 
 
 def weights_metadata(path: str | Path) -> dict[str, str]:

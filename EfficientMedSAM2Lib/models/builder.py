@@ -120,9 +120,14 @@ def save_model(model: EfficientMedSAM2, path: str | os.PathLike[str], metadata: 
         temporary.unlink(missing_ok=True)
 
 
+def default_device() -> torch.device:
+    """What "auto" stands for on this machine: cuda, then mps, then cpu."""
+    return torch.device(next((name for name in ("cuda", "mps") if _is_there(name)), "cpu"))
+
+
 def _device(device: str | torch.device) -> torch.device:
     if str(device) == "auto":
-        return torch.device(next((name for name in ("cuda", "mps") if _is_there(name)), "cpu"))
+        return default_device()
     try:
         wanted = torch.device(device)
     except RuntimeError as error:

@@ -40,6 +40,15 @@ class EfficientMedSAM2(nn.Module):
         """Where the weights are."""
         return self.no_memory.device
 
+    @property
+    def threads(self) -> int:
+        """Threads that torch computes with on a CPU, in the calling thread."""
+        return torch.get_num_threads()
+
+    def set_threads(self, count: int) -> None:
+        """Set `threads`; of this process, not of this network alone."""
+        torch.set_num_threads(count)
+
     def set_compute_dtype(self, dtype: torch.dtype) -> None:
         """Store and compute in `dtype`. Only for a fused network: buffers (grids, phases, statistics) stay float32,
         since pixel positions do not survive bfloat16's eight bits. Nor do edges: with the trunk in bfloat16 too, masks

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ..imaging.files import sha256_of
 from ..models.config import timm_architecture
 from ..resources import resource_path, shipped_weights
+from .choice import choose_runtime, installed
 from .onnx_file import SUFFIX, is_exported, read_description
 
 logger = logging.getLogger(__name__)
 
 RUNTIMES = ("torch", "onnx")
+AUTO = "auto"
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 CACHE_VARIABLE = "EFFICIENT_MEDSAM2_CACHE"
 """Environment variable: the folder of exported networks, instead of the user's own cache."""
@@ -40,8 +41,9 @@ def build_efficient_medsam2_model(
             replaced by the CPU, with a warning in the log. ONNX Runtime computes on the CPU.
         use_half_precision: Compute in FP16 on cuda and mps. A CPU computes in bfloat16 where it has instructions for
             it, else in float32. `model.compute_dtype` says which.
-        runtime: "torch", or "onnx" for ONNX Runtime, which needs no torch; None takes what checkpoint and precision
-            need, else torch.
+        runtime: "torch", or "onnx" for ONNX Runtime, which needs no torch; "auto" for the better one on this machine,
+            see `choose_runtime`; None takes what checkpoint and precision need, else torch where it is installed, for
+            callers that expect its tensors.
         precision: "fp32", "fp16", "bf16", or "int8" (ONNX Runtime only); None leaves it to `use_half_precision`.
 
     Returns:
@@ -55,15 +57,18 @@ def build_efficient_medsam2_model(
     if precision is not None and precision not in PRECISIONS:
         raise ValueError(f"Unknown precision {precision!r}; use {', '.join(PRECISIONS)}.")
     if runtime is None:
-        runtime = "onnx" if precision == "int8" or is_exported(checkpoint) else "torch"
+        needed = precision == "int8" or is_exported(checkpoint) or not installed("torch")
+        runtime = "onnx" if needed else "torch"
+    elif runtime == AUTO:
+        runtime = choose_runtime(encoder_type, checkpoint, device, precision)
     if runtime not in RUNTIMES:
-        raise ValueError(f"Unknown runtime {runtime!r}; use {' or '.join(RUNTIMES)}.")
+        raise ValueError(f"Unknown runtime {runtime!r}; use {AUTO}, {' or '.join(RUNTIMES)}.")
     if runtime == "onnx":
         return _onnx_network(encoder_type, checkpoint, device, precision)
     if precision == "int8" or is_exported(checkpoint):
         raise ValueError("INT8 and exported networks need runtime='onnx'.")
-    if not _installed("torch"):
-        raise ValueError("PyTorch is not installed; install it, or use runtime='onnx' with an exported network.")
+    if not installed("torch"):
+        raise ValueError("PyTorch is not installed; install it, or use runtime='onnx'.")
     from ..models.builder import build_efficient_medsam2_model as build
 
     return build(encoder_type, checkpoint, device, use_half_precision, precision)
@@ -89,6 +94,23 @@ def _onnx_network(encoder_type: str, checkpoint: Any, device: Any, precision: st
     return network
 
 
+def exported_at_hand(encoder_type: str, checkpoint: str | os.PathLike[str] | None, precision: str) -> Path | None:
+    """The exported form of some weights, shipped or made earlier; None when there is none.
+
+    Arguments as `exported_file`.
+
+    Raises:
+        ValueError: The weights are missing.
+    """
+    sha256 = _weights_sha256(encoder_type, checkpoint)
+    shipped = resource_path("Models", exported_name(encoder_type, precision))
+    # One made from other weights is of no use.
+    if sha256 and shipped.is_file() and read_description(shipped).weights_sha256 == sha256:
+        return shipped
+    cached = _cached(sha256, precision)
+    return cached if sha256 and cached.is_file() else None
+
+
 def exported_file(encoder_type: str, checkpoint: str | os.PathLike[str] | None, precision: str) -> Path:
     """The exported form of some weights: the one that is shipped, else the one in the cache, else made now.
 
@@ -100,28 +122,35 @@ def exported_file(encoder_type: str, checkpoint: str | os.PathLike[str] | None, 
     Raises:
         ValueError: There is none, and what is needed to make one is not installed.
     """
-    is_random = str(checkpoint) == "random"
-    weights = None if is_random else Path(checkpoint) if checkpoint is not None else shipped_weights(encoder_type)
-    if weights is not None and not weights.is_file():
+    found = exported_at_hand(encoder_type, checkpoint, precision)
+    if found is not None:
+        return found
+    missing = [name for name in ("torch", "timm", "onnx") if not installed(name)]
+    if missing:
+        raise ValueError(
+            f"There is no exported network for {checkpoint or encoder_type} ({precision}), and {missing[0]} is not "
+            "installed to make one. Run `efficient-medsam2 export --output FILE.onnx.zip` where it is, and give that "
+            "file as weights."
+        )
+    path = _cached(_weights_sha256(encoder_type, checkpoint) or os.urandom(32).hex(), precision)
+    logger.info("Exporting %s for ONNX Runtime into %s (once).", checkpoint or encoder_type, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    export(encoder_type, checkpoint, precision, path)
+    return path
+
+
+def _weights_sha256(encoder_type: str, checkpoint: str | os.PathLike[str] | None) -> str:
+    """Of the weights file; empty for random weights, which are others each time."""
+    if str(checkpoint) == "random":
+        return ""
+    weights = Path(checkpoint) if checkpoint is not None else shipped_weights(encoder_type)
+    if not weights.is_file():
         raise ValueError(f"Weights file {weights} does not exist; give the path of a .safetensors file.")
-    sha256 = sha256_of(weights) if weights is not None else os.urandom(32).hex()
-    shipped = resource_path("Models", exported_name(encoder_type, precision))
-    # One made from older weights is of no use.
-    if shipped.is_file() and read_description(shipped).weights_sha256 == sha256:
-        return shipped
-    cached = cache_folder() / f"{sha256[:24]}-{precision}{SUFFIX}"
-    if not cached.is_file():
-        missing = [name for name in ("torch", "timm", "onnx") if not _installed(name)]
-        if missing:
-            raise ValueError(
-                f"There is no exported network for {weights or 'random weights'} ({precision}), and {missing[0]} is "
-                "not installed to make one. Run `efficient-medsam2 export --output FILE.onnx.zip` where it is, and "
-                "give that file as weights."
-            )
-        logger.info("Exporting %s for ONNX Runtime into %s (once).", weights or encoder_type, cached)
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        export(encoder_type, checkpoint, precision, cached)
-    return cached
+    return sha256_of(weights)
+
+
+def _cached(sha256: str, precision: str) -> Path:
+    return cache_folder() / f"{sha256[:24]}-{precision}{SUFFIX}"
 
 
 def export(encoder_type: str, checkpoint: str | os.PathLike[str] | None, precision: str, path: Path) -> None:
@@ -156,20 +185,15 @@ def cache_folder() -> Path:
     return base / "efficient-medsam2"
 
 
-def _installed(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ImportError:
-        return False
-
-
 __all__ = [
+    "AUTO",
     "CACHE_VARIABLE",
     "PRECISIONS",
     "RUNTIMES",
     "build_efficient_medsam2_model",
     "cache_folder",
     "export",
+    "exported_at_hand",
     "exported_file",
     "exported_name",
 ]

@@ -31,6 +31,7 @@ class OnnxNetwork:
 
     Attributes:
         config: Sizes.
+        threads: Threads of a graph.
         device: Always the CPU.
         compute_dtype: "float32" or "int8".
 
@@ -51,6 +52,11 @@ class OnnxNetwork:
         self._sessions: dict[str, Any] = {}
         self._no_memory = np.array(self.description.no_memory, np.float32)[None, :, None, None]
         self._no_object_pointer = np.array(self.description.no_object_pointer, np.float32)[None]
+
+    def set_threads(self, count: int) -> None:
+        """Set `threads`; graphs that are loaded already are loaded anew."""
+        self.threads = count
+        self._sessions.clear()
 
     def encode_image(self, image: np.ndarray) -> ImageFeatures:
         """(B,3,S,S) float32 with values in 0...1 to features."""
@@ -150,7 +156,7 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        message = f"ONNX Runtime is needed for runtime='onnx': pip install 'efficient-medsam2[onnx]' ({error})"
+        message = f"ONNX Runtime is needed for runtime='onnx': pip install onnxruntime ({error})"
         raise ValueError(message) from error
     return onnxruntime
 

@@ -42,12 +42,13 @@ def collect_info(
     model = build_model(encoder, weights, device)
     path = Path(weights) if weights else shipped_weights(model.config.encoder_type)
     notes = {"licence": read_description(path).licence} if is_exported(path) else weights_metadata(path)
-    parts = {} if is_exported(path) else dict(model.named_children())
+    parts = dict(model.named_children()) if hasattr(model, "named_children") else {}
     return {
         "computation": {
             "device": _device_name(model.device),
+            "runtime": "PyTorch" if parts else "ONNX Runtime",
             "precision": str(model.compute_dtype).replace("torch.", ""),
-            "threads": model.threads if is_exported(path) else _thread_count(),
+            "threads": model.threads,
         },
         "weights": {
             "file": str(path),
@@ -86,12 +87,6 @@ def _device_name(device: Any) -> str:
     import torch
 
     return f"{device} ({torch.cuda.get_device_name(device)})"
-
-
-def _thread_count() -> int:
-    import torch
-
-    return torch.get_num_threads()
 
 
 def _version(distribution: str) -> str:

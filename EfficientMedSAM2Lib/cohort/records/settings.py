@@ -10,7 +10,8 @@ from typing import Any
 from ..case import PropagationOptions
 from ..engine import DEFAULT_ENCODER, encoder_of
 
-#: What builds the session of a worker, as "module:function"; it gets encoder, weights and device.
+#: What builds the session of a worker, as "module:function"; it gets encoder, weights and device (ours also
+#: runtime and threads).
 ENGINE = "EfficientMedSAM2Lib.cohort.engine:build_session"
 FORMATS = ("seg.nrrd", "dicom-seg")
 
@@ -24,6 +25,7 @@ class RunSettings:
         weights: Path of a weights file; None for the shipped one.
         weights_sha256: What the file must contain; filled in by `resolved`.
         device: "auto", "cuda", "mps" or "cpu".
+        runtime: "torch" or "onnx"; "auto" is replaced by `resolved`, so that all workers compute alike.
         threads: Threads of the network in each worker. Sums in another order round differently, so that the masks may
             depend on it, by a voxel here and there.
         propagation: How far segments are carried.
@@ -37,6 +39,7 @@ class RunSettings:
     weights: str | None = None
     weights_sha256: str = ""
     device: str = "auto"
+    runtime: str = "auto"
     threads: int = 1
     propagation: PropagationOptions = field(default_factory=PropagationOptions)
     output_format: str = "seg.nrrd"
@@ -51,18 +54,20 @@ class RunSettings:
             raise ValueError(f"A worker needs at least one thread, not {self.threads}.")
 
     def resolved(self) -> RunSettings:
-        """With the weights' hash and encoder filled in.
+        """With the weights' hash, encoder and runtime filled in.
 
         Raises:
             ValueError: The weights are missing or not of this program.
         """
         if self.engine != ENGINE:
             return self
+        from ...runtimes.choice import choose_runtime
         from .hashing import sha256_of
 
         path = weights_file(self.encoder, self.weights)
-        weights = str(path.resolve()) if self.weights else None
-        return replace(self, encoder=encoder_of(path), weights=weights, weights_sha256=sha256_of(path))
+        encoder, weights = encoder_of(path), str(path.resolve()) if self.weights else None
+        runtime = self.runtime if self.runtime != "auto" else choose_runtime(encoder, weights, self.device, None)
+        return replace(self, encoder=encoder, weights=weights, weights_sha256=sha256_of(path), runtime=runtime)
 
     @property
     def identity(self) -> str:

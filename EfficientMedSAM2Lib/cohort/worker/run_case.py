@@ -75,12 +75,13 @@ def _session_for(settings: RunSettings) -> InteractiveSession:
     global _session
     if _session is None or _session[0] != settings.identity:
         _session = None  # the old network goes before the new one comes
+        how = {}
         if settings.engine == ENGINE:
             _check_weights(settings)
-            _limit_threads(settings.threads)
+            how = {"runtime": settings.runtime, "threads": settings.threads}
         module, _, function = settings.engine.partition(":")
         build = getattr(import_module(module), function)
-        _session = (settings.identity, build(settings.encoder, settings.weights, settings.device))
+        _session = (settings.identity, build(settings.encoder, settings.weights, settings.device, **how))
     return _session[1]
 
 
@@ -89,12 +90,6 @@ def _check_weights(settings: RunSettings) -> None:
     path = weights_file(settings.encoder, settings.weights)
     if settings.weights_sha256 and sha256_of(path) != settings.weights_sha256:
         raise RuntimeError(f"The weights {path} on this worker are not those of the run; install the same version.")
-
-
-def _limit_threads(count: int) -> None:
-    import torch
-
-    torch.set_num_threads(count)
 
 
 def _explained(error: BaseException) -> tuple[str, str]:

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--objects", type=int, default=12, metavar="N", help="labelled slices for accuracy, per data set; default: 12"
     )
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
-    parser.add_argument("--threads", type=int, metavar="N", help="of each process; default: torch's choice")
+    parser.add_argument("--threads", type=int, metavar="N", help="of each process; default: the runtime's choice")
     parser.add_argument(
         "--processor_time",
         action="store_true",

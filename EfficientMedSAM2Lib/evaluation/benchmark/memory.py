@@ -73,11 +73,11 @@ def measure(slices: int, size: int, encoder: str, weights: str | None) -> dict[s
     Returns:
         Peak memory of this process and the volume's in MB, slices per second, milliseconds from prompt to mask.
     """
-    from ...models import build_efficient_medsam2_model
     from ...predictors import EfficientMedSAM2VolumePredictor
+    from ...runtimes import build_efficient_medsam2_model
 
     volume, box, centre = phantom(slices, size)
-    predictor = EfficientMedSAM2VolumePredictor(build_efficient_medsam2_model(encoder, weights))
+    predictor = EfficientMedSAM2VolumePredictor(build_efficient_medsam2_model(encoder, weights, runtime="auto"))
     state = predictor.init_state(volume, spacing=(2.5, 0.8, 0.8), modality="CT", window=(-160, 240))
     middle = slices // 2
     predictor.add_new_points_or_box(state, middle, "warm up", box=box)

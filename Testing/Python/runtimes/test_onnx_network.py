@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 
 import numpy as np
 import pytest
 import torch
 
+from EfficientMedSAM2Lib.imaging.files import sha256_of
 from EfficientMedSAM2Lib.models import MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.resources import resource_path
 from EfficientMedSAM2Lib.runtimes import build as building
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 from EfficientMedSAM2Lib.runtimes.onnx_file import read_description
@@ -87,15 +90,41 @@ def test_memories_that_do_not_count_are_refused(networks):
         networks[1].attend(None, bank._replace(valid=np.array([[True, False]])))
 
 
-def test_made_once_and_kept_by_the_weights_content(cache, exported, monkeypatch):
-    def must_not_export(*arguments):
-        raise AssertionError("exported again")
+def test_made_once_and_kept_by_the_weights_content(cache, exported, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(building, "export", lambda *arguments: made.append(shutil.copy(exported, arguments[-1])))
+    weights = tmp_path / "others.safetensors"
+    weights.write_bytes(building.shipped_weights("efficientnet").read_bytes() + b" ")
+    path = building.exported_file("efficientnet", weights, "fp32")
+    assert building.exported_file("efficientnet", weights, "fp32") == path
+    assert made == [path]
+    assert path.parent == cache
+    weights.write_bytes(building.shipped_weights("efficientnet").read_bytes())
+    assert building.exported_file("efficientnet", weights, "fp32").parent == resource_path("Models")
 
-    monkeypatch.setattr(building, "export", must_not_export)
-    assert building.exported_file("efficientnet", None, "fp32") == exported
-    assert exported.parent == cache
-    network = build_efficient_medsam2_model(runtime="onnx", device="cuda")
-    assert network.path == exported
+
+@pytest.mark.parametrize("encoder", ["efficientnet", "mobilenet"])
+def test_what_is_shipped_comes_from_the_shipped_weights(encoder):
+    network = build_efficient_medsam2_model(encoder, runtime="onnx", device="cuda")
+    assert network.path == resource_path("Models", f"efficient_medsam2_{encoder}_fp32.onnx.zip")
+    assert network.description.weights_sha256 == sha256_of(building.shipped_weights(encoder))
+
+
+def test_an_export_of_the_shipped_weights_is_what_is_shipped(exported):
+    shipped = resource_path("Models", "efficient_medsam2_efficientnet_fp32.onnx.zip")
+    ours, theirs = (OnnxNetwork(path) for path in (exported, shipped))
+    image = np.random.default_rng(0).random((1, 3, 256, 256), np.float32)
+    for one, other in zip(ours.encode_image(image), theirs.encode_image(image)):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_threads_can_be_set(exported):
+    network = OnnxNetwork(exported, threads=1)
+    image = np.zeros((1, 3, 256, 256), np.float32)
+    before = network.encode_image(image)
+    network.set_threads(2)
+    assert network.threads == 2
+    np.testing.assert_allclose(network.encode_image(image).embedding, before.embedding, atol=1e-4)
 
 
 @pytest.mark.parametrize(

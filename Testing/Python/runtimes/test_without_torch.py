@@ -11,7 +11,7 @@ import pytest
 
 from EfficientMedSAM2Lib import build_efficient_medsam2_model
 from EfficientMedSAM2Lib.cli import main
-from EfficientMedSAM2Lib.resources import resource_path
+from EfficientMedSAM2Lib.resources import resource_path, shipped_weights
 
 HERE = Path(__file__).parent
 RUN_BLOCKED = "import sys; from work import Blocked; sys.meta_path.insert(0, Blocked()); "
@@ -63,10 +63,13 @@ def test_command(exported, tmp_path):
 
 
 def test_without_an_exported_network_the_message_says_what_to_do(tmp_path):
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes(shipped_weights("efficientnet").read_bytes() + b" ")
     code = (
         f"{RUN_BLOCKED}import os; os.environ['EFFICIENT_MEDSAM2_CACHE'] = {str(tmp_path)!r}\n"
         "from EfficientMedSAM2Lib import build_efficient_medsam2_model as build\n"
-        "for arguments in ({'runtime': 'onnx', 'encoder_type': 'mobilenet'}, {}):\n"
+        "build()\n"
+        f"for arguments in ({{'checkpoint': {str(weights)!r}}}, {{'runtime': 'torch'}}):\n"
         "    try: build(**arguments)\n"
         "    except ValueError as error: print(error)\n"
     )

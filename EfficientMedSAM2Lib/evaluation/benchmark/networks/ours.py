@@ -29,18 +29,25 @@ class OurNetwork(VideoNetwork):
     Args:
         encoder: Name of the encoder.
         options: Weights and device.
-        **how: `runtime` and `precision` of `build_efficient_medsam2_model`, where they are not the usual ones.
+        runtime: As for `build_efficient_medsam2_model`; "auto" is what the commands take.
+        precision: As for `build_efficient_medsam2_model`.
     """
 
-    def __init__(self, encoder: str, options: NetworkOptions, **how: Any) -> None:
-        self._encoder, self._options, self._how = encoder, options, how
+    def __init__(
+        self, encoder: str, options: NetworkOptions, runtime: str = "auto", precision: str | None = None
+    ) -> None:
+        self._encoder, self._options, self._runtime, self._precision = encoder, options, runtime, precision
+        self._weights = "random" if options.random else options.weights
         self.has_weights = not options.random
 
     def import_libraries(self) -> None:
         """See `TimedNetwork`."""
         from .... import EfficientMedSAM2VolumePredictor, build_efficient_medsam2_model  # noqa: F401
+        from ....runtimes.choice import choose_runtime
 
-        if self._how.get("runtime") == "onnx":
+        if self._runtime == "auto":
+            self._runtime = choose_runtime(self._encoder, self._weights, self._options.device, self._precision)
+        if self._runtime == "onnx":
             import onnxruntime  # noqa: F401
         else:
             from ....models.timm_import import import_timm
@@ -51,8 +58,9 @@ class OurNetwork(VideoNetwork):
         """See `TimedNetwork`."""
         from .... import EfficientMedSAM2VolumePredictor, build_efficient_medsam2_model
 
-        weights = "random" if self._options.random else self._options.weights
-        self._model = build_efficient_medsam2_model(self._encoder, weights, self._options.device, **self._how)
+        self._model = build_efficient_medsam2_model(
+            self._encoder, self._weights, self._options.device, runtime=self._runtime, precision=self._precision
+        )
         self._predictor = EfficientMedSAM2VolumePredictor(self._model)
 
     def parameter_count(self) -> int:
@@ -71,7 +79,7 @@ class OurNetwork(VideoNetwork):
         """See `TimedNetwork`."""
         from ....resources import shipped_weights
 
-        if self._how.get("runtime") == "onnx":
+        if self._runtime == "onnx":
             return int(self._model.path.stat().st_size)
         if self._options.random:
             return sum(p.numel() * p.element_size() for p in self._model.parameters())
@@ -94,7 +102,7 @@ class OurNetwork(VideoNetwork):
         """See `TimedNetwork`."""
         side = self._model.config.image_size
         image = np.random.default_rng(0).random((1, 3, side, side), np.float32)
-        if self._how.get("runtime") == "onnx":
+        if self._runtime == "onnx":
             return lambda: self._model.encode_image(image)
         import torch
 

@@ -12,7 +12,7 @@ from .summary import Summary
 COLORS = {
     "efficientnet": "#0072b2",
     "mobilenet": "#56b4e9",
-    "efficientnet-onnx": "#009e73",
+    "efficientnet-torch": "#009e73",
     "efficientnet-int8": "#cc79a7",
     "medsam2": "#d55e00",
     "litemedsam": "#999999",

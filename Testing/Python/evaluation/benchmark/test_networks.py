@@ -67,10 +67,8 @@ def test_medsam2_takes_every_step_at_a_small_size(small_scan):
 
 
 def test_an_exported_network_takes_every_step(small_scan, tmp_path, monkeypatch):
-    pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-    pytest.importorskip("onnx", reason="needs onnx")
     monkeypatch.setenv("EFFICIENT_MEDSAM2_CACHE", str(tmp_path))
-    network = started(NETWORKS["efficientnet-onnx"](NetworkOptions(device="cpu")), small_scan)
+    network = started(NETWORKS["efficientnet"](NetworkOptions(device="cpu")), small_scan)
     check_all_steps(network, small_scan)
     assert network.click(3)[30, 30]
     assert network.parameter_count() > 3_000_000

@@ -176,6 +176,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/masks.py
   EfficientMedSAM2Lib/predictors/slice_predictor.py
   EfficientMedSAM2Lib/predictors/volume/__init__.py
+  EfficientMedSAM2Lib/predictors/volume/ahead.py
   EfficientMedSAM2Lib/predictors/volume/follow.py
   EfficientMedSAM2Lib/predictors/volume/frames.py
   EfficientMedSAM2Lib/predictors/volume/opening.py
@@ -188,6 +189,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/arrays.py
   EfficientMedSAM2Lib/runtimes/build.py
   EfficientMedSAM2Lib/runtimes/calibration.py
+  EfficientMedSAM2Lib/runtimes/choice.py
   EfficientMedSAM2Lib/runtimes/export.py
   EfficientMedSAM2Lib/runtimes/onnx_file.py
   EfficientMedSAM2Lib/runtimes/onnx_network.py
@@ -249,7 +251,9 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/page/__init__.py
   EfficientMedSAM2Lib/web/page/application.py
   EfficientMedSAM2Lib/web/page/commands.py
+  EfficientMedSAM2Lib/web/page/rehearsal.py
   EfficientMedSAM2Lib/web/page/state.py
+  EfficientMedSAM2Lib/web/page/upkeep.py
   EfficientMedSAM2Lib/web/session/__init__.py
   EfficientMedSAM2Lib/web/session/config.py
   EfficientMedSAM2Lib/web/session/desk.py
@@ -262,6 +266,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/session/workspace.py
   EfficientMedSAM2Lib/web/views/__init__.py
   EfficientMedSAM2Lib/web/views/layout.py
+  EfficientMedSAM2Lib/web/views/outlines.py
+  EfficientMedSAM2Lib/web/views/painter.py
   EfficientMedSAM2Lib/web/views/prompt_effect.py
   EfficientMedSAM2Lib/web/views/prompt_looks.py
   EfficientMedSAM2Lib/web/views/roi.py

@@ -12,6 +12,7 @@ from . import zoom
 from .feature_cache import FeatureCache
 from .inputs import as_box, as_clicks, to_numpy
 from .slice_predictor import SlicePredictor
+from .volume.ahead import Ahead
 from .volume.follow import MEMORY_RANGE_MM, Follower, Outcome, Pass
 from .volume.opening import open_state
 from .volume.state import (
@@ -240,13 +241,15 @@ class EfficientMedSAM2VolumePredictor:
         else:
             frames = range(start_frame_idx, min(start_frame_idx + span, count - 1) + 1)
         run = Pass(start_frame_idx, reverse)
-        for frame_idx in frames:
-            outcomes = {
-                obj_id: self._visit(inference_state, obj_id, frame_idx, run)
-                for obj_id in obj_ids
-                if obj_id in inference_state["tracks"]
-            }
-            yield self._answer(inference_state, frame_idx, outcomes)
+        with Ahead(self._slices, inference_state["cached_features"]) as ahead:
+            for frame_idx, following in zip(frames, [*frames[1:], None]):
+                outcomes = {}
+                for obj_id in obj_ids:
+                    if obj_id in inference_state["tracks"]:
+                        ahead.wait()
+                        self._look_ahead(ahead, inference_state, obj_id, frame_idx, following)
+                        outcomes[obj_id] = self._visit(inference_state, obj_id, frame_idx, run)
+                yield self._answer(inference_state, frame_idx, outcomes)
 
     def propagate_object(
         self,
@@ -273,10 +276,13 @@ class EfficientMedSAM2VolumePredictor:
             RuntimeError: It has no prompts.
         """
         check_prompts(obj_id, track_of(inference_state, obj_id))
-        run = Pass(start_frame_idx, reverse)
-        for frame_idx in frames:
-            result = self._visit(inference_state, obj_id, frame_idx, run).result
-            yield frame_idx, result.mask.full(slice_shape(inference_state)), result.score
+        run, order = Pass(start_frame_idx, reverse), list(frames)
+        with Ahead(self._slices, inference_state["cached_features"]) as ahead:
+            for frame_idx, following in zip(order, [*order[1:], None]):
+                ahead.wait()
+                self._look_ahead(ahead, inference_state, obj_id, frame_idx, following)
+                result = self._visit(inference_state, obj_id, frame_idx, run).result
+                yield frame_idx, result.mask.full(slice_shape(inference_state)), result.score
 
     def clear_all_prompts_in_frame(
         self, inference_state: State, frame_idx: int, obj_id: Hashable, need_output: bool = True
@@ -370,6 +376,13 @@ class EfficientMedSAM2VolumePredictor:
         if view is None:
             view = zoom.views_for_clicks(np.zeros((0, 2)), np.zeros(0), image.shape, image.spacing)[0]
         self._slices.encode(image, [view], inference_state["cached_features"])
+
+    def _look_ahead(self, ahead: Ahead, state: State, obj_id: Hashable, frame_idx: int, following: int | None) -> None:
+        """Begin to encode the slice after this one, in this one's view: few slices change it."""
+        track = state["tracks"][obj_id]
+        if following is not None and following not in track.prompts:
+            view = self._follower.expected_view(track, frame_idx, slice_image(state, frame_idx))
+            ahead.start(slice_image(state, following), view)
 
     def _visit(self, state: State, obj_id: Hashable, frame_idx: int, run: Pass) -> Outcome:
         track = track_of(state, obj_id)

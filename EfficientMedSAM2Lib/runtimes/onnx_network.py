@@ -40,6 +40,8 @@ class OnnxNetwork:
     """
 
     array_library = "numpy"
+    works_ahead = True
+    """Whether a graph may well run in one thread while another one runs in a second thread."""
     device = Cpu()
 
     def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:

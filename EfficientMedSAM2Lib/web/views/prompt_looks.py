@@ -33,9 +33,9 @@ def _dress(node: Any, display: Any) -> None:
     display.SetSelectedColor(*(INCLUDE if node.GetAttribute(KIND_ATTRIBUTE) == "point" else SHAPE))
     display.SetColor(*EXCLUDE)  # of control points that are not selected
     display.SetActiveColor(*SHAPE)
-    display.SetGlyphType(display.CrossDot2D)
+    display.SetGlyphType(display.ThickCross2D)
     display.SetUseGlyphScale(False)
-    display.SetGlyphSize(4.0)
+    display.SetGlyphSize(11.0)
     display.SetCurveLineSizeMode(display.UseLineDiameter)
     display.SetLineDiameter(0.6)
     display.SetSliceProjection(False)

@@ -114,3 +114,100 @@ def test_too_large_files_are_refused(sample, tmp_path, gateway):
     assert "unpacks to" in refused(user, archive)
     assert all(not list(folder.iterdir()) for folder in gateway.folders())
     assert user.state("volume_name") == "CTChest4"
+
+
+def test_prompts_are_opened_again(sample, tmp_path):
+    """What the page saves, several segments and kinds of prompts, gives the same masks on the scan opened anew."""
+    user = sample
+    user.draw_box()
+    user.rest()
+    user.key("p", "n")
+    user.wait("settings", "value.include === false")
+    before = user.volume()
+    user.drag("Red", (0.51, 0.30))
+    user.wait("segments", f"Number(value[0].volume) !== {before}")
+    user.rename("heart")
+    user.command("add_segment")
+    user.wait("segments", "value.length === 2 && value[1].selected")
+    user.command("setting", "include", True)
+    user.key("l")
+    user.wait("tool", "value === 'line'")
+    user.drag("Red", (0.30, 0.60), (0.39, 0.42))
+    user.wait_for_volume()
+    user.rest()
+    user.rename("right lung")
+    known = [(segment["name"], segment["volume"]) for segment in user.state("segments")]
+    saved = user.save("prompts", tmp_path)
+    assert saved.name == "CTChest4 prompts.zip"
+
+    user.open_sample()
+    assert "The prompts for heart, right lung were used" in user.send(saved)
+    user.wait("segments", "value.length === 2 && value.every(s => Number(s.volume) > 0)")
+    assert [(segment["name"], segment["volume"]) for segment in user.state("segments")] == known
+    user.picture("prompts-opened")
+    user.key("Control+z")  # the answer, and not the other segment
+    user.wait("segments", "value.length === 2 && Number(value[0].volume) > 0 && value[1].volume === '0'")
+
+    user.open_sample()
+    with zipfile.ZipFile(saved) as archive:
+        archive.extract("heart.mrk.json", tmp_path)
+    user.send(tmp_path / "heart.mrk.json")
+    user.wait("segments", f"value.length === 1 && value[0].name === 'heart' && value[0].volume === '{known[0][1]}'")
+
+
+def test_prompts_that_slicer_saved_are_opened(sample, tmp_path):
+    """Points, ROI and line by Slicer's own writers; the points in RAS, one of them excludes."""
+    slicer = pytest.importorskip("slicer", reason="needs PyPI's slicer-core")
+    import vtk
+
+    vtk.vtkObject.GlobalWarningDisplayOff()
+    scene, logic = slicer.vtkMRMLScene(), slicer.vtkSlicerMarkupsLogic()
+    logic.SetMRMLScene(scene)  # makes markups storable
+    roi = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "heart")
+    roi.SetSize(120.0, 125.0, 10.0)
+    roi.SetCenter(-14.0, 11.0, -180.25)
+    points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "F")
+    points.AddControlPoint(vtk.vtkVector3d(88.0, -22.0, -180.25), "F-1")
+    points.AddControlPoint(vtk.vtkVector3d(-14.0, 11.0, -180.25), "not here")
+    points.SetNthControlPointDescription(1, "bg")
+    files = []
+    for node in (roi, points):
+        node.AddDefaultStorageNode()
+        storage = node.GetStorageNode()
+        storage.SetCoordinateSystem(storage.CoordinateSystemRAS if node is points else storage.CoordinateSystemLPS)
+        files.append(tmp_path / f"{node.GetName()}.mrk.json")
+        storage.SetFileName(str(files[-1]))
+        assert storage.WriteData(node)
+    user = sample
+    user.send(*files)
+    heart, lung = user.wait("segments", "value.length === 2 && value.every(s => Number(s.volume) > 0) && value")
+    assert (heart["name"], lung["name"]) == ("heart", "F")
+    assert float(heart["mean"]) > -100 > -600 > float(lung["mean"])
+
+
+def test_prompts_that_cannot_be_used_are_refused(sample, tmp_path):
+    user = sample
+    volume = user.draw_box()
+    user.rest()
+    files = {
+        "text.mrk.json": "no prompts",
+        "other.json": '{"measurements": []}',
+        "far.mrk.json": '{"markups": [{"type": "Fiducial", "controlPoints": [{"position": [9000, 0, 0]}]}]}',
+        "empty.mrk.json": '{"markups": [{"type": "Fiducial", "controlPoints": []}]}',
+        "plane.mrk.json": '{"markups": [{"type": "Plane"}]}',
+        "long.mrk.json": '{"markups": []}' + " " * 9 * 2**20,
+    }
+    said = {}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        said[name] = refused(user, tmp_path / name)
+    assert "not a markups file" in said["text.mrk.json"]
+    assert "no list of markups" in said["other.json"]
+    assert "outside" in said["far.mrk.json"]
+    assert "no point, box or line" in said["empty.mrk.json"]
+    assert "cannot be a prompt" in said["plane.mrk.json"]
+    assert "too large for prompts" in said["long.mrk.json"]
+    assert [segment["name"] for segment in user.state("segments")] == ["Segment_1"]
+    assert user.volume() == volume
+    user.command("undo")
+    user.wait("segments", "value[0].volume === '0'")  # the box: nothing else has been done

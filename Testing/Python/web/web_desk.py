@@ -135,6 +135,12 @@ class User:
         self.drag("Red", (0.44, 0.22), (0.61, 0.60))
         return self.wait_for_volume()
 
+    def rename(self, name):
+        """Call the selected segment by another name."""
+        self.page.fill("tr.selected input.name", name)
+        self.key("Enter")
+        self.wait("segments", f"value.some(s => s.name === {name!r})")
+
     def wait_for_volume(self):
         self.wait("segments", "value.some(s => s.selected && Number(s.volume) > 0)")
         return self.volume()

@@ -142,6 +142,7 @@ class EffectController:
         session = self._session()
         session.refresh()
         self._queue.idle_work.append(features_of(session.engine, index, axis))
+        self._changed()
         return True
 
     def use_segment(self) -> None:

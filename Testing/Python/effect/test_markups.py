@@ -7,6 +7,8 @@ import pytest
 import slicer
 from desk import INSIDE, tube, tube_slice
 
+from EfficientMedSAM2Lib.mrml.markups_reader import point_prompt
+
 
 def add_roi(desk, low_kji, high_kji, name="R"):
     """ROI from the corner of one voxel to that of another."""
@@ -37,6 +39,17 @@ def test_points_of_the_scene(desk):
     assert node.GetNumberOfControlPoints() == 2  # the user's own markups are only read
     desk.undo()
     assert desk.count() == 0
+
+
+def test_prompts_of_a_file_are_one_action(desk):
+    volume = desk.volume
+    prompts = [point_prompt(desk.world(INSIDE), volume), point_prompt(desk.world((4, 6, 5)), volume, False)]
+    desk.controller.use_prompts(prompts)
+    desk.wait()
+    assert desk.count() == 36 - 9
+    assert desk.prompt_count() == 2  # shown, as if the user had clicked
+    desk.undo()
+    assert (desk.count(), desk.prompt_count()) == (0, 0)
 
 
 def test_roi_is_a_prompt_and_limits_propagation(desk):

@@ -10,6 +10,8 @@ import pytest
 import vtk
 from desk import INSIDE, tube
 
+from EfficientMedSAM2Lib.mrml import segment_editor_session
+
 
 @pytest.fixture
 def calls_of_the_worker():
@@ -73,6 +75,32 @@ def test_the_first_click_is_timed_and_logged_once(desk):
     assert 0 < desk.controller.first_latency_s < 5
     said = [line for line in lines if line.startswith("First click")]
     assert said == [f"First click answered after {1000 * desk.controller.first_latency_s:.0f} ms."]
+
+
+def test_what_the_user_looks_at_is_prepared_before_a_click(desk, monkeypatch):
+    read = []
+    real = segment_editor_session.read_volume
+    monkeypatch.setattr(segment_editor_session, "read_volume", lambda node: read.append(node) or real(node))
+    assert desk.controller.expect(0, 5)
+    assert not desk.controller.expect(0, 6)  # one thing at a time
+    desk.wait()
+    assert desk.predictor.prefetched == [5]
+    assert len(read) == 1
+    desk.click(INSIDE)
+    assert desk.count() > 0
+    assert len(read) == 1  # the image was at hand
+    desk.undo()
+    assert desk.count() == 0
+
+
+def test_nothing_is_prepared_without_a_network_or_beside_a_preview(make_desk):
+    desk = make_desk()
+    desk.controller.auto_commit = False
+    desk.click(INSIDE)
+    assert desk.controller.has_preview
+    assert not desk.controller.expect(0, 5)
+    desk.controller.unload()
+    assert not desk.controller.expect(0, 5)
 
 
 def test_the_network_is_loaded_once_and_has_answered_before_the_first_click(monkeypatch):

@@ -13,6 +13,7 @@ from EfficientMedSAM2Lib.mrml.labelmaps import array_view
 from EfficientMedSAM2Lib.mrml.markups_reader import (
     box_prompt,
     is_negative,
+    prompts_of_file,
     read_line,
     read_markups,
     read_points,
@@ -198,6 +199,37 @@ def test_other_markups_are_refused(scene: Any) -> None:
         read_markups(plane, scene.volume)
     with pytest.raises(ValueError, match="No markups node"):
         read_markups(None, scene.volume)
+
+
+def test_files_that_slicer_writes_give_the_prompts_of_their_nodes(scene: Any, tmp_path: Any) -> None:
+    """Slicer's own storage nodes; the volume lies under a transform, and points come in any order."""
+    from EfficientMedSAM2Lib.imaging import markups
+
+    turn = np.eye(4)
+    turn[:2, :2] = [[0.0, -1.0], [1.0, 0.0]]
+    turn[:3, 3] = 5.0, -30.0, 12.0
+    scene.volume.SetAndObserveTransformNodeID(scene.transform(turn).GetID())
+    places = [world_of(scene, index) for index in ((1, 2, 3), (1, 2, 8), (3, 4, 5), (3, 9, 12))]
+    middle = turn.copy()
+    middle[:3, 3] = world_of(scene, (4, 6, 7))
+    nodes = [scene.points(places[:2], ["-1", "2"]), scene.line(*places[2:]), scene.roi(middle, [4.0, 5.0, 7.0])]
+    read: list[Any] = []
+    for node in nodes:
+        node.AddDefaultStorageNode()
+        assert node.GetStorageNode().IsA("vtkMRMLMarkupsJsonStorageNode")
+        node.GetStorageNode().SetFileName(str(tmp_path / f"{node.GetName()}.mrk.json"))
+        assert node.GetStorageNode().WriteData(node)
+        read += markups.read_markups(tmp_path / f"{node.GetName()}.mrk.json")
+    prompts = prompts_of_file(read, scene.volume)
+    known = [prompt for node in nodes for prompt in read_markups(node, scene.volume)]
+    told = [{(p.kind, p.indices_kji, p.positive, p.axis, p.warning) for p in listed} for listed in (prompts, known)]
+    assert told[0] == told[1]
+    assert [(p.kind, p.positive) for p in prompts[2:]] == [("point", True), ("point", False)]
+    assert all(prompt.node_id is None for prompt in prompts)
+
+    outside = markups.Markup("point", "heart", np.array([[900.0, 0.0, 0.0]]))
+    with pytest.raises(ValueError, match=r"Point of 'heart': .*outside"):
+        prompts_of_file([outside], scene.volume)
 
 
 # --- ROI boxes

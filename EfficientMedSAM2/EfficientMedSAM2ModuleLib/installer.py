@@ -41,8 +41,8 @@ def install_missing(state: SetupState) -> bool:
         return True
     if state.torch is None:
         _install_torch()
-    if state.missing:
-        _install_packages(list(state.missing))
+    if state.missing or state.recommended:
+        _install_packages([*state.missing, *state.recommended])
     importlib.invalidate_caches()
     return False
 

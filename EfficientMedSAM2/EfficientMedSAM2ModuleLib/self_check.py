@@ -67,11 +67,10 @@ def check_network(build_arguments: dict[str, Any]) -> CheckReport:
         ImportError: A package is missing or broken.
     """
     import numpy as np
-    import torch
 
     from EfficientMedSAM2Lib import EfficientMedSAM2ImagePredictor, build_efficient_medsam2_model
 
-    model = build_efficient_medsam2_model(**build_arguments)
+    model = build_efficient_medsam2_model(**build_arguments, runtime="auto")
     predictor = EfficientMedSAM2ImagePredictor(model)
     image = np.linspace(0.0, 1.0, 256 * 256, dtype=np.float32).reshape(256, 256)
     times = []
@@ -84,28 +83,34 @@ def check_network(build_arguments: dict[str, Any]) -> CheckReport:
     milliseconds = min(times[1:])  # the first one is slower: memory is reserved, kernels are chosen
     device, precision = model.device, str(model.compute_dtype).replace("torch.", "")
     return CheckReport(
-        device=_device_name(device, torch),
-        device_reason=_device_reason(device, str(build_arguments["device"]), torch),
+        device=_device_name(model),
+        device_reason=_device_reason(device, str(build_arguments["device"])),
         precision=precision,
         precision_reason=_precision_reason(device.type, precision, bool(build_arguments["use_half_precision"])),
         milliseconds=milliseconds,
     )
 
 
-def _device_name(device: Any, torch: Any) -> str:
-    if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    threads = torch.get_num_threads()
-    return f"{device} ({threads} thread{'s' if threads > 1 else ''})" if device.type == "cpu" else str(device)
+def _device_name(model: Any) -> str:
+    if model.device.type == "cuda":
+        import torch
+
+        return f"{model.device} ({torch.cuda.get_device_name(model.device)})"
+    if model.device.type != "cpu":
+        return str(model.device)
+    runtime = "PyTorch" if hasattr(model, "named_children") else "ONNX Runtime"
+    return f"cpu ({runtime}, {model.threads} thread{'s' if model.threads > 1 else ''})"
 
 
-def _device_reason(device: Any, wanted: str, torch: Any) -> str:
+def _device_reason(device: Any, wanted: str) -> str:
     if wanted != "auto":
         return "chosen by you"
     if device.type == "cuda":
         return "PyTorch finds an NVIDIA GPU"
     if device.type == "mps":
         return "PyTorch finds an Apple GPU"
+    import torch
+
     if torch.version.cuda is None:
         return "this PyTorch was built without GPU support, or there is none for this computer"
     return "PyTorch finds no NVIDIA GPU with a driver that fits"

@@ -11,6 +11,8 @@ from pathlib import Path
 from .settings import EngineSettings, weights_facts
 
 TORCH_REQUIREMENT = ">=2.1"
+RECOMMENDED = ("onnxruntime>=1.17",)
+"""Works without it: a CPU is slower then, most of all one that other programs use too."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class SetupState:
         extension: Whether the PyTorch extension is loaded.
         torch: Version of PyTorch, None when there is none.
         missing: Requirements that are not met, such as "timm>=1.0.9".
+        recommended: Those of `RECOMMENDED` that are not met.
         packages: Versions of the packages that are there.
         weights: Where the weights come from and under which licence.
         weights_problem: Why the chosen weights cannot be used; empty when they can.
@@ -34,11 +37,12 @@ class SetupState:
     weights: str
     weights_problem: str
     restart_needed: bool = False
+    recommended: tuple[str, ...] = ()
 
     @property
     def installable(self) -> bool:
         """Whether the set-up button has something to do."""
-        return not self.restart_needed and (self.torch is None or bool(self.missing))
+        return not self.restart_needed and (self.torch is None or bool(self.missing or self.recommended))
 
     @property
     def ready(self) -> bool:
@@ -56,7 +60,11 @@ class SetupState:
             return "PyTorch is missing. Set up installs it, and asks before it does."
         if self.missing:
             return "Some Python packages are missing. Set up installs them, and asks before it does."
-        return self.weights_problem or "Ready."
+        if self.weights_problem:
+            return self.weights_problem
+        if self.recommended:
+            return "Ready. Set up installs ONNX Runtime too, which is faster on a CPU, and asks before it does."
+        return "Ready."
 
 
 def setup_state(settings: EngineSettings, requirements: list[str], restart_needed: bool = False) -> SetupState:
@@ -68,16 +76,18 @@ def setup_state(settings: EngineSettings, requirements: list[str], restart_neede
         restart_needed: Passed on.
     """
     importlib.invalidate_caches()
-    found = {requirement: installed_version(_name(requirement)) for requirement in requirements}
+    found = {line: installed_version(_name(line)) for line in (*requirements, *RECOMMENDED)}
+    unmet = [requirement for requirement, version in found.items() if not _is_met(requirement, version)]
     weights, problem = _weights(settings)
     return SetupState(
         extension=importlib.util.find_spec("PyTorchUtils") is not None,
         torch=installed_version("torch"),
-        missing=tuple(requirement for requirement, version in found.items() if not _is_met(requirement, version)),
+        missing=tuple(requirement for requirement in unmet if requirement not in RECOMMENDED),
         packages=tuple(f"{_name(requirement)} {version}" for requirement, version in found.items() if version),
         weights=weights,
         weights_problem=problem,
         restart_needed=restart_needed,
+        recommended=tuple(requirement for requirement in unmet if requirement in RECOMMENDED),
     )
 
 

@@ -55,10 +55,10 @@ def load_predictor(
     key = (encoder_type, checkpoint, device, use_half_precision)
     if key not in _loaded:
         start = time.perf_counter()
-        from ...models import build_efficient_medsam2_model
         from ...predictors import EfficientMedSAM2VolumePredictor
+        from ...runtimes import build_efficient_medsam2_model
 
-        model = build_efficient_medsam2_model(encoder_type, checkpoint, device, use_half_precision)
+        model = build_efficient_medsam2_model(encoder_type, checkpoint, device, use_half_precision, runtime="auto")
         predictor = EfficientMedSAM2VolumePredictor(model)
         built = time.perf_counter()
         warm_up(predictor)

@@ -183,7 +183,7 @@ def test_the_real_network_is_checked(module, tmp_path):
     report = check_network(
         {"encoder_type": "mobilenet", "checkpoint": "random", "device": "cpu", "use_half_precision": False}
     )
-    assert report.device.startswith(f"cpu ({torch.get_num_threads()} thread")
+    assert report.device.startswith(f"cpu (PyTorch, {torch.get_num_threads()} thread")
     assert report.device_reason == "chosen by you"
     assert (report.precision, report.precision_reason) == ("float32", "half precision is off")
     assert 1.0 < report.milliseconds < 60_000.0

@@ -25,7 +25,8 @@ def test_with_the_extension_torch_and_packages_come_in_one_go(slicer_host, insta
     installation.extension = True
     installation.versions["SimpleITK"] = "2.5.0"
     panel.ui.setupButton.click()
-    assert installation.log == ["torch", "pip_ensure for EfficientMedSAM2", "safetensors>=0.4", "timm>=1.0.9"]
+    assert installation.log[:2] == ["torch", "pip_ensure for EfficientMedSAM2"]
+    assert installation.log[2:] == ["safetensors>=0.4", "timm>=1.0.9", "onnxruntime>=1.17"]
     assert panel.ui.torchLabel.text == "PyTorch 2.9.0+cpu"
     assert "timm 1.0.20" in panel.ui.packagesLabel.text
     assert not panel.ui.setupButton.enabled
@@ -44,13 +45,25 @@ def test_an_older_slicer_asks_and_uses_pip_install(slicer_host, installation, pa
     accept(slicer_host)
     panel.ui.setupButton.click()
     assert "timm>=1.0.9" in slicer_host.dialogs.shown[-1][1]
-    assert installation.log == ["safetensors>=0.4", "timm>=1.0.9"]
+    assert installation.log == ["safetensors>=0.4", "timm>=1.0.9", "onnxruntime>=1.17"]
     assert "torch==2.2.2" in installation.constraints
 
 
 def test_an_old_package_counts_as_missing(installation, panel):
     installation.versions.update({"torch": "2.9.0", "timm": "1.0.3", "safetensors": "0.4"})
     assert panel.logic.state().missing == ("timm>=1.0.9",)
+
+
+def test_what_is_recommended_can_be_installed_but_is_not_needed(installation, packaging, panel):
+    installation.versions.update({"torch": "2.9.0", "timm": "1.0.20", "safetensors": "0.6.0"})
+    panel.update_state()
+    assert panel.logic.state().ready
+    assert panel.ui.checkButton.enabled
+    assert "faster on a CPU" in panel.ui.stateLabel.text
+    panel.ui.setupButton.click()
+    assert installation.log == ["pip_ensure for EfficientMedSAM2", "onnxruntime>=1.17"]
+    assert panel.ui.stateLabel.text == "Ready."
+    assert not panel.ui.setupButton.enabled
 
 
 def test_declining_changes_nothing(slicer_host, installation, packaging, panel):

@@ -9,6 +9,21 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
+#: Counts pictures of each view and texts of the progress, as the browser gets them while propagation goes on.
+COUNT = """() => {
+    const counted = window.counted = {pictures: {}, texts: 0};
+    const watching = new MutationObserver(changes => {
+        if (window.trame.state.get("activity") !== "propagating") return;
+        for (const {target} of changes) {
+            const view = target.closest?.("[data-view]")?.dataset.view;
+            if (view) counted.pictures[view] = (counted.pictures[view] || 0) + 1;
+            else if ((target.closest ? target : target.parentElement)?.closest(".progress span")) counted.texts += 1;
+        }
+    });
+    const kinds = {subtree: true, attributes: true, attributeFilter: ["src"], characterData: true, childList: true};
+    watching.observe(document.body, kinds);
+}"""
+
 
 def scored(user):
     """Slices of the strip that have a confidence."""
@@ -27,9 +42,15 @@ def test_box_propagation_correction_undo_and_download(sample, tmp_path):
     assert scored(user) == [16]
     user.picture("box")
 
+    user.page.evaluate(COUNT)
     user.page.click("#propagate")
     user.wait("progress", "value && value.done >= 2 && /per second/.test(value.text) && /left/.test(value.text)")
     user.picture("propagating", settle_ms=0)
+    user.wait("activity", "value === 'idle'")
+    pictures, texts = user.page.evaluate("[window.counted.pictures, window.counted.texts]")
+    assert texts >= 2  # of progress
+    assert pictures.get("ThreeD", 0) == 0  # the processor is the network's
+    assert all(count <= 2 * texts for count in pictures.values()), pictures
     user.rest()
     propagated = user.volume()
     assert propagated > 4 * one_slice

@@ -50,7 +50,7 @@ def test_box_propagation_correction_undo_and_download(sample, tmp_path):
     pictures, texts = user.page.evaluate("[window.counted.pictures, window.counted.texts]")
     assert texts >= 2  # of progress
     assert pictures.get("ThreeD", 0) == 0  # the processor is the network's
-    assert all(count <= 2 * texts for count in pictures.values()), pictures
+    assert sum(pictures.values()) <= 1.5 * texts + 4, (pictures, texts)  # and not three with each text
     user.rest()
     propagated = user.volume()
     assert propagated > 4 * one_slice

@@ -16,6 +16,8 @@ input, button, a.button {{ font: inherit; padding: 6px 12px; border-radius: 4px;
   background: #212a36; color: #e6ebf2; }}
 button, a.button {{ background: #4fc3f7; color: #06222f; border-color: #4fc3f7; font-weight: 600;
   text-decoration: none; display: inline-block; }}
+label {{ margin-right: 8px; }}
+form button {{ margin-left: 8px; }}
 :focus-visible {{ outline: 2px solid #fff; outline-offset: 2px; }}
 .error {{ color: #ff9a8f; }}
 </style></head><body><main><h1>{title}</h1>{body}</main></body></html>

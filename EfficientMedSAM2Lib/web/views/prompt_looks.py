@@ -7,6 +7,8 @@ from typing import Any
 from ...mrml.scene.prompt_store import KIND_ATTRIBUTE, SEGMENT_ATTRIBUTE, prompt_nodes
 
 INCLUDE, EXCLUDE, SHAPE = (0.35, 1.0, 0.45), (1.0, 0.35, 0.3), (0.45, 0.85, 1.0)
+#: Size of a mark in percent of the view, and thickness of lines as a share of it.
+GLYPH_PERCENT, LINE_SHARE = 2.2, 0.2
 _DRESSED = "EfficientMedSAM2.Dressed"
 
 
@@ -34,10 +36,10 @@ def _dress(node: Any, display: Any) -> None:
     display.SetColor(*EXCLUDE)  # of control points that are not selected
     display.SetActiveColor(*SHAPE)
     display.SetGlyphType(display.ThickCross2D)
-    display.SetUseGlyphScale(False)
-    display.SetGlyphSize(11.0)
-    display.SetCurveLineSizeMode(display.UseLineDiameter)
-    display.SetLineDiameter(0.6)
+    display.SetUseGlyphScale(True)  # in parts of the view: the same at any zoom
+    display.SetGlyphScale(GLYPH_PERCENT)
+    display.SetCurveLineSizeMode(display.UseLineThickness)
+    display.SetLineThickness(LINE_SHARE)
     display.SetSliceProjection(False)
     if node.GetAttribute(KIND_ATTRIBUTE) == "box":
         display.SetFillVisibility(False)

@@ -170,8 +170,8 @@ def propagate(user: User) -> dict[str, float]:
     rates = [float(found[1]) for _, text in texts if (found := re.search(r"([\d.]+) per second", text))]
     gaps = [after - before for before, after in zip([started, *shown], shown)]
     return {
-        "slices/s": rates[-1],
-        "progress/s": len(shown) / (shown[-1] - started) * 1000,
+        "propagation, slices/s": rates[-1],
+        "progress shown, times/s": len(shown) / (shown[-1] - started) * 1000,
         "longest gap, s": max(gaps) / 1000,
     }
 
@@ -186,7 +186,7 @@ def cancel(user: User) -> dict[str, float]:
     seconds = time.monotonic() - started
     user.rest()
     done = sum("none" not in bar[2].split() for bar in user.state("strip")) - 1
-    return {"cancelled after, s": seconds, "slices after cancel": float(done - before)}
+    return {"cancelled after, s": seconds, "slices more than shown": float(done - before)}
 
 
 def children(pid: int) -> list[int]:
@@ -214,7 +214,7 @@ def print_table(found: list[dict[str, float]]) -> None:
     print(f"\nMedian of {len(found)} sessions (smallest to largest):\n\n| | |\n|---|---|")
     for name in found[0]:
         values = [figures[name] for figures in found]
-        digits = 0 if name.startswith(("memory", "slices after")) else 1 if name.endswith("/s") else 2
+        digits = 0 if name.startswith(("memory", "slices more")) else 1 if name.endswith("/s") else 2
         low, middle, high = (f"{v:.{digits}f}" for v in (min(values), statistics.median(values), max(values)))
         print(f"| {name} | {middle} ({low} to {high}) |")
 

@@ -84,6 +84,26 @@ def test_voxels_that_do_not_fit_into_memory_are_refused_by_the_header(workspace)
         inbox.finish()
 
 
+def test_prompts_come_alone_and_are_small(workspace, tmp_path):
+    inbox = workspace.inbox()
+    receive(inbox, "a/heart.mrk.json", b"{}")
+    receive(inbox, "b/heart.MRK.JSON", b"{}")
+    upload = inbox.finish()
+    assert [path.name.lower() for path in upload.markups] == ["heart.mrk.json", "heart.mrk.json"]
+    assert not upload.is_segmentation
+    archive = tmp_path / "prompts.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("../liver.mrk.json", "{}")
+    inbox = workspace.inbox()
+    receive(inbox, "prompts.zip", archive.read_bytes())
+    (path,) = inbox.finish().markups
+    assert path.parent == workspace.folder / "upload" / "unpacked"
+    inbox = Workspace(workspace.folder, 100 * MEGABYTE).inbox()
+    receive(inbox, "a.mrk.json", bytes(9 * MEGABYTE))
+    with pytest.raises(TooLarge, match="too large for prompts"):
+        inbox.finish()
+
+
 def test_messages_tell_no_path(workspace):
     text = workspace.public(f"{workspace.folder}/upload/scan.nii cannot be read (see /usr/lib/python3/x.py).")
     assert text == "scan.nii cannot be read (see x.py)."

@@ -10,8 +10,9 @@ import numpy as np
 from ...imaging.geometry import Box, bounding_box, box_slices, transform_points, union
 from ..labelmaps import box_of_extent, image_matrix, linear_matrix, oriented_image, to_numpy, to_vtk_matrix
 from ..labelmaps import transform_between as _transform_between
+from ..scene import prompt_store
 
-PREVIEW_COLOR, EXCLUDE_COLOR = (1.0, 0.85, 0.1), (1.0, 0.35, 0.3)
+PREVIEW_COLOR, EXCLUDE_COLOR = prompt_store.INCLUDE_COLOR, prompt_store.EXCLUDE_COLOR
 LINE_WIDTH = 2.0
 #: Pixels around the mask that are looked at, so that the outline closes.
 MARGIN = 3

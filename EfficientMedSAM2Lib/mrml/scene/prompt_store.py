@@ -38,6 +38,8 @@ _NODE_CLASSES = {
     "box": "vtkMRMLMarkupsROINode",
     "line": "vtkMRMLMarkupsLineNode",
 }
+#: Colours of prompts that include and that exclude.
+INCLUDE_COLOR, EXCLUDE_COLOR = (1.0, 0.85, 0.1), (1.0, 0.35, 0.3)
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +144,7 @@ def show_prompts(segmentation_node: Any, volume_node: Any, segment_id: str, prom
             _set_roi(node, np.array(group[0].points_ras))
         else:
             _set_points(node, [(point, p.positive) for p in group for point in p.points_ras])
+        _set_look(node, kind, group[0].positive)
         node.EndModify(was_modifying)
         shown.append(node)
     for node in (node for nodes in spare.values() for node in nodes):
@@ -192,7 +195,20 @@ def _set_points(node: Any, points: list[tuple[Sequence[float], bool]]) -> None:
 
     node.RemoveAllControlPoints()
     for n, (point, positive) in enumerate(points, start=1):
-        node.AddControlPoint(vtk.vtkVector3d(*point), f"+{n}" if positive else f"-{n}")
+        index = node.AddControlPoint(vtk.vtkVector3d(*point), f"+{n}" if positive else f"-{n}")
+        node.SetNthControlPointSelected(index, positive)
+
+
+def _set_look(node: Any, kind: str, positive: bool) -> None:
+    """Colours tell what is included. Nothing may hide the mask: no handles, which a locked box cannot use, no fill."""
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetSelectedColor(INCLUDE_COLOR if kind == "point" or positive else EXCLUDE_COLOR)
+    display.SetColor(EXCLUDE_COLOR)  # of points that are not selected
+    if kind == "box":
+        display.SetHandlesInteractive(False)
+        display.SetFillVisibility(False)
+        display.SetPropertiesLabelVisibility(False)
 
 
 def _set_roi(node: Any, corners_ras: np.ndarray) -> None:

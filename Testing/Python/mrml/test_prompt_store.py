@@ -57,6 +57,21 @@ def test_prompts_outside_another_volume_are_left_out(scene: Any) -> None:
     assert kinds[2][1][0] == (1, 2)
 
 
+def test_nodes_hide_nothing_and_tell_what_is_included(scene: Any) -> None:
+    points, box, excluding = store.show_prompts(scene.segmentation, scene.volume, "A", some_prompts(scene))
+    for node in (box, excluding):
+        display = node.GetDisplayNode()
+        shown = display.GetHandlesInteractive(), display.GetFillVisibility(), display.GetPropertiesLabelVisibility()
+        assert not any(shown)
+    assert box.GetDisplayNode().GetSelectedColor() == store.INCLUDE_COLOR
+    assert excluding.GetDisplayNode().GetSelectedColor() == store.EXCLUDE_COLOR
+    assert [points.GetNthControlPointSelected(n) for n in range(2)] == [True, False]
+    assert points.GetDisplayNode().GetSelectedColor() == store.INCLUDE_COLOR
+    assert points.GetDisplayNode().GetColor() == store.EXCLUDE_COLOR
+    store.show_prompts(scene.segmentation, scene.volume, "A", some_prompts(scene)[3:4])
+    assert box.GetDisplayNode().GetSelectedColor() == store.EXCLUDE_COLOR  # a node that is used again
+
+
 def test_nodes_show_the_prompts(scene: Any) -> None:
     scene.volume.SetAndObserveTransformNodeID(scene.transform(np.diag([1.0, -1, 1, 1])).GetID())
     mine = scene.points([world_of(scene, (1, 2, 3))])

@@ -51,7 +51,7 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
     spacing = [float((desk.volume.ijk_to_ras[:3, n] ** 2).sum() ** 0.5) for n in range(3)]
     state.update(
         volume_name=desk.volume.name,
-        volume_text=f"{width} × {height} × {depth} voxels, " + " × ".join(f"{s:.3g}" for s in spacing) + " mm",
+        volume_text=f"{width} × {height} × {depth} · " + " × ".join(f"{s:.3g}" for s in spacing) + " mm",
         is_gray=shown is not None,
         is_ct=desk.is_ct,
         segments=segments,

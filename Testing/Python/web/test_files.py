@@ -48,7 +48,7 @@ def write_dicom(folder, count=6):
 def test_a_nifti_file_is_opened(user, tmp_path):
     assert "scan.nii.gz is open" in user.send(write_image(tmp_path / "scan.nii.gz"))
     user.wait("volume_name", "value === 'scan'")
-    assert user.state("volume_text").startswith("50 × 40 × 20 voxels, 1 × 1.5 × 3 mm")
+    assert user.state("volume_text").startswith("50 × 40 × 20 · 1 × 1.5 × 3 mm")
 
 
 def test_a_dicom_series_is_opened_as_files_and_as_an_archive(user, tmp_path):

@@ -144,7 +144,8 @@ def show_prompts(segmentation_node: Any, volume_node: Any, segment_id: str, prom
             _set_roi(node, np.array(group[0].points_ras))
         else:
             _set_points(node, [(point, p.positive) for p in group for point in p.points_ras])
-        _set_look(node, kind, group[0].positive)
+        if kind != "point":
+            _color_shape(node.GetDisplayNode(), group[0].positive)
         node.EndModify(was_modifying)
         shown.append(node)
     for node in (node for nodes in spare.values() for node in nodes):
@@ -179,6 +180,7 @@ def _new_node(segmentation_node: Any, segment_id: str, kind: str) -> Any:
     node.SetAttribute(SEGMENT_ATTRIBUTE, segment_id)
     node.SetNodeReferenceID(SEGMENTATION_ROLE, segmentation_node.GetID())
     node.SetLocked(True)
+    _give_look(node, kind)
     for tree in _nodes_of_class(scene, "vtkMRMLSubjectHierarchyNode")[:1]:
         parent = tree.GetItemParent(tree.GetItemByDataNode(segmentation_node)) or tree.GetSceneItemID()
         folder = tree.GetItemChildWithName(parent, FOLDER_NAME) or tree.CreateFolderItem(parent, FOLDER_NAME)
@@ -199,16 +201,22 @@ def _set_points(node: Any, points: list[tuple[Sequence[float], bool]]) -> None:
         node.SetNthControlPointSelected(index, positive)
 
 
-def _set_look(node: Any, kind: str, positive: bool) -> None:
-    """Colours tell what is included. Nothing may hide the mask: no handles, which a locked box cannot use, no fill."""
+def _give_look(node: Any, kind: str) -> None:
+    """Nothing may hide the mask: no handles, which a locked box cannot use anyway, and no fill."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
-    display.SetSelectedColor(INCLUDE_COLOR if kind == "point" or positive else EXCLUDE_COLOR)
+    display.SetSelectedColor(INCLUDE_COLOR)
     display.SetColor(EXCLUDE_COLOR)  # of points that are not selected
     if kind == "box":
         display.SetHandlesInteractive(False)
         display.SetFillVisibility(False)
         display.SetPropertiesLabelVisibility(False)
+
+
+def _color_shape(display: Any, positive: bool) -> None:
+    """A box or line includes or excludes as a whole. A colour that somebody else gave it stays."""
+    if display is not None and display.GetSelectedColor() in (INCLUDE_COLOR, EXCLUDE_COLOR):
+        display.SetSelectedColor(INCLUDE_COLOR if positive else EXCLUDE_COLOR)
 
 
 def _set_roi(node: Any, corners_ras: np.ndarray) -> None:

@@ -116,8 +116,12 @@ class Upkeep:
         shown = (page.desk.volume_node.GetID(), axis, index)
         if self._looked_at[0] != shown:
             self._looked_at = shown, now
-        elif now - self._looked_at[1] >= LOOK_S and page.desk.controller.expect(axis, index):
-            self._looked_at = shown, float("inf")
+        elif now - self._looked_at[1] >= LOOK_S:
+            try:
+                is_done = page.desk.controller.expect(axis, index)
+            except ValueError:  # the image cannot be read; a prompt will say why
+                is_done = True
+            self._looked_at = shown, float("inf") if is_done else now
 
     def _dress(self) -> None:
         if self._page.desk.volume_node is not None:

@@ -79,6 +79,7 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic = EfficientMedSAM2Logic()
         self._check = None
+        self._was_ready = None
         self._timer = None
         self._kept = []
 
@@ -168,7 +169,9 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ui.checkLabel.text = _("Not checked: the set-up is not complete.")
         elif self._check is None and not self.logic.report:
             ui.checkLabel.text = _("Press Check to see device, precision and speed.")
-        ui.setupSection.collapsed = state.ready
+        if state.ready != self._was_ready:  # otherwise as the user has left it
+            self._was_ready = state.ready
+            ui.setupSection.collapsed = state.ready
 
     def on_setup(self):
         """Install what is missing; each step asks first."""

@@ -73,6 +73,36 @@ def test_every_widget_is_named_once_and_controls_have_tooltips():
             assert widget.find("property[@name='toolTip']") is not None, widget.get("name")
 
 
+def test_texts_that_wrap_are_not_rows_of_a_form():
+    """Qt 5's QFormLayout gives two rows that wrap each other's height once a section was collapsed: text is cut off."""
+    root = ET.parse(REPOSITORY / "Resources" / "UI" / "EfficientMedSAM2.ui").getroot()
+    for form in root.iterfind(".//layout[@class='QFormLayout']"):
+        wrapping = [
+            widget.get("name")
+            for widget in form.iterfind("item/widget[@class='QLabel']")
+            if widget.findtext("property[@name='wordWrap']/bool") == "true"
+        ]
+        assert len(wrapping) <= 1, wrapping
+
+
+def test_a_section_that_the_user_opened_stays_open(panel, monkeypatch):
+    section = panel.ui.setupSection
+    section.collapsed = False
+    panel.update_state()
+    assert not section.collapsed
+    section.collapsed = True
+    panel.enter()
+    assert section.collapsed
+    from EfficientMedSAM2ModuleLib import setup_state
+
+    with monkeypatch.context() as patch:
+        patch.setattr(setup_state, "installed_version", lambda _distribution: None)
+        panel.enter()
+        assert not section.collapsed  # something is to be done
+    panel.enter()
+    assert section.collapsed
+
+
 def test_choices_are_kept(slicer_host, panel, weights_file):
     from EfficientMedSAM2ModuleLib.settings import EngineSettings
 

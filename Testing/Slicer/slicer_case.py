@@ -141,12 +141,21 @@ class Editor:
         ]
         slicer.util.clickAndDrag(widget, start=ends[0], end=ends[1], steps=1 if start_kji == end_kji else 10)
 
+    def buttons(self, text):
+        """Buttons of the effect's options with this text."""
+        return slicer.util.findChildren(self.effect.optionsFrame(), text=text, className="QPushButton")
+
     def press(self, text):
         """Press a button of the effect's options; returns whether there is one with this text."""
-        buttons = slicer.util.findChildren(self.effect.optionsFrame(), text=text, className="QPushButton")
+        buttons = self.buttons(text)
         for button in buttons:
             button.click()
         return bool(buttons)
+
+    def finish(self, name="A"):
+        """Wait until propagation has ended; returns the number of voxels. Nothing is written before."""
+        wait_until(lambda: self.buttons("Propagate"), "propagation has ended")
+        return self.settle(name)
 
     def settle(self, name="A", seconds=1.5):
         """Wait until a segment has not changed for some time."""

@@ -16,7 +16,7 @@ def roi_becomes_a_segment():
     wait_until(lambda: editor.mask().any(), "the ROI makes a mask on its middle slice")
     editor.settle()
     check(editor.press("Propagate"), "propagation is started")
-    count = editor.settle(seconds=4.0)
+    count = editor.finish()
     slices = int(editor.mask().any(axis=(1, 2)).sum())
     overlap = dice(editor.mask(), ball("A"))
     check(slices >= 9, f"{count} voxels on {slices} slices")
@@ -32,7 +32,7 @@ def propagation_can_be_cancelled():
     check(editor.press("Propagate"), "propagation is started")
     slicer.app.processEvents()
     print(f"    cancelled before the end: {editor.press('Cancel')}")
-    after = editor.settle(seconds=4.0)
+    after = editor.finish()
     check(after >= count, f"{count} voxels before, {after} after")
     if after > count:
         editor.widget.undo()

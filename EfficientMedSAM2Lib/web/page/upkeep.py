@@ -27,7 +27,9 @@ BUSY_S, IDLE_S = 0.02, 0.08
 STATE_S, FOLLOWING_S = 0.12, 0.2
 #: The strip of all slices is brought up to date so often meanwhile: the browser draws it on this machine, as a rule.
 STRIP_S = 0.5
-#: Other views than the one that was clicked in wait for the answer, at most so long, in seconds.
+#: An answer comes within so many seconds as a rule; until then neither page nor views change, for it would come later.
+ANSWER_S = 0.3
+#: Other views than the one that was clicked in wait for it longer.
 PATIENCE_S = 1.0
 #: A slice is taken for one that the reader looks at after so long, in seconds.
 LOOK_S = 0.2
@@ -94,7 +96,7 @@ class Upkeep:
 
     def _is_time(self, now: float) -> bool:
         """Whether the page may be brought up to date: not often, and not while an answer comes as fast as it should."""
-        if self._activity is Activity.ANSWERING and now - self._asked_at < STATE_S:
+        if self._activity is Activity.ANSWERING and now - self._asked_at < ANSWER_S:
             return False
         return now - self._shown_at >= (FOLLOWING_S if self._activity in FOLLOWING else STATE_S)
 
@@ -103,7 +105,7 @@ class Upkeep:
         layout, first = self._page.commands.layouts.layout_id, self._page.painter.first
         shown = {*ORIENTATIONS, THREE_D} if layout == FOUR else {str(layout)}
         if self._activity is Activity.ANSWERING and first in shown and now - self._asked_at < PATIENCE_S:
-            return frozenset([first])
+            return frozenset([first] if now - self._asked_at >= ANSWER_S else [])
         if self._activity in FOLLOWING and first != THREE_D:
             shown.discard(THREE_D)
         return frozenset(shown)

@@ -134,6 +134,7 @@ class CohortPanel:
         slicer.util.setSliceViewerLayers(background=nodes.volume, fit=True)
         for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode") if place is not None else ():
             sliceNode.JumpSliceByOffsetting(*place)
+        slicer.util.resetThreeDViews()
         open_segment_editor(nodes.segmentation, nodes.volume, segment)
         self._say(_("Case {name} is open in the Segment Editor. Come back here to save it.").format(name=name))
 

@@ -21,6 +21,8 @@ FILE_NAME = "scene.mrml"
 SEGMENTATION, PROMPTS = "segmentation.seg.nrrd", "prompts.mrk.json"
 _VOLUME = "vtkMRMLScalarVolumeNode1"
 _MARKUPS = {"point": "Fiducial", "box": "ROI", "line": "Line"}
+#: Slicer's own node of this ID is in every scene; a volume without colours is drawn black.
+_GREY = "vtkMRMLColorTableNodeGrey"
 
 
 def write_scene(output: Path, outcome: Outcome) -> Path:
@@ -63,7 +65,7 @@ def _volume(root: ET.Element, sources: Sequence[str], outcome: Outcome) -> None:
     _node(root, "VolumeArchetypeStorage", storage, **files)
     shown = {"window": str(window["high"] - window["low"]), "level": str((window["high"] + window["low"]) / 2)}
     kind = "VectorVolume" if colour else "Volume"
-    _node(root, f"{kind}Display", display, autoWindowLevel="0", **({} if colour else shown))
+    _node(root, f"{kind}Display", display, autoWindowLevel="0", colorNodeID=_GREY, **({} if colour else shown))
     references = f"display:{display};storage:{storage};"
     _node(root, kind, _VOLUME, name=outcome.name, references=references)
 
@@ -90,7 +92,8 @@ def _prompts(root: ET.Element, folder: Path) -> None:
         shown = "MarkupsDisplay" if markup.kind == "line" else f"Markups{kind}Display"
         storage, display = f"vtkMRMLMarkupsJsonStorageNode{number}", f"vtkMRML{shown}Node{number}"
         _node(root, "MarkupsJsonStorage", storage, fileName=file)
-        _node(root, shown, display, visibility="true", glyphScale="2")
+        looks = {"fillVisibility": "false", "propertiesLabelVisibility": "false"} if markup.kind == "box" else {}
+        _node(root, shown, display, visibility="true", glyphScale="2", **looks)  # nothing hides the mask
         references = f"display:{display};storage:{storage};"
         _node(root, f"Markups{kind}", f"vtkMRMLMarkups{kind}Node{number}", name=markup.name, references=references)
 

@@ -101,6 +101,7 @@ def test_review_writes_scenes_that_slicer_opens(cohort, reviewed, dicom_series):
     volume = scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
     assert volume.GetName() == "a"
     assert volume.GetImageData().GetDimensions() == (14, 12, 6)
+    assert volume.GetDisplayNode().GetColorNode().GetName() == "Grey"  # without colours Slicer draws it black
     segmentation = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
     found = segmentation.GetSegmentation()
     assert [found.GetNthSegment(n).GetName() for n in range(found.GetNumberOfSegments())] == ["block"]
@@ -108,7 +109,7 @@ def test_review_writes_scenes_that_slicer_opens(cohort, reviewed, dicom_series):
     points = scene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
     assert points.GetNumberOfControlPoints() == 1
     roi = scene.GetFirstNodeByClass("vtkMRMLMarkupsROINode")
-    assert roi is not None
+    assert not roi.GetDisplayNode().GetFillVisibility()
     matrix = [0.0, 0.0, 0.0]
     points.GetNthControlPointPosition(0, matrix)
     import SimpleITK as sitk
@@ -145,8 +146,9 @@ def test_a_scene_of_a_dicom_series_holds_all_its_slices(cohort, dicom_series):
 
 def _opened(slicer, path):
     """The scene with all that its nodes refer to."""
-    scene = slicer.vtkMRMLScene()
-    _scenes.append(scene)
+    scene, colors = slicer.vtkMRMLScene(), slicer.vtkSlicerColorLogic()
+    colors.SetMRMLScene(scene)  # as in Slicer, every scene has colours
+    _scenes.extend((scene, colors))
     for name in ("Segmentation", "SegmentationStorage", "SegmentationDisplay", "MarkupsFiducial", "MarkupsROI",
                  "MarkupsFiducialDisplay", "MarkupsROIDisplay", "MarkupsJsonStorage"):  # fmt: skip
         scene.RegisterNodeClass(getattr(slicer, f"vtkMRML{name}Node")())

@@ -8,6 +8,7 @@ is in the picture that the browser shows. `--size 512 --slices 100` takes the sa
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import statistics
@@ -38,7 +39,9 @@ WATCH = """() => {
         for (let n = 0; n < data.length; n += 4) count += data[n] - data[n + 2] > 40;
         return count;
     };
-    const watch = window.watch = {pressed: 0, seen: 0, before: 0, source: "", texts: [], text: "", wanted: false};
+    const watch = window.watch = {
+        wanted: false, pressed: 0, seen: 0, before: 0, source: "", texts: [], text: "", done: 0,
+    };
     watch.expect = () => {
         const picture = document.querySelector("[data-view=Red] img");
         Object.assign(watch, {wanted: true, seen: 0, pressed: 0, source: picture.src, before: colored(picture)});
@@ -47,6 +50,8 @@ WATCH = """() => {
     const look = () => {
         const text = document.querySelector(".progress span")?.textContent ?? "";
         if (text !== watch.text) watch.texts.push([performance.now(), watch.text = text]);
+        const progress = window.trame.state.get("progress");
+        if (progress) watch.done = progress.done;  // the last is that of the moment when cancelling began
         const picture = document.querySelector("[data-view=Red] img");
         if (watch.wanted && watch.pressed && picture.src !== watch.source) {
             watch.source = picture.src;
@@ -75,6 +80,7 @@ def main() -> int:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         raise SystemExit("There is no Chromium here; .ci/install-browser installs it.")
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         scan = make_scan(Path(folder), options.size, options.slices)
         served = Gateway(Path(folder), "--sessions", "1", scan)
@@ -89,6 +95,7 @@ def main() -> int:
         finally:
             browser.close()
             served.stop()
+    print(f"\n{os.cpu_count()} cores for the server and the browser; load {load:.1f} before the run.")
     print_table(found)
     return 0
 
@@ -177,16 +184,17 @@ def propagate(user: User) -> dict[str, float]:
 
 
 def cancel(user: User) -> dict[str, float]:
-    """How soon a propagation ends, and with how many slices more than were shown when it was cancelled."""
+    """How soon a propagation ends, and with how many slices more than were done when the server was told."""
     user.key("m")
     user.wait("progress", "value && value.done >= 5")
-    before, started = user.state("progress")["done"], time.monotonic()
+    started = time.monotonic()
     user.key("m")
     user.wait("activity", "value === 'idle'")
     seconds = time.monotonic() - started
+    told = user.page.evaluate("window.watch.done")
     user.rest()
     done = sum("none" not in bar[2].split() for bar in user.state("strip")) - 1
-    return {"cancelled after, s": seconds, "slices more than shown": float(done - before)}
+    return {"cancelled after, s": seconds, "slices after cancel": float(done - told)}
 
 
 def children(pid: int) -> list[int]:
@@ -211,10 +219,10 @@ def memory_mb(pid: int) -> float:
 
 def print_table(found: list[dict[str, float]]) -> None:
     """Median, smallest and largest of all sessions, as Markdown."""
-    print(f"\nMedian of {len(found)} sessions (smallest to largest):\n\n| | |\n|---|---|")
+    print(f"Median of {len(found)} sessions (smallest to largest):\n\n| | |\n|---|---|")
     for name in found[0]:
         values = [figures[name] for figures in found]
-        digits = 0 if name.startswith(("memory", "slices more")) else 1 if name.endswith("/s") else 2
+        digits = 0 if name.startswith(("memory", "slices after")) else 1 if name.endswith("/s") else 2
         low, middle, high = (f"{v:.{digits}f}" for v in (min(values), statistics.median(values), max(values)))
         print(f"| {name} | {middle} ({low} to {high}) |")
 

@@ -19,6 +19,7 @@ from ..interaction import InteractiveSession
 from ..interaction.bits import PackedMask
 from .labelmaps import intersection
 from .markups_reader import Prompt
+from .ports.editor_port import EditorPort
 from .scene.prompt_store import STATE_TAG, get_tag
 
 #: States that are remembered; the engine and the editor forget old steps, too.
@@ -73,6 +74,14 @@ class EditorHistory:
         self._next_number = max([*numbers, self._next_number - 1]) + 1
         self.current = EditorState(0, tags)
         self._states: deque[EditorState] = deque([self.current], MAX_STATES)
+
+    def holds(self, port: EditorPort, segment_id: str) -> bool:
+        """Whether the editor still has this segmentation, and that the segment: either may be exchanged at any time."""
+        try:
+            node = port.segmentation_node()
+        except ValueError:
+            return False
+        return bool(node == self.segmentation_node and node.GetSegmentation().GetSegment(segment_id) is not None)
 
     def next_tag(self) -> str:
         """Number for a new state."""

@@ -278,8 +278,8 @@ class SegmentEditorSession:
 
     @property
     def preview_segment(self) -> str:
-        """ID of the segment of the last action, and of the preview."""
-        return self._segment
+        """ID of the segment of the last action, and of the preview; "" when the editor does not have it any more."""
+        return self._segment if self._history.holds(self.port, self._segment) else ""
 
     def reject(self) -> None:
         """Drop the preview; the segment is as it was."""

@@ -166,11 +166,11 @@ class EffectController:
             session = self._session()
             self._commit()  # to propagate a preview is to accept it
             session.begin()
-            self.scores = read_scores(session.engine, session.preview_segment)
+            engine, segment = session.engine, session.preview_segment
+            self.scores = read_scores(engine, segment)
             self._started, self._live = time.perf_counter(), GrowingMask()
 
             def work(job: Any) -> None:
-                engine, segment = session.engine, session.preview_segment
                 session.tell_edits()
                 limits = None
                 if segment in engine.segments:
@@ -368,15 +368,16 @@ class EffectController:
         if session is None or not session.has_preview:
             return
         text = session.last_message
-        editor_node, selected = self.port.editor_node, None  # type: ignore[attr-defined]  # every port reads a node
-        if editor_node.GetSelectedSegmentID() != session.preview_segment:
-            selected = editor_node.GetSelectedSegmentID()
-            editor_node.SetSelectedSegmentID(session.preview_segment)  # a preview is written where it belongs
+        if not session.preview_segment:  # removed, or another segmentation was chosen
+            session.reject()
+            return
+        editor_node = self.port.editor_node  # type: ignore[attr-defined]  # every port reads a node
+        selected = editor_node.GetSelectedSegmentID()
+        editor_node.SetSelectedSegmentID(session.preview_segment)  # a preview is written where it belongs
         try:
             session.commit()
         finally:
-            if selected is not None:
-                editor_node.SetSelectedSegmentID(selected)
+            editor_node.SetSelectedSegmentID(selected)
         self._say(" ".join(dict.fromkeys(part for part in (text, session.last_message) if part)))
 
     def _read_scores(self) -> None:

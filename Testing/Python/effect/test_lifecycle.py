@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from desk import INSIDE, tube_slice
+from desk import BESIDE, INSIDE, tube_slice
 from host.pythonqt import unwrap
 
 
@@ -185,6 +185,49 @@ def test_leaving_cancels_propagation(desk):
     assert desk.controller.worker_is_idle
     desk.editor.widget.undo()
     assert desk.count() == 36
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["propagating", "preview"])
+def test_the_segment_is_removed_while_it_has_a_result_that_waits(desk, at_once):
+    """The editor leaves the effect then; what was found for the segment is dropped, and nothing is selected."""
+    import time
+
+    if at_once:
+        desk.click(INSIDE)
+        desk.predictor._maybe_fail = lambda _frame: time.sleep(0.03)
+        desk.press(desk.panel.propagateButton, wait=False)
+        assert desk.propagated(2)
+    else:
+        desk.press(desk.panel.autoCommitCheck)
+        desk.click(INSIDE)
+        assert desk.controller.has_preview
+    desk.editor.segmentation.GetSegmentation().RemoveSegment("A")
+    assert desk.editor.widget.activeEffect() is None
+    assert desk.editor.widget.currentSegmentID() == ""
+    assert max(actors(desk)) == 0
+    desk.editor.widget.setCurrentSegmentID("B")
+    desk.editor.widget.setActiveEffectByName("EfficientMedSAM2")
+    desk.wait()
+    desk.predictor._maybe_fail = lambda _frame: None
+    if not at_once:
+        desk.press(desk.panel.autoCommitCheck)
+    desk.click(BESIDE)
+    assert desk.count("B") > 0
+
+
+def test_a_preview_is_not_written_into_another_segmentation(desk):
+    """Segments of two segmentations may have the same ID; choosing another segmentation ends the effect."""
+    desk.press(desk.panel.autoCommitCheck)
+    desk.click(INSIDE)
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
+    other.SetReferenceImageGeometryParameterFromVolumeNode(desk.volume)
+    other.GetSegmentation().AddEmptySegment("A", "A")
+    desk.editor.widget.setSegmentationNode(other)
+    assert desk.editor.widget.activeEffect() is None
+    assert not other.GetBinaryLabelmapInternalRepresentation("A").GetPointData().GetScalars() or not any(
+        slicer.util.arrayFromSegmentInternalBinaryLabelmap(other, "A").ravel()
+    )
+    assert desk.count("A") == 0
 
 
 def test_cleanup_ends_the_thread(desk):

@@ -91,6 +91,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._node: Any = None
         self._active: Any = None
         self._source: Any = None
+        self._segmentation: Any = None
         self._observed: list[tuple[Any, int]] = []
         self._view_observed: list[tuple[Any, int]] = []
         self._undo_states = 10
@@ -159,13 +160,27 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             return
         self.logic.SetSegmentationNode(node)
         self.setActiveEffectByName("")
+        for subject, tag in [entry for entry in self._observed if entry[0] is self._segmentation]:
+            subject.RemoveObserver(tag)
+            self._observed.remove((subject, tag))
+        self._segmentation = node.GetSegmentation() if node is not None else None
         if node is None:
             return
+        removed = self._segmentation.SegmentRemoved
+        self._observed.append((self._segmentation, self._segmentation.AddObserver(removed, self._on_segment_removed)))
         role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
         if node.GetNodeReference(role) is not None:
             self.setSourceVolumeNode(node.GetNodeReference(role))
         if node.GetSegmentation().GetNumberOfSegments():
             self.setCurrentSegmentID(node.GetSegmentation().GetNthSegmentID(0))
+
+    def _on_segment_removed(self, segmentation: Any, _event: str) -> None:
+        """The table has lost the selected row: nothing is selected, and an effect for single segments is left."""
+        if self._node is None or segmentation.GetSegment(self.currentSegmentID()) is not None:
+            return
+        self._node.SetSelectedSegmentID(None)
+        if self._active is not None and self._active.perSegment:
+            self.setActiveEffectByName("")
 
     def sourceVolumeNode(self) -> Any:
         return self._node.GetSourceVolumeNode()

@@ -4,14 +4,16 @@ import qt
 from slicer.i18n import tr as _
 
 HEIGHT = 26
-SURE, UNSURE, UNKNOWN = (96, 170, 90), (214, 86, 60), (206, 206, 206)
+SURE, UNSURE = (96, 170, 90), (214, 86, 60)
+#: Grey levels in light and in dark windows, as in Slicer's dark style: ground, frame, empty slices, marks and hatching.
+LIGHT, DARK = (238, 150, 206, 0, 60), (38, 110, 84, 255, 205)
 NARROWEST_BAR = 3
 #: A mouse that moves less, in pixels, while its button is down means a click.
 SHORTEST_DRAG = 3
 
 
 class _Mouse(qt.QObject):
-    """Tells the strip of clicks, movements and changes of its size."""
+    """Tells the strip of clicks, movements and changes of its size and style."""
 
     def __init__(self, strip):
         qt.QObject.__init__(self)
@@ -26,7 +28,7 @@ class _Mouse(qt.QObject):
             self.strip.onMove(event.pos().x())
         elif kind == qt.QEvent.MouseButtonRelease:
             self.strip.onRelease()
-        elif kind == qt.QEvent.Resize:
+        elif kind in (qt.QEvent.Resize, qt.QEvent.PaletteChange):
             self.strip.paint()
         return False
 
@@ -63,7 +65,7 @@ class ConfidenceStrip:
         """What the strip shows."""
         return _(
             "Confidence of each slice: green is sure, red is unsure. Hatched slices are out of date: press Propagate. "
-            "Slices with a black mark have prompts. Click to go to the weakest slice, again for the next weakest; "
+            "Slices with a mark on top have prompts. Click to go to the weakest slice, again for the next weakest; "
             "drag to go through the slices."
         )
 
@@ -123,35 +125,36 @@ class ConfidenceStrip:
         """Draw the strip into the label's pixmap."""
         width = max(self.label.width, 1)
         pixmap = qt.QPixmap(width, HEIGHT)
-        pixmap.fill(qt.QColor(238, 238, 238))
+        isDark = self.label.palette.color(qt.QPalette.Window).lightness() < 128
+        ground, frame, empty, mark, hatch = (qt.QColor(grey, grey, grey) for grey in (DARK if isDark else LIGHT))
+        pixmap.fill(ground)
         painter = qt.QPainter()
         painter.begin(pixmap)
         try:
             if self.scores is not None and self.scores.count:
-                self._paintSlices(painter)
-            painter.setPen(qt.QColor(150, 150, 150))
+                self._paintSlices(painter, empty, mark, hatch)
+            painter.setPen(frame)
             painter.drawRect(0, 0, width - 1, HEIGHT - 1)
         finally:
             painter.end()
         self.label.setPixmap(pixmap)
 
-    def _paintSlices(self, painter):
+    def _paintSlices(self, painter, empty, mark, hatch):
         first, last = self._range()
         for index in range(first, last + 1):
             left, right = self.xOf(index), self.xOf(index + 1)
             width = max(right - left - (1 if right - left > NARROWEST_BAR else 0), 1)
             if index in self.scores.scores:
                 score = min(max(self.scores.scores[index], 0.0), 1.0)
-                color = _mix(score) if index in self.scores.filled else UNKNOWN
+                color = qt.QColor(*_mix(score)) if index in self.scores.filled else empty
                 height = max(round(score * (HEIGHT - 8)), 3)
-                painter.fillRect(left, HEIGHT - 1 - height, width, height, qt.QColor(*color))
+                painter.fillRect(left, HEIGHT - 1 - height, width, height, color)
                 if index in self.scores.stale:
-                    hatching = qt.QBrush(qt.QColor(60, 60, 60), qt.Qt.BDiagPattern)
-                    painter.fillRect(left, 6, width, HEIGHT - 7, hatching)
+                    painter.fillRect(left, 6, width, HEIGHT - 7, qt.QBrush(hatch, qt.Qt.BDiagPattern))
             if index in self.scores.prompted:
-                painter.fillRect(left, 1, width, 4, qt.QColor(0, 0, 0))
+                painter.fillRect(left, 1, width, 4, mark)
             if index == self.current:
-                painter.setPen(qt.QColor(30, 90, 200))
+                painter.setPen(qt.QColor(40, 120, 235))
                 painter.drawRect(left, 0, max(width, 2), HEIGHT - 1)
 
     def _range(self):

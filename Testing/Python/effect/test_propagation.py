@@ -119,6 +119,23 @@ def test_prompted_slices_are_the_last_to_doubt_however_low_their_score():
     assert SliceScores().weakest is None
 
 
+def test_the_strip_is_dark_in_a_dark_window(scored):
+    from host.pythonqt import unwrap
+    from PySide6 import QtGui
+
+    label = unwrap(scored.panel.strip.label)
+
+    def ground():
+        return label.pixmap().toImage().pixelColor(label.width() // 2, 2).lightness()
+
+    assert ground() > 200
+    palette = QtGui.QPalette(label.palette())
+    palette.setColor(QtGui.QPalette.Window, QtGui.QColor(50, 50, 50))
+    label.setPalette(palette)  # as when Slicer's style is changed
+    scored.host.process_events(20)
+    assert ground() < 60
+
+
 def test_dragging_on_the_strip_goes_through_the_slices(scored):
     from host.pythonqt import unwrap
     from PySide6 import QtCore, QtTest

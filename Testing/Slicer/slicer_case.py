@@ -124,15 +124,16 @@ class Editor:
         slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(self.volume.GetParentTransformNode(), None, transform)
         return transform.TransformPoint(local)
 
-    def click(self, kji):
+    def click(self, kji, jump=True):
         """Click on a voxel in the red view."""
-        self.drag(kji, kji)
+        self.drag(kji, kji, jump)
 
-    def drag(self, start_kji, end_kji):
-        """Press, move and release the left button in the red view."""
+    def drag(self, start_kji, end_kji, jump=True):
+        """Press, move and release the left button in the red view, which goes there first."""
         widget = slicer.app.layoutManager().sliceWidget("Red")
         node = widget.mrmlSliceNode()
-        node.JumpSliceByCentering(*self.world(start_kji))
+        if jump:
+            node.JumpSliceByCentering(*self.world(start_kji))
         inverse = vtk.vtkMatrix4x4()
         vtk.vtkMatrix4x4.Invert(node.GetXYToRAS(), inverse)
         ends = [

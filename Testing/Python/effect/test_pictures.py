@@ -1,4 +1,4 @@
-"""The options panel can be shown as a picture; those for the documents are made by take_pictures.py."""
+"""The options panel can be shown as a picture. Testing/Slicer/take_pictures.py takes those for the documents."""
 
 from __future__ import annotations
 

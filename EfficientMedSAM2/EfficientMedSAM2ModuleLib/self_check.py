@@ -41,7 +41,8 @@ class BackgroundCheck:
         self.error: BaseException | None = None
         self._work = work
         self._done = threading.Event()
-        threading.Thread(target=self._run, name="EfficientMedSAM2 check", daemon=True).start()
+        # no daemon: Slicer would abort if it was closed while the thread is inside of torch
+        threading.Thread(target=self._run, name="EfficientMedSAM2 check").start()
 
     def wait(self, seconds: float) -> bool:
         """Sleep until the end, at most so long; returns whether the function has ended."""

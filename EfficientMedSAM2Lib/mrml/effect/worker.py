@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import queue
 import threading
@@ -10,6 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 logger = logging.getLogger(__name__)
+
+#: The application's exit waits at most so long for the network.
+EXIT_WAIT_S = 10.0
 
 
 class LogRelay(logging.Handler):
@@ -120,6 +124,7 @@ class Worker:
                 target=self._loop, args=(self._queue,), name="EfficientMedSAM2", daemon=True
             )
             self._thread.start()
+            atexit.register(_await_end, self._queue, self._thread)
         self._current = Job(work)
         self._queue.put(self._current)
         return self._current
@@ -162,3 +167,9 @@ class Worker:
                 return
             job.run()
             del job  # or the last result stays alive while the thread waits
+
+
+def _await_end(jobs: queue.Queue[Job | None], thread: threading.Thread) -> None:
+    """At Python's exit: a thread inside of torch or ONNX Runtime would be torn out of it, and abort the application."""
+    jobs.put(None)
+    thread.join(EXIT_WAIT_S)

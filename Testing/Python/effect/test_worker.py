@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[3] / "EfficientMedSAM2Lib/mrml/effect/worker.py"
+REPOSITORY = Path(__file__).resolve().parents[3]
+SOURCE = REPOSITORY / "EfficientMedSAM2Lib/mrml/effect/worker.py"
 
 
 @pytest.fixture
@@ -120,3 +123,22 @@ def test_the_engines_log_reaches_slicer_in_the_main_thread_only(worker):
         ("from the worker", threading.main_thread()),
         ("from the main thread", threading.main_thread()),
     ]
+
+
+@pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "running"])
+def test_the_exit_waits_for_work_under_way(tmp_path, stopped):
+    """Torn out of torch, the thread would abort Slicer when it is closed while the network is being loaded."""
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(REPOSITORY)!r})
+from pathlib import Path
+from EfficientMedSAM2Lib.mrml.effect.worker import Worker
+worker = Worker()
+worker.submit(lambda job: (time.sleep(0.7), Path({str(tmp_path / "done")!r}).touch()))
+if {stopped}:
+    worker.stop(0.1)
+"""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert (tmp_path / "done").exists()
+    assert time.perf_counter() - start < 20  # an idle thread is not waited for

@@ -151,7 +151,7 @@ def _gpu_memory() -> dict[str, float]:
 
 def _facts(network: TimedNetwork) -> dict[str, object]:
     facts: dict[str, object] = {**network.computation(), "has_weights": network.has_weights}
-    if "torch" in sys.modules:
+    if "threads" not in facts and "torch" in sys.modules:
         import torch
 
         facts["threads"] = torch.get_num_threads()

@@ -48,7 +48,7 @@ class TimedNetwork(Protocol):
         """Parameters, those of frozen batch normalisation folded into convolutions where that was done."""
         ...
 
-    def computation(self) -> dict[str, str]:
+    def computation(self) -> dict[str, object]:
         """`device` and `precision`."""
         ...
 

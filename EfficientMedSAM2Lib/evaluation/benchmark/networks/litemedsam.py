@@ -51,7 +51,7 @@ class LiteMedSAMNetwork:
         """See `TimedNetwork`."""
         return sum(p.numel() for p in self._teacher._network.parameters())
 
-    def computation(self) -> dict[str, str]:
+    def computation(self) -> dict[str, object]:
         """See `TimedNetwork`."""
         return of_module(self._teacher._network)
 

@@ -45,7 +45,7 @@ class MedSAM2Network(VideoNetwork):
         """See `TimedNetwork`."""
         return sum(p.numel() for p in self._predictor.parameters())
 
-    def computation(self) -> dict[str, str]:
+    def computation(self) -> dict[str, object]:
         """See `TimedNetwork`."""
         return of_module(self._predictor)
 

@@ -67,9 +67,10 @@ class OurNetwork(VideoNetwork):
         """See `TimedNetwork`."""
         return int(self._model.parameter_count())
 
-    def computation(self) -> dict[str, str]:
+    def computation(self) -> dict[str, object]:
         """See `TimedNetwork`."""
-        return {"device": str(self._model.device), "precision": str(self._model.compute_dtype).replace("torch.", "")}
+        precision = str(self._model.compute_dtype).replace("torch.", "")
+        return {"device": str(self._model.device), "precision": precision, "threads": self._model.threads}
 
     def parts(self) -> dict[str, tuple[Any, str]]:
         """See `TimedNetwork`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -48,8 +48,8 @@ class TimedNetwork(Protocol):
         """Parameters, those of frozen batch normalisation folded into convolutions where that was done."""
         ...
 
-    def computation(self) -> dict[str, object]:
-        """`device` and `precision`."""
+    def computation(self) -> Mapping[str, object]:
+        """`device` and `precision`, and `threads` where the network knows."""
         ...
 
     def parts(self) -> dict[str, tuple[Any, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +45,7 @@ class MedSAM2Network(VideoNetwork):
         """See `TimedNetwork`."""
         return sum(p.numel() for p in self._predictor.parameters())
 
-    def computation(self) -> dict[str, object]:
+    def computation(self) -> Mapping[str, object]:
         """See `TimedNetwork`."""
         return of_module(self._predictor)
 

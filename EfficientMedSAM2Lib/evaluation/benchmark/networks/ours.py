@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +67,7 @@ class OurNetwork(VideoNetwork):
         """See `TimedNetwork`."""
         return int(self._model.parameter_count())
 
-    def computation(self) -> dict[str, object]:
+    def computation(self) -> Mapping[str, object]:
         """See `TimedNetwork`."""
         precision = str(self._model.compute_dtype).replace("torch.", "")
         return {"device": str(self._model.device), "precision": precision, "threads": self._model.threads}

@@ -191,6 +191,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/calibration.py
   EfficientMedSAM2Lib/runtimes/choice.py
   EfficientMedSAM2Lib/runtimes/export.py
+  EfficientMedSAM2Lib/runtimes/exported.py
   EfficientMedSAM2Lib/runtimes/onnx_file.py
   EfficientMedSAM2Lib/runtimes/onnx_network.py
   EfficientMedSAM2Lib/runtimes/out_of_memory.py

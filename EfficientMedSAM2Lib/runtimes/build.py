@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
-from ..imaging.files import sha256_of
 from ..models.config import timm_architecture
-from ..resources import resource_path, shipped_weights
 from .choice import choose_runtime, installed
-from .onnx_file import SUFFIX, is_exported, read_description
+from .exported import CACHE_VARIABLE, cache_folder, cached_file, exported_at_hand, exported_name, weights_sha256
+from .onnx_file import is_exported
 
 logger = logging.getLogger(__name__)
 
 RUNTIMES = ("torch", "onnx")
 AUTO = "auto"
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-CACHE_VARIABLE = "EFFICIENT_MEDSAM2_CACHE"
-"""Environment variable: the folder of exported networks, instead of the user's own cache."""
 
 
 def build_efficient_medsam2_model(
@@ -94,23 +90,6 @@ def _onnx_network(encoder_type: str, checkpoint: Any, device: Any, precision: st
     return network
 
 
-def exported_at_hand(encoder_type: str, checkpoint: str | os.PathLike[str] | None, precision: str) -> Path | None:
-    """The exported form of some weights, shipped or made earlier; None when there is none.
-
-    Arguments as `exported_file`.
-
-    Raises:
-        ValueError: The weights are missing.
-    """
-    sha256 = _weights_sha256(encoder_type, checkpoint)
-    shipped = resource_path("Models", exported_name(encoder_type, precision))
-    # One made from other weights is of no use.
-    if sha256 and shipped.is_file() and read_description(shipped).weights_sha256 == sha256:
-        return shipped
-    cached = _cached(sha256, precision)
-    return cached if sha256 and cached.is_file() else None
-
-
 def exported_file(encoder_type: str, checkpoint: str | os.PathLike[str] | None, precision: str) -> Path:
     """The exported form of some weights: the one that is shipped, else the one in the cache, else made now.
 
@@ -132,25 +111,11 @@ def exported_file(encoder_type: str, checkpoint: str | os.PathLike[str] | None, 
             "installed to make one. Run `efficient-medsam2 export --output FILE.onnx.zip` where it is, and give that "
             "file as weights."
         )
-    path = _cached(_weights_sha256(encoder_type, checkpoint) or os.urandom(32).hex(), precision)
+    path = cached_file(weights_sha256(encoder_type, checkpoint) or os.urandom(32).hex(), precision)
     logger.info("Exporting %s for ONNX Runtime into %s (once).", checkpoint or encoder_type, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     export(encoder_type, checkpoint, precision, path)
     return path
-
-
-def _weights_sha256(encoder_type: str, checkpoint: str | os.PathLike[str] | None) -> str:
-    """Of the weights file; empty for random weights, which are others each time."""
-    if str(checkpoint) == "random":
-        return ""
-    weights = Path(checkpoint) if checkpoint is not None else shipped_weights(encoder_type)
-    if not weights.is_file():
-        raise ValueError(f"Weights file {weights} does not exist; give the path of a .safetensors file.")
-    return sha256_of(weights)
-
-
-def _cached(sha256: str, precision: str) -> Path:
-    return cache_folder() / f"{sha256[:24]}-{precision}{SUFFIX}"
 
 
 def export(encoder_type: str, checkpoint: str | os.PathLike[str] | None, precision: str, path: Path) -> None:
@@ -163,26 +128,7 @@ def export(encoder_type: str, checkpoint: str | os.PathLike[str] | None, precisi
     from .export import export_network
 
     model = build(encoder_type, checkpoint, "cpu", precision="fp32")
-    weights = Path(checkpoint) if checkpoint is not None else shipped_weights(encoder_type)
-    export_network(model, path, precision, sha256_of(weights) if weights.is_file() else "")
-
-
-def exported_name(encoder_type: str, precision: str) -> str:
-    """File name of an exported network beside the shipped weights."""
-    return f"efficient_medsam2_{encoder_type}_{precision}{SUFFIX}"
-
-
-def cache_folder() -> Path:
-    """Where exported networks are kept: named by `CACHE_VARIABLE`, else in the user's own cache."""
-    if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE])
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "efficient-medsam2"
+    export_network(model, path, precision, weights_sha256(encoder_type, checkpoint))
 
 
 __all__ = [

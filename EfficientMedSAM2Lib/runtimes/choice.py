@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from .exported import exported_at_hand
 from .onnx_file import is_exported
 
 _GPU_DRIVERS = {
@@ -32,8 +33,6 @@ def choose_runtime(
         "onnx" where an exported network is at hand (the shipped ones are), or torch is not installed, and the CPU is to
         compute; else "torch".
     """
-    from .build import exported_at_hand
-
     if precision == "int8" or is_exported(checkpoint):
         return "onnx"
     if precision in ("fp16", "bf16") or str(device).split(":")[0] not in ("auto", "cpu"):

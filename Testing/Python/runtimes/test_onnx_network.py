@@ -12,7 +12,7 @@ import torch
 
 from EfficientMedSAM2Lib.imaging.files import sha256_of
 from EfficientMedSAM2Lib.models import MemoryBank, PromptBatch
-from EfficientMedSAM2Lib.resources import resource_path
+from EfficientMedSAM2Lib.resources import resource_path, shipped_weights
 from EfficientMedSAM2Lib.runtimes import build as building
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 from EfficientMedSAM2Lib.runtimes.onnx_file import read_description
@@ -94,12 +94,12 @@ def test_made_once_and_kept_by_the_weights_content(cache, exported, tmp_path, mo
     made = []
     monkeypatch.setattr(building, "export", lambda *arguments: made.append(shutil.copy(exported, arguments[-1])))
     weights = tmp_path / "others.safetensors"
-    weights.write_bytes(building.shipped_weights("efficientnet").read_bytes() + b" ")
+    weights.write_bytes(shipped_weights("efficientnet").read_bytes() + b" ")
     path = building.exported_file("efficientnet", weights, "fp32")
     assert building.exported_file("efficientnet", weights, "fp32") == path
     assert made == [path]
     assert path.parent == cache
-    weights.write_bytes(building.shipped_weights("efficientnet").read_bytes())
+    weights.write_bytes(shipped_weights("efficientnet").read_bytes())
     assert building.exported_file("efficientnet", weights, "fp32").parent == resource_path("Models")
 
 
@@ -107,7 +107,7 @@ def test_made_once_and_kept_by_the_weights_content(cache, exported, tmp_path, mo
 def test_what_is_shipped_comes_from_the_shipped_weights(encoder):
     network = build_efficient_medsam2_model(encoder, runtime="onnx", device="cuda")
     assert network.path == resource_path("Models", f"efficient_medsam2_{encoder}_fp32.onnx.zip")
-    assert network.description.weights_sha256 == sha256_of(building.shipped_weights(encoder))
+    assert network.description.weights_sha256 == sha256_of(shipped_weights(encoder))
 
 
 def test_an_export_of_the_shipped_weights_is_what_is_shipped(exported):

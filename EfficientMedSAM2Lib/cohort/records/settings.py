@@ -61,8 +61,8 @@ class RunSettings:
         """
         if self.engine != ENGINE:
             return self
+        from ...imaging.files import sha256_of
         from ...runtimes.choice import choose_runtime
-        from .hashing import sha256_of
 
         path = weights_file(self.encoder, self.weights)
         encoder, weights = encoder_of(path), str(path.resolve()) if self.weights else None

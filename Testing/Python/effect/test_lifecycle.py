@@ -202,6 +202,7 @@ def test_the_segment_is_removed_while_it_has_a_result_that_waits(desk, at_once):
         desk.click(INSIDE)
         assert desk.controller.has_preview
     desk.editor.segmentation.GetSegmentation().RemoveSegment("A")
+    desk.host.process_events(0)
     assert desk.editor.widget.activeEffect() is None
     assert desk.editor.widget.currentSegmentID() == ""
     assert max(actors(desk)) == 0

@@ -175,8 +175,14 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             self.setCurrentSegmentID(node.GetSegmentation().GetNthSegmentID(0))
 
     def _on_segment_removed(self, segmentation: Any, _event: str) -> None:
+        """Looked at when the events are through: a segmentation that is copied over loses its segments for a moment."""
+        QtCore.QTimer.singleShot(0, lambda: self._leave_removed_segment(segmentation))
+
+    def _leave_removed_segment(self, segmentation: Any) -> None:
         """The table has lost the selected row: nothing is selected, and an effect for single segments is left."""
-        if self._node is None or segmentation.GetSegment(self.currentSegmentID()) is not None:
+        if self._node is None or segmentation is not self._segmentation:
+            return
+        if segmentation.GetSegment(self.currentSegmentID()) is not None:
             return
         self._node.SetSelectedSegmentID(None)
         if self._active is not None and self._active.perSegment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 #: is a few lines of text; its volume is read when its turn comes.
 AHEAD = 2
 _DIED = "Its worker died, twice, the second time with nothing else to do: most likely not enough memory for it."
+_SCHEDULER_GONE = "The Dask scheduler is gone; start it again, then run the same command again."
 
 
 class Stopped(Exception):
@@ -64,6 +66,7 @@ class _Feeder:
     def run(self, cases: Iterable[CaseSpec]) -> list[CaseSpec]:
         """Compute cases; those whose worker died have no outcome yet, and are handed back."""
         from distributed import as_completed
+        from distributed.comm.core import CommClosedError
 
         waiting, suspects, full = iter(cases), [], ""
         running = as_completed([self._submit(case) for case in self._next(waiting)])
@@ -79,6 +82,8 @@ class _Feeder:
                     full = outcome.reason if outcome.kind == DISK else full
                 for following in self._next(waiting) if not full else ():
                     running.add(self._submit(following))
+        except CommClosedError as error:
+            raise Stopped(_SCHEDULER_GONE) from error
         finally:
             if self._named:
                 self._client.cancel(list(running.futures), force=True)
@@ -103,16 +108,20 @@ class _Feeder:
 
 def _outcome(future: Future[Outcome], case: CaseSpec) -> Outcome | None:
     """What a worker says; None where it died."""
+    from distributed.comm.core import CommClosedError
     from distributed.scheduler import KilledWorker
 
     if future.status == "finished":
-        return future.result()
+        try:
+            return future.result()
+        except (CommClosedError, CancelledError) as error:  # it went while the result was on its way
+            raise Stopped(_SCHEDULER_GONE) from error
     if future.status != "error":
-        raise Stopped("The Dask scheduler is gone; start it again, then run the same command again.")
-    error = future.exception()
-    if isinstance(error, KilledWorker):
+        raise Stopped(_SCHEDULER_GONE)
+    problem = future.exception()
+    if isinstance(problem, KilledWorker):
         return None
-    return Outcome(case.name, "", "failed", INTERNAL, f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return Outcome(case.name, "", "failed", INTERNAL, f"{type(problem).__name__}: {' '.join(str(problem).split())}")
 
 
 def _checked(outcome: Outcome, output: Path) -> Outcome:

@@ -153,6 +153,21 @@ def test_no_scheduler_is_a_clear_line(cohort, monkeypatch):
         cohort.run(cluster=ClusterOptions(scheduler="tcp://127.0.0.1:9"))
 
 
+def test_a_scheduler_that_dies_while_a_result_is_on_its_way_is_told_as_such():
+    from distributed.comm.core import CommClosedError
+
+    from EfficientMedSAM2Lib.cohort.run.feeding import Stopped, _outcome
+
+    class Future:
+        status = "finished"
+
+        def result(self):
+            raise CommClosedError("in <TCP (closed) ConnectionPool.gather>")
+
+    with pytest.raises(Stopped, match="scheduler is gone"):
+        _outcome(Future(), None)
+
+
 def test_a_scheduler_that_dies_ends_the_run_and_the_next_goes_on(cohort, tmp_path):
     for number in range(12):
         cohort.add(f"c{number:02}")

@@ -21,7 +21,6 @@ for _root in (os.path.dirname(_FOLDER), os.path.dirname(os.path.dirname(_FOLDER)
 from EfficientMedSAM2ModuleLib.settings import EngineSettings
 
 from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
-from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
 from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
@@ -246,7 +245,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def onPropagate(self):
         """Propagate, or cancel what runs."""
-        if self.controller.activity in (Activity.PROPAGATING, Activity.CANCELLING):
+        if self.controller.activity.follows:
             self.controller.cancel()
             return
         self._act(self._propagate)

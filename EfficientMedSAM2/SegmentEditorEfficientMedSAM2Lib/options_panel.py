@@ -234,7 +234,7 @@ class OptionsPanel:
     def showState(self, controller, hint):
         """What the controller does, has to say, and has found."""
         activity, progress = controller.activity, controller.progress
-        if progress is None and activity in (Activity.PROPAGATING, Activity.CANCELLING):
+        if progress is None and activity.follows:
             progress = Progress(0, 0, 0.0)
         self.showProgress(progress, activity is Activity.CANCELLING)
         self.showPreview(controller.auto_commit, controller.has_preview)

@@ -27,6 +27,11 @@ class Activity(Enum):
     PROPAGATING = "propagating"
     CANCELLING = "cancelling"
 
+    @property
+    def follows(self) -> bool:
+        """Whether a structure is being followed through the slices, cancelled or not."""
+        return self in (Activity.PROPAGATING, Activity.CANCELLING)
+
 
 @dataclass
 class Action:

@@ -148,7 +148,7 @@ class Commands:
 
     def propagate(self) -> None:
         """Propagate, or cancel what runs."""
-        if self.desk.controller.activity in (Activity.PROPAGATING, Activity.CANCELLING):
+        if self.desk.controller.activity.follows:
             self.cancel()
             return
         self.desk.port.selected_segment_id()

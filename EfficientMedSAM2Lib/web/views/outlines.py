@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ...mrml.effect.action_queue import Activity
 from ...mrml.effect.controller import EffectController
 from ...mrml.effect.view_geometry import view_slice
 from .prompt_effect import PromptEffect
@@ -30,7 +29,7 @@ class Outlines:
 
     def update(self) -> None:
         """Bring them up to date. Call it whenever something may have changed."""
-        if self._controller.activity not in (Activity.PROPAGATING, Activity.CANCELLING):
+        if not self._controller.activity.follows:
             self._seen = {}
             self._effect.show_mask(self._controller.preview_image())
             return

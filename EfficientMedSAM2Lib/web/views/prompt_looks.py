@@ -6,7 +6,7 @@ from typing import Any
 
 from ...mrml.scene.prompt_store import KIND_ATTRIBUTE, SEGMENT_ATTRIBUTE, prompt_nodes
 
-INCLUDE, EXCLUDE, SHAPE = (0.35, 1.0, 0.45), (1.0, 0.35, 0.3), (0.45, 0.85, 1.0)
+INCLUDE, SHAPE = (0.35, 1.0, 0.45), (0.45, 0.85, 1.0)
 #: Size of a mark in percent of the view, and thickness of lines as a share of it.
 GLYPH_PERCENT, LINE_SHARE = 2.2, 0.2
 _DRESSED = "EfficientMedSAM2.Dressed"
@@ -16,24 +16,19 @@ def dress(segmentation_node: Any, selected_id: str) -> None:
     """Give all prompts of a segmentation their looks; those of the selected segment only are shown."""
     for node in prompt_nodes(segmentation_node):
         display = node.GetDisplayNode()
-        if display is None:
-            node.CreateDefaultDisplayNodes()
-            display = node.GetDisplayNode()
         if node.GetAttribute(_DRESSED) is None:
             node.SetAttribute(_DRESSED, "1")
             _dress(node, display)
-        if node.GetAttribute(KIND_ATTRIBUTE) == "point":
-            _select_including(node)
         visible = int(node.GetAttribute(SEGMENT_ATTRIBUTE) == selected_id)
         if display.GetVisibility() != visible:
             display.SetVisibility(visible)
 
 
 def _dress(node: Any, display: Any) -> None:
+    """What the page wants besides the looks that `prompt_store` gives them everywhere."""
     display.SetPropertiesLabelVisibility(False)
     display.SetPointLabelsVisibility(False)
     display.SetSelectedColor(*(INCLUDE if node.GetAttribute(KIND_ATTRIBUTE) == "point" else SHAPE))
-    display.SetColor(*EXCLUDE)  # of control points that are not selected
     display.SetActiveColor(*SHAPE)
     display.SetGlyphType(display.ThickCross2D)
     display.SetUseGlyphScale(True)  # in parts of the view: the same at any zoom
@@ -42,15 +37,6 @@ def _dress(node: Any, display: Any) -> None:
     display.SetLineThickness(LINE_SHARE)
     display.SetSliceProjection(False)
     if node.GetAttribute(KIND_ATTRIBUTE) == "box":
-        display.SetFillVisibility(False)
-        display.SetHandlesInteractive(False)
         display.SetOutlineOpacity(0.9)
         for number in range(node.GetNumberOfControlPoints()):
             node.SetNthControlPointVisibility(number, False)
-
-
-def _select_including(node: Any) -> None:
-    for number in range(node.GetNumberOfControlPoints()):
-        including = not node.GetNthControlPointLabel(number).startswith("-")
-        if bool(node.GetNthControlPointSelected(number)) != including:
-            node.SetNthControlPointSelected(number, including)

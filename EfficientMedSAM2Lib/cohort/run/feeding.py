@@ -82,7 +82,7 @@ class _Feeder:
                     full = outcome.reason if outcome.kind == DISK else full
                 for following in self._next(waiting) if not full else ():
                     running.add(self._submit(following))
-        except CommClosedError as error:
+        except (CommClosedError, CancelledError) as error:  # while a result was on its way, say
             raise Stopped(_SCHEDULER_GONE) from error
         finally:
             if self._named:
@@ -108,20 +108,16 @@ class _Feeder:
 
 def _outcome(future: Future[Outcome], case: CaseSpec) -> Outcome | None:
     """What a worker says; None where it died."""
-    from distributed.comm.core import CommClosedError
     from distributed.scheduler import KilledWorker
 
     if future.status == "finished":
-        try:
-            return future.result()
-        except (CommClosedError, CancelledError) as error:  # it went while the result was on its way
-            raise Stopped(_SCHEDULER_GONE) from error
+        return future.result()
     if future.status != "error":
         raise Stopped(_SCHEDULER_GONE)
-    problem = future.exception()
-    if isinstance(problem, KilledWorker):
+    error = future.exception()
+    if isinstance(error, KilledWorker):
         return None
-    return Outcome(case.name, "", "failed", INTERNAL, f"{type(problem).__name__}: {' '.join(str(problem).split())}")
+    return Outcome(case.name, "", "failed", INTERNAL, f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def _checked(outcome: Outcome, output: Path) -> Outcome:

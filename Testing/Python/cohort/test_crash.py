@@ -153,19 +153,35 @@ def test_no_scheduler_is_a_clear_line(cohort, monkeypatch):
         cohort.run(cluster=ClusterOptions(scheduler="tcp://127.0.0.1:9"))
 
 
-def test_a_scheduler_that_dies_while_a_result_is_on_its_way_is_told_as_such():
+@pytest.mark.parametrize("error", ["CommClosedError", "FutureCancelledError"])
+def test_a_scheduler_that_dies_while_a_result_is_on_its_way_is_told_as_such(tmp_path, monkeypatch, error):
+    import distributed
     from distributed.comm.core import CommClosedError
 
-    from EfficientMedSAM2Lib.cohort.run.feeding import Stopped, _outcome
+    from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
+    from EfficientMedSAM2Lib.cohort.run.feeding import Stopped, feed
 
     class Future:
         status = "finished"
 
-        def result(self):
-            raise CommClosedError("in <TCP (closed) ConnectionPool.gather>")
+        def __init__(self, key):
+            self.key = key
 
+        def result(self):
+            if error == "CommClosedError":
+                raise CommClosedError("in <TCP (closed) ConnectionPool.gather>")
+            raise distributed.client.FutureCancelledError(self.key, "scheduler-connection-lost")
+
+    class Client:
+        def nthreads(self):
+            return {"worker": 1}
+
+        def submit(self, *arguments, key, pure):
+            return Future(key)
+
+    monkeypatch.setattr(distributed, "as_completed", iter)
     with pytest.raises(Stopped, match="scheduler is gone"):
-        _outcome(Future(), None)
+        feed(Client(), [CaseSpec("a", "a.nrrd", ())], RunSettings(), tmp_path, pytest.fail)
 
 
 def test_a_scheduler_that_dies_ends_the_run_and_the_next_goes_on(cohort, tmp_path):

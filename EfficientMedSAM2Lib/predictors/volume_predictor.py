@@ -380,7 +380,7 @@ class EfficientMedSAM2VolumePredictor:
     def _look_ahead(self, ahead: Ahead, state: State, obj_id: Hashable, frame_idx: int, following: int | None) -> None:
         """Begin to encode the slice after this one, in this one's view: few slices change it."""
         track = state["tracks"][obj_id]
-        if following is not None and following not in track.prompts:
+        if not ahead.is_idle and following is not None and following not in track.prompts:
             view = self._follower.expected_view(track, frame_idx, slice_image(state, frame_idx))
             ahead.start(slice_image(state, following), view)
 

@@ -11,7 +11,7 @@ from ..slice_predictor import SliceImage, SlicePredictor
 
 
 class Ahead:
-    """Encodes at most one slice at a time in a thread of its own. Close it, or use it in a `with` statement.
+    """Encodes at most one slice at a time in a thread of its own, which ends with a `with` statement.
 
     Does nothing where the network computes with one thread, or says that it gains nothing (`works_ahead`): torch takes
     every core for each of its operations.
@@ -26,6 +26,11 @@ class Ahead:
         model = slices.model
         self._pool = ThreadPoolExecutor(1) if getattr(model, "works_ahead", False) and model.threads > 1 else None
         self._work: Future[Any] | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is ever begun here."""
+        return self._pool is None
 
     def start(self, image: SliceImage, view: FieldOfView | None) -> None:
         """Begin to encode a slice where it will probably be looked at; None: nobody knows."""
@@ -42,13 +47,10 @@ class Ahead:
         if work is not None:
             work.result()
 
-    def close(self) -> None:
-        """End the thread, after the slice at hand."""
-        if self._pool is not None:
-            self._pool.shutdown()
-
     def __enter__(self) -> Ahead:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
+        """End the thread, after the slice at hand."""
+        if self._pool is not None:
+            self._pool.shutdown()

@@ -32,6 +32,13 @@ def prompts_follow_the_time_point():
     wait_until(lambda: editor.mask()[14].any() and markers() == 1, "a click there makes a mask, too")
     browser.SetSelectedItemNumber(0)
     wait_until(lambda: markers() == 1, "the first prompt is back")
+    panel = editor.effect.self().panel
+    panel.perTimePointButton.click()
+    wait_until(lambda: "own segments" in panel.messageLabel.text, "each time point has segments of its own")
+    check(editor.widget.activeEffect() is not None, "the effect stays")
+    browser.SetSelectedItemNumber(1)
+    wait_until(lambda: markers() == 1, "the second prompt is back")
+    check(editor.widget.currentSegmentID() == "A", "the segment stays selected")
 
 
 run(prompts_follow_the_time_point)

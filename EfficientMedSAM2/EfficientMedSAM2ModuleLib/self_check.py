@@ -99,8 +99,7 @@ def _device_name(model: Any) -> str:
         return f"{model.device} ({torch.cuda.get_device_name(model.device)})"
     if model.device.type != "cpu":
         return str(model.device)
-    runtime = "PyTorch" if hasattr(model, "named_children") else "ONNX Runtime"
-    return f"cpu ({runtime}, {model.threads} thread{'s' if model.threads > 1 else ''})"
+    return f"cpu ({model.runtime}, {model.threads} thread{'s' if model.threads > 1 else ''})"
 
 
 def _device_reason(device: Any, wanted: str) -> str:

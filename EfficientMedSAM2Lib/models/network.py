@@ -22,6 +22,8 @@ class EfficientMedSAM2(nn.Module):
         config: Sizes; see `ModelConfig`.
     """
 
+    runtime = "PyTorch"
+
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__()
         self.config = config or ModelConfig()

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..models.config import timm_architecture
 from .choice import choose_runtime, installed
-from .exported import CACHE_VARIABLE, cache_folder, cached_file, exported_at_hand, exported_name, weights_sha256
+from .exported import cached_file, exported_at_hand, weights_sha256
 from .onnx_file import is_exported
 
 logger = logging.getLogger(__name__)
@@ -133,13 +133,9 @@ def export(encoder_type: str, checkpoint: str | os.PathLike[str] | None, precisi
 
 __all__ = [
     "AUTO",
-    "CACHE_VARIABLE",
     "PRECISIONS",
     "RUNTIMES",
     "build_efficient_medsam2_model",
-    "cache_folder",
     "export",
-    "exported_at_hand",
     "exported_file",
-    "exported_name",
 ]

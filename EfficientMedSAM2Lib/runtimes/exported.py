@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 from ..imaging.files import sha256_of
@@ -23,12 +24,14 @@ def exported_at_hand(encoder_type: str, checkpoint: str | os.PathLike[str] | Non
         ValueError: The weights are missing.
     """
     sha256 = weights_sha256(encoder_type, checkpoint)
+    if not sha256:
+        return None
     shipped = resource_path("Models", exported_name(encoder_type, precision))
     # One made from other weights is of no use.
-    if sha256 and shipped.is_file() and read_description(shipped).weights_sha256 == sha256:
+    if shipped.is_file() and read_description(shipped).weights_sha256 == sha256:
         return shipped
     cached = cached_file(sha256, precision)
-    return cached if sha256 and cached.is_file() else None
+    return cached if cached.is_file() else None
 
 
 def weights_sha256(encoder_type: str, checkpoint: str | os.PathLike[str] | None) -> str:
@@ -42,6 +45,13 @@ def weights_sha256(encoder_type: str, checkpoint: str | os.PathLike[str] | None)
     weights = Path(checkpoint) if checkpoint is not None else shipped_weights(encoder_type)
     if not weights.is_file():
         raise ValueError(f"Weights file {weights} does not exist; give the path of a .safetensors file.")
+    state = weights.stat()
+    return _sha256_of_version(weights, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=8)
+def _sha256_of_version(weights: Path, _mtime_ns: int, _size: int) -> str:
+    """Whoever builds a network asks more than once, and 7 MB take 25 ms."""
     return sha256_of(weights)
 
 

@@ -39,6 +39,7 @@ class OnnxNetwork:
         ValueError: The file cannot be read, or ONNX Runtime is not installed.
     """
 
+    runtime = "ONNX Runtime"
     array_library = "numpy"
     works_ahead = True
     """Whether a graph may well run in one thread while another one runs in a second thread."""

@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, and print the file's name and size."""
-    from ...runtimes.build import export, exported_name
+    from ...runtimes.build import export
+    from ...runtimes.exported import exported_name
     from ...runtimes.onnx_file import SUFFIX, is_exported
 
     encoder = args.encoder_type or (encoder_of(args.weights) if args.weights else DEFAULT_ENCODER)

@@ -46,7 +46,7 @@ def collect_info(
     return {
         "computation": {
             "device": _device_name(model.device),
-            "runtime": "PyTorch" if parts else "ONNX Runtime",
+            "runtime": model.runtime,
             "precision": str(model.compute_dtype).replace("torch.", ""),
             "threads": model.threads,
         },

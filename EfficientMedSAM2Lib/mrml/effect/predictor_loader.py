@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...interaction import InteractiveSession
+from ...runtimes.choice import installed
 
 logger = logging.getLogger(__name__)
 
@@ -23,15 +23,7 @@ _loaded: dict[tuple[Any, ...], Any] = {}
 
 def missing_packages() -> list[str]:
     """Names of the packages that have to be set up first; they are looked for, not imported."""
-    missing = []
-    for name in REQUIRED:
-        try:
-            found = importlib.util.find_spec(name) is not None
-        except (ImportError, ValueError):  # a half-removed package
-            found = False
-        if not found:
-            missing.append(name)
-    return missing
+    return [name for name in REQUIRED if not installed(name)]
 
 
 def load_predictor(

@@ -15,7 +15,7 @@ def test_a_cpu_computes_on_onnx_runtime():
     from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor
 
     assert load_predictor(device="cpu").model.array_library == "numpy"
-    assert load_predictor(checkpoint="random", device="cpu").model.compute_dtype is not None  # torch, as never exported
+    assert load_predictor(checkpoint="random", device="cpu").model.runtime == "PyTorch"  # never exported
 
 
 def test_random_network_answers_and_propagates(slicer_host, segment_editor, monkeypatch):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from EfficientMedSAM2Lib.runtimes.build import CACHE_VARIABLE
+from EfficientMedSAM2Lib.runtimes.exported import CACHE_VARIABLE
 
 pytest.importorskip("onnx", reason="an export needs onnx")
 

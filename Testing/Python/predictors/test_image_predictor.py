@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from stub_network import StubNetwork
 
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor
 
@@ -125,6 +126,18 @@ def test_a_lone_click_asked_for_one_mask_gets_the_best_of_three(predictor):
     assert low_res.shape == (1, 256, 256)
     assert (one[0] == three[scores.argmax()]).all()
     assert score[0] == scores.max()
+
+
+@pytest.mark.parametrize(("side", "looks"), [(120, 3), (40, 4)])
+def test_a_click_is_looked_at_again_only_where_its_mask_sits_badly(side, looks):
+    network = StubNetwork()
+    predictor = EfficientMedSAM2ImagePredictor(network)
+    image = np.zeros((256, 256), np.float32)
+    image[60 : 60 + side, 60 : 60 + side] = 1
+    predictor.set_image(image, window=(0, 1))
+    masks, _, _ = predictor.predict(point_coords=[[80, 80]], point_labels=[1], multimask_output=False)
+    assert (network.encoded, network.decoded) == (looks, looks)
+    assert (masks[0] != (image > 0)).mean() < 0.01
 
 
 def test_several_boxes_at_once_are_the_single_ones(predictor):

@@ -47,6 +47,11 @@ class PackedMask:
             return None
         return float(self.x0), float(self.y0), float(self.x0 + self.width - 1), float(self.y0 + self.height - 1)
 
+    @property
+    def area(self) -> int:
+        """Pixels that belong to the mask."""
+        return int(self.part().sum())
+
     def part(self) -> np.ndarray:
         """The mask within its bounding box, bool (height,width)."""
         bits = np.frombuffer(self.bits, np.uint8)

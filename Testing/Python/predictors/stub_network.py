@@ -22,6 +22,7 @@ class StubNetwork:
         self.device = torch.device("cpu")
         self.encoded = 0
         self.decoded = 0
+        self.certainty = 8.0
         self.largest_bank = 0
         self.distances: list[list[float]] = []
         self.neighbours: list[float] = []
@@ -50,7 +51,7 @@ class StubNetwork:
         return DecodedMasks(
             logits[:, None].expand(-1, count, -1, -1).clone(),
             torch.full((len(logits), count), 0.9),
-            torch.where(area > 0, 8.0, -8.0)[:, None],
+            torch.where(area > 0, self.certainty, -8.0)[:, None],
             torch.zeros(len(logits), count, self.config.embed_dim),
         )
 

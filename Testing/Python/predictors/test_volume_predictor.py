@@ -125,6 +125,22 @@ def test_conditioning_slices_stay_as_they_were_made(predictor, scene):
     assert dice(predictor.slice_mask(state, 1, 10), left[10]) > 0.93
 
 
+@pytest.mark.parametrize(("certainty", "last"), [(0.9, 10), (1.6, 39)])
+def test_far_from_prompts_it_takes_more_to_believe_in_the_object(predictor, network, certainty, last):
+    """A rod of radius 12 mm, slices 2 mm apart: after one radius a logit of 0.9 is not enough, one of 1.6 always is."""
+    network.certainty = certainty
+    rows, columns = np.ogrid[:96, :96]
+    rod = (rows - 48) ** 2 + (columns - 48) ** 2 <= 12**2
+    state = predictor.init_state(np.repeat(rod[None].astype(np.float32), 40, axis=0), spacing=(2, 1, 1), window=(0, 1))
+    predictor.add_new_points_or_box(state, 5, 1, box=[36, 36, 60, 60])
+    found = [f for f, mask, _ in predictor.propagate_object(state, 1, 5, range(6, 40)) if mask.any()]
+    assert found == list(range(6, last + 1))
+    # Shown again further on, the object is believed to be on every slice between.
+    predictor.add_new_points_or_box(state, 35, 1, box=[36, 36, 60, 60])
+    between = [f for f, mask, _ in predictor.propagate_object(state, 1, 5, range(6, 35)) if mask.any()]
+    assert between == list(range(6, 35))
+
+
 def test_an_empty_mask_may_be_given(predictor, scene):
     state = predictor.init_state(scene[0], window=(0, 1))
     _, _, logits = predictor.add_new_mask(state, 3, 1, np.zeros((96, 96)))

@@ -39,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clips.add_argument("--clip_batch_size", type=int, default=8, help="clips per step and device")
     clips.add_argument("--clip_length", type=int, default=4, help="slices per clip, two or more (default: 4)")
     clips.add_argument(
+        "--learned_slices", type=int, metavar="N",
+        help="learn from N slices in a row somewhere in each clip; those before are followed as in use (default: all)",
+    )  # fmt: skip
+    clips.add_argument(
         "--wide", type=float, default=0.2, metavar="SHARE",
         help="share of clips in a field of view larger than about 2.6 times the object (default: 0.2)",
     )  # fmt: skip
@@ -131,6 +135,8 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse what cannot work before anything is read."""
     if arguments.clip_length < 2:
         raise ValueError(f"A clip of {arguments.clip_length} slices has no memory; give --clip_length 2 or more.")
+    if arguments.learned_slices is not None and not 1 <= arguments.learned_slices <= arguments.clip_length:
+        raise ValueError(f"--learned_slices has to be between 1 and --clip_length ({arguments.clip_length}).")
     if not 0 <= arguments.wide <= 1:
         raise ValueError(f"--wide is a share between 0 and 1, not {arguments.wide:g}.")
     if min(arguments.feature_distill_weight, arguments.output_distill_weight) < 0:
@@ -173,7 +179,7 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
             seed=arguments.seed,
             wide_probability=arguments.wide,
         )
-        return ClipTraining(model, **options), {"slices": slices, "clips": clips}
+        return ClipTraining(model, arguments.learned_slices, **options), {"slices": slices, "clips": clips}
     return module or PromptTraining(model, **options), slices
 
 

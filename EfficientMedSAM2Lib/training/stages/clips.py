@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from EfficientMedSAM2Lib.models import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, ImageFeatures, MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.predictors.slice_predictor import MASK_LOGIT
+from EfficientMedSAM2Lib.predictors.volume.follow import FOLLOWED_NEIGHBOUR_MM
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
 from EfficientMedSAM2Lib.training.rounds import box_prompts, correct_prompts, mask_as_logits, on_device
 from EfficientMedSAM2Lib.training.samples.prompts import degraded_masks, random_boxes
@@ -24,7 +26,18 @@ SHARE_OF_CORRECTIONS = 0.25
 
 
 class ClipTraining(PromptTraining):
-    """Batches are a dict of a slice batch, "slices", and a clip batch, "clips"."""
+    """Batches are a dict of a slice batch, "slices", and a clip batch, "clips".
+
+    Args:
+        model: Network that is not fused.
+        learned_slices: So many slices in a row, somewhere in each clip, are learnt from; those before are followed as
+            in use, with whatever errors that brings, and those behind left out. None: all slices are learnt from.
+        options: Those of `PromptTraining`.
+    """
+
+    def __init__(self, model: EfficientMedSAM2, learned_slices: int | None = None, **options: Any) -> None:
+        super().__init__(model, **options)
+        self.learned_slices = learned_slices
 
     def on_train_start(self) -> None:
         super().on_train_start()
@@ -39,29 +52,37 @@ class ClipTraining(PromptTraining):
     def _clip_loss(self, batch: dict[str, Any]) -> Tensor:
         images, masks = batch["images"], batch["masks"].float()
         count, length = images.shape[:2]
-        features = self.model.encode_image(images.flatten(0, 1))
-        parts = [part.unflatten(0, (count, length)) for part in features]
+        # A batch normalisation that learns wants many slices at once; a frozen one is spared those that nobody follows.
+        encoded = None if self.frozen_encoder else self.model.encode_image(images.flatten(0, 1))
         size = self.model.config.low_res_size
         memories: list[tuple[Tensor, Tensor]] = []
         losses = []
         logits = torch.zeros(count, 1, size, size, device=masks.device)
-        for t in range(length):
-            now = ImageFeatures(*(part[:, t] for part in parts))
-            target = low_resolution_target(masks[:, t], size)
-            prompts = self._clip_prompts(batch, masks, logits, t)
-            seen = self.model.attend(now, self._bank(batch, memories, t)) if t else self.model.without_memory(now)
-            decoded = self.model.decode(seen, prompts)
-            result = round_loss(decoded, target)
-            losses.append(result["loss"])
-            self.log(f"clip_iou/{t}", result["iou"], batch_size=count)
-            self.log(f"clip_object/{t}", result["object"], batch_size=count)
-            if t and self.rng.random() < SHARE_OF_CORRECTIONS:
-                decoded = self.model.decode(seen, correct_prompts(prompts, decoded, target, self.rng))
-                losses.append(round_loss(decoded, target)["loss"])
-            logits = _present_logits(decoded)
-            chosen = torch.zeros(count, dtype=torch.long, device=masks.device)
-            memory = self.model.encode_memory(now, logits)
-            memories.append((memory, self.model.object_pointer(decoded, chosen)))
+        learned = min(self.learned_slices or length, length)
+        start = int(self.rng.integers(length - learned + 1))
+        for t in range(start + learned):
+            with torch.set_grad_enabled(t >= start):
+                now = (
+                    ImageFeatures(*(part.unflatten(0, (count, length))[:, t] for part in encoded))
+                    if encoded is not None
+                    else self.model.encode_image(images[:, t])
+                )
+                target = low_resolution_target(masks[:, t], size)
+                prompts = self._clip_prompts(batch, masks, logits, t)
+                seen = self.model.attend(now, self._bank(batch, memories, t)) if t else self.model.without_memory(now)
+                decoded = self.model.decode(seen, prompts)
+                if t >= start:
+                    result = round_loss(decoded, target)
+                    losses.append(result["loss"])
+                    self.log(f"clip_iou/{t}", result["iou"], batch_size=count)
+                    self.log(f"clip_object/{t}", result["object"], batch_size=count)
+                    if t and self.rng.random() < SHARE_OF_CORRECTIONS:
+                        decoded = self.model.decode(seen, correct_prompts(prompts, decoded, target, self.rng))
+                        losses.append(round_loss(decoded, target)["loss"])
+                logits = _present_logits(decoded)
+                chosen = torch.zeros(count, dtype=torch.long, device=masks.device)
+                memory = self.model.encode_memory(now, logits)
+                memories.append((memory, self.model.object_pointer(decoded, chosen)))
         return torch.stack(losses).mean()
 
     def _clip_prompts(self, batch: dict[str, Any], masks: Tensor, logits: Tensor, t: int) -> PromptBatch:
@@ -81,23 +102,26 @@ class ClipTraining(PromptTraining):
         else:
             shown = torch.from_numpy(self.rng.random(count) >= SHARE_WITHOUT_NEIGHBOUR)
             step = (batch["distance_mm"][:, t] - batch["distance_mm"][:, t - 1]).float().cpu()
-            # The true distance, though in use it counts as at least FOLLOWED_NEIGHBOUR_MM: see TRAINING.md.
-            prompts.neighbour_logits = logits.detach().clamp(-20, 20)
-            prompts.neighbour_mm = torch.where(shown, step, torch.tensor(math.nan))
+            away = torch.copysign(step.abs().clamp_min(FOLLOWED_NEIGHBOUR_MM), step)
+            # As it is kept in use: in bits.
+            prompts.neighbour_logits = torch.where(logits.detach() > 0, MASK_LOGIT, -MASK_LOGIT)
+            prompts.neighbour_mm = torch.where(shown, away, torch.tensor(math.nan))
         return on_device(prompts, masks.device)
 
     def _bank(self, batch: dict[str, Any], memories: list[tuple[Tensor, Tensor]], t: int) -> MemoryBank:
+        """The first slice, which had the prompt, and those before slice t, as many as are remembered in use."""
         distance = batch["distance_mm"].float()
-        length = distance.shape[1] - 1
-        # Always the same number of memories, for torch.compile; those to come are masked out.
-        padded = [memories[min(i, t - 1)] for i in range(length)]
-        order = torch.arange(length, device=distance.device)
+        # Always the same number of memories, for torch.compile; those that are not there are masked out.
+        slots = min(distance.shape[1] - 1, self.model.config.max_memories)
+        known = [0, *range(max(1, t - slots + 1), t)]
+        padded = known + [0] * (slots - len(known))
+        order = torch.arange(slots, device=distance.device)
         return MemoryBank(
-            maps=torch.stack([memory for memory, _ in padded], dim=1),
-            pointers=torch.stack([pointer for _, pointer in padded], dim=1),
-            distance_mm=distance[:, :length] - distance[:, t : t + 1],
+            maps=torch.stack([memories[i][0] for i in padded], dim=1),
+            pointers=torch.stack([memories[i][1] for i in padded], dim=1),
+            distance_mm=distance[:, padded] - distance[:, t : t + 1],
             conditioning=(order == 0).float().expand(len(distance), -1),
-            valid=(order < t).expand(len(distance), -1),
+            valid=(order < len(known)).expand(len(distance), -1),
         )
 
 

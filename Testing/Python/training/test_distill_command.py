@@ -65,6 +65,7 @@ def test_a_teacher_of_equal_sizes_needs_no_cache(manifest_path: Path, tmp_path: 
         (["--feature_distill_weight", "0", "--output_distill_weight", "0"], "Neither features nor masks"),
         (["--feature_distill_weight", "-1"], "cannot be negative"),
         (["--stage", "clips", "--clip_length", "1"], "--clip_length 2 or more"),
+        (["--stage", "clips", "--learned_slices", "5"], "between 1 and --clip_length (4)"),
         (["--stage", "clips", "--wide", "3"], "share between 0 and 1"),
         (["--teacher_views", "0"], "1 or more"),
     ],

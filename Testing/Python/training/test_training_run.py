@@ -111,6 +111,30 @@ def test_every_parameter_learns_from_slices_and_clips() -> None:
     assert [name for name in idle if not name.startswith(excused)] == []
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_of_a_long_clip_only_some_slices_are_learnt_from(frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = EfficientMedSAM2(ModelConfig("mobilenet")).train()
+    module = ClipTraining(model, learned_slices=1, frozen_encoder=frozen, **OPTIONS)
+    if frozen:
+        model.image_encoder.eval().requires_grad_(False)
+    learned: list[str] = []
+    module.log = lambda name, *args, **kwargs: learned.append(name)
+    with_gradient: list[bool] = []
+    decode = model.decode
+    monkeypatch.setattr(model, "decode", lambda *given: with_gradient.append(torch.is_grad_enabled()) or decode(*given))
+    monkeypatch.setattr("EfficientMedSAM2Lib.training.stages.clips.SHARE_OF_CORRECTIONS", 0.0)
+    clip = next(iter(DiskClips()))
+    seen = set()
+    for _ in range(12):
+        learned.clear()
+        with_gradient.clear()
+        assert module._clip_loss(clip).requires_grad
+        (place,) = (int(name.rsplit("/", 1)[1]) for name in learned if name.startswith("clip_iou"))
+        assert with_gradient == [False] * place + [True]
+        seen.add(place)
+    assert seen == {0, 1, 2}
+
+
 def test_a_frozen_encoder_stays_as_it_is_while_the_rest_learns(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = EfficientMedSAM2(ModelConfig("mobilenet"))

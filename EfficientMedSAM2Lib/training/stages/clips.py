@@ -31,7 +31,8 @@ class ClipTraining(PromptTraining):
     Args:
         model: Network that is not fused.
         learned_slices: So many slices in a row, somewhere in each clip, are learnt from; those before are followed as
-            in use, with whatever errors that brings, and those behind left out. None: all slices are learnt from.
+            in use, with whatever errors that brings, and those behind left out. None: all slices are learnt from, and
+            the neighbour's mask comes with its true distance (in short clips it deserves more trust than in use).
         options: Those of `PromptTraining`.
     """
 
@@ -102,10 +103,12 @@ class ClipTraining(PromptTraining):
         else:
             shown = torch.from_numpy(self.rng.random(count) >= SHARE_WITHOUT_NEIGHBOUR)
             step = (batch["distance_mm"][:, t] - batch["distance_mm"][:, t - 1]).float().cpu()
-            away = torch.copysign(step.abs().clamp_min(FOLLOWED_NEIGHBOUR_MM), step)
-            # As it is kept in use: in bits.
-            prompts.neighbour_logits = torch.where(logits.detach() > 0, MASK_LOGIT, -MASK_LOGIT)
-            prompts.neighbour_mm = torch.where(shown, away, torch.tensor(math.nan))
+            prompts.neighbour_logits = logits.detach().clamp(-20, 20)
+            if self.learned_slices is not None:
+                # As it is given in use: in bits, and far away.
+                prompts.neighbour_logits = torch.where(logits.detach() > 0, MASK_LOGIT, -MASK_LOGIT)
+                step = torch.copysign(step.abs().clamp_min(FOLLOWED_NEIGHBOUR_MM), step)
+            prompts.neighbour_mm = torch.where(shown, step, torch.tensor(math.nan))
         return on_device(prompts, masks.device)
 
     def _bank(self, batch: dict[str, Any], memories: list[tuple[Tensor, Tensor]], t: int) -> MemoryBank:

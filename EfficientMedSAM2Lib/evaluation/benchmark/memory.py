@@ -29,10 +29,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=512, help="side of a slice in pixels; default: 512")
     parser.add_argument("--encoder", default="efficientnet", metavar="NAME", help="efficientnet (default) or mobilenet")
     parser.add_argument("--weights", metavar="FILE", help="a .safetensors file or 'random'; default: the shipped one")
+    parser.add_argument("--runtime", default="auto", choices=("auto", "torch", "onnx"), help="default: auto")
     parser.add_argument("--measure", type=int, metavar="N", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.measure is not None:
-        sys.stdout.write(json.dumps(measure(options.measure, options.size, options.encoder, options.weights)) + "\n")
+        sys.stdout.write(
+            json.dumps(measure(options.measure, options.size, options.encoder, options.weights, options.runtime)) + "\n"
+        )
         return 0
     rows = [_in_fresh_process(count, options) for count in options.slices]
     for row in rows:
@@ -55,13 +58,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _in_fresh_process(count: int, options: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--measure", str(count)]
-    command += ["--size", str(options.size), "--encoder", options.encoder]
+    command += ["--size", str(options.size), "--encoder", options.encoder, "--runtime", options.runtime]
     command += ["--weights", options.weights] if options.weights else []
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output.splitlines()[-1])
 
 
-def measure(slices: int, size: int, encoder: str, weights: str | None) -> dict[str, float]:
+def measure(slices: int, size: int, encoder: str, weights: str | None, runtime: str = "auto") -> dict[str, float]:
     """Segment one object through a volume from a box on its middle slice, both ways.
 
     Args:
@@ -69,6 +72,7 @@ def measure(slices: int, size: int, encoder: str, weights: str | None) -> dict[s
         size: Rows and columns of a slice.
         encoder: Name of the encoder.
         weights: Weights file, "random", or None for the shipped ones.
+        runtime: "torch", "onnx", or "auto" for the one that the commands take.
 
     Returns:
         Peak memory of this process and the volume's in MB, slices per second, milliseconds from prompt to mask.
@@ -77,7 +81,7 @@ def measure(slices: int, size: int, encoder: str, weights: str | None) -> dict[s
     from ...runtimes import build_efficient_medsam2_model
 
     volume, box, centre = phantom(slices, size)
-    predictor = EfficientMedSAM2VolumePredictor(build_efficient_medsam2_model(encoder, weights, runtime="auto"))
+    predictor = EfficientMedSAM2VolumePredictor(build_efficient_medsam2_model(encoder, weights, runtime=runtime))
     state = predictor.init_state(volume, spacing=(2.5, 0.8, 0.8), modality="CT", window=(-160, 240))
     middle = slices // 2
     predictor.add_new_points_or_box(state, middle, "warm up", box=box)

@@ -281,12 +281,7 @@ class SlicePredictor:
             image.shape,
         )
         first, choice = found[best], choices[choice]
-        box = PlacedLogits(first.logits[choice], first.view).bounding_box()
-        # A view that suits the mask is not left for a slightly better one: after five clicks as good (see TRAINING.md),
-        # and one encoding and one decoding of four saved.
-        if box is None or zoom.keeps_view(first.view, box, image.shape):
-            return first, choice
-        return self._second_look(image, prompts, cache, bank_for, first, choice, box), choice
+        return self._second_look(image, prompts, cache, bank_for, first, choice), choice
 
     def _second_look(
         self,
@@ -296,10 +291,14 @@ class SlicePredictor:
         bank_for: BankFor | None,
         first: SlicePrediction,
         choice: int,
-        box: zoom.Box,
     ) -> SlicePrediction:
-        """The chosen mask once more, in a view fitted around its bounding box; the other masks as they were."""
+        """The chosen mask once more where it sits badly in its view, in a fitted one; the others as they were."""
         known = PlacedLogits(first.logits[choice], first.view)
+        box = known.bounding_box()
+        # A view that suits the mask is not left for a slightly better one: after five clicks as good (see TRAINING.md),
+        # and one encoding and one decoding of four saved.
+        if box is None or zoom.keeps_view(first.view, box, image.shape):
+            return first
         view = zoom.view_for_mask(box, prompts.points, image.shape, image.spacing)
         features = self.encode(image, [view], cache)[0]
         second = self._decode(prompts, [_Look(view, features, known)], bank_for)[0]

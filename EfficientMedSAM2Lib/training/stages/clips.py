@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, ImageFeatures, MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, MemoryBank, PromptBatch
 from EfficientMedSAM2Lib.predictors.slice_predictor import MASK_LOGIT
 from EfficientMedSAM2Lib.predictors.volume.follow import FOLLOWED_NEIGHBOUR_MM
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
@@ -63,8 +63,9 @@ class ClipTraining(PromptTraining):
         start = int(self.rng.integers(length - learned + 1))
         for t in range(start + learned):
             with torch.set_grad_enabled(t >= start):
+                # Slice t of every clip, of which each has its slices in a row.
                 now = (
-                    ImageFeatures(*(part.unflatten(0, (count, length))[:, t] for part in encoded))
+                    encoded.select(slice(t, None, length))
                     if encoded is not None
                     else self.model.encode_image(images[:, t])
                 )
@@ -77,9 +78,9 @@ class ClipTraining(PromptTraining):
                     losses.append(result["loss"])
                     self.log(f"clip_iou/{t}", result["iou"], batch_size=count)
                     self.log(f"clip_object/{t}", result["object"], batch_size=count)
-                    if t and self.rng.random() < SHARE_OF_CORRECTIONS:
-                        decoded = self.model.decode(seen, correct_prompts(prompts, decoded, target, self.rng))
-                        losses.append(round_loss(decoded, target)["loss"])
+                if t >= max(start, 1) and self.rng.random() < SHARE_OF_CORRECTIONS:
+                    decoded = self.model.decode(seen, correct_prompts(prompts, decoded, target, self.rng))
+                    losses.append(round_loss(decoded, target)["loss"])
                 logits = _present_logits(decoded)
                 chosen = torch.zeros(count, dtype=torch.long, device=masks.device)
                 memory = self.model.encode_memory(now, logits)

@@ -1,0 +1,53 @@
+"""The next slice encoded in a second thread: the same masks, and what goes wrong there is told."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from stub_network import StubNetwork
+
+from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
+
+
+def test_a_network_that_can_work_ahead_encodes_the_next_slice_in_another_thread(scene):
+    volume = np.concatenate([scene[0]] * 2, axis=1)  # a view that does not reach the border
+
+    def followed(works_ahead):
+        network = StubNetwork()
+        network.works_ahead, network.threads, threads = works_ahead, 2, set()
+        real = network.encode_image
+        network.encode_image = lambda image: threads.add(threading.get_ident()) or real(image)
+        predictor = EfficientMedSAM2VolumePredictor(network)
+        state = predictor.init_state(volume, spacing=(3, 1, 1), window=(0, 1))
+        predictor.add_new_points_or_box(state, 10, "liver", box=[13, 25, 43, 55])
+        masks = [mask for _, mask, _ in predictor.propagate_object(state, "liver", 10, range(11, 15))]
+        logits = [found.numpy() for _, _, found in predictor.propagate_in_video(state, 10, 4, reverse=True)]
+        return np.stack(masks), np.stack(logits), network.encoded, threads
+
+    alone, ahead = followed(False), followed(True)
+    np.testing.assert_array_equal(alone[0], ahead[0])
+    np.testing.assert_array_equal(alone[1], ahead[1])
+    assert alone[3] == {threading.get_ident()}
+    assert len(ahead[3]) > 1
+    assert ahead[2] <= alone[2] + 2  # a guess may be wrong where the view moves
+
+
+def test_what_goes_wrong_ahead_is_told_when_the_slice_is_due(network, scene):
+    network.works_ahead, network.threads = True, 2
+    predictor = EfficientMedSAM2VolumePredictor(network)
+    state = predictor.init_state(scene[0], spacing=(3, 1, 1), window=(0, 1))
+    predictor.add_new_points_or_box(state, 10, "liver", box=[13, 25, 43, 55])
+    before = threading.active_count()
+    real = network.encode_image
+
+    def broken(image):
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("no more memory")
+        return real(image)
+
+    network.encode_image = broken
+    with pytest.raises(RuntimeError, match="no more memory"):
+        list(predictor.propagate_object(state, "liver", 10, range(11, 15)))
+    assert threading.active_count() == before

@@ -11,24 +11,46 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from . import __version__
 
 FAILED, BAD_INPUT = 1, 2
 
-#: Command -> module with `add_arguments(parser)` and `run(args) -> exit code`, and its line in `--help`.
+
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+        module: It has `add_arguments(parser)` and `run(args) -> exit code`.
+        line: What `--help` says of it.
+        extra: What has to be installed for it beside the rest: `efficient-medsam2[extra]`.
+    """
+
+    module: str
+    line: str
+    extra: str | None = None
+
+
 COMMANDS = {
-    "segment": (".cohort.commands.segment_command", "segment structures of one scan from markups files"),
-    "info": (".cohort.commands.info_command", "say which device, precision, weights and versions are used"),
-    "demo": (".cohort.commands.demo_command", "segment a chest CT and compare with its reference"),
-    "cohort": (".cohort.commands.cohort_command", "segment many scans, on one machine or a cluster; review them"),
-    "web": (".web.command", "serve the interface in the browser, on this machine unless told otherwise"),
-    "export": (".cohort.commands.export_command", "write a network for ONNX Runtime, which needs no PyTorch"),
-    "precisions": (".cohort.commands.precision_command", "measure FP32, BF16, FP16 and INT8 on this machine"),
-    "distill": (".training.command", "train a network, or distil one into another"),
-    "benchmark": (".evaluation.benchmark.command", "measure time and memory beside MedSAM2 and LiteMedSAM"),
-    "evaluate": (".evaluation.command", "measure accuracy on labelled scans, beside other methods"),
+    "segment": Command(".cohort.commands.segment_command", "segment structures of one scan from markups files"),
+    "info": Command(".cohort.commands.info_command", "say which device, precision, weights and versions are used"),
+    "demo": Command(".cohort.commands.demo_command", "segment a chest CT and compare with its reference"),
+    "cohort": Command(
+        ".cohort.commands.cohort_command", "segment many scans, on one machine or a cluster; review them", "cohort"
+    ),
+    "web": Command(".web.command", "serve the interface in the browser, on this machine unless told otherwise", "web"),
+    "export": Command(
+        ".cohort.commands.export_command", "write a network for ONNX Runtime, which needs no PyTorch", "export"
+    ),
+    "precisions": Command(
+        ".cohort.commands.precision_command", "measure FP32, BF16, FP16 and INT8 on this machine", "eval"
+    ),
+    "distill": Command(".training.command", "train a network, or distil one into another", "train"),
+    "benchmark": Command(
+        ".evaluation.benchmark.command", "measure time and memory beside MedSAM2 and LiteMedSAM", "benchmark"
+    ),
+    "evaluate": Command(".evaluation.command", "measure accuracy on labelled scans, beside other methods", "eval"),
 }
 
 
@@ -42,7 +64,10 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Arguments default to the process's own."""
     arguments = _join_negative_values(sys.argv[1:] if argv is None else argv)
-    args = _build_parser(arguments).parse_args(arguments)
+    try:
+        args = _build_parser(arguments).parse_args(arguments)
+    except ModuleNotFoundError as error:
+        return _fail(FAILED, _what_to_install(_command_of(arguments), error))
     if args.debug:
         return int(args.run(args))
     warnings.simplefilter("ignore")
@@ -52,8 +77,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(FAILED, "cancelled; nothing was written.")
     except (ValueError, FileNotFoundError, PermissionError) as error:
         return _fail(BAD_INPUT, str(error))
+    except ModuleNotFoundError as error:
+        return _fail(FAILED, _what_to_install(args.command, error))
     except Exception as error:
         return _fail(FAILED, f"{type(error).__name__}: {error} (efficient-medsam2 --debug ... tells more)")
+
+
+def _command_of(arguments: Sequence[str]) -> str | None:
+    return next((argument for argument in arguments if not argument.startswith("-")), None)
+
+
+def _what_to_install(command: str | None, error: ModuleNotFoundError) -> str:
+    extra = COMMANDS[command].extra if command else None
+    package = f"efficient-medsam2[{extra}]" if extra else "efficient-medsam2"
+    return f"{command} needs {error.name}, which is not installed; run: pip install '{package}'"
 
 
 def _fail(code: int, message: str) -> int:
@@ -78,8 +115,8 @@ def _build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
-    for name, (module_name, line) in COMMANDS.items():
+    wanted = _command_of(arguments)
+    for name, (module_name, line, _) in COMMANDS.items():
         command = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
         if name == wanted:
             module = import_module(module_name, __package__)

@@ -32,15 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the arguments ask for."""
-    try:
-        tasks = {"init": _init, "run": _run, "review": _review, "accept": _accept, "benchmark": _benchmark}
-        return tasks[args.task](args)
-    except ImportError as error:
-        message = (
-            f"efficient-medsam2: cohort needs {error.name}; install it with: pip install 'efficient-medsam2[cohort]'"
-        )
-        print(message, file=sys.stderr)
-        return FAILED
+    tasks = {"init": _init, "run": _run, "review": _review, "accept": _accept, "benchmark": _benchmark}
+    return tasks[args.task](args)
 
 
 def _add_init(parser: argparse.ArgumentParser) -> None:

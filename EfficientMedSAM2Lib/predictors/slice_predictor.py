@@ -270,18 +270,33 @@ class SlicePredictor:
             prediction = self._decode(prompts, [_Look(view, features, prompts.earlier)], bank_for)[0]
             return prediction, _best(prediction, choices)
 
-        views = zoom.views_for_clicks(prompts.points, prompts.labels, image.shape, image.spacing)
-        looks = [_Look(v, f, prompts.earlier) for v, f in zip(views, self.encode(image, views, cache))]
-        found = self._decode(prompts, looks, bank_for)
-        best, choice = zoom.choose_candidate(
-            views,
-            np.stack([prediction.logits[list(choices)] for prediction in found]),
-            np.stack([prediction.iou[list(choices)] for prediction in found]),
-            np.array([prediction.presence for prediction in found]),
-            image.shape,
-        )
-        first, choice = found[best], choices[choice]
+        first, choice = self._look_for_clicks(image, prompts, cache, bank_for, choices)
         return self._second_look(image, prompts, cache, bank_for, first, choice), choice
+
+    def _look_for_clicks(
+        self,
+        image: SliceImage,
+        prompts: SlicePrompts,
+        cache: FeatureCache,
+        bank_for: BankFor | None,
+        choices: tuple[int, ...],
+    ) -> tuple[SlicePrediction, int]:
+        """The best mask for clicks alone: of the widest view if that is sure, else of all views."""
+        views = zoom.views_for_clicks(prompts.points, prompts.labels, image.shape, image.spacing)
+        found: list[SlicePrediction] = []
+        for more in (views[:1], views[1:]):
+            looks = [_Look(v, f, prompts.earlier) for v, f in zip(more, self.encode(image, more, cache))]
+            found += self._decode(prompts, looks, bank_for)
+            best, choice, score = zoom.choose_candidate(
+                views[: len(found)],
+                np.stack([prediction.logits[list(choices)] for prediction in found]),
+                np.stack([prediction.iou[list(choices)] for prediction in found]),
+                np.array([prediction.presence for prediction in found]),
+                image.shape,
+            )
+            if score >= zoom.SURE_SCORE or len(found) == len(views):
+                break
+        return found[best], choices[choice]
 
     def _second_look(
         self,

@@ -33,6 +33,9 @@ TOUCHING_PENALTY = 0.97
 right as a rule, and the second look sees the rest."""
 SMALL_FILL = 0.12
 """A candidate that takes less of its view than this is better judged in a narrower one; its score shrinks with it."""
+SURE_SCORE = 0.7
+"""A candidate of the widest view with this score is taken without a look at the narrower views: so are two thirds of
+the first clicks on `dev` (see TRAINING.md)."""
 Spacing = tuple[float, float]
 Box = tuple[float, float, float, float]
 
@@ -148,7 +151,7 @@ def shows(view: FieldOfView, points_xy: np.ndarray) -> bool:
 
 def choose_candidate(
     views: list[FieldOfView], logits: np.ndarray, iou: np.ndarray, presence: np.ndarray, slice_shape: tuple[int, int]
-) -> tuple[int, int]:
+) -> tuple[int, int, float]:
     """The best of the candidate masks in several views.
 
     Args:
@@ -159,7 +162,7 @@ def choose_candidate(
         slice_shape: Rows and columns of the slice.
 
     Returns:
-        Indices of view and candidate.
+        Indices of view and candidate, and the score by which it is the best, 0 to 1.
     """
     score = iou * presence[:, None]
     masks = logits > 0
@@ -174,7 +177,7 @@ def choose_candidate(
             if touches_border(mask, view, slice_shape):
                 score[v, c] *= TOUCHING_PENALTY
     best = int(score.argmax())
-    return best // masks.shape[1], best % masks.shape[1]
+    return best // masks.shape[1], best % masks.shape[1], float(score.flat[best])
 
 
 def touches_border(mask: np.ndarray, view: FieldOfView, slice_shape: tuple[int, int]) -> bool:

@@ -128,9 +128,11 @@ def test_a_lone_click_asked_for_one_mask_gets_the_best_of_three(predictor):
     assert score[0] == scores.max()
 
 
-@pytest.mark.parametrize(("side", "looks"), [(120, 3), (40, 4)])
-def test_a_click_is_looked_at_again_only_where_its_mask_sits_badly(side, looks):
+@pytest.mark.parametrize(("certainty", "side", "looks"), [(8, 120, 1), (8, 40, 2), (0.5, 120, 3), (0.5, 40, 4)])
+def test_a_click_is_looked_at_again_only_where_it_helps(certainty, side, looks):
+    """In narrower views where the widest is unsure, and in a fitted view where the mask sits badly in its own."""
     network = StubNetwork()
+    network.certainty = certainty
     predictor = EfficientMedSAM2ImagePredictor(network)
     image = np.zeros((256, 256), np.float32)
     image[60 : 60 + side, 60 : 60 + side] = 1

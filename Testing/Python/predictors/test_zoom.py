@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -85,7 +86,7 @@ def test_candidates_cut_off_or_absent_lose():
     logits[0, 0, 4:12, 4:12] = 5  # well within the first view
     logits[1, 0, :, 3:] = 5  # cut off by the second view
     iou, present = np.array([[0.8, 0.9], [0.81, 0.9]]), np.array([0.9, 0.9])
-    assert zoom.choose_candidate(views, logits, iou, present, (64, 64)) == (0, 0)
+    assert zoom.choose_candidate(views, logits, iou, present, (64, 64)) == (0, 0, pytest.approx(0.72))
     logits[1, 1, 4:12, 4:12] = 5
-    assert zoom.choose_candidate(views, logits, iou, present, (64, 64)) == (1, 1)
-    assert zoom.choose_candidate(views, logits, iou, np.array([0.9, 0.1]), (64, 64)) == (0, 0)
+    assert zoom.choose_candidate(views, logits, iou, present, (64, 64)) == (1, 1, pytest.approx(0.81))
+    assert zoom.choose_candidate(views, logits, iou, np.array([0.9, 0.1]), (64, 64))[:2] == (0, 0)

@@ -16,6 +16,7 @@ from ..runtimes.out_of_memory import MemoryGuard
 from . import zoom
 from .feature_cache import FeatureCache
 from .fov import NO_OBJECT_LOGIT, FieldOfView, crop, paste, positive_part, resample
+from .roundness import rounded
 
 MASK_LOGIT = 6.0
 """Logit that stands for a mask without logits: inside plus, outside minus this, as in training."""
@@ -119,6 +120,11 @@ class SlicePrompts:
     def asserts_presence(self) -> bool:
         """Whether the user says that the object is on this slice."""
         return self.box is not None or bool((self.labels == 1).any())
+
+    @property
+    def is_box_alone(self) -> bool:
+        """Whether a box is all that is known of the object on the slice."""
+        return self.box is not None and len(self.points) == 0 and self.earlier is None
 
     @property
     def is_ambiguous(self) -> bool:
@@ -335,6 +341,9 @@ class SlicePredictor:
         informed = self.model.attend(features, self._joined(known)) if known else self.model.without_memory(features)
         decoded: DecodedMasks = self.model.decode(informed, batch)
         logits, iou, presence = self.arrays.get(decoded.logits, decoded.iou, decoded.object_logit)
+        if prompts.is_box_alone:
+            boxes = [look.view.box_to_network(prompts.box, self.size) for look in looks]
+            logits = np.stack([rounded(masks, box, self.size) for masks, box in zip(logits, boxes)])
         logits = logits.clip(NO_OBJECT_LOGIT, -NO_OBJECT_LOGIT)
         return [
             SlicePrediction(

@@ -7,13 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from EfficientMedSAM2Lib.models import ImageFeatures, ModelConfig
+from EfficientMedSAM2Lib.models.layers import LayerNorm2d
 
 
 class FeatureProjection(nn.Module):
     """Predicts each map of a teacher as the sum of 1x1 convolutions of the student's maps of stride 16, 8 and 4.
 
     All three together: a shallow stride-4 map alone cannot know what a deep embedding says, nor a stride-16 map alone
-    where exactly. Both see the same view, so that maps of any size are aligned once resampled.
+    where exactly. Both see the same view, so that maps of any size are aligned once resampled. The student's maps are
+    normalised first: their values are up to a hundred times a teacher's, and the first error would drown the labels'.
 
     Args:
         config: Sizes of the student.
@@ -23,6 +25,7 @@ class FeatureProjection(nn.Module):
     def __init__(self, config: ModelConfig, channels: tuple[int, ...]) -> None:
         super().__init__()
         widths = (config.embed_dim, *config.skip_dims)
+        self.norms = nn.ModuleList(LayerNorm2d(width) for width in widths)
         # One bias is enough for a sum.
         self.maps = nn.ModuleList(
             nn.ModuleList(nn.Conv2d(width, count, 1, bias=width == config.embed_dim) for width in widths)
@@ -30,14 +33,15 @@ class FeatureProjection(nn.Module):
         )
 
     def forward(self, features: ImageFeatures, wanted: tuple[Tensor, ...]) -> list[Tensor]:
-        """What the student's features make of each wanted map (B,C,h,w), in the same shape."""
+        """What the student's features make of each wanted map (B,C,h,w): in its shape, and in units of its spread."""
         guesses = []
+        levels = [norm(level) for norm, level in zip(self.norms, features)]
         for convolutions, target in zip(self.maps, wanted):
             assert isinstance(convolutions, nn.ModuleList)
             size = (target.shape[-2], target.shape[-1])
             # Averaged before the convolution where too fine, enlarged after it where too coarse: either is cheaper.
             parts = []
-            for convolution, level in zip(convolutions, features):
+            for convolution, level in zip(convolutions, levels):
                 finer = level.shape[-1] > size[1]
                 part = convolution(F.adaptive_avg_pool2d(level, size) if finer else level)
                 same = part.shape[-2:] == size
@@ -47,10 +51,15 @@ class FeatureProjection(nn.Module):
 
 
 def embedding_error(guesses: list[Tensor], wanted: tuple[Tensor, ...]) -> Tensor:
-    """Mean over the maps of squared error over variance, plus one minus the cosine of each pixel's vectors."""
+    """Mean over the maps of the squared error and of one minus the cosine of each pixel's vectors.
+
+    Args:
+        guesses: From `FeatureProjection`, in units of the spread of each map.
+        wanted: The teacher's maps as they are.
+    """
     errors = []
     for guess, target in zip(guesses, wanted):
         guess, target = guess.float(), target.float()
-        square = F.mse_loss(guess, target) / target.var().clamp_min(1e-6)
+        square = F.mse_loss(guess, target / target.std().clamp_min(1e-3))
         errors.append(square + 1 - F.cosine_similarity(guess, target, dim=1).mean())
     return torch.stack(errors).mean()

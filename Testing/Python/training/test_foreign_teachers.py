@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig, load_model
+from EfficientMedSAM2Lib.models import EfficientMedSAM2, ImageFeatures, ModelConfig, load_model
 from EfficientMedSAM2Lib.models.timm_import import import_timm
 from EfficientMedSAM2Lib.resources import resource_path
 from EfficientMedSAM2Lib.training.teachers.cache import LessonCache
@@ -148,6 +148,17 @@ def test_projections_learn_maps_of_every_size() -> None:
     assert errors[-1] < 0.8 * errors[0]
     # What the student sees already can be had by a 1x1 convolution.
     assert float(embedding_error(guesses[1:2], wanted[1:2]).detach()) < 0.5
+
+
+def test_a_teachers_scale_does_not_drown_the_labels() -> None:
+    """LiteMedSAM's embeddings have a spread of 0.1, the student's features one of 10 and more."""
+    torch.manual_seed(0)
+    features = ImageFeatures(
+        10 * torch.randn(2, 192, 16, 16), 10 * torch.randn(2, 96, 32, 32), torch.randn(2, 48, 64, 64)
+    )
+    wanted = (0.1 * torch.randn(2, 256, 64, 64) + 0.06 * torch.randn(256, 1, 1),)
+    error = embedding_error(FeatureProjection(ModelConfig(), (256,))(features, wanted), wanted)
+    assert 1 < float(error.detach()) < 5
 
 
 def learn(module: ForeignDistillation, steps: int) -> tuple[list[dict[str, float]], list[float]]:

@@ -341,7 +341,7 @@ class SlicePredictor:
         informed = self.model.attend(features, self._joined(known)) if known else self.model.without_memory(features)
         decoded: DecodedMasks = self.model.decode(informed, batch)
         logits, iou, presence = self.arrays.get(decoded.logits, decoded.iou, decoded.object_logit)
-        if prompts.is_box_alone:
+        if prompts.box is not None and prompts.is_box_alone:
             boxes = [look.view.box_to_network(prompts.box, self.size) for look in looks]
             logits = np.stack([rounded(masks, box, self.size) for masks, box in zip(logits, boxes)])
         logits = logits.clip(NO_OBJECT_LOGIT, -NO_OBJECT_LOGIT)

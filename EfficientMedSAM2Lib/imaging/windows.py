@@ -202,6 +202,9 @@ def _foreground_window(sample: np.ndarray) -> IntensityWindow | None:
     if first == last or len(foreground) < SPARSE_SHARE * len(sample):
         # a few bright voxels on an empty background, or two values in all: what matters is their contrast to it
         first, last = low, max(last, foreground.max() if first == last else last)
+    if first == last:
+        # what differs from the background lies below it
+        last = high
     return IntensityWindow(float(first), float(last), "percentile")
 
 

@@ -156,6 +156,13 @@ any_volume = st.sampled_from(
 ).flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=3, max_dims=3, max_side=6)))
 
 
+def test_a_few_dark_voxels_on_an_empty_background():
+    volume = np.zeros((3, 6, 6), np.float32)
+    volume[0, 0, 0] = -1
+    window = choose_window(volume)
+    assert (window.low, window.high) == (-1, 0)
+
+
 @given(any_volume)
 def test_any_values_give_a_window_and_a_picture(volume):
     before = volume.copy()

@@ -175,6 +175,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/inputs.py
   EfficientMedSAM2Lib/predictors/masks.py
   EfficientMedSAM2Lib/predictors/roundness.py
+  EfficientMedSAM2Lib/predictors/slice_data.py
   EfficientMedSAM2Lib/predictors/slice_predictor.py
   EfficientMedSAM2Lib/predictors/volume/__init__.py
   EfficientMedSAM2Lib/predictors/volume/ahead.py

@@ -16,7 +16,8 @@ from .feature_cache import FeatureCache
 from .fov import NO_OBJECT_LOGIT, resample, whole_slice
 from .inputs import as_box, as_clicks, as_image, as_spacing, as_window, to_numpy
 from .masks import clean_mask
-from .slice_predictor import PlacedLogits, SliceImage, SlicePredictor, SlicePrompts
+from .slice_data import PlacedLogits, SliceImage, SlicePrompts
+from .slice_predictor import SlicePredictor
 
 LOW_RES_SIZE = 256
 """Side of the low-resolution logits handed out and taken back: the whole image pressed into a square, as in SAM2."""

@@ -3,170 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..imaging.windows import IntensityWindow
 from ..models.config import Array, DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
 from ..runtimes.arrays import arrays_of
 from ..runtimes.out_of_memory import MemoryGuard
 from . import zoom
 from .feature_cache import FeatureCache
-from .fov import NO_OBJECT_LOGIT, FieldOfView, crop, paste, positive_part, resample
+from .fov import NO_OBJECT_LOGIT, FieldOfView, crop, resample
 from .roundness import rounded
-
-MASK_LOGIT = 6.0
-"""Logit that stands for a mask without logits: inside plus, outside minus this, as in training."""
-PROMPT_LIMIT = 20.0
-"""Logits given back to the network are cut here, as in training."""
-SINGLE_MASK = 0
-"""Index of the mask for unambiguous prompts; the others are candidates."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SliceImage:
-    """One slice as the network may look at it.
-
-    Attributes:
-        array: (H,W) or (H,W,3), any real type; never written.
-        window: Intensities spread over 0...1.
-        spacing: mm between rows, between columns.
-        key: Names the slice in the feature cache.
-    """
-
-    array: np.ndarray
-    window: IntensityWindow
-    spacing: tuple[float, float]
-    key: Hashable = 0
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.array.shape[0], self.array.shape[1]
-
-
-@dataclasses.dataclass(frozen=True)
-class PlacedLogits:
-    """Mask logits on a grid over a rectangle of a slice.
-
-    Attributes:
-        logits: (h,w).
-        rectangle: What the grid covers. Outside it there is no object.
-    """
-
-    logits: np.ndarray
-    rectangle: FieldOfView
-
-    @classmethod
-    def from_mask(cls, mask: np.ndarray, offset_xy: tuple[int, int] = (0, 0)) -> PlacedLogits:
-        """A mask bool (h,w), whose first pixel lies at an offset in its slice."""
-        logits = np.where(mask, np.float32(MASK_LOGIT), np.float32(-MASK_LOGIT))
-        return cls(logits, FieldOfView(*offset_xy, mask.shape[1], mask.shape[0]))
-
-    def seen_in(self, view: FieldOfView, size: int) -> np.ndarray:
-        """As seen in a view, (size,size) float32."""
-        if self.rectangle == view and self.logits.shape == (size, size):
-            return self.logits.astype(np.float32).clip(-PROMPT_LIMIT, PROMPT_LIMIT)
-        # No clearer outside than the mask's own, or its border would move where areas are averaged.
-        outside = float(self.logits.min()) if self.logits.size else -MASK_LOGIT
-        fill = min(max(outside, -PROMPT_LIMIT), -MASK_LOGIT)
-        seen = resample(self.logits, self.rectangle, view, (size, size), fill)
-        return seen.clip(-PROMPT_LIMIT, PROMPT_LIMIT)
-
-    def on_slice(self, slice_shape: tuple[int, int]) -> np.ndarray:
-        """On the whole slice, (H,W) float32."""
-        return paste(self.logits, self.rectangle, slice_shape)
-
-    def bounding_box(self) -> zoom.Box | None:
-        """First and last pixels XYXY of what is positive, None when nothing is."""
-        positive = self.logits > 0
-        rows, columns = np.flatnonzero(positive.any(axis=1)), np.flatnonzero(positive.any(axis=0))
-        if len(rows) == 0:
-            return None
-        cell_x, cell_y = self.rectangle.width / positive.shape[1], self.rectangle.height / positive.shape[0]
-        x, y = self.rectangle.x0 - 0.5, self.rectangle.y0 - 0.5
-        return (
-            x + columns[0] * cell_x + 0.5,
-            y + rows[0] * cell_y + 0.5,
-            x + (columns[-1] + 1) * cell_x - 0.5,
-            y + (rows[-1] + 1) * cell_y - 0.5,
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class SlicePrompts:
-    """Everything known of an object on a slice before the network is asked, in slice pixels.
-
-    Attributes:
-        points: (N,2) clicks (x, y).
-        labels: (N,) 1 inside, 0 outside.
-        box: (4,) XYXY first and last pixels, or None.
-        earlier: The slice's own mask before, or None.
-        neighbour: The object's mask on a neighbouring slice, or None.
-        neighbour_mm: Its distance.
-    """
-
-    points: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
-    labels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
-    box: np.ndarray | None = None
-    earlier: PlacedLogits | None = None
-    neighbour: PlacedLogits | None = None
-    neighbour_mm: float = 0.0
-
-    @property
-    def asserts_presence(self) -> bool:
-        """Whether the user says that the object is on this slice."""
-        return self.box is not None or bool((self.labels == 1).any())
-
-    @property
-    def is_box_alone(self) -> bool:
-        """Whether a box is all that is known of the object on the slice."""
-        return self.box is not None and len(self.points) == 0 and self.earlier is None
-
-    @property
-    def is_ambiguous(self) -> bool:
-        """Whether several masks may be meant: a lone click. As in training, everything else means one."""
-        return len(self.points) == 1 and self.box is None and self.earlier is None
-
-
-@dataclasses.dataclass(frozen=True)
-class SlicePrediction:
-    """What the network says of one slice.
-
-    Attributes:
-        view: Where it looked.
-        logits: (C,h,w) float32, one single mask and then the candidates.
-        iou: (C,) predicted intersection over union.
-        object_logit: Above 0 where the object is on the slice.
-        features: Of the view, before memory.
-        decoded: The network's own output, for the object pointer.
-    """
-
-    view: FieldOfView
-    logits: np.ndarray
-    iou: np.ndarray
-    object_logit: float
-    features: ImageFeatures
-    decoded: DecodedMasks
-
-    @property
-    def presence(self) -> float:
-        """Probability that the object is on the slice."""
-        return float(1 / (1 + np.exp(-np.clip(self.object_logit, -60, 60))))
-
-    def full_logits(self, choice: int, slice_shape: tuple[int, int]) -> np.ndarray:
-        """Logits (H,W) float32 of one mask on the whole slice."""
-        return paste(self.logits[choice], self.view, slice_shape)
-
-    def mask_part(self, choice: int, slice_shape: tuple[int, int]) -> tuple[np.ndarray, FieldOfView]:
-        """The part of the slice that holds one mask: bool (h,w) and its rectangle, without touching the rest."""
-        part = positive_part(self.logits[choice], self.view, slice_shape)
-        if part.width == 0 or part.height == 0:
-            return np.zeros((0, 0), bool), part
-        return resample(self.logits[choice], self.view, part, (part.height, part.width)) > 0, part
+from .slice_data import SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
 
 
 class _Look(NamedTuple):
@@ -341,8 +191,8 @@ class SlicePredictor:
         informed = self.model.attend(features, self._joined(known)) if known else self.model.without_memory(features)
         decoded: DecodedMasks = self.model.decode(informed, batch)
         logits, iou, presence = self.arrays.get(decoded.logits, decoded.iou, decoded.object_logit)
-        if prompts.box is not None and prompts.is_box_alone:
-            boxes = [look.view.box_to_network(prompts.box, self.size) for look in looks]
+        if prompts.lone_box is not None:
+            boxes = [look.view.box_to_network(prompts.lone_box, self.size) for look in looks]
             logits = np.stack([rounded(masks, box, self.size) for masks, box in zip(logits, boxes)])
         logits = logits.clip(NO_OBJECT_LOGIT, -NO_OBJECT_LOGIT)
         return [

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..feature_cache import FeatureCache
 from ..fov import FieldOfView
-from ..slice_predictor import SliceImage, SlicePredictor
+from ..slice_data import SliceImage
+from ..slice_predictor import SlicePredictor
 
 
 class Ahead:

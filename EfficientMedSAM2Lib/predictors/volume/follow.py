@@ -13,15 +13,8 @@ from .. import zoom
 from ..feature_cache import FeatureCache
 from ..fov import FieldOfView
 from ..masks import PackedMask, clean_mask
-from ..slice_predictor import (
-    MASK_LOGIT,
-    SINGLE_MASK,
-    PlacedLogits,
-    SliceImage,
-    SlicePrediction,
-    SlicePredictor,
-    SlicePrompts,
-)
+from ..slice_data import MASK_LOGIT, SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
+from ..slice_predictor import SlicePredictor
 from .track import FramePrompts, ObjectTrack, SliceMemory, SliceResult
 
 CONDITIONING_MEMORIES = 3

@@ -9,7 +9,7 @@ import numpy as np
 from ...models.config import Array
 from ..fov import FieldOfView
 from ..masks import PackedMask
-from ..slice_predictor import PlacedLogits
+from ..slice_data import PlacedLogits
 
 
 @dataclasses.dataclass(frozen=True)

@@ -101,7 +101,7 @@ def encoder_of(weights: str | Path) -> str:
         ValueError: The file cannot be read or holds no configuration of this program.
     """
     from ..models import ModelConfig
-    from ..runtimes.onnx_file import is_exported, read_description
+    from ..runtimes.onnx.onnx_file import is_exported, read_description
 
     if is_exported(weights):
         return read_description(weights).config.encoder_type

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 Array = Any
 """A torch tensor or a numpy array, whichever the network at hand computes with."""
+Rectangle = tuple[float, float, float, float]
+"""Left, top, width and height of a field of view in pixels of its slice."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .config import MemoryBank, ModelConfig
+from .config import MemoryBank, ModelConfig, Rectangle
 from .layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d, rotary_table
 
 
@@ -94,10 +94,6 @@ class MemoryAttention(nn.Module):
         if self.gradient_checkpointing and self.training:
             return checkpoint(self._attend, embedding, bank, use_reentrant=False)
         return self._attend(embedding, bank)
-
-
-Rectangle = tuple[float, float, float, float]
-"""Left, top, width and height of a field of view in pixels of its slice."""
 
 
 def resample_map(memory: Tensor, source: Rectangle, target: Rectangle) -> Tensor:

@@ -12,12 +12,12 @@ import numpy as np
 from ..models.config import encoder_types
 from ..runtimes import build_efficient_medsam2_model
 from . import zoom
-from .feature_cache import FeatureCache
 from .fov import NO_OBJECT_LOGIT, resample, whole_slice
 from .inputs import as_box, as_clicks, as_image, as_spacing, as_window, to_numpy
 from .masks import clean_mask
-from .slice_data import PlacedLogits, SliceImage, SlicePrompts
-from .slice_predictor import SlicePredictor
+from .slices.feature_cache import FeatureCache
+from .slices.slice_data import PlacedLogits, SliceImage, SlicePrompts
+from .slices.slice_predictor import SlicePredictor
 
 LOW_RES_SIZE = 256
 """Side of the low-resolution logits handed out and taken back: the whole image pressed into a square, as in SAM2."""

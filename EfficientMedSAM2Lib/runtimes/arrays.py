@@ -12,10 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..models.config import Array
-
-Rectangle = tuple[float, float, float, float]
-"""Left, top, width and height of a field of view in pixels of its slice."""
+from ..models.config import Array, Rectangle
+from .torch_arrays import TorchArrays
 
 
 class Arrays(Protocol):
@@ -104,9 +102,7 @@ def arrays_of(model: Any) -> Arrays:
     """The operations for a network: numpy's where it says so (`array_library = "numpy"`), else torch's."""
     if getattr(model, "array_library", "torch") == "numpy":
         return NumpyArrays()
-    from .torch_arrays import TorchArrays
-
     return TorchArrays(model)
 
 
-__all__ = ["Arrays", "NumpyArrays", "Rectangle", "arrays_of"]
+__all__ = ["Arrays", "NumpyArrays", "arrays_of"]

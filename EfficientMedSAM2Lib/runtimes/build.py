@@ -10,7 +10,7 @@ from typing import Any
 from ..models.config import timm_architecture
 from .choice import choose_runtime, installed
 from .exported import cached_file, exported_at_hand, weights_sha256
-from .onnx_file import is_exported
+from .onnx.onnx_file import is_exported
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def build_efficient_medsam2_model(
 
 
 def _onnx_network(encoder_type: str, checkpoint: Any, device: Any, precision: str | None) -> Any:
-    from .onnx_network import OnnxNetwork
+    from .onnx.onnx_network import OnnxNetwork
 
     timm_architecture(encoder_type)  # refuses unknown names
     if precision in ("fp16", "bf16"):
@@ -125,7 +125,7 @@ def export(encoder_type: str, checkpoint: str | os.PathLike[str] | None, precisi
         ValueError: As `build_efficient_medsam2_model`, or onnx is missing.
     """
     from ..models.builder import build_efficient_medsam2_model as build
-    from .export import export_network
+    from .onnx.export import export_network
 
     model = build(encoder_type, checkpoint, "cpu", precision="fp32")
     export_network(model, path, precision, weights_sha256(encoder_type, checkpoint))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .exported import exported_at_hand
-from .onnx_file import is_exported
+from .onnx.onnx_file import is_exported
 
 _GPU_DRIVERS = {
     "linux": ("/proc/driver/nvidia/version", "/dev/nvidia0", "/dev/kfd", "/dev/dxg"),

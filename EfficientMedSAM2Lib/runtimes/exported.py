@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..imaging.files import sha256_of
 from ..resources import resource_path, shipped_weights
-from .onnx_file import SUFFIX, read_description
+from .onnx.onnx_file import SUFFIX, read_description
 
 CACHE_VARIABLE = "EFFICIENT_MEDSAM2_CACHE"
 """Environment variable: the folder of exported networks, instead of the user's own cache."""

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..models.config import Array
-from .arrays import Rectangle
+from ..models.config import Array, Rectangle
 
 
 class TorchArrays:

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, and print the file's name and size."""
     from ...runtimes.build import export
     from ...runtimes.exported import exported_name
-    from ...runtimes.onnx_file import SUFFIX, is_exported
+    from ...runtimes.onnx.onnx_file import SUFFIX, is_exported
 
     encoder = args.encoder_type or (encoder_of(args.weights) if args.weights else DEFAULT_ENCODER)
     output = args.output / exported_name(encoder, args.precision) if args.output.is_dir() else args.output

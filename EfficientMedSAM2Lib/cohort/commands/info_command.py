@@ -37,7 +37,7 @@ def collect_info(
         ValueError: The weights, encoder or device cannot be used.
     """
     from ...resources import shipped_weights
-    from ...runtimes.onnx_file import is_exported, read_description
+    from ...runtimes.onnx.onnx_file import is_exported, read_description
 
     model = build_model(encoder, weights, device)
     path = Path(weights) if weights else shipped_weights(model.config.encoder_type)

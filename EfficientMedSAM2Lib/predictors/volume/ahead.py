@@ -5,10 +5,10 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from ..feature_cache import FeatureCache
 from ..fov import FieldOfView
-from ..slice_data import SliceImage
-from ..slice_predictor import SlicePredictor
+from ..slices.feature_cache import FeatureCache
+from ..slices.slice_data import SliceImage
+from ..slices.slice_predictor import SlicePredictor
 
 
 class Ahead:

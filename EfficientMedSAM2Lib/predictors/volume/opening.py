@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...imaging.windows import IntensityWindow
-from ..feature_cache import FeatureCache
 from ..inputs import as_spacing, as_window, to_numpy
+from ..slices.feature_cache import FeatureCache
 from .frames import Frames, PictureFrames, TensorFrames, VolumeFrames
 
 

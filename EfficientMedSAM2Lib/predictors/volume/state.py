@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..fov import NO_OBJECT_LOGIT
-from ..slice_data import SliceImage
+from ..slices.slice_data import SliceImage
 from .follow import Outcome
 from .track import ObjectTrack
 

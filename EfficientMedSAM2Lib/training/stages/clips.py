@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, MemoryBank, PromptBatch
-from EfficientMedSAM2Lib.predictors.slice_data import MASK_LOGIT
+from EfficientMedSAM2Lib.predictors.slices.slice_data import MASK_LOGIT
 from EfficientMedSAM2Lib.predictors.volume.follow import FOLLOWED_NEIGHBOUR_MM
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
 from EfficientMedSAM2Lib.training.rounds import box_prompts, correct_prompts, mask_as_logits, on_device

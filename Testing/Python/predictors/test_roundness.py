@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from EfficientMedSAM2Lib.predictors.image_predictor import EfficientMedSAM2ImagePredictor
-from EfficientMedSAM2Lib.predictors.roundness import rounded
+from EfficientMedSAM2Lib.predictors.slices.roundness import rounded
 
 SIZE, SIDE = 256, 64
 
@@ -54,7 +54,7 @@ def test_nothing_grows_beyond_the_ellipse(corner_and_extent, seed):
 def test_only_a_box_alone_is_rounded(model, more, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "EfficientMedSAM2Lib.predictors.slice_predictor.rounded", lambda masks, *_: calls.append(1) or masks
+        "EfficientMedSAM2Lib.predictors.slices.slice_predictor.rounded", lambda masks, *_: calls.append(1) or masks
     )
     predictor = EfficientMedSAM2ImagePredictor(model)
     predictor.set_image(np.zeros((100, 100), np.float32))

@@ -7,7 +7,7 @@ import pytest
 
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
-from EfficientMedSAM2Lib.runtimes.calibration import calibration_views
+from EfficientMedSAM2Lib.runtimes.onnx.calibration import calibration_views
 
 
 def test_calibration_sees_many_kinds_of_pictures():

@@ -15,8 +15,8 @@ from EfficientMedSAM2Lib.models import MemoryBank, PromptBatch
 from EfficientMedSAM2Lib.resources import resource_path, shipped_weights
 from EfficientMedSAM2Lib.runtimes import build as building
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
-from EfficientMedSAM2Lib.runtimes.onnx_file import read_description
-from EfficientMedSAM2Lib.runtimes.onnx_network import OnnxNetwork
+from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import read_description
+from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..models.config import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+from ...models.config import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
 from .onnx_file import read_description, read_graph
 
 

@@ -7,10 +7,10 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from ..imaging.windows import IntensityWindow
-from ..models.config import DecodedMasks, ImageFeatures
-from . import zoom
-from .fov import FieldOfView, paste, positive_part, resample
+from ...imaging.windows import IntensityWindow
+from ...models.config import DecodedMasks, ImageFeatures
+from .. import zoom
+from ..fov import FieldOfView, paste, positive_part, resample
 
 MASK_LOGIT = 6.0
 """Logit that stands for a mask without logits: inside plus, outside minus this, as in training."""

@@ -13,7 +13,7 @@ import numpy as np
 from .calibration import calibration_feeds
 
 if TYPE_CHECKING:
-    from ..models import EfficientMedSAM2
+    from ...models import EfficientMedSAM2
 
 STATIC = ("encode",)
 """Graphs whose convolutions are quantised."""

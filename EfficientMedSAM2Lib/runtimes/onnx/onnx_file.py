@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..models.config import ModelConfig
+from ...models.config import ModelConfig
 
 SUFFIX = ".onnx.zip"
 GRAPHS = ("encode", "attend", "decode", "memorise")

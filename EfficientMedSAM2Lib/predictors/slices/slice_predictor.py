@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..models.config import Array, DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
-from ..runtimes.arrays import arrays_of
-from ..runtimes.out_of_memory import MemoryGuard
-from . import zoom
+from ...models.config import Array, DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+from ...runtimes.arrays import arrays_of
+from ...runtimes.out_of_memory import MemoryGuard
+from .. import zoom
+from ..fov import NO_OBJECT_LOGIT, FieldOfView, crop, resample
 from .feature_cache import FeatureCache
-from .fov import NO_OBJECT_LOGIT, FieldOfView, crop, resample
 from .roundness import rounded
 from .slice_data import SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .onnx_file import GRAPHS, Description, write_exported
 
 if TYPE_CHECKING:
-    from ..models import EfficientMedSAM2
+    from ...models import EfficientMedSAM2
 
 OPSET = 17
 """The oldest with layer normalisation as one operator; ONNX Runtime has had it since 1.12."""
@@ -31,7 +31,7 @@ def export_network(model: EfficientMedSAM2, path: Path, precision: str = "fp32",
     """
     import torch
 
-    from ..models.builder import WEIGHTS_LICENCE
+    from ...models.builder import WEIGHTS_LICENCE
 
     if precision not in PRECISIONS:
         raise ValueError(f"A network is exported as {' or '.join(PRECISIONS)}, not {precision!r}.")
@@ -95,7 +95,7 @@ def _parts(model: EfficientMedSAM2) -> dict[str, tuple[Any, dict[str, Any], tupl
     """For each graph its module, example inputs of two objects, and the names of its outputs."""
     import torch
 
-    from ..models.config import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+    from ...models.config import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
 
     class Part(torch.nn.Module):
         """A method of the network as a module of its own."""

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..imaging.windows import apply_window, choose_window, preset_window
-from ..resources import sample_scan
+from ...imaging.windows import apply_window, choose_window, preset_window
+from ...resources import sample_scan
 
 if TYPE_CHECKING:
-    from ..models import EfficientMedSAM2
+    from ...models import EfficientMedSAM2
 
 Feeds = dict[str, list[dict[str, np.ndarray]]]
 VIEWS = 48
@@ -33,7 +33,7 @@ def calibration_feeds(model: EfficientMedSAM2, seed: int = 1) -> Feeds:
     """
     import torch
 
-    from ..models.config import PromptBatch
+    from ...models.config import PromptBatch
 
     generator = np.random.default_rng(seed)
     size = model.config.image_size

@@ -1,0 +1,1 @@
+"""One slice: what is asked of the network, and what it says."""

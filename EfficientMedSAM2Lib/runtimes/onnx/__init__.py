@@ -1,0 +1,1 @@
+"""Networks as ONNX graphs: made with torch, run without it."""

@@ -64,23 +64,24 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Arguments default to the process's own."""
     arguments = _join_negative_values(sys.argv[1:] if argv is None else argv)
-    try:
-        args = _build_parser(arguments).parse_args(arguments)
-    except ModuleNotFoundError as error:
-        return _fail(FAILED, _what_to_install(_command_of(arguments), error))
-    if args.debug:
-        return int(args.run(args))
+    if "--debug" in arguments:
+        return _run(arguments)
     warnings.simplefilter("ignore")
     try:
-        return int(args.run(args))
+        return _run(arguments)
     except KeyboardInterrupt:
         return _fail(FAILED, "cancelled; nothing was written.")
     except (ValueError, FileNotFoundError, PermissionError) as error:
         return _fail(BAD_INPUT, str(error))
     except ModuleNotFoundError as error:
-        return _fail(FAILED, _what_to_install(args.command, error))
+        return _fail(FAILED, _what_to_install(_command_of(arguments), error))
     except Exception as error:
         return _fail(FAILED, f"{type(error).__name__}: {error} (efficient-medsam2 --debug ... tells more)")
+
+
+def _run(arguments: Sequence[str]) -> int:
+    args = _build_parser(arguments).parse_args(arguments)
+    return int(args.run(args))
 
 
 def _command_of(arguments: Sequence[str]) -> str | None:

@@ -169,19 +169,21 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/segment_voxels.py
   EfficientMedSAM2Lib/mrml/volume_reader.py
   EfficientMedSAM2Lib/predictors/__init__.py
-  EfficientMedSAM2Lib/predictors/feature_cache.py
   EfficientMedSAM2Lib/predictors/fov.py
   EfficientMedSAM2Lib/predictors/image_predictor.py
   EfficientMedSAM2Lib/predictors/inputs.py
   EfficientMedSAM2Lib/predictors/masks.py
-  EfficientMedSAM2Lib/predictors/roundness.py
-  EfficientMedSAM2Lib/predictors/slice_data.py
-  EfficientMedSAM2Lib/predictors/slice_predictor.py
+  EfficientMedSAM2Lib/predictors/slices/__init__.py
+  EfficientMedSAM2Lib/predictors/slices/feature_cache.py
+  EfficientMedSAM2Lib/predictors/slices/roundness.py
+  EfficientMedSAM2Lib/predictors/slices/slice_data.py
+  EfficientMedSAM2Lib/predictors/slices/slice_predictor.py
   EfficientMedSAM2Lib/predictors/volume/__init__.py
   EfficientMedSAM2Lib/predictors/volume/ahead.py
   EfficientMedSAM2Lib/predictors/volume/follow.py
   EfficientMedSAM2Lib/predictors/volume/frames.py
   EfficientMedSAM2Lib/predictors/volume/opening.py
+  EfficientMedSAM2Lib/predictors/volume/sides.py
   EfficientMedSAM2Lib/predictors/volume/state.py
   EfficientMedSAM2Lib/predictors/volume/track.py
   EfficientMedSAM2Lib/predictors/volume_predictor.py
@@ -190,14 +192,15 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/__init__.py
   EfficientMedSAM2Lib/runtimes/arrays.py
   EfficientMedSAM2Lib/runtimes/build.py
-  EfficientMedSAM2Lib/runtimes/calibration.py
   EfficientMedSAM2Lib/runtimes/choice.py
-  EfficientMedSAM2Lib/runtimes/export.py
   EfficientMedSAM2Lib/runtimes/exported.py
-  EfficientMedSAM2Lib/runtimes/onnx_file.py
-  EfficientMedSAM2Lib/runtimes/onnx_network.py
+  EfficientMedSAM2Lib/runtimes/onnx/__init__.py
+  EfficientMedSAM2Lib/runtimes/onnx/calibration.py
+  EfficientMedSAM2Lib/runtimes/onnx/export.py
+  EfficientMedSAM2Lib/runtimes/onnx/onnx_file.py
+  EfficientMedSAM2Lib/runtimes/onnx/onnx_network.py
+  EfficientMedSAM2Lib/runtimes/onnx/quantise.py
   EfficientMedSAM2Lib/runtimes/out_of_memory.py
-  EfficientMedSAM2Lib/runtimes/quantise.py
   EfficientMedSAM2Lib/runtimes/torch_arrays.py
   EfficientMedSAM2Lib/training/__init__.py
   EfficientMedSAM2Lib/training/command.py

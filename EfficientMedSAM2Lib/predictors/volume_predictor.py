@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from . import zoom
-from .feature_cache import FeatureCache
 from .inputs import as_box, as_clicks, to_numpy
-from .slice_predictor import SlicePredictor
+from .slices.feature_cache import FeatureCache
+from .slices.slice_predictor import SlicePredictor
 from .volume.ahead import Ahead
 from .volume.follow import MEMORY_RANGE_MM, Follower, Outcome, Pass
 from .volume.opening import open_state
@@ -390,7 +390,9 @@ class EfficientMedSAM2VolumePredictor:
         if frame_idx in track.prompts:
             return Outcome(track.results[frame_idx])
         check_prompts(obj_id, track)
-        return self._follower.propagate(track, frame_idx, run, image, state["slice_mm"], state["cached_features"])
+        return self._follower.propagate(
+            track, frame_idx, run, state["images"], image, state["slice_mm"], state["cached_features"]
+        )
 
     def _answer(self, state: State, frame_idx: int, outcomes: dict[Hashable, Outcome]) -> Triple:
         logits = video_logits(state, frame_idx, outcomes, self._follower.max_hole_area > 0, self.non_overlap_masks)

@@ -10,11 +10,13 @@ import numpy as np
 
 from ...models.config import MemoryBank
 from .. import zoom
-from ..feature_cache import FeatureCache
 from ..fov import FieldOfView
 from ..masks import PackedMask, clean_mask
-from ..slice_data import MASK_LOGIT, SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
-from ..slice_predictor import SlicePredictor
+from ..slices.feature_cache import FeatureCache
+from ..slices.slice_data import MASK_LOGIT, SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
+from ..slices.slice_predictor import SlicePredictor
+from .frames import Frames
+from .sides import Sides, look_from_sides
 from .track import FramePrompts, ObjectTrack, SliceMemory, SliceResult
 
 CONDITIONING_MEMORIES = 3
@@ -73,14 +75,16 @@ class Follower:
         self.max_memories = slices.model.config.max_memories
 
     def propagate(
-        self, track: ObjectTrack, frame_idx: int, run: Pass, image: SliceImage, slice_mm: float, cache: FeatureCache
-    ) -> Outcome:
+        self, track: ObjectTrack, frame_idx: int, run: Pass, frames: Frames, image: SliceImage, slice_mm: float,
+        cache: FeatureCache,
+    ) -> Outcome:  # fmt: skip
         """Segment a slice without prompts, and remember it.
 
         Args:
             track: The object; result and memory are added.
             frame_idx: The slice.
             run: The pass that this belongs to.
+            frames: The volume.
             image: The slice.
             slice_mm: Distance between slices.
             cache: Feature cache.
@@ -94,6 +98,11 @@ class Follower:
         prediction, choice = self.slices.predict(
             image, prompts, cache, view, lambda v: self.bank(track, frame_idx, trusted, v, slice_mm)
         )
+        sides = self._sides(track, frame_idx, frames, image, slice_mm)
+        if sides is not None:
+            logits = prediction.logits.copy()
+            logits[choice] += sides.prior(frame_idx, prediction.view, self.slices.low_res)
+            prediction = dataclasses.replace(prediction, logits=logits)
         doubt = self._doubt(track, frame_idx, image, slice_mm)
         prediction = self._with_object_logit(prediction, prediction.object_logit - doubt)
         result = self._result(prediction, choice, prediction.object_logit > 0, image, keep_logits=False)
@@ -206,13 +215,26 @@ class Follower:
         Most objects are about as deep as they are wide, so the further away from prompts, the more it takes to believe
         that the object is still there. Between two slices on which the user showed it there is no doubt.
         """
-        shown = [f for f in track.prompts if f in track.results and track.results[f].mask.bits]
-        if not shown or min(shown) < frame_idx < max(shown):
+        nearest = track.leading_prompt(frame_idx)
+        if nearest is None:
             return 0.0
-        nearest = min(shown, key=lambda f: abs(f - frame_idx))
         area_mm2 = track.results[nearest].mask.area * image.spacing[0] * image.spacing[1]
         radius_mm = math.sqrt(area_mm2 / math.pi)
         return min(abs(nearest - frame_idx) * slice_mm / radius_mm, LARGEST_DOUBT)
+
+    def _sides(
+        self, track: ObjectTrack, frame_idx: int, frames: Frames, image: SliceImage, slice_mm: float
+    ) -> Sides | None:
+        """The object seen from the side of its mask on the leading slice; looked at once for each mask."""
+        leading = track.leading_prompt(frame_idx)
+        if leading is None:
+            return None
+        mask = track.results[leading].mask
+        known = track.sides.get(leading)
+        if known is None or known[0] != mask:
+            known = mask, look_from_sides(self.slices, frames, mask, leading, image, slice_mm)
+            track.sides[leading] = known
+        return known[1]
 
     def _with_object_logit(self, prediction: SlicePrediction, object_logit: float) -> SlicePrediction:
         """The same prediction with another belief in the object's presence."""

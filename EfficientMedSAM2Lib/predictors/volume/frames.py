@@ -32,6 +32,10 @@ class Frames(Protocol):
     def __getitem__(self, index: int) -> np.ndarray:
         """One slice (H,W) or (H,W,3)."""
 
+    def side(self, along: int, index: int) -> np.ndarray | None:
+        """A cut across all slices along a row (0) or a column (1) of theirs, (D,W) or (D,H), or with a third axis of
+        colours; None where slices are made one by one."""
+
 
 class VolumeFrames:
     """Slices of an array (D,H,W) or (D,H,W,3) perpendicular to one of its first three axes, as views of it."""
@@ -60,6 +64,10 @@ class VolumeFrames:
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self._slices[index]
+
+    def side(self, along: int, index: int) -> np.ndarray:
+        """See `Frames`; a view of the array."""
+        return self._slices[:, index] if along == 0 else self._slices[:, :, index]
 
 
 class TensorFrames:
@@ -93,6 +101,9 @@ class TensorFrames:
             array = array * _IMAGENET_SPREAD + _IMAGENET_MEAN
         return array[..., 0] if array.shape[2] == 1 else array
 
+    def side(self, along: int, index: int) -> None:
+        """See `Frames`."""
+
 
 class PictureFrames:
     """SAM2's form: a folder of pictures named by frame number, read one at a time."""
@@ -121,6 +132,9 @@ class PictureFrames:
 
         with Image.open(self._paths[index]) as picture:
             return np.asarray(picture.convert("RGB"))
+
+    def side(self, along: int, index: int) -> None:
+        """See `Frames`."""
 
 
 def _frame_number(path: Path) -> tuple[int, str]:

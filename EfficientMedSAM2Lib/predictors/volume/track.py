@@ -9,7 +9,8 @@ import numpy as np
 from ...models.config import Array
 from ..fov import FieldOfView
 from ..masks import PackedMask
-from ..slice_data import PlacedLogits
+from ..slices.slice_data import PlacedLogits
+from .sides import Sides
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,12 +94,23 @@ class ObjectTrack:
         prompts: By slice.
         results: By slice.
         memories: By slice; of other than conditioning slices only those nearest to where it was last followed.
+        sides: By conditioning slice, what is to be seen from the side of its mask; None where nothing is. Made when an
+            object is followed, and anew when the mask is another.
     """
 
     def __init__(self, snapshot: ObjectSnapshot | None = None) -> None:
         self.prompts: dict[int, FramePrompts] = dict(snapshot.prompts) if snapshot else {}
         self.results: dict[int, SliceResult] = dict(snapshot.results) if snapshot else {}
         self.memories: dict[int, SliceMemory] = dict(snapshot.memories) if snapshot else {}
+        self.sides: dict[int, tuple[PackedMask, Sides | None]] = {}
+
+    def leading_prompt(self, frame_idx: int) -> int | None:
+        """The nearest slice on which the user showed the object, None where there is none or the slice is between two:
+        there nothing has to be guessed."""
+        shown = [f for f in self.prompts if f in self.results and self.results[f].mask.bits]
+        if not shown or min(shown) < frame_idx < max(shown):
+            return None
+        return min(shown, key=lambda f: abs(f - frame_idx))
 
     def was_followed(self, frame_idx: int) -> bool:
         """Whether a slice had been segmented by propagation before it was given prompts."""

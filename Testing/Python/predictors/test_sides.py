@@ -1,0 +1,145 @@
+"""Objects seen from the side: cuts across the slices, and what they say of masks on other slices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
+from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
+from EfficientMedSAM2Lib.predictors.fov import FieldOfView
+from EfficientMedSAM2Lib.predictors.masks import PackedMask
+from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
+from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.predictors.volume.frames import PictureFrames, TensorFrames, VolumeFrames
+from EfficientMedSAM2Lib.predictors.volume.sides import CUTS, EDGE, STRENGTH, Cut, Sides, look_from_sides
+
+WINDOW = IntensityWindow(0.0, 1.0)
+
+
+def look(network, volume, mask, index, spacing, frames=None):
+    image = SliceImage(volume[index], WINDOW, spacing[1:])
+    frames = frames or VolumeFrames(volume, 0)
+    return look_from_sides(SlicePredictor(network), frames, PackedMask.pack(mask), index, image, spacing[0])
+
+
+@pytest.mark.parametrize("spacing", [(3, 1, 1), (1.5, 0.5, 0.5), (3, 1, 1.6)])
+def test_a_ball_is_seen_where_it_is(network, scene, spacing):
+    volume, left, _ = scene
+    sides = look(network, volume, left[10], 10, spacing)
+    assert sorted(cut.along for cut in sides.cuts) == [0] * len(CUTS) + [1] * len(CUTS)
+    view = FieldOfView(0, 0, 96, 96)
+    for index in range(24):
+        inside = sides.prior(index, view, 96) > 0
+        truth = left[index]
+        assert abs(int(inside.sum()) - int(truth.sum())) <= 0.2 * truth.sum() + 12
+        assert (inside & ~left[10]).sum() <= 40
+    assert (sides.prior(20, view, 96) == sides.prior(20, view, 96).min()).all(), "nothing of the ball is on slice 20"
+
+
+def test_what_it_says_is_placed_by_the_view():
+    """A cylinder of radius 10 around (50, 40), three slices deep."""
+    edges = np.full((5, 2), np.nan)
+    half = np.sqrt(10**2 - 6**2)
+    cuts = []
+    for along, centre, other in ((0, 50, 40), (1, 40, 50)):
+        for place, reach in ((other - 6, half), (other, 10), (other + 6, half)):
+            seen = edges.copy()
+            seen[1:4] = centre - reach, centre + reach
+            cuts.append(Cut(along, place, seen, 0.9))
+    rows, columns = np.mgrid[:96, :96]
+    mask = (rows - 40) ** 2 + (columns - 50) ** 2 <= 10**2
+    sides = Sides(PackedMask.pack(mask), tuple(cuts), 1.0)
+    for view in (FieldOfView(30, 20, 40, 40), FieldOfView(0, 10, 80, 60), FieldOfView(44, 33, 12, 12)):
+        prior = sides.prior(2, view, 64)
+        x = view.x0 - 0.5 + (np.arange(64) + 0.5) * view.width / 64
+        y = view.y0 - 0.5 + (np.arange(64) + 0.5) * view.height / 64
+        distance = np.hypot(x[None] - 50, y[:, None] - 40)
+        assert (prior[distance < 8] > 0).all()
+        assert (prior[distance > 12] < 0).all()
+        assert np.allclose(prior[distance < 10 - 10 * EDGE - 2], STRENGTH)
+        assert np.allclose(prior[distance > 10 + 10 * EDGE + 2], -STRENGTH)
+    assert np.allclose(sides.prior(0, FieldOfView(0, 0, 96, 96), 8), -STRENGTH)
+
+
+@pytest.mark.parametrize(
+    ("score", "strength"), [(0.3, 0), (0.5, 0), (0.65, STRENGTH / 2), (0.8, STRENGTH), (1, STRENGTH)]
+)
+def test_it_says_as_much_as_the_cuts_are_sure(score, strength):
+    nothing = np.full((3, 2), np.nan)
+    sides = Sides(PackedMask.pack(np.ones((4, 4), bool)), (Cut(0, 1, nothing, score), Cut(1, 1, nothing, score)), 1.0)
+    assert np.allclose(sides.prior(1, FieldOfView(0, 0, 4, 4), 4), -strength)
+
+
+def test_a_single_line_says_nothing():
+    edges = np.array([[1.0, 3.0]])
+    sides = Sides(PackedMask.pack(np.ones((4, 4), bool)), (Cut(0, 1, edges, 1.0),), 1.0)
+    assert not sides.prior(0, FieldOfView(0, 0, 4, 4), 4).any()
+
+
+def test_where_there_are_no_sides(network, scene, tmp_path):
+    """Slices too far apart for the object, and slices that are no volume's."""
+    import torch
+    from PIL import Image
+
+    volume, left, _ = scene
+    assert look(network, volume, left[10], 10, (16, 1, 1)) is None
+    assert network.encoded == 0
+    Image.new("RGB", (96, 96)).save(tmp_path / "0.png")
+    for frames in (TensorFrames(torch.zeros(24, 3, 96, 96), 96, 96), PictureFrames(tmp_path)):
+        assert look(network, volume, left[10], 10, (3, 1, 1), frames) is None
+
+
+def test_colours(network, scene):
+    volume, left, _ = scene
+    grey, colour = (look(network, v, left[10], 10, (3, 1, 1)) for v in (volume, np.repeat(volume[..., None], 3, -1)))
+    assert all(np.array_equal(a.edges, b.edges, equal_nan=True) for a, b in zip(grey.cuts, colour.cuts))
+
+
+def test_each_mask_is_looked_at_once(network, scene):
+    """Not again in a second pass or after undo of something else; again after a correction."""
+    volume, left, _ = scene
+    predictor = EfficientMedSAM2VolumePredictor(network)
+    state = predictor.init_state(volume, spacing=(3, 1, 1), window=(0, 1))
+    predictor.add_new_mask(state, 10, 1, left[10])
+
+    def asked(frames, reverse):
+        before = network.decoded
+        list(predictor.propagate_object(state, 1, 10, frames, reverse))
+        return network.decoded - before
+
+    assert asked([11, 12], False) == 2 + 2 * len(CUTS)
+    assert asked([9, 8], True) == 2
+    smaller = left[10].copy()
+    smaller[:38] = False
+    predictor.add_new_mask(state, 10, 1, smaller)
+    assert asked([11], False) == 1 + 2 * len(CUTS)
+    predictor.add_new_mask(state, 14, 1, left[10])
+    assert asked([11, 12, 13], False) == 3, "between two slices that were shown nothing has to be guessed"
+
+
+def test_a_mask_that_floods_its_surroundings_is_held_back():
+    """A ball in tissue that is hardly darker: from slice to slice the mask shrinks too slowly."""
+    from EfficientMedSAM2Lib import build_efficient_medsam2_model
+    from EfficientMedSAM2Lib.predictors.volume import follow
+
+    generator = np.random.default_rng(3)
+    k, j, i = np.mgrid[:40, :128, :128]
+    ball = (2 * (k - 20)) ** 2 + (j - 64) ** 2 + (i - 60) ** 2 < 22**2
+    muscle = (j > 30) & (j < 100) & (i > 20) & (i < 110) & ~ball
+    volume = (0.55 * ball + 0.5 * muscle + generator.normal(0, 0.05, ball.shape)).astype(np.float32)
+    predictor = EfficientMedSAM2VolumePredictor(build_efficient_medsam2_model("efficientnet", runtime="onnx"))
+
+    def followed():
+        state = predictor.init_state(volume, spacing=(2, 1, 1), window=(0, 1))
+        predictor.add_new_points_or_box(state, 20, 1, box=[38, 42, 82, 86])
+        for reverse in (False, True):
+            list(predictor.propagate_in_video(state, start_frame_idx=20, reverse=reverse))
+        found = np.stack([predictor.slice_mask(state, 1, f) for f in range(40)])
+        return 2 * (found & ball).sum() / (found.sum() + ball.sum())
+
+    with_sides = followed()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(follow, "look_from_sides", lambda *_: None)
+        without = followed()
+    assert with_sides > max(without + 0.01, 0.85)

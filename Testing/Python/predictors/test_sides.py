@@ -12,7 +12,7 @@ from EfficientMedSAM2Lib.predictors.masks import PackedMask
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.volume.frames import PictureFrames, TensorFrames, VolumeFrames
-from EfficientMedSAM2Lib.predictors.volume.sides import CUTS, EDGE, STRENGTH, Cut, Sides, look_from_sides
+from EfficientMedSAM2Lib.predictors.volume.sides import CUTS, EDGE, SCORES, STRENGTH, Cut, Sides, look_from_sides
 
 WINDOW = IntensityWindow(0.0, 1.0)
 
@@ -63,7 +63,8 @@ def test_what_it_says_is_placed_by_the_view():
 
 
 @pytest.mark.parametrize(
-    ("score", "strength"), [(0.3, 0), (0.5, 0), (0.65, STRENGTH / 2), (0.8, STRENGTH), (1, STRENGTH)]
+    ("score", "strength"),
+    [(0.3, 0), (SCORES[0], 0), (sum(SCORES) / 2, STRENGTH / 2), (SCORES[1], STRENGTH), (1, STRENGTH)],
 )
 def test_it_says_as_much_as_the_cuts_are_sure(score, strength):
     nothing = np.full((3, 2), np.nan)

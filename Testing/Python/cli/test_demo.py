@@ -58,6 +58,7 @@ def test_the_demo_prints_its_numbers_and_writes_its_files(tmp_path, capsys):
     assert set(scores) == {path.name[: -len(".mrk.json")] for path in PROMPTS}
     assert float(scores["left lung"]) > 0.85
     assert float(scores["right lung"]) > 0.85
-    assert re.search(r"^Speed \d[\d.]* slices per second$", out, re.MULTILINE)
+    speed = re.search(r"^Speed (\d[\d.]*) slices per second$", out, re.MULTILINE)
+    assert float(speed.group(1)) > 0
     assert re.search(r"^Peak memory \d+ MB", out, re.MULTILINE)
     assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == ["CTChest.png", "CTChest.seg.nrrd"]

@@ -98,7 +98,7 @@ def test_colours(network, scene):
 
 
 def test_each_mask_is_looked_at_once(network, scene):
-    """Not again in a second pass or after undo of something else; again after a correction."""
+    """Not again in a second pass; again after a correction."""
     volume, left, _ = scene
     predictor = EfficientMedSAM2VolumePredictor(network)
     state = predictor.init_state(volume, spacing=(3, 1, 1), window=(0, 1))

@@ -14,19 +14,13 @@ import numpy as np
 import pytest
 
 from EfficientMedSAM2Lib.cli import main
+from EfficientMedSAM2Lib.resources import shipped_weights
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory):
-    """Random weights: good enough for everything but the masks."""
-    import torch
-
-    from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig, save_model
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save_model(EfficientMedSAM2(ModelConfig("mobilenet")), path)
-    return path
+def weights():
+    """The smaller network's, which is shipped exported as well: workers start without PyTorch."""
+    return shipped_weights("mobilenet")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from EfficientMedSAM2Lib.evaluation.benchmark.memory import main
 
 
 def test_a_small_run_prints_both_volumes_and_their_ratio(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--slices", "5", "9", "--size", "64", "--weights", "random", "--encoder", "mobilenet"]) == 0
+    assert main(["--slices", "5", "9", "--size", "64", "--encoder", "mobilenet"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert all("slices/s" in line and "peak" in line for line in lines[:2])

@@ -32,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--trunk_rate", type=float, default=0.3, help="learning rate of the trunk over the other")
     parser.add_argument("--frozen_encoder", action="store_true", help="train only what stands behind the image encoder")
+    parser.add_argument(
+        "--train_only", nargs="+", metavar="NAME", default=[],
+        help="train only parameters whose names begin so, such as mask_decoder.iou_head",
+    )  # fmt: skip
     parser.add_argument("--batch_size", type=int, default=16, help="slices per step and device")
     parser.add_argument("--rounds", type=int, default=2, help="prompt rounds per sample")
     parser.add_argument("--seed", type=int, default=0, help="of the first weights, the samples and the prompts")
@@ -164,6 +168,7 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
         "compile_model": arguments.compile,
         "seed": arguments.seed,
         "frozen_encoder": arguments.frozen_encoder,
+        "train_only": tuple(arguments.train_only),
     }
     module, views = None, None
     if arguments.stage == "distil":

@@ -38,6 +38,11 @@ class PromptTraining(lightning.LightningModule):
         seed: Seed of the prompts.
         frozen_encoder: Leave the image encoder as it is and train what stands behind it: on a CPU without bfloat16 the
             encoder's backward pass is most of a step.
+        train_only: Beginnings of the names of the only parameters to train; none: all. The encoder is frozen where none
+            of them is its own.
+
+    Raises:
+        ValueError: No parameter is called so.
     """
 
     def __init__(
@@ -50,10 +55,13 @@ class PromptTraining(lightning.LightningModule):
         compile_model: bool = True,
         seed: int = 0,
         frozen_encoder: bool = False,
+        train_only: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
         self.model = model
         self.frozen_encoder = frozen_encoder
+        if train_only:
+            self._freeze_all_but(train_only)
         self.learning_rate = learning_rate
         self.trunk_rate = trunk_rate
         self.max_minutes = max_minutes
@@ -63,6 +71,16 @@ class PromptTraining(lightning.LightningModule):
         self.rng = np.random.default_rng(seed)
         self.elapsed = 0.0
         self._tick = time.monotonic()
+
+    def _freeze_all_but(self, beginnings: tuple[str, ...]) -> None:
+        names = [name for name, _ in self.model.named_parameters()]
+        for beginning in beginnings:
+            if not any(name.startswith(beginning) for name in names):
+                parts = ", ".join(name for name, _ in self.model.named_children())
+                raise ValueError(f"No parameter's name begins with {beginning!r}; the network's parts are {parts}.")
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name.startswith(beginnings))
+        self.frozen_encoder = not any(p.requires_grad for p in self.model.image_encoder.parameters())
 
     def on_train_start(self) -> None:
         if self.frozen_encoder:

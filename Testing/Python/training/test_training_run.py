@@ -146,6 +146,21 @@ def test_a_frozen_encoder_stays_as_it_is_while_the_rest_learns(tmp_path: Path) -
     assert [name for name in changed if name.startswith("mask_decoder.")]
 
 
+def test_only_chosen_parameters_learn(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = EfficientMedSAM2(ModelConfig("mobilenet"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    module = PromptTraining(model, max_minutes=1e-6, train_only=("mask_decoder.iou_head",), **OPTIONS)
+    training.train(module, DiskSlices(), tmp_path, precision="32-true", workers=0)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if name.startswith("mask_decoder.iou_head.")}
+
+
+def test_a_part_that_is_not_there_cannot_learn() -> None:
+    with pytest.raises(ValueError, match=r"begins with 'iou_head'.*mask_decoder"):
+        PromptTraining(EfficientMedSAM2(ModelConfig("mobilenet")), train_only=("iou_head",), **OPTIONS)
+
+
 def test_distillation_draws_the_student_to_the_teacher() -> None:
     torch.manual_seed(0)
     teacher = EfficientMedSAM2(ModelConfig("mobilenet"))

@@ -14,6 +14,7 @@ from ..masks import PackedMask
 from ..slices.feature_cache import FeatureCache
 from ..slices.slice_data import SliceImage, SlicePrompts
 from ..slices.slice_predictor import SlicePredictor
+from .ahead import Ahead
 from .frames import Frames
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ EDGE = 0.3
 """Distance from the outline, in radii of the object, from where on that is so."""
 SCORES = (0.6, 0.8)
 """Scores of side views from which on they count a little, and wholly."""
+_CACHE_BYTES = 4 << 20
+"""Features of the cut at hand and of the next one, 1.4 MB each."""
 
 
 class Cut(NamedTuple):
@@ -49,17 +52,28 @@ class Cut(NamedTuple):
     score: float
 
 
+class _Question(NamedTuple):
+    """A cut before it is segmented: its image, of which one row is known from `start` to `end`, and where to look."""
+
+    along: int
+    place: int
+    image: SliceImage
+    start: int
+    end: int
+    view: FieldOfView
+
+
 @dataclasses.dataclass(frozen=True)
 class Sides:
     """An object seen from the side.
 
     Attributes:
-        mask: On the slice that the cuts go through.
+        radius: Mean radius in pixels of its mask on the slice that the cuts go through.
         cuts: Along rows and columns.
         growth: Size of the mask over that of the outline through the cuts' ends, which cut off corners.
     """
 
-    mask: PackedMask
+    radius: float
     cuts: tuple[Cut, ...]
     growth: float
 
@@ -88,8 +102,7 @@ class Sides:
         x, y = (middle[0] + (columns - middle[0]) / self.growth, middle[1] + (rows - middle[1]) / self.growth)
         a, b, c = outline.equations.T[:, :, None, None]
         inward = -self.growth * (a * x[None, None, :] + b * y[None, :, None] + c).max(axis=0)
-        radius = math.sqrt(self.mask.area / math.pi)
-        return (trust * (inward / (EDGE * radius)).clip(-1, 1)).astype(np.float32)
+        return (trust * (inward / (EDGE * self.radius)).clip(-1, 1)).astype(np.float32)
 
 
 def look_from_sides(
@@ -113,39 +126,52 @@ def look_from_sides(
         None where nothing is to be seen: slices that are not of one array, or further apart than the object's radius.
     """
     rows_mm, columns_mm = like.spacing
-    radius_mm = math.sqrt(mask.area * rows_mm * columns_mm / math.pi)
+    radius = math.sqrt(mask.area / math.pi)
+    radius_mm = radius * math.sqrt(rows_mm * columns_mm)
     if slice_mm > radius_mm:
         return None
-    part, cuts = mask.part(), []
-    for along, (lines, first, before, pixel_mm) in enumerate(
-        ((part, mask.y0, mask.x0, columns_mm), (part.T, mask.x0, mask.y0, rows_mm))
-    ):
-        reached = lines.sum(axis=1).cumsum() / lines.sum()
-        for number in dict.fromkeys(int(np.searchsorted(reached, share)) for share in CUTS):
-            array = frames.side(along, first + number)
-            if array is None:
-                return None
-            start, end = _longest_run(lines[number])
-            image = SliceImage(array, like.window, (slice_mm, pixel_mm))
-            edges, score = _segment(slices, image, frame_idx, before + start, before + end, radius_mm)
-            cuts.append(Cut(along, first + number, edges, score))
+    questions = _questions(frames, mask, frame_idx, like, slice_mm, radius_mm)
+    cache, cuts = FeatureCache(_CACHE_BYTES), []
+    with Ahead(slices, cache) as ahead:
+        for question, following in zip(questions, [*questions[1:], None]):
+            ahead.wait()
+            if following is not None:
+                ahead.start(following.image, following.view)
+            cuts.append(_segment(slices, question, frame_idx, cache))
     outline = _outline(_ends(cuts, frame_idx))
     if outline is None:
         return None
-    return Sides(mask, tuple(cuts), math.sqrt(min(max(mask.area / outline.volume, 0.8), 1.6)))
+    return Sides(radius, tuple(cuts), math.sqrt(min(max(mask.area / outline.volume, 0.8), 1.6)))
 
 
-def _segment(
-    slices: SlicePredictor, image: SliceImage, row: int, start: int, end: int, radius_mm: float
-) -> tuple[np.ndarray, float]:
-    """The object on a cut, known on one row from `start` to `end`: its edges (D,2) on all rows, and a score."""
+def _questions(
+    frames: Frames, mask: PackedMask, frame_idx: int, like: SliceImage, slice_mm: float, radius_mm: float
+) -> list[_Question]:
+    """The cuts to segment; none where slices are not of one array."""
+    part, questions = mask.part(), []
+    for along, (lines, first, before) in enumerate(((part, mask.y0, mask.x0), (part.T, mask.x0, mask.y0))):
+        reached = lines.sum(axis=1).cumsum() / lines.sum()
+        for number in dict.fromkeys(int(np.searchsorted(reached, share)) for share in CUTS):
+            place = first + number
+            array = frames.side(along, place)
+            if array is None:
+                return []
+            image = SliceImage(array, like.window, (slice_mm, like.spacing[1 - along]), (along, place))
+            start, end = (before + edge for edge in _longest_run(lines[number]))
+            side_mm = VIEW_ZOOM * max((end - start + 1) * image.spacing[1], 2 * radius_mm)
+            view = zoom.square_view(((start + end) / 2, float(frame_idx)), side_mm, image.shape, image.spacing)
+            questions.append(_Question(along, place, image, start, end, view))
+    return questions
+
+
+def _segment(slices: SlicePredictor, question: _Question, row: int, cache: FeatureCache) -> Cut:
+    """The object on a cut of which one row is known."""
+    along, place, image, start, end, view = question
     middle, half = (start + end) / 2, (end - start + 1) / 2
-    columns = np.clip([middle + place * half for place, _ in CLICKS], 0, image.shape[1] - 1)
+    columns = np.clip([middle + offset * half for offset, _ in CLICKS], 0, image.shape[1] - 1)
     points = np.stack([columns, np.full(len(CLICKS), float(row))], axis=1)
-    side_mm = VIEW_ZOOM * max(2 * half * image.spacing[1], 2 * radius_mm)
-    view = zoom.square_view((middle, float(row)), side_mm, image.shape, image.spacing)
     prompts = SlicePrompts(points, np.array([label for _, label in CLICKS]))
-    prediction, choice = slices.predict(image, prompts, FeatureCache(0), view)
+    prediction, choice = slices.predict(image, prompts, cache, view)
     seen, rectangle = prediction.mask_part(choice, image.shape)
     whole = PackedMask.pack(seen, (rectangle.x0, rectangle.y0)).full(image.shape)
     edges = np.full((image.shape[0], 2), np.nan)
@@ -153,7 +179,7 @@ def _segment(
         found = np.flatnonzero(line)
         if len(found):
             edges[number] = found[0], found[-1]
-    return edges, float(prediction.iou[choice]) * prediction.presence
+    return Cut(along, place, edges, float(prediction.iou[choice]) * prediction.presence)
 
 
 def _part_on(mask: np.ndarray, row: int, start: int, end: int) -> np.ndarray:

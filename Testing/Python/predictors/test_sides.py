@@ -47,9 +47,7 @@ def test_what_it_says_is_placed_by_the_view():
             seen = edges.copy()
             seen[1:4] = centre - reach, centre + reach
             cuts.append(Cut(along, place, seen, 0.9))
-    rows, columns = np.mgrid[:96, :96]
-    mask = (rows - 40) ** 2 + (columns - 50) ** 2 <= 10**2
-    sides = Sides(PackedMask.pack(mask), tuple(cuts), 1.0)
+    sides = Sides(10.0, tuple(cuts), 1.0)
     for view in (FieldOfView(30, 20, 40, 40), FieldOfView(0, 10, 80, 60), FieldOfView(44, 33, 12, 12)):
         prior = sides.prior(2, view, 64)
         x = view.x0 - 0.5 + (np.arange(64) + 0.5) * view.width / 64
@@ -68,13 +66,13 @@ def test_what_it_says_is_placed_by_the_view():
 )
 def test_it_says_as_much_as_the_cuts_are_sure(score, strength):
     nothing = np.full((3, 2), np.nan)
-    sides = Sides(PackedMask.pack(np.ones((4, 4), bool)), (Cut(0, 1, nothing, score), Cut(1, 1, nothing, score)), 1.0)
+    sides = Sides(2.0, (Cut(0, 1, nothing, score), Cut(1, 1, nothing, score)), 1.0)
     assert np.allclose(sides.prior(1, FieldOfView(0, 0, 4, 4), 4), -strength)
 
 
 def test_a_single_line_says_nothing():
     edges = np.array([[1.0, 3.0]])
-    sides = Sides(PackedMask.pack(np.ones((4, 4), bool)), (Cut(0, 1, edges, 1.0),), 1.0)
+    sides = Sides(2.0, (Cut(0, 1, edges, 1.0),), 1.0)
     assert not sides.prior(0, FieldOfView(0, 0, 4, 4), 4).any()
 
 

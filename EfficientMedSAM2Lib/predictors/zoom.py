@@ -121,14 +121,14 @@ def keeps_view(view: FieldOfView, box: Box, slice_shape: tuple[int, int]) -> boo
 def views_for_clicks(
     points_xy: np.ndarray, labels: np.ndarray, slice_shape: tuple[int, int], spacing: Spacing
 ) -> list[FieldOfView]:
-    """Candidate views, widest first, for clicks without a box or mask."""
+    """Candidate views, widest first, for clicks without a box or mask; all show the clicks inside the object."""
     positive = points_xy[labels == 1]
     middle = np.array([(slice_shape[1] - 1) / 2, (slice_shape[0] - 1) / 2])
     target = (positive.min(axis=0) + positive.max(axis=0)) / 2 if len(positive) else middle
     mm = np.array([spacing[1], spacing[0]])
     longest = longest_side(slice_shape, spacing)
     extent = np.array([slice_shape[1], slice_shape[0]])
-    needed = float(((points_xy.max(axis=0) - points_xy.min(axis=0)) * mm).max()) if len(points_xy) else 0.0
+    needed = float(((positive.max(axis=0) - positive.min(axis=0)) * mm).max()) if len(positive) else 0.0
     views: list[FieldOfView] = []
     for share in CLICK_VIEWS if len(positive) else CLICK_VIEWS[:1]:
         side = share * longest
@@ -138,15 +138,21 @@ def views_for_clicks(
         half = np.minimum(side / mm / 2, extent / 2)
         center = np.clip(target, half - 0.5, extent - half - 0.5)
         view = square_view((float(center[0]), float(center[1])), side, slice_shape, spacing)
-        if view not in views and (not views or shows(view, points_xy)):
+        if view not in views and (not views or shows(view, positive)):
             views.append(view)
     return views
 
 
 def shows(view: FieldOfView, points_xy: np.ndarray) -> bool:
     """Whether all points (N,2) lie in a view."""
+    return bool(shown(view, points_xy).all())
+
+
+def shown(view: FieldOfView, points_xy: np.ndarray) -> np.ndarray:
+    """Which of points (N,2) lie in a view, (N,) bool."""
     low, high = np.array(view[:2]) - 0.5, np.array(view[:2]) + np.array(view[2:]) - 0.5
-    return bool(((points_xy >= low) & (points_xy <= high)).all())
+    inside: np.ndarray = ((points_xy >= low) & (points_xy <= high)).all(axis=1)
+    return inside
 
 
 def choose_candidate(

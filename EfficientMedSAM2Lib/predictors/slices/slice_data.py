@@ -99,6 +99,7 @@ class SlicePrompts:
         labels: (N,) 1 inside, 0 outside.
         box: (4,) XYXY first and last pixels, or None.
         earlier: The slice's own mask before, or None.
+        trusts_earlier: Whether that mask stands for more than clicks, and they may correct but not reject it.
         neighbour: The object's mask on a neighbouring slice, or None.
         neighbour_mm: Its distance.
     """
@@ -107,6 +108,7 @@ class SlicePrompts:
     labels: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     box: np.ndarray | None = None
     earlier: PlacedLogits | None = None
+    trusts_earlier: bool = False
     neighbour: PlacedLogits | None = None
     neighbour_mm: float = 0.0
 

@@ -15,6 +15,7 @@ from ...runtimes.out_of_memory import MemoryGuard
 from .. import zoom
 from ..fov import NO_OBJECT_LOGIT, FieldOfView, crop, resample
 from .feature_cache import FeatureCache
+from .rejection import rejects_earlier
 from .roundness import rounded
 from .slice_data import SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
 
@@ -120,6 +121,8 @@ class SlicePredictor:
         bank_for: BankFor | None,
         choices: tuple[int, ...],
     ) -> tuple[SlicePrediction, int]:
+        if rejects_earlier(prompts):
+            prompts, view = dataclasses.replace(prompts, earlier=None), None
         view = view or self.view_for(image, prompts)
         if view is not None:
             features = self.encode(image, [view], cache)[0]
@@ -220,7 +223,10 @@ class SlicePredictor:
         boxes = np.full((count, 4), np.nan, np.float32)
         if prompts.box is not None:
             boxes = np.stack([view.box_to_network(prompts.box, self.size) for view in views])
-        labels = np.tile(np.asarray(prompts.labels, np.int64), (count, 1))
+        # Clicks outside the object may lie outside a narrow view, which they then say nothing about.
+        labels = np.array(
+            [np.where(zoom.shown(view, prompts.points), prompts.labels, -1) for view in views], np.int64
+        ).reshape(count, -1)
         batch = PromptBatch(put(points), put(labels), put(boxes))
         if looks[0].earlier is not None:
             batch.mask_logits = self._seen([look.earlier for look in looks if look.earlier is not None], views)

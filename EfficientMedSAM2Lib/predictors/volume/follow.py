@@ -128,7 +128,7 @@ class Follower:
         """
         before = track.results.get(frame_idx)
         earlier = before.placed() if before is not None and not fresh else None
-        prompts = SlicePrompts(given.points, given.labels, given.box, earlier)
+        prompts = SlicePrompts(given.points, given.labels, given.box, earlier, given.is_mask or given.refines)
         trusted: list[int] = []
         if given.box is None:
             around = track.trusted(frame_idx, None, False)

@@ -21,7 +21,7 @@ class FramePrompts:
         points: (N,2) clicks in pixels.
         labels: (N,) 1 inside, 0 outside.
         box: (4,) XYXY, or None.
-        is_mask: Whether a mask was given, before any clicks.
+        is_mask: Whether a mask was given, before any clicks, box or clicks that start anew.
         refines: Whether the slice had been segmented by propagation before.
     """
 
@@ -185,4 +185,5 @@ def combine_prompts(
     if before is not None and not clear_old:
         points, labels = np.concatenate([before.points, points]), np.concatenate([before.labels, labels])
         box = old_box if box is None else box
-    return FramePrompts(points, labels, box, is_mask=False, refines=track.was_followed(frame_idx)), is_fresh
+    is_mask = before is not None and before.is_mask and not is_fresh
+    return FramePrompts(points, labels, box, is_mask, track.was_followed(frame_idx)), is_fresh

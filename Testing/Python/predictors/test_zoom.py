@@ -75,9 +75,11 @@ def test_click_views_narrow_around_the_positive_clicks():
     assert views[0].width >= 480
     assert all(a.width > 1.5 * b.width for a, b in zip(views, views[1:]))
     assert all(zoom.shows(view, np.array([[300.0, 200.0]])) for view in views)
-    # Clicks far apart are all shown.
-    apart = zoom.views_for_clicks(np.array([[10.0, 200.0], [450.0, 210.0]]), np.array([1, 0]), (400, 500), (1.0, 1.0))
-    assert len(apart) == 1
+    # Clicks inside the object that are far apart are all shown; one outside of it need not be.
+    points = np.array([[10.0, 200.0], [450.0, 210.0]])
+    assert len(zoom.views_for_clicks(points, np.array([1, 1]), (400, 500), (1.0, 1.0))) == 1
+    narrow = zoom.views_for_clicks(points, np.array([1, 0]), (400, 500), (1.0, 1.0))[-1]
+    assert zoom.shown(narrow, points).tolist() == [True, False]
 
 
 def test_candidates_cut_off_or_absent_lose():

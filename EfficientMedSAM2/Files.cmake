@@ -112,6 +112,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/prompts.py
   EfficientMedSAM2Lib/evaluation/protocols.py
   EfficientMedSAM2Lib/evaluation/report.py
+  EfficientMedSAM2Lib/evaluation/sample.py
   EfficientMedSAM2Lib/imaging/__init__.py
   EfficientMedSAM2Lib/imaging/files.py
   EfficientMedSAM2Lib/imaging/geometry.py

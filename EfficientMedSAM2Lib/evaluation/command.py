@@ -6,12 +6,16 @@ import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from EfficientMedSAM2Lib.cohort.engine import add_runtime_arguments
 from EfficientMedSAM2Lib.evaluation.cases import ObjectCase, choose_cases
 from EfficientMedSAM2Lib.evaluation.contestants import VOLUME, Contestant, contestant_builders
 from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, Record, check_protocol, run_protocol
+from EfficientMedSAM2Lib.evaluation.sample import sample_image
+
+if TYPE_CHECKING:
+    from EfficientMedSAM2Lib.training.samples.slices import LoadedImage
 
 T = TypeVar("T")
 MODELS = ("ours", "litemedsam", "ellipse", "growfromseeds")
@@ -20,8 +24,9 @@ MODELS = ("ours", "litemedsam", "ellipse", "growfromseeds")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; `--encoder`, `--weights` and `--device` are for our network."""
     parser.add_argument(
-        "--manifest", type=Path, required=True, metavar="PATH", help="index.json, or a folder of image/label pairs"
-    )
+        "--manifest", type=Path, metavar="PATH",
+        help="index.json, or a folder of image/label pairs; default: the sample CT with its reference segmentation",
+    )  # fmt: skip
     parser.add_argument(
         "--model",
         nargs="+",
@@ -86,6 +91,14 @@ def _contestants(args: argparse.Namespace) -> list[Contestant]:
 
 
 def _cases(args: argparse.Namespace) -> list[ObjectCase]:
+    images = [sample_image()] if args.manifest is None else _listed_images(args)
+    cases = choose_cases(images, args.limit, args.seed, as_volumes=args.protocol == VOLUME)
+    if not cases:
+        raise ValueError(f"{args.manifest} has no object for protocol '{args.protocol}': labels are too small or flat.")
+    return cases
+
+
+def _listed_images(args: argparse.Namespace) -> list[LoadedImage]:
     from EfficientMedSAM2Lib.training.samples.manifest import read_manifest
     from EfficientMedSAM2Lib.training.samples.slices import load_images
 
@@ -95,11 +108,7 @@ def _cases(args: argparse.Namespace) -> list[ObjectCase]:
         entries = [entry for entry in entries if entry.dataset in args.datasets]
     if not entries:
         raise ValueError(f"{args.manifest} has no labelled image in split '{args.split}'; try --split all.")
-    images = load_images(manifest, _progress(entries, args, desc="reading", unit="image"))
-    cases = choose_cases(images, args.limit, args.seed, as_volumes=args.protocol == VOLUME)
-    if not cases:
-        raise ValueError(f"{args.manifest} has no object for protocol '{args.protocol}': labels are too small or flat.")
-    return cases
+    return load_images(manifest, _progress(entries, args, desc="reading", unit="image"))
 
 
 def _progress(items: Iterable[T], args: argparse.Namespace, **options: Any) -> Iterable[T]:

@@ -26,6 +26,13 @@ def test_a_folder_of_a_real_scan_is_evaluated(sample_folder, tmp_path, capsys):
     assert {path.name for path in output.iterdir()} == {"box.csv", "box.json", "box_ellipse.png"}
 
 
+def test_without_a_manifest_the_sample_is_evaluated(tmp_path, capsys):
+    assert evaluate("--protocol", "volume", "--model", "ellipse", "--output", str(tmp_path / "out")) == 0
+    assert "slicerio" in capsys.readouterr().out
+    content = json.loads((tmp_path / "out" / "volume.json").read_text())
+    assert content["results"]["ellipse"]["objects"] >= 3
+
+
 def test_two_runs_with_a_seed_agree(sample_folder, tmp_path):
     for name in ("first", "second"):
         evaluate(

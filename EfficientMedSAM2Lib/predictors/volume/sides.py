@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,9 +16,7 @@ from ..slices.slice_data import SliceImage, SlicePrompts
 from ..slices.slice_predictor import SlicePredictor
 from .ahead import Ahead
 from .frames import Frames
-
-if TYPE_CHECKING:
-    from scipy.spatial import ConvexHull
+from .outline import ConvexOutline
 
 CUTS = (0.2, 0.5, 0.8)
 """Rows, and columns, to cut along: so much of the mask's area lies before them."""
@@ -93,15 +91,14 @@ class Sides:
         ends = _ends(self.cuts, frame_idx)
         if len(ends) == 0:
             return np.full((size, size), -trust, np.float32)
-        outline = _outline(ends)
+        outline = ConvexOutline.around(ends)
         if outline is None:
             return np.zeros((size, size), np.float32)
         columns = view.x0 - 0.5 + (np.arange(size) + 0.5) * view.width / size
         rows = view.y0 - 0.5 + (np.arange(size) + 0.5) * view.height / size
-        middle = outline.points[outline.vertices].mean(axis=0)
+        middle = outline.corners.mean(axis=0)
         x, y = (middle[0] + (columns - middle[0]) / self.growth, middle[1] + (rows - middle[1]) / self.growth)
-        a, b, c = outline.equations.T[:, :, None, None]
-        inward = -self.growth * (a * x[None, None, :] + b * y[None, :, None] + c).max(axis=0)
+        inward = self.growth * outline.depth(x, y)
         return (trust * (inward / (EDGE * self.radius)).clip(-1, 1)).astype(np.float32)
 
 
@@ -138,10 +135,10 @@ def look_from_sides(
             if following is not None:
                 ahead.start(following.image, following.view)
             cuts.append(_segment(slices, question, frame_idx, cache))
-    outline = _outline(_ends(cuts, frame_idx))
+    outline = ConvexOutline.around(_ends(cuts, frame_idx))
     if outline is None:
         return None
-    return Sides(radius, tuple(cuts), math.sqrt(min(max(mask.area / outline.volume, 0.8), 1.6)))
+    return Sides(radius, tuple(cuts), math.sqrt(min(max(mask.area / outline.area, 0.8), 1.6)))
 
 
 def _questions(
@@ -183,13 +180,29 @@ def _segment(slices: SlicePredictor, question: _Question, row: int, cache: Featu
 
 
 def _part_on(mask: np.ndarray, row: int, start: int, end: int) -> np.ndarray:
-    """The connected part of a mask (h,w) that holds most of a line on a row; nothing where none does."""
-    from scipy import ndimage
+    """The part of a mask (h,w) that goes on, row after row, from the run that holds most of a line on one of them."""
+    part = np.zeros_like(mask)
+    line = np.zeros(mask.shape[1], bool)
+    line[start : end + 1] = True
+    labels = _runs(mask[row])
+    met = np.bincount(labels[line], minlength=2)[1:]
+    if not met.any():
+        return part
+    part[row] = labels == met.argmax() + 1
+    for rows in (range(row + 1, len(mask)), range(row - 1, -1, -1)):
+        before = part[row]
+        for number in rows:
+            labels = _runs(mask[number])
+            before = part[number] = np.isin(labels, labels[before & mask[number]])
+            if not before.any():
+                break
+    return part
 
-    labels, _ = ndimage.label(mask)
-    met = labels[row, start : end + 1]
-    met = met[met > 0]
-    return labels == np.bincount(met).argmax() if len(met) else np.zeros_like(mask)
+
+def _runs(line: np.ndarray) -> np.ndarray:
+    """Number, from 1 on, of the run of a line bool (n,) that each place belongs to; 0 outside."""
+    starts = line & ~np.concatenate([[False], line[:-1]])
+    return np.where(line, starts.cumsum(), 0)
 
 
 def _longest_run(line: np.ndarray) -> tuple[int, int]:
@@ -209,13 +222,3 @@ def _ends(cuts: tuple[Cut, ...] | list[Cut], frame_idx: int) -> np.ndarray:
             ends = ((first - 0.5, float(cut.place)), (last + 0.5, float(cut.place)))
             points += ends if cut.along == 0 else ((y, x) for x, y in ends)
     return np.array(points, np.float64).reshape(-1, 2)
-
-
-def _outline(points: np.ndarray) -> ConvexHull | None:
-    """The convex outline of points (N,2), None when they lie on a line."""
-    from scipy.spatial import ConvexHull, QhullError
-
-    try:
-        return ConvexHull(points)
-    except (QhullError, ValueError):
-        return None

@@ -290,6 +290,8 @@ set(ENGINE_RESOURCES
   Resources/Icons/CTChest.png
   Resources/Icons/EfficientMedSAM2.png
   Resources/Images/demo.png
+  Resources/Images/limits-clicks.png
+  Resources/Images/limits-volume.png
   Resources/Models/TRAINING.md
   Resources/Models/efficient_medsam2_efficientnet.md
   Resources/Models/efficient_medsam2_efficientnet.safetensors

@@ -20,8 +20,8 @@ mask is rejected. 0.8 is as good; with 1.0 MobileNetV3 loses lesions (see TRAINI
 def rejects_earlier(prompts: SlicePrompts) -> bool:
     """Whether the clicks want another object than the earlier mask, which is then better forgotten.
 
-    A first click on a lymph node may be taken for one on the whole abdomen. A second one, deep in it and labelled outside,
-    leaves little of the mask to correct: from it and its wide view the network finds the node late or never.
+    A first click on a lymph node may be taken for one on the whole abdomen. A second one, deep in it and labelled
+    outside, leaves little of the mask to correct: from it and its wide view the network finds the node late or never.
     Without it, the clicks are seen again in narrow views.
     """
     if prompts.earlier is None or prompts.trusts_earlier or prompts.box is not None or prompts.neighbour is not None:

@@ -34,12 +34,10 @@ def rejects_earlier(prompts: SlicePrompts) -> bool:
 
 def _depth(mask: PlacedLogits, points: np.ndarray) -> float:
     """Distance in pixels from the border of a mask to the deepest of points (N,2) in it; 0 when all are outside."""
-    rectangle, shape = mask.rectangle, mask.logits.shape
-    cell = np.array([rectangle.width / shape[1], rectangle.height / shape[0]])
-    corner = np.array([rectangle.x0, rectangle.y0]) - 0.5
+    rectangle, shape = mask.rectangle, np.array(mask.logits.shape)
+    cell = np.array([rectangle.height, rectangle.width]) / shape
+    corner = np.array([rectangle.y0, rectangle.x0]) - 0.5
     # A rim of nothing: what the rectangle leaves out is not the object.
-    rows, columns = np.nonzero(np.pad(mask.logits <= 0, 1, constant_values=True))
-    outside = corner + (np.stack([columns, rows], axis=1) - 0.5) * cell
-    away = np.linalg.norm(points[:, None] - outside[None], axis=2).min(axis=1)
-    beyond = ((points < corner) | (points > corner + cell * shape[::-1])).any(axis=1)
-    return float(np.where(beyond, 0.0, away).max())
+    outside = np.argwhere(np.pad(mask.logits <= 0, 1, constant_values=True))
+    at = np.floor((points[:, ::-1] - corner) / cell).clip(-1, shape) + 1
+    return float(np.linalg.norm((at[:, None] - outside) * cell, axis=2).min(axis=1).max())

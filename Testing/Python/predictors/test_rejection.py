@@ -42,6 +42,13 @@ def test_what_counts_is_the_depth_of_the_clicks(inside, outside, view):
         assert not rejects_earlier(prompts)
 
 
+@pytest.mark.parametrize("inside", [-3.0, -3.5, -20.0])
+@pytest.mark.parametrize("outside", [-2.6, -4.9, -60.0])
+def test_clicks_beside_the_mask_say_nothing_against_it(inside, outside):
+    """Wherever in their cells of a coarse grid they lie."""
+    assert not rejects_earlier(clicks((inside, 1), (outside, 0), earlier=disc(WHOLE, 20)))
+
+
 def test_later_clicks_correct():
     first = clicks((5, 1), (25, 0), *[(-3, 0)] * (FIRST_CLICKS - 2))
     later = clicks((5, 1), (25, 0), *[(-3, 0)] * (FIRST_CLICKS - 1))

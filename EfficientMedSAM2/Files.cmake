@@ -178,6 +178,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/slices/feature_cache.py
   EfficientMedSAM2Lib/predictors/slices/rejection.py
   EfficientMedSAM2Lib/predictors/slices/roundness.py
+  EfficientMedSAM2Lib/predictors/slices/second_thread.py
   EfficientMedSAM2Lib/predictors/slices/slice_data.py
   EfficientMedSAM2Lib/predictors/slices/slice_predictor.py
   EfficientMedSAM2Lib/predictors/volume/__init__.py

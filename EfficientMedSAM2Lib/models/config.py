@@ -128,7 +128,7 @@ class ImageFeatures(NamedTuple):
 
 
 class MemoryBank(NamedTuple):
-    """Memories of B objects, M each; what is missing is masked out.
+    """Memories of B objects, M each, the nearest first; what is missing is masked out.
 
     Attributes:
         maps: (B,M,memory_dim,S/16,S/16), seen in the field of view of the new slice.
@@ -193,3 +193,21 @@ class PromptBatch:
             labels=torch.zeros(batch, 0, dtype=torch.long, device=device),
             boxes=torch.full((batch, 4), math.nan, device=device),
         )
+
+
+class EncodedPrompts(NamedTuple):
+    """What the mask decoder is told of the prompts.
+
+    Attributes:
+        tokens: (B,N+3,embed_dim) sparse tokens: points, the two box corners, one padding.
+        dense16: (B,embed_dim,S/16,S/16), added to the image embedding.
+        dense8: (B,skip_dims[0],S/8,S/8).
+        dense4: (B,skip_dims[1],S/4,S/4).
+        prior: (B,1,S/4,S/4) logits of the mask that the prompts alone suggest, the start the decoder improves on.
+    """
+
+    tokens: Array
+    dense16: Array
+    dense8: Array
+    dense4: Array
+    prior: Array

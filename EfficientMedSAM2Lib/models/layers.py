@@ -91,7 +91,7 @@ class Attention(nn.Module):
             query: (B,N,dim).
             key: (B,M,key_dim).
             value: (B,M,key_dim).
-            mask: (B,1,1,M) bool, True where a key may be looked at; None: everywhere.
+            mask: (B,1,1,M) bool, True where a key may be looked at, or what is added to its logits; None: nothing.
             query_rotation: Rotary table of `rotary_table` for the N queries.
             key_rotation: Rotary table for the first keys; keys beyond it are left as they are.
 
@@ -108,17 +108,22 @@ class Attention(nn.Module):
         return self.out(x.transpose(1, 2).flatten(2))
 
 
-def rotary_table(side: int, head_dim: int, theta: float = 100.0) -> Tensor:
-    """Cosines and sines of two-dimensional rotary position encoding for a side x side grid of tokens.
+def rotary_table(places: Tensor, head_dim: int, theta: float = 100.0) -> Tensor:
+    """Cosines and sines of two-dimensional rotary position encoding for a square grid of tokens.
 
     Half of the channel pairs turn with x, the other half with y (Heo et al. 2024, arXiv 2403.13298, as in SAM2).
+
+    Args:
+        places: (side,) where the rows, and columns, of the grid are.
+        head_dim: Width of a head.
+        theta: Ratio of the longest to the shortest period.
 
     Returns:
         (2, side*side, head_dim / 2): cosines, sines.
     """
     pairs = head_dim // 4
     frequency = theta ** (-torch.arange(pairs, dtype=torch.float32) / pairs)
-    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    y, x = torch.meshgrid(places, places, indexing="ij")
     angle = torch.cat([x.flatten()[:, None] * frequency, y.flatten()[:, None] * frequency], dim=1)
     return torch.stack([angle.cos(), angle.sin()])
 

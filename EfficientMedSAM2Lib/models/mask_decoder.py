@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import DecodedMasks, ImageFeatures, ModelConfig
+from .config import DecodedMasks, EncodedPrompts, ImageFeatures, ModelConfig
 from .layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d
-from .prompt_encoder import EncodedPrompts
 
 
 class TwoWayBlock(nn.Module):
@@ -60,13 +59,20 @@ class MaskDecoder(nn.Module):
         self.object_head = MLP(dim, dim // 2, 1)
         self.pointer_head = MLP(dim, dim, dim)
 
-    def forward(self, features: ImageFeatures, prompts: EncodedPrompts) -> DecodedMasks:
+    def forward(self, features: ImageFeatures, prompts: EncodedPrompts, position: Tensor) -> DecodedMasks:
+        """Decode.
+
+        Args:
+            features: Of B slices.
+            prompts: Of B objects.
+            position: (1,embed_dim,S/16,S/16) positional encoding of the image grid.
+        """
         batch = prompts.tokens.shape[0]  # len() would be a constant of an exported graph
         special = self.special_tokens.weight.expand(batch, -1, -1)
         token_position = torch.cat([special, prompts.tokens.to(special.dtype)], dim=1)
         tokens = token_position
         image = features.embedding + prompts.dense16
-        position = prompts.position.flatten(2).transpose(1, 2)
+        position = position.flatten(2).transpose(1, 2)
         for block in self.blocks:
             tokens, image = block(tokens, image, token_position, position)
         keys = image.flatten(2).transpose(1, 2)
@@ -74,14 +80,32 @@ class MaskDecoder(nn.Module):
 
         fine = self.refine8(F.gelu(self.norm8(self.up8(image) + features.stride8 + prompts.dense8)))
         fine = F.gelu(self.norm4(self.up4(fine) + features.stride4 + prompts.dense4))
-        fine = fine + self.refine4(fine)
 
         mask_tokens = tokens[:, 2 : 2 + self.num_masks]
         weights = torch.stack([head(mask_tokens[:, i]) for i, head in enumerate(self.mask_heads)], dim=1)
-        logits = (weights[..., :-1] @ fine.flatten(2)).unflatten(2, fine.shape[2:]) + weights[..., -1:, None]
+        logits = self._refined(fine, weights[..., :-1]) + weights[..., -1:, None]
         return DecodedMasks(
             logits.float() + prompts.prior,
             self.iou_head(tokens[:, 1]).float().sigmoid(),
             self.object_head(tokens[:, 0]).float(),
             self.pointer_head(mask_tokens),
         )
+
+    def _refined(self, fine: Tensor, weights: Tensor) -> Tensor:
+        """Logits `weights @ (fine + refine4(fine))` of M masks, for weights (B,M,dim4) and fine (B,dim4,H,W).
+
+        The masks see the last convolution through their weights alone. Multiplied with its kernels first, these are a
+        convolution to M channels instead of dim4: a tenth of the decoder's time less on one core.
+        """
+        first, activation, last = self.refine4
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        hidden = activation(first(fine)).flatten(2)
+        height, width = fine.shape[2:]
+        # (B,M,dim4) @ (dim4,dim4 * 9): for each mask the nine taps of its kernel, applied everywhere and then shifted.
+        kernels = (weights @ last.weight.flatten(1)).unflatten(2, (-1, 9)).permute(0, 3, 1, 2)
+        taps = (kernels.flatten(1, 2) @ hidden).unflatten(1, (9, -1)).unflatten(3, (height, width))
+        taps = F.pad(taps, (1, 1, 1, 1))
+        shifted = [taps[:, 3 * y + x, :, y : y + height, x : x + width] for y in range(3) for x in range(3)]
+        refined = torch.stack(shifted).sum(dim=0) + (weights @ last.bias)[..., None, None]
+        return refined + (weights @ fine.flatten(2)).unflatten(2, (height, width))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .config import DecodedMasks, ImageFeatures, MemoryBank, ModelConfig, PromptBatch
+from .config import DecodedMasks, EncodedPrompts, ImageFeatures, MemoryBank, ModelConfig, PromptBatch
 from .image_encoder import ImageEncoder
 from .mask_decoder import MaskDecoder
 from .memory import MemoryAttention, MemoryEncoder
@@ -15,8 +15,8 @@ from .prompt_encoder import PromptEncoder
 class EfficientMedSAM2(nn.Module):
     """Tensors in, tensors out; knows nothing of volumes, sessions or files.
 
-    A slice without memory: `decode(encode_image(image), prompts)`. With memory:
-    `decode(attend(features, bank), prompts)`. Afterwards `encode_memory` makes its memory.
+    A slice without memory: `decode(without_memory(encode_image(image)), encode_prompts(prompts))`. With memory:
+    `decode(attend(encode_image(image), bank), encode_prompts(prompts))`. Afterwards `encode_memory` makes its memory.
 
     Args:
         config: Sizes; see `ModelConfig`.
@@ -78,9 +78,13 @@ class EfficientMedSAM2(nn.Module):
         """Features of a slice informed by memories of other slices, starting from what the slice says alone."""
         return features._replace(embedding=self.memory_attention(features.embedding + self.no_memory, bank))
 
-    def decode(self, features: ImageFeatures, prompts: PromptBatch) -> DecodedMasks:
+    def encode_prompts(self, prompts: PromptBatch) -> EncodedPrompts:
+        """What the prompts of B objects say, before a slice is seen."""
+        return self.prompt_encoder(prompts)
+
+    def decode(self, features: ImageFeatures, prompts: EncodedPrompts) -> DecodedMasks:
         """Masks for B objects from features of B slices; see `DecodedMasks`."""
-        return self.mask_decoder(features, self.prompt_encoder(prompts))
+        return self.mask_decoder(features, prompts, self.prompt_encoder.dense_position())
 
     def encode_memory(self, features: ImageFeatures, mask_logits: Tensor) -> Tensor:
         """Memory maps (B,memory_dim,S/16,S/16) of slices with mask logits (B,1,S/4,S/4)."""

@@ -7,38 +7,17 @@ prompts were also drawn as maps beside the image features.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .config import ModelConfig, PromptBatch
+from .config import EncodedPrompts, ModelConfig, PromptBatch
 from .layers import ConvNeXtBlock
 
 CLICK_SIGMAS = (4.0, 16.0)
 """Widths in network pixels of the Gaussians drawn at a click: one says where exactly, one says whereabouts."""
 _PRIOR_LOGIT = 4.0
 _MAP_CHANNELS = 2 + 2 * len(CLICK_SIGMAS) + 2 + 3
-
-
-class EncodedPrompts(NamedTuple):
-    """What the mask decoder is told of the prompts.
-
-    Attributes:
-        tokens: (B,N+3,embed_dim) sparse tokens: points, the two box corners, one padding.
-        position: (1,embed_dim,S/16,S/16) positional encoding of the image grid.
-        dense16: (B,embed_dim,S/16,S/16), added to the image embedding.
-        dense8: (B,skip_dims[0],S/8,S/8).
-        dense4: (B,skip_dims[1],S/4,S/4).
-        prior: (B,1,S/4,S/4) logits of the mask that the prompts alone suggest, the start the decoder improves on.
-    """
-
-    tokens: Tensor
-    position: Tensor
-    dense16: Tensor
-    dense8: Tensor
-    dense4: Tensor
-    prior: Tensor
 
 
 class PromptEncoder(nn.Module):
@@ -145,6 +124,4 @@ class PromptEncoder(nn.Module):
         # The newest knowledge leads: an earlier mask of this slice, else the neighbour's mask, else the ellipse.
         w_ellipse, w_mask, w_neighbour = (_PRIOR_LOGIT * self.prior_weights.float()).unbind()
         prior = w_mask * mask + (1 - has_mask) * (w_neighbour * neighbour + (nearness == 0) * (w_ellipse * ellipse))
-        return EncodedPrompts(
-            self._tokens(prompts), self.dense_position(), self.maps16(dense8), dense8, dense4, prior.unsqueeze(1)
-        )
+        return EncodedPrompts(self._tokens(prompts), self.maps16(dense8), dense8, dense4, prior.unsqueeze(1))

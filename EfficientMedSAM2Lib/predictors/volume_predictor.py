@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Hashable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from . import zoom
 from .inputs import as_box, as_clicks, to_numpy
 from .slices.feature_cache import FeatureCache
-from .slices.slice_predictor import SlicePredictor
+from .slices.slice_predictor import Meanwhile, SlicePredictor
 from .volume.ahead import Ahead
 from .volume.follow import MEMORY_RANGE_MM, Follower, Outcome, Pass
 from .volume.opening import open_state
@@ -247,8 +248,8 @@ class EfficientMedSAM2VolumePredictor:
                 for obj_id in obj_ids:
                     if obj_id in inference_state["tracks"]:
                         ahead.wait()
-                        self._look_ahead(ahead, inference_state, obj_id, frame_idx, following)
-                        outcomes[obj_id] = self._visit(inference_state, obj_id, frame_idx, run)
+                        look = partial(self._look_ahead, ahead, inference_state, obj_id, frame_idx, following)
+                        outcomes[obj_id] = self._visit(inference_state, obj_id, frame_idx, run, look)
                 yield self._answer(inference_state, frame_idx, outcomes)
 
     def propagate_object(
@@ -280,8 +281,8 @@ class EfficientMedSAM2VolumePredictor:
         with Ahead(self._slices, inference_state["cached_features"]) as ahead:
             for frame_idx, following in zip(order, [*order[1:], None]):
                 ahead.wait()
-                self._look_ahead(ahead, inference_state, obj_id, frame_idx, following)
-                result = self._visit(inference_state, obj_id, frame_idx, run).result
+                look = partial(self._look_ahead, ahead, inference_state, obj_id, frame_idx, following)
+                result = self._visit(inference_state, obj_id, frame_idx, run, look).result
                 yield frame_idx, result.mask.full(slice_shape(inference_state)), result.score
 
     def clear_all_prompts_in_frame(
@@ -384,14 +385,15 @@ class EfficientMedSAM2VolumePredictor:
             view = self._follower.expected_view(track, frame_idx, slice_image(state, frame_idx))
             ahead.start(slice_image(state, following), view)
 
-    def _visit(self, state: State, obj_id: Hashable, frame_idx: int, run: Pass) -> Outcome:
+    def _visit(self, state: State, obj_id: Hashable, frame_idx: int, run: Pass, meanwhile: Meanwhile) -> Outcome:
         track = track_of(state, obj_id)
         image = slice_image(state, frame_idx)
         if frame_idx in track.prompts:
+            meanwhile()
             return Outcome(track.results[frame_idx])
         check_prompts(obj_id, track)
         return self._follower.propagate(
-            track, frame_idx, run, state["images"], image, state["slice_mm"], state["cached_features"]
+            track, frame_idx, run, state["images"], image, state["slice_mm"], state["cached_features"], meanwhile
         )
 
     def _answer(self, state: State, frame_idx: int, outcomes: dict[Hashable, Outcome]) -> Triple:

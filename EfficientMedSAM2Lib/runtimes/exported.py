@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..imaging.files import sha256_of
 from ..resources import resource_path, shipped_weights
-from .onnx.onnx_file import SUFFIX, read_description
+from .onnx.onnx_file import FORMAT, SUFFIX, read_description
 
 CACHE_VARIABLE = "EFFICIENT_MEDSAM2_CACHE"
 """Environment variable: the folder of exported networks, instead of the user's own cache."""
@@ -57,7 +57,7 @@ def _sha256_of_version(weights: Path, _mtime_ns: int, _size: int) -> str:
 
 def cached_file(sha256: str, precision: str) -> Path:
     """Where the exported form of weights with this hash is kept, whether it is there or not."""
-    return cache_folder() / f"{sha256[:24]}-{precision}{SUFFIX}"
+    return cache_folder() / f"{sha256[:24]}-{precision}-{FORMAT}{SUFFIX}"
 
 
 def exported_name(encoder_type: str, precision: str) -> str:

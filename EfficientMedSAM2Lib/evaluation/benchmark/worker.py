@@ -76,7 +76,8 @@ def measure(job: Job, started: float) -> Answer:
 def _details(network: TimedNetwork, scan: Scan, values: dict[str, float], clock: Clock) -> None:
     """Single steps. A slice is new once: each is taken from a volume opened anew, where nothing is known of it."""
     last = len(scan.voxels) - 1
-    values["encoder_ms"] = timed_ms(lambda _: network.encoder(), lambda run: run(), clock)
+    encoder = network.encoder()
+    values["encoder_ms"] = timed_ms(lambda number: number, lambda _: encoder(), clock)
     values["encode_ms"] = timed_ms(lambda number: number % last, network.encode, clock)
     prompts = {"box": network.box, **({"click": network.click} if network.takes_clicks else {})}
     for name, prompt in prompts.items():

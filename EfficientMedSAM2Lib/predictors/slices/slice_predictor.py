@@ -17,16 +17,17 @@ from ..fov import NO_OBJECT_LOGIT, FieldOfView, crop, resample
 from .feature_cache import FeatureCache
 from .rejection import rejects_earlier
 from .roundness import rounded
+from .second_thread import SecondThread
 from .slice_data import SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
 
 
 class _Look(NamedTuple):
     view: FieldOfView
-    features: ImageFeatures
     earlier: PlacedLogits | None
 
 
 BankFor = Callable[[FieldOfView], "MemoryBank | None"]
+Meanwhile = Callable[[], None]
 
 
 class SlicePredictor:
@@ -39,6 +40,7 @@ class SlicePredictor:
     def __init__(self, model: Any) -> None:
         self.model = model
         self.arrays = arrays_of(model)
+        self.second_thread = SecondThread(model)
         self._guard = MemoryGuard(model)
         self.size = model.config.image_size
         self.low_res = model.config.low_res_size
@@ -95,6 +97,7 @@ class SlicePredictor:
         view: FieldOfView | None = None,
         bank_for: BankFor | None = None,
         choices: tuple[int, ...] = (SINGLE_MASK,),
+        meanwhile: Meanwhile | None = None,
     ) -> tuple[SlicePrediction, int]:
         """Segment one object on one slice.
 
@@ -105,12 +108,16 @@ class SlicePredictor:
             view: Where to look; None lets the prompts decide.
             bank_for: Makes the memory bank as seen in a view; None for a slice that stands alone.
             choices: Masks among which the best may be chosen, where the view depends on it.
+            meanwhile: Called when the second thread has got all that it is to do for this slice, where the view is
+                fixed: the time to give it the next slice.
 
         Returns:
             The prediction and the index of the best of `choices`.
         """
         with self.arrays.inference():
-            return self._guard.run(lambda: self._predict(image, prompts, cache, view, bank_for, choices), cache.clear)
+            return self._guard.run(
+                lambda: self._predict(image, prompts, cache, view, bank_for, choices, meanwhile), cache.clear
+            )
 
     def _predict(
         self,
@@ -120,13 +127,14 @@ class SlicePredictor:
         view: FieldOfView | None,
         bank_for: BankFor | None,
         choices: tuple[int, ...],
+        meanwhile: Meanwhile | None,
     ) -> tuple[SlicePrediction, int]:
         if rejects_earlier(prompts):
             prompts, view = dataclasses.replace(prompts, earlier=None), None
         view = view or self.view_for(image, prompts)
         if view is not None:
-            features = self.encode(image, [view], cache)[0]
-            prediction = self._decode(prompts, [_Look(view, features, prompts.earlier)], bank_for)[0]
+            look = _Look(view, prompts.earlier)
+            prediction = self._segment(image, prompts, [look], cache, bank_for, meanwhile)[0]
             return prediction, _best(prediction, choices)
 
         first, choice = self._look_for_clicks(image, prompts, cache, bank_for, choices)
@@ -144,8 +152,8 @@ class SlicePredictor:
         views = zoom.views_for_clicks(prompts.points, prompts.labels, image.shape, image.spacing)
         found: list[SlicePrediction] = []
         for more in (views[:1], views[1:]):
-            looks = [_Look(v, f, prompts.earlier) for v, f in zip(more, self.encode(image, more, cache))]
-            found += self._decode(prompts, looks, bank_for)
+            looks = [_Look(view, prompts.earlier) for view in more]
+            found += self._segment(image, prompts, looks, cache, bank_for)
             best, choice, score = zoom.choose_candidate(
                 views[: len(found)],
                 np.stack([prediction.logits[list(choices)] for prediction in found]),
@@ -174,8 +182,7 @@ class SlicePredictor:
         if box is None or zoom.keeps_view(first.view, box, image.shape):
             return first
         view = zoom.view_for_mask(box, prompts.points, image.shape, image.spacing)
-        features = self.encode(image, [view], cache)[0]
-        second = self._decode(prompts, [_Look(view, features, known)], bank_for)[0]
+        second = self._segment(image, prompts, [_Look(view, known)], cache, bank_for)[0]
         # A mask given as prompt leaves nothing ambiguous: the answer is the single mask.
         others = resample(first.logits, first.view, view, (self.low_res, self.low_res))
         others[choice] = second.logits[SINGLE_MASK]
@@ -186,13 +193,30 @@ class SlicePredictor:
         pointers[:, choice] = pointers[:, SINGLE_MASK]
         return dataclasses.replace(second, logits=others, iou=iou, decoded=second.decoded._replace(pointers=pointers))
 
-    def _decode(self, prompts: SlicePrompts, looks: list[_Look], bank_for: BankFor | None) -> list[SlicePrediction]:
+    def _segment(
+        self,
+        image: SliceImage,
+        prompts: SlicePrompts,
+        looks: list[_Look],
+        cache: FeatureCache,
+        bank_for: BankFor | None,
+        meanwhile: Meanwhile | None = None,
+    ) -> list[SlicePrediction]:
+        """What several looks show; of two, each thread takes one."""
+        if len(looks) > 1 and self.second_thread.is_idle:
+            half = len(looks) // 2
+            rest = self.second_thread.offer(lambda: self._segment(image, prompts, looks[half:], cache, bank_for))
+            return [*self._segment(image, prompts, looks[:half], cache, bank_for), *rest()]
         batch = self._prompt_batch(prompts, looks)
-        features = ImageFeatures(*(self.arrays.join(parts) for parts in zip(*(look.features for look in looks))))
+        told = self.second_thread.offer(lambda: self.model.encode_prompts(batch))
+        if meanwhile is not None:
+            meanwhile()
+        seen = self.encode(image, [look.view for look in looks], cache)
+        features = ImageFeatures(*(self.arrays.join(parts) for parts in zip(*seen)))
         banks = [bank_for(look.view) for look in looks] if bank_for is not None else []
         known = [bank for bank in banks if bank is not None]
         informed = self.model.attend(features, self._joined(known)) if known else self.model.without_memory(features)
-        decoded: DecodedMasks = self.model.decode(informed, batch)
+        decoded: DecodedMasks = self.model.decode(informed, told())
         logits, iou, presence = self.arrays.get(decoded.logits, decoded.iou, decoded.object_logit)
         if prompts.lone_box is not None:
             boxes = [look.view.box_to_network(prompts.lone_box, self.size) for look in looks]
@@ -204,7 +228,7 @@ class SlicePredictor:
                 logits[i],
                 iou[i],
                 float(presence[i, 0]),
-                look.features,
+                seen[i],
                 DecodedMasks(*(part[i : i + 1] for part in decoded)),
             )
             for i, look in enumerate(looks)

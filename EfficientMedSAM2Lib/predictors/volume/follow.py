@@ -14,7 +14,7 @@ from ..fov import FieldOfView
 from ..masks import PackedMask, clean_mask
 from ..slices.feature_cache import FeatureCache
 from ..slices.slice_data import MASK_LOGIT, SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
-from ..slices.slice_predictor import SlicePredictor
+from ..slices.slice_predictor import Meanwhile, SlicePredictor
 from .frames import Frames
 from .sides import Sides, look_from_sides
 from .track import FramePrompts, ObjectTrack, SliceMemory, SliceResult
@@ -76,7 +76,7 @@ class Follower:
 
     def propagate(
         self, track: ObjectTrack, frame_idx: int, run: Pass, frames: Frames, image: SliceImage, slice_mm: float,
-        cache: FeatureCache,
+        cache: FeatureCache, meanwhile: Meanwhile | None = None,
     ) -> Outcome:  # fmt: skip
         """Segment a slice without prompts, and remember it.
 
@@ -88,6 +88,7 @@ class Follower:
             image: The slice.
             slice_mm: Distance between slices.
             cache: Feature cache.
+            meanwhile: As for `SlicePredictor.predict`.
         """
         trusted = track.trusted(frame_idx, run.start, run.reverse)
         neighbour = track.results[trusted[0]]
@@ -96,7 +97,12 @@ class Follower:
         away = float(np.copysign(max(abs(step), FOLLOWED_NEIGHBOUR_MM), step))
         prompts = SlicePrompts(neighbour=neighbour.from_bits(), neighbour_mm=away)
         prediction, choice = self.slices.predict(
-            image, prompts, cache, view, lambda v: self.bank(track, frame_idx, trusted, v, slice_mm)
+            image,
+            prompts,
+            cache,
+            view,
+            lambda v: self.bank(track, frame_idx, trusted, v, slice_mm),
+            meanwhile=meanwhile,
         )
         sides = self._sides(track, frame_idx, frames, image, slice_mm)
         if sides is not None:
@@ -251,7 +257,8 @@ class Follower:
         conditioning = [f for f in known if f in track.prompts][:CONDITIONING_MEMORIES]
         reach = self.memory_range_mm / slice_mm
         others = [f for f in known if f not in track.prompts and abs(f - frame_idx) <= reach]
-        chosen = conditioning + others[: self.max_memories - len(conditioning)]
+        counted = {*conditioning, *others[: self.max_memories - len(conditioning)]}
+        chosen = [f for f in known if f in counted]
         if not chosen:
             return None
         arrays = self.slices.arrays

@@ -1,4 +1,4 @@
-"""A torch network as four ONNX graphs. Needs torch and onnx; what comes out needs neither."""
+"""A torch network as five ONNX graphs. Needs torch and onnx; what comes out needs neither."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def _graph(model: EfficientMedSAM2, name: str) -> bytes:
     parts = _parts(model)
     module, inputs, outputs = parts[name]
     buffer: Any = io.BytesIO()  # torch takes it, its stubs do not say so
-    # Sizes that may change: objects, clicks, memories.
+    # Sizes that may change: objects, clicks, tokens, memories.
     axes = {key: {0: "objects"} for key in (*inputs, *outputs)}
-    for key in ("points", "labels"):
+    for key, size in (("points", "clicks"), ("labels", "clicks"), ("tokens", "tokens")):
         if key in axes:
-            axes[key][1] = "clicks"
+            axes[key][1] = size
     for key in ("maps", "pointers", "distance_mm", "conditioning"):
         if key in inputs:
             axes[key][1] = "memories"
@@ -95,7 +95,7 @@ def _parts(model: EfficientMedSAM2) -> dict[str, tuple[Any, dict[str, Any], tupl
     """For each graph its module, example inputs of two objects, and the names of its outputs."""
     import torch
 
-    from ...models.config import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+    from ...models.config import DecodedMasks, EncodedPrompts, ImageFeatures, MemoryBank, PromptBatch
 
     class Part(torch.nn.Module):
         """A method of the network as a module of its own."""
@@ -111,8 +111,11 @@ def _parts(model: EfficientMedSAM2) -> dict[str, tuple[Any, dict[str, Any], tupl
     def attend(embedding: Any, *bank: Any) -> Any:
         return model.attend(ImageFeatures(embedding, None, None), MemoryBank(*bank)).embedding
 
+    def prompt(*prompts: Any) -> Any:
+        return tuple(model.encode_prompts(PromptBatch(*prompts)))
+
     def decode(embedding: Any, stride8: Any, stride4: Any, *prompts: Any) -> Any:
-        return tuple(model.decode(ImageFeatures(embedding, stride8, stride4), PromptBatch(*prompts)))
+        return tuple(model.decode(ImageFeatures(embedding, stride8, stride4), EncodedPrompts(*prompts)))
 
     def memorise(embedding: Any, mask_logits: Any) -> Any:
         return model.encode_memory(ImageFeatures(embedding, None, None), mask_logits)
@@ -141,11 +144,13 @@ def _parts(model: EfficientMedSAM2) -> dict[str, tuple[Any, dict[str, Any], tupl
         "neighbour_logits": logits,
         "neighbour_mm": torch.ones(objects),
     }
+    encoded = model.encode_prompts(PromptBatch(**prompts))._asdict()
     image = torch.rand(objects, 3, config.image_size, config.image_size)
     return {
         "encode": (Part(lambda x: tuple(model.encode_image(x))), {"image": image}, ImageFeatures._fields),
         "attend": (Part(attend), {"embedding": embedding, **bank}, ("informed",)),
-        "decode": (Part(decode), {**features, **prompts}, DecodedMasks._fields),
+        "prompt": (Part(prompt), prompts, EncodedPrompts._fields),
+        "decode": (Part(decode), {**features, **encoded}, DecodedMasks._fields),
         "memorise": (Part(memorise), {"embedding": embedding, "mask_logits": logits}, ("memory",)),
     }
 

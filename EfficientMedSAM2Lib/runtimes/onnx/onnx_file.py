@@ -1,4 +1,4 @@
-"""An exported network: one ZIP archive with four ONNX graphs and a description. Any unzip shows what is in it."""
+"""An exported network: one ZIP archive with five ONNX graphs and a description. Any unzip shows what is in it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 from ...models.config import ModelConfig
 
 SUFFIX = ".onnx.zip"
-GRAPHS = ("encode", "attend", "decode", "memorise")
-_FORMAT = 1
+GRAPHS = ("encode", "prompt", "attend", "decode", "memorise")
+FORMAT = 2
+"""Number of the form of these files, one more whenever an older program could not read them."""
 _DESCRIPTION = "network.json"
 
 
@@ -57,7 +58,7 @@ def write_exported(path: Path, description: Description, graphs: Mapping[str, by
         graphs: Serialised ONNX models, by the names of `GRAPHS`.
     """
     known: dict[str, Any] = dataclasses.asdict(description)
-    text = json.dumps({"format": _FORMAT, **known, "config": json.loads(description.config.to_json())}, indent=1)
+    text = json.dumps({"format": FORMAT, **known, "config": json.loads(description.config.to_json())}, indent=1)
     temporary = path.with_name(path.name + ".part")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -78,7 +79,7 @@ def read_description(path: str | os.PathLike[str]) -> Description:
     """
     try:
         known = json.loads(_member(path, _DESCRIPTION))
-        if known.pop("format") != _FORMAT:
+        if known.pop("format") != FORMAT:
             raise ValueError(
                 f"{path} was exported by another version; export it again with `efficient-medsam2 export`."
             )

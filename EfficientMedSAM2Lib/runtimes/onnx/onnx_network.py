@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...models.config import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+from ...models.config import DecodedMasks, EncodedPrompts, ImageFeatures, MemoryBank, PromptBatch
 from .onnx_file import read_description, read_graph
 
 
@@ -27,11 +27,13 @@ class OnnxNetwork:
 
     Args:
         path: An `.onnx.zip` file of `efficient-medsam2 export`.
-        threads: Threads of a graph; None takes OMP_NUM_THREADS, else every core that this process may use.
+        threads: Threads of all graphs that run at once; None takes OMP_NUM_THREADS, else every core that this process
+            may use.
+        streams: Graphs that run at once, which share the threads; predictors ask from two threads.
 
     Attributes:
         config: Sizes.
-        threads: Threads of a graph.
+        threads: Threads of all graphs that run at once.
         device: Always the CPU.
         compute_dtype: "float32" or "int8".
 
@@ -45,12 +47,13 @@ class OnnxNetwork:
     """Whether a graph may well run in one thread while another one runs in a second thread."""
     device = Cpu()
 
-    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None, streams: int = 2) -> None:
         self.path = Path(path)
         self.description = read_description(path)
         self.config = self.description.config
         self.compute_dtype = "int8" if self.description.precision == "int8" else "float32"
         self.threads = threads or _threads()
+        self._streams = streams
         self._runtime = _onnxruntime()
         self._sessions: dict[str, Any] = {}
         self._no_memory = np.array(self.description.no_memory, np.float32)[None, :, None, None]
@@ -88,9 +91,13 @@ class OnnxNetwork:
         )
         return features._replace(embedding=embedding)
 
-    def decode(self, features: ImageFeatures, prompts: PromptBatch) -> DecodedMasks:
+    def encode_prompts(self, prompts: PromptBatch) -> EncodedPrompts:
+        """What the prompts of B objects say, before a slice is seen."""
+        return EncodedPrompts(*self._run("prompt", **prompt_inputs(prompts, self.config.low_res_size)))
+
+    def decode(self, features: ImageFeatures, prompts: EncodedPrompts) -> DecodedMasks:
         """Masks for B objects from features of B slices; see `DecodedMasks`."""
-        return DecodedMasks(*self._run("decode", **decode_inputs(features, prompts, self.config.low_res_size)))
+        return DecodedMasks(*self._run("decode", **features._asdict(), **prompts._asdict()))
 
     def encode_memory(self, features: ImageFeatures, mask_logits: np.ndarray) -> np.ndarray:
         """Memory maps (B,memory_dim,S/16,S/16) of slices with mask logits (B,1,S/4,S/4)."""
@@ -118,18 +125,18 @@ class OnnxNetwork:
 
     def _session(self, graph: bytes) -> Any:
         options = self._runtime.SessionOptions()
-        options.intra_op_num_threads = self.threads
+        # Two graphs at once use two cores better than the small operations of one graph.
+        options.intra_op_num_threads = -(-self.threads // self._streams)
         # Threads that wait busily for the next graph take the cores from numpy, and from each other's graphs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         return self._runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def decode_inputs(features: ImageFeatures, prompts: PromptBatch, size: int) -> dict[str, np.ndarray]:
-    """All inputs of the graph "decode", with what says nothing where a prompt is not given.
+def prompt_inputs(prompts: PromptBatch, size: int) -> dict[str, np.ndarray]:
+    """All inputs of the graph "prompt", with what says nothing where a prompt is not given.
 
     Args:
-        features: Of B slices.
         prompts: Of B objects.
         size: Side of mask logits.
     """
@@ -143,7 +150,6 @@ def decode_inputs(features: ImageFeatures, prompts: PromptBatch, size: int) -> d
         neighbour = prompts.neighbour_logits
         neighbour_mm = np.zeros(batch) if prompts.neighbour_mm is None else prompts.neighbour_mm
     floats = {
-        **features._asdict(),
         "points": prompts.points,
         "boxes": prompts.boxes,
         "mask_logits": mask,
@@ -171,4 +177,4 @@ def _threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-__all__ = ["Cpu", "OnnxNetwork", "decode_inputs"]
+__all__ = ["Cpu", "OnnxNetwork", "prompt_inputs"]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .calibration import calibration_feeds
+from .calibration import calibration_views
 
 if TYPE_CHECKING:
     from ...models import EfficientMedSAM2
 
 STATIC = ("encode",)
-"""Graphs whose convolutions are quantised."""
-DYNAMIC = ("encode", "attend", "decode", "memorise")
+"""Graphs whose convolutions are quantised; their input is an image."""
+DYNAMIC = ("encode", "prompt", "attend", "decode", "memorise")
 """Graphs whose matrix products with weights are quantised."""
 
 
@@ -26,7 +26,7 @@ def quantised(graphs: Mapping[str, bytes], model: EfficientMedSAM2) -> dict[str,
 
     Args:
         graphs: In float32, by name.
-        model: The network that they come from, which says what activations look like.
+        model: The network that they come from.
 
     Raises:
         ValueError: A library is missing.
@@ -38,7 +38,7 @@ def quantised(graphs: Mapping[str, bytes], model: EfficientMedSAM2) -> dict[str,
     except ImportError as error:
         message = f"INT8 needs onnx and onnxruntime: pip install 'efficient-medsam2[export]' ({error})"
         raise ValueError(message) from error
-    feeds = calibration_feeds(model)
+    feeds = [{"image": view[None]} for view in calibration_views(model.config.image_size)]
     result = {}
     with tempfile.TemporaryDirectory() as name, _quiet():
         folder = Path(name)
@@ -49,7 +49,7 @@ def quantised(graphs: Mapping[str, bytes], model: EfficientMedSAM2) -> dict[str,
             if graph in STATIC:
                 static = folder / f"{graph}-static.onnx"
                 quantization.quantize_static(
-                    str(prepared), str(static), _Reader(feeds[graph], prepared), op_types_to_quantize=["Conv", "Clip"],
+                    str(prepared), str(static), _Reader(feeds, prepared), op_types_to_quantize=["Conv", "Clip"],
                     quant_format=quantization.QuantFormat.QDQ, per_channel=True,
                     activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
                 )  # fmt: skip

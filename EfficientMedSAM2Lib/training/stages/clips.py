@@ -72,14 +72,15 @@ class ClipTraining(PromptTraining):
                 target = low_resolution_target(masks[:, t], size)
                 prompts = self._clip_prompts(batch, masks, logits, t)
                 seen = self.model.attend(now, self._bank(batch, memories, t)) if t else self.model.without_memory(now)
-                decoded = self.model.decode(seen, prompts)
+                decoded = self.model.decode(seen, self.model.encode_prompts(prompts))
                 if t >= start:
                     result = round_loss(decoded, target)
                     losses.append(result["loss"])
                     self.log(f"clip_iou/{t}", result["iou"], batch_size=count)
                     self.log(f"clip_object/{t}", result["object"], batch_size=count)
                 if t >= max(start, 1) and self.rng.random() < SHARE_OF_CORRECTIONS:
-                    decoded = self.model.decode(seen, correct_prompts(prompts, decoded, target, self.rng))
+                    corrected = correct_prompts(prompts, decoded, target, self.rng)
+                    decoded = self.model.decode(seen, self.model.encode_prompts(corrected))
                     losses.append(round_loss(decoded, target)["loss"])
                 logits = _present_logits(decoded)
                 chosen = torch.zeros(count, dtype=torch.long, device=masks.device)
@@ -117,14 +118,14 @@ class ClipTraining(PromptTraining):
         distance = batch["distance_mm"].float()
         # Always the same number of memories, for torch.compile; those that are not there are masked out.
         slots = min(distance.shape[1] - 1, self.model.config.max_memories)
-        known = [0, *range(max(1, t - slots + 1), t)]
+        known = [*range(t - 1, max(0, t - slots), -1), 0]
         padded = known + [0] * (slots - len(known))
         order = torch.arange(slots, device=distance.device)
         return MemoryBank(
             maps=torch.stack([memories[i][0] for i in padded], dim=1),
             pointers=torch.stack([memories[i][1] for i in padded], dim=1),
             distance_mm=distance[:, padded] - distance[:, t : t + 1],
-            conditioning=(order == 0).float().expand(len(distance), -1),
+            conditioning=(order == len(known) - 1).float().expand(len(distance), -1),
             valid=(order < len(known)).expand(len(distance), -1),
         )
 

@@ -63,9 +63,9 @@ class DistilledTraining(PromptTraining):
         if self.output_weight > 0:
             target = low_resolution_target(batch["mask"], self.model.config.low_res_size)
             prompts = first_prompts(batch, target.shape[-1], self.rng)
-            decoded = self.model.decode(self.model.without_memory(features), prompts)
+            decoded = self.model.decode(self.model.without_memory(features), self.model.encode_prompts(prompts))
             with torch.no_grad():
-                shown = teacher.decode(teacher.without_memory(wanted), prompts)
+                shown = teacher.decode(teacher.without_memory(wanted), teacher.encode_prompts(prompts))
             result = round_loss(decoded, target)
             imitation = F.mse_loss(decoded.logits.sigmoid(), shown.logits.sigmoid())
             loss = loss + result["loss"] + self.output_weight * IMITATION_SCALE * imitation

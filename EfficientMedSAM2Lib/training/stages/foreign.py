@@ -52,7 +52,7 @@ class ForeignDistillation(PromptTraining):
         features = self.model.encode_image(batch["image"])
         alone = self.model.without_memory(features)
         target = low_resolution_target(batch["mask"], self.model.config.low_res_size)
-        decoded = self.model.decode(alone, first_prompts(batch, target.shape[-1], self.rng))
+        decoded = self.model.decode(alone, self.model.encode_prompts(first_prompts(batch, target.shape[-1], self.rng)))
         result = round_loss(decoded, target)
         loss = result["loss"]
         if self.projection is not None:
@@ -72,7 +72,7 @@ class ForeignDistillation(PromptTraining):
     def _imitation(self, features: ImageFeatures, lessons: Lessons) -> Tensor:
         """Squared error of the single mask's probabilities where the teacher is trusted; 0 where it never is."""
         prompts = on_device(box_prompts(lessons.boxes, self.model.config.low_res_size), self.device)
-        shown = self.model.decode(features, prompts).logits[:, 0].sigmoid()
+        shown = self.model.decode(features, self.model.encode_prompts(prompts)).logits[:, 0].sigmoid()
         error = F.mse_loss(shown, lessons.logits.to(self.device).sigmoid(), reduction="none").mean(dim=(1, 2))
         trusted = lessons.trusted.to(self.device).float()
         return (error * trusted).sum() / trusted.sum().clamp_min(1)

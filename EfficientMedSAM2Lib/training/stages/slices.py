@@ -116,7 +116,7 @@ class PromptTraining(lightning.LightningModule):
         prompts = first_prompts(batch, target.shape[-1], self.rng)
         total = torch.zeros((), device=target.device)
         for number in range(self.rounds):
-            decoded = self.model.decode(features, prompts)
+            decoded = self.model.decode(features, self.model.encode_prompts(prompts))
             losses = round_loss(decoded, target)
             total = total + losses["loss"]
             self.log_dict({f"{name}/{number}": value for name, value in losses.items()}, batch_size=len(target))

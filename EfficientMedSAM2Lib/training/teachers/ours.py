@@ -65,7 +65,7 @@ class OurTeacher:
         prompts.boxes = torch.from_numpy((boxes + 0.5) * scale - 0.5).to(self._model.device)
         with torch.inference_mode():
             features = ImageFeatures(*embedding.maps).select(torch.zeros(len(boxes), dtype=torch.long))
-            decoded = self._model.decode(self._model.without_memory(features), prompts)
+            decoded = self._model.decode(self._model.without_memory(features), self._model.encode_prompts(prompts))
             logits = decoded.logits[:, :1]
             if full_resolution:
                 logits = functional.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)

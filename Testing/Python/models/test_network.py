@@ -18,6 +18,7 @@ from EfficientMedSAM2Lib.models import (
     register_encoder,
 )
 from EfficientMedSAM2Lib.models.image_encoder import standardise
+from EfficientMedSAM2Lib.models.layers import rotary_table
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_shapes(encoder_type: str, image: torch.Tensor) -> None:
     model = EfficientMedSAM2(ModelConfig(encoder_type)).eval()
     with torch.inference_mode():
         features = model.encode_image(image)
-        decoded = model.decode(model.without_memory(features), clicks(100, 80, 1))
+        decoded = model.decode(model.without_memory(features), model.encode_prompts(clicks(100, 80, 1)))
         memory = model.encode_memory(features, decoded.logits[:, :1])
     assert features.embedding.shape == (2, 192, 16, 16)
     assert features.stride8.shape == (2, 96, 32, 32)
@@ -63,7 +64,7 @@ def test_shapes(encoder_type: str, image: torch.Tensor) -> None:
 
 def decode(model: EfficientMedSAM2, image: torch.Tensor, prompts: PromptBatch) -> torch.Tensor:
     with torch.inference_mode():
-        return model.decode(model.without_memory(model.encode_image(image)), prompts).logits
+        return model.decode(model.without_memory(model.encode_image(image)), model.encode_prompts(prompts)).logits
 
 
 def test_every_kind_of_prompt_counts(network: EfficientMedSAM2, image: torch.Tensor) -> None:
@@ -148,6 +149,49 @@ def test_memory_counts_and_masked_memory_does_not(network: EfficientMedSAM2, ima
         assert not torch.allclose(seen, alone, atol=1e-2)
 
 
+def test_the_nearest_memory_is_seen_place_by_place_and_others_as_means(network: EfficientMedSAM2) -> None:
+    generator = torch.Generator().manual_seed(3)
+    bank = MemoryBank(
+        maps=torch.randn(1, 3, 64, 16, 16, generator=generator),
+        pointers=torch.randn(1, 3, 192, generator=generator),
+        distance_mm=torch.tensor([[1.0, 2.0, 3.0]]),
+        conditioning=torch.zeros(1, 3),
+    )
+    # 2 x 2 places turned around one another: their mean stays.
+    turned = bank.maps.unflatten(3, (8, 2)).flip(4).flatten(3, 4)
+    attention = network.memory_attention
+    torch.nn.init.normal_(attention.cross_attention.out.weight, std=0.1)
+    x = torch.randn(1, 192, 16, 16, generator=generator)
+    with torch.inference_mode():
+        seen = attention(x, bank)
+        for memory, counts in ((0, True), (1, False), (2, False)):
+            maps = bank.maps.clone()
+            maps[:, memory] = turned[:, memory]
+            assert torch.allclose(seen, attention(x, bank._replace(maps=maps)), atol=1e-5) is not counts
+
+
+def test_a_mean_of_four_places_weighs_as_much_as_the_four(network: EfficientMedSAM2) -> None:
+    """Two memories of one value everywhere, whose keys have no direction: of equal weight, whichever is pooled."""
+    attention = network.memory_attention
+    maps = torch.stack([torch.ones(64, 16, 16), -torch.ones(64, 16, 16)])[None]
+    tokens = attention._tokens(MemoryBank(maps, torch.zeros(1, 2, 192), torch.ones(1, 2), torch.zeros(1, 2)))
+    shares = tokens.weight[0, 0, 0].softmax(dim=0)
+    by_sign = [shares[tokens.values[0, :, 0] == value].sum() for value in (1, -1)]
+    torch.testing.assert_close(by_sign[0], by_sign[1])
+    assert tokens.rotation.shape[1] == 256 + 64
+    torch.testing.assert_close(attention.pooled_rotation[:, 0], rotary_table(torch.tensor([0.5]), 48)[:, 0])
+
+
+def test_the_last_convolution_is_folded_into_the_masks(network: EfficientMedSAM2) -> None:
+    decoder = network.mask_decoder
+    generator = torch.Generator().manual_seed(4)
+    fine = torch.randn(2, 48, 24, 40, generator=generator)
+    weights = torch.randn(2, 4, 48, generator=generator)
+    with torch.inference_mode():
+        wanted = torch.einsum("bmc,bchw->bmhw", weights, fine + decoder.refine4(fine))
+        torch.testing.assert_close(decoder._refined(fine, weights), wanted, atol=1e-4, rtol=1e-4)
+
+
 def test_gradient_checkpointing_gives_the_same_gradients(image: torch.Tensor) -> None:
     model = EfficientMedSAM2(ModelConfig("mobilenet")).train()
     # Batch statistics are updated once more by the second forward pass; gradients must not notice.
@@ -155,7 +199,8 @@ def test_gradient_checkpointing_gives_the_same_gradients(image: torch.Tensor) ->
     for enabled in (False, True):
         model.set_gradient_checkpointing(enabled)
         model.zero_grad()
-        model.decode(model.without_memory(model.encode_image(image)), clicks(99, 80, 1)).logits.mean().backward()
+        alone = model.without_memory(model.encode_image(image))
+        model.decode(alone, model.encode_prompts(clicks(99, 80, 1))).logits.mean().backward()
         gradients.append(model.image_encoder.to_stride4.weight.grad.clone())
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-5)
 

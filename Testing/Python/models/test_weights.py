@@ -33,7 +33,7 @@ def forward(model: EfficientMedSAM2) -> torch.Tensor:
     prompts = PromptBatch.empty(1)
     prompts.boxes = torch.tensor([[60.0, 60, 180, 190]])
     with torch.inference_mode():
-        return model.decode(model.without_memory(model.encode_image(image)), prompts).logits
+        return model.decode(model.without_memory(model.encode_image(image)), model.encode_prompts(prompts)).logits
 
 
 def test_round_trip_is_half_precision_and_below_ten_megabytes(saved: tuple[EfficientMedSAM2, Path]) -> None:

@@ -41,6 +41,9 @@ class StubNetwork:
         assert bank.maps.shape[:2] == bank.pointers.shape[:2] == bank.distance_mm.shape
         return features
 
+    def encode_prompts(self, prompts):
+        return prompts
+
     def decode(self, features, prompts):
         self.decoded += len(features.stride4)
         if prompts.neighbour_mm is not None:

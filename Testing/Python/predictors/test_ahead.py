@@ -1,4 +1,4 @@
-"""The next slice encoded in a second thread: the same masks, and what goes wrong there is told."""
+"""A second thread for prompts, views and the next slice: the same masks, and what goes wrong there is told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from stub_network import StubNetwork
 
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
+from EfficientMedSAM2Lib.predictors.slices.second_thread import SecondThread
 
 
 def test_a_network_that_can_work_ahead_encodes_the_next_slice_in_another_thread(scene):
@@ -32,6 +33,54 @@ def test_a_network_that_can_work_ahead_encodes_the_next_slice_in_another_thread(
     assert alone[3] == {threading.get_ident()}
     assert len(ahead[3]) > 1
     assert ahead[2] <= alone[2] + 2  # a guess may be wrong where the view moves
+
+
+def test_prompts_and_views_have_a_thread_each(scene):
+    """A click that the widest view is not sure of is looked at in two more, one in each thread."""
+
+    def clicked(works_ahead):
+        network, threads = StubNetwork(), {"encode_image": [], "encode_prompts": [], "decode": []}
+        network.works_ahead, network.threads, network.certainty = works_ahead, 2, 0.5
+        for name, seen in threads.items():
+            real = getattr(network, name)
+            setattr(
+                network, name, lambda *given, real=real, seen=seen: seen.append(threading.get_ident()) or real(*given)
+            )
+        predictor = EfficientMedSAM2VolumePredictor(network)
+        state = predictor.init_state(scene[0], spacing=(3, 1, 1), window=(0, 1))
+        return predictor.add_new_points_or_box(state, 10, "liver", points=[[28, 40]], labels=[1])[2].numpy(), threads
+
+    (alone, single), (mask, threads) = clicked(False), clicked(True)
+    np.testing.assert_array_equal(mask, alone)
+    here = threading.get_ident()
+    assert {thread for seen in single.values() for thread in seen} == {here}
+    assert threads["encode_prompts"][0] != here, "while the slice is encoded"
+    assert threads["encode_image"][0] == threads["decode"][0] == here
+    for seen in threads.values():
+        assert len(set(seen)) == 2
+
+
+def test_what_is_offered_while_the_thread_is_busy_is_done_by_whoever_asks():
+    network = StubNetwork()
+    network.works_ahead, network.threads = True, 2
+    second, going, go = SecondThread(network), threading.Event(), threading.Event()
+    assert second.is_idle
+
+    def wait() -> int:
+        going.set()
+        assert go.wait(10)
+        return threading.get_ident()
+
+    first = second.offer(wait)
+    assert going.wait(10)
+    assert not second.is_idle
+    assert second.offer(threading.get_ident)() == threading.get_ident()
+    queued = second.queue(threading.get_ident)
+    go.set()
+    assert first() == queued() != threading.get_ident()
+    network.threads = 1
+    assert not second.is_there
+    assert second.offer(threading.get_ident)() == threading.get_ident()
 
 
 def test_what_goes_wrong_ahead_is_told_when_the_slice_is_due(network, scene):

@@ -172,7 +172,8 @@ def test_what_is_kept_does_not_grow_with_the_number_of_slices(network, depth):
     assert all(len(result.mask.bits) == 50 for result in results.values())
     assert sum(result.logits is not None for result in results.values()) == 1
     assert network.largest_bank == network.config.max_memories
-    assert max(abs(d) for distances in network.distances for d in distances[1:]) <= 40
+    assert max(abs(d) for distances in network.distances for d in distances[:-1]) <= 40
+    assert all(distances == sorted(distances, key=abs) for distances in network.distances), "the nearest first"
 
 
 def test_memory_is_in_mm_and_takes_conditioning_slices_from_both_sides(predictor, network, scene):

@@ -15,7 +15,7 @@ from EfficientMedSAM2Lib.models import MemoryBank, PromptBatch
 from EfficientMedSAM2Lib.resources import resource_path, shipped_weights
 from EfficientMedSAM2Lib.runtimes import build as building
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
-from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import read_description
+from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import FORMAT, read_description
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
 
 
@@ -59,7 +59,8 @@ def test_agrees_with_torch(networks, objects, clicks, memories, kind):
     with torch.inference_mode():
         features = torch_network.encode_image(image)
         informed = torch_network.attend(features, bank)
-        decoded = torch_network.decode(informed, prompts)
+        told = torch_network.encode_prompts(prompts)
+        decoded = torch_network.decode(informed, told)
         memory = torch_network.encode_memory(features, logits)
         pointer = torch_network.object_pointer(decoded, torch.ones(objects, dtype=torch.long))
         alone = torch_network.without_memory(features)
@@ -68,7 +69,9 @@ def test_agrees_with_torch(networks, objects, clicks, memories, kind):
     assert_close(alone, onnx_network.without_memory(found))
     seen = onnx_network.attend(found, MemoryBank(**numpy_of(bank)))
     assert_close(informed, seen)
-    answer = onnx_network.decode(seen, PromptBatch(**numpy_of(vars(prompts))))
+    heard = onnx_network.encode_prompts(PromptBatch(**numpy_of(vars(prompts))))
+    assert_close(told, heard)
+    answer = onnx_network.decode(seen, heard)
     assert_close(decoded, answer)
     np.testing.assert_allclose(onnx_network.encode_memory(found, logits.numpy()), memory.numpy(), atol=2e-3)
     chosen = onnx_network.object_pointer(answer, np.ones(objects, int))
@@ -156,7 +159,7 @@ def test_damaged_and_foreign_files_are_refused(exported, tmp_path):
     damaged.write_bytes(exported.read_bytes()[:1000])
     foreign = tmp_path / "foreign.onnx.zip"
     with zipfile.ZipFile(foreign, "w") as archive:
-        archive.writestr("network.json", json.dumps({"format": 1}))
+        archive.writestr("network.json", json.dumps({"format": FORMAT}))
     for path in (damaged, foreign):
         with pytest.raises(ValueError, match="is not a network exported by"):
             build_efficient_medsam2_model(checkpoint=path)

@@ -32,13 +32,13 @@ def test_masks_gradients_and_statistics_are_the_same() -> None:
 
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
             features = model.encode_image(images)
-            first = model.decode(model.without_memory(features), prompts)
+            first = model.decode(model.without_memory(features), model.encode_prompts(prompts))
             bank = MemoryBank(
                 model.encode_memory(features, first.logits[:, :1])[:, None],
                 model.object_pointer(first, torch.zeros(2, dtype=torch.long))[:, None],
                 torch.full((2, 1), 3.0), torch.ones(2, 1), torch.ones(2, 1, dtype=torch.bool),
             )  # fmt: skip
-            second = model.decode(model.attend(features, bank), PromptBatch.empty(2))
+            second = model.decode(model.attend(features, bank), model.encode_prompts(PromptBatch.empty(2)))
         second.logits.square().mean().backward()
         logits.append(second.logits.detach())
         kept.append(held)

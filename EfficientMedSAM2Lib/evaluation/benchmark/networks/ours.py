@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PARTS = {
     "encode_image": "image encoder",
+    "encode_prompts": "prompt encoder",
     "attend": "memory attention",
     "decode": "mask decoder",
     "encode_memory": "memory encoder",
@@ -104,7 +105,11 @@ class OurNetwork(VideoNetwork):
         side = self._model.config.image_size
         image = np.random.default_rng(0).random((1, 3, side, side), np.float32)
         if self._runtime == "onnx":
-            return lambda: self._model.encode_image(image)
+            from ....runtimes.onnx.onnx_network import OnnxNetwork
+
+            # Alone it may have every thread, where predictors give each of two graphs half of them.
+            alone = OnnxNetwork(self._model.path, self._model.threads, streams=1)
+            return lambda: alone.encode_image(image)
         import torch
 
         tensor = torch.from_numpy(image).to(self._model.device)

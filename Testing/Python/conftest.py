@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+# A first call that imports a library, or a busy machine, is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 sys.path.insert(0, str(Path(__file__).parent))
 
 

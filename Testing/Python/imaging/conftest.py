@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import settings
-
-# a busy machine is no failure
-settings.register_profile("imaging", deadline=None)
-settings.load_profile("imaging")
 
 STORAGE_NODES = {
     "vtkMRMLMarkupsROINode": "vtkMRMLMarkupsROIJsonStorageNode",

@@ -95,7 +95,7 @@ class MaskDecoder(nn.Module):
         """Logits `weights @ (fine + refine4(fine))` of M masks, for weights (B,M,dim4) and fine (B,dim4,H,W).
 
         The masks see the last convolution through their weights alone. Multiplied with its kernels first, these are a
-        convolution to M channels instead of dim4: a tenth of the decoder's time less on one core.
+        convolution to M channels instead of dim4, a twelfth of the work.
         """
         first, activation, last = self.refine4
         assert isinstance(last, nn.Conv2d)

@@ -107,5 +107,5 @@ class MaskDecoder(nn.Module):
         taps = (kernels.flatten(1, 2) @ hidden).unflatten(1, (9, -1)).unflatten(3, (height, width))
         taps = F.pad(taps, (1, 1, 1, 1))
         shifted = [taps[:, 3 * y + x, :, y : y + height, x : x + width] for y in range(3) for x in range(3)]
-        refined = torch.stack(shifted).sum(dim=0) + (weights @ last.bias)[..., None, None]
+        refined = torch.stack(shifted).sum(dim=0) + (weights * last.bias).sum(dim=-1)[..., None, None]
         return refined + (weights @ fine.flatten(2)).unflatten(2, (height, width))

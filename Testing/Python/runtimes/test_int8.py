@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from EfficientMedSAM2Lib.models import MemoryBank, PromptBatch
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 from EfficientMedSAM2Lib.runtimes.onnx.calibration import calibration_views
@@ -17,6 +18,20 @@ def test_calibration_sees_many_kinds_of_pictures():
     assert views.max() <= 1
     assert len({round(float(view.mean()), 4) for view in views}) == 12
     assert np.array_equal(views, calibration_views(64, count=6))
+
+
+def test_every_graph_of_int8_runs(cache):
+    """ONNX Runtime's quantiser makes graphs that cannot be loaded of a matrix product with a vector of weights."""
+    network = build_efficient_medsam2_model("efficientnet", runtime="onnx", precision="int8")
+    generator = np.random.default_rng(0)
+    features = network.encode_image(generator.random((1, 3, 256, 256), np.float32))
+    maps, pointers = np.zeros((1, 2, 64, 16, 16), np.float32), np.zeros((1, 2, 192), np.float32)
+    bank = MemoryBank(maps, pointers, np.ones((1, 2), np.float32), np.zeros((1, 2), np.float32))
+    box = PromptBatch(np.zeros((1, 0, 2)), np.zeros((1, 0)), np.array([[40.0, 50, 120, 160]]))
+    decoded = network.decode(network.attend(features, bank), network.encode_prompts(box))
+    assert decoded.logits.shape == (1, 4, 64, 64)
+    assert np.isfinite(decoded.logits).all()
+    assert network.encode_memory(features, decoded.logits[:, :1]).shape == (1, 64, 16, 16)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import numpy as np
 from . import zoom
 from .inputs import as_box, as_clicks, to_numpy
 from .slices.feature_cache import FeatureCache
-from .slices.slice_predictor import Meanwhile, SlicePredictor
+from .slices.slice_predictor import SlicePredictor
 from .volume.ahead import Ahead
 from .volume.follow import MEMORY_RANGE_MM, Follower, Outcome, Pass
 from .volume.opening import open_state
@@ -247,9 +247,7 @@ class EfficientMedSAM2VolumePredictor:
                 outcomes = {}
                 for obj_id in obj_ids:
                     if obj_id in inference_state["tracks"]:
-                        ahead.wait()
-                        look = partial(self._look_ahead, ahead, inference_state, obj_id, frame_idx, following)
-                        outcomes[obj_id] = self._visit(inference_state, obj_id, frame_idx, run, look)
+                        outcomes[obj_id] = self._visit(inference_state, obj_id, frame_idx, following, run, ahead)
                 yield self._answer(inference_state, frame_idx, outcomes)
 
     def propagate_object(
@@ -280,9 +278,7 @@ class EfficientMedSAM2VolumePredictor:
         run, order = Pass(start_frame_idx, reverse), list(frames)
         with Ahead(self._slices, inference_state["cached_features"]) as ahead:
             for frame_idx, following in zip(order, [*order[1:], None]):
-                ahead.wait()
-                look = partial(self._look_ahead, ahead, inference_state, obj_id, frame_idx, following)
-                result = self._visit(inference_state, obj_id, frame_idx, run, look).result
+                result = self._visit(inference_state, obj_id, frame_idx, following, run, ahead).result
                 yield frame_idx, result.mask.full(slice_shape(inference_state)), result.score
 
     def clear_all_prompts_in_frame(
@@ -374,18 +370,21 @@ class EfficientMedSAM2VolumePredictor:
         image = slice_image(inference_state, frame_idx)
         track = inference_state["tracks"].get(obj_id)
         view = self._follower.expected_view(track, frame_idx, image) if track is not None else None
-        if view is None:
-            view = zoom.views_for_clicks(np.zeros((0, 2)), np.zeros(0), image.shape, image.spacing)[0]
+        view = view or zoom.views_for_clicks(np.zeros((0, 2)), np.zeros(0), image.shape, image.spacing)[0]
         self._slices.encode(image, [view], inference_state["cached_features"])
 
     def _look_ahead(self, ahead: Ahead, state: State, obj_id: Hashable, frame_idx: int, following: int | None) -> None:
         """Begin to encode the slice after this one, in this one's view: few slices change it."""
         track = state["tracks"][obj_id]
-        if not ahead.is_idle and following is not None and following not in track.prompts:
+        if ahead.is_there and following is not None and following not in track.prompts:
             view = self._follower.expected_view(track, frame_idx, slice_image(state, frame_idx))
             ahead.start(slice_image(state, following), view)
 
-    def _visit(self, state: State, obj_id: Hashable, frame_idx: int, run: Pass, meanwhile: Meanwhile) -> Outcome:
+    def _visit(
+        self, state: State, obj_id: Hashable, frame_idx: int, following: int | None, run: Pass, ahead: Ahead
+    ) -> Outcome:
+        ahead.wait()
+        meanwhile = partial(self._look_ahead, ahead, state, obj_id, frame_idx, following)
         track = track_of(state, obj_id)
         image = slice_image(state, frame_idx)
         if frame_idx in track.prompts:

@@ -205,7 +205,7 @@ class SlicePredictor:
         """What several looks show; of two, each thread takes one."""
         if len(looks) > 1 and self.second_thread.is_idle:
             half = len(looks) // 2
-            rest = self.second_thread.offer(lambda: self._segment(image, prompts, looks[half:], cache, bank_for))
+            rest = self.second_thread.queue(lambda: self._segment(image, prompts, looks[half:], cache, bank_for))
             return [*self._segment(image, prompts, looks[:half], cache, bank_for), *rest()]
         batch = self._prompt_batch(prompts, looks)
         told = self.second_thread.offer(lambda: self.model.encode_prompts(batch))

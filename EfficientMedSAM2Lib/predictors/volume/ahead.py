@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ..fov import FieldOfView
@@ -26,13 +27,13 @@ class Ahead:
         self._result: Callable[[], Any] | None = None
 
     @property
-    def is_idle(self) -> bool:
-        """Whether nothing is ever begun here."""
-        return not self._slices.second_thread.is_there
+    def is_there(self) -> bool:
+        """Whether anything is ever begun here."""
+        return self._slices.second_thread.is_there
 
     def start(self, image: SliceImage, view: FieldOfView | None) -> None:
         """Begin to encode a slice where it will probably be looked at; None: nobody knows."""
-        if not self.is_idle and view is not None:
+        if self.is_there and view is not None:
             self._result = self._slices.second_thread.queue(lambda: self._slices.encode(image, [view], self._cache))
 
     def wait(self) -> None:
@@ -48,10 +49,7 @@ class Ahead:
     def __enter__(self) -> Ahead:
         return self
 
-    def __exit__(self, kind: object, *error: object) -> None:
-        """Wait for the slice at hand; what its encoding raised counts unless something else was raised before."""
-        try:
+    def __exit__(self, *error: object) -> None:
+        """Wait for the slice at hand; what its encoding raises is nothing to those who no longer want it."""
+        with suppress(Exception):
             self.wait()
-        except Exception:
-            if kind is None:
-                raise

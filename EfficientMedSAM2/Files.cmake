@@ -237,6 +237,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/training/stages/clips.py
   EfficientMedSAM2Lib/training/stages/distil.py
   EfficientMedSAM2Lib/training/stages/foreign.py
+  EfficientMedSAM2Lib/training/stages/imitation.py
   EfficientMedSAM2Lib/training/stages/projection.py
   EfficientMedSAM2Lib/training/stages/slices.py
   EfficientMedSAM2Lib/training/teachers/__init__.py

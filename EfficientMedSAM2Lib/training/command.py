@@ -22,11 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pseudo", type=Path, help="folder of the teacher's pseudo-labels")
     parser.add_argument("--output", type=Path, required=True, help="folder for curve, checkpoints and weights")
     parser.add_argument(
-        "--stage", choices=("distil", "slices", "clips"), default="distil",
-        help="distil: learn from a teacher, and from labels (default); slices: prompts on slices; clips: memory too",
+        "--stage", choices=("distil", "slices", "clips", "imitation"), default="distil",
+        help="distil: learn from a teacher, and from labels (default); slices: prompts on slices; clips: memory too; "
+        "imitation: answer as an exported network with the same encoder does, on slices and clips",
     )  # fmt: skip
     _add_network_arguments(parser.add_argument_group("network"))
-    _add_teacher_arguments(parser.add_argument_group("teacher (stage distil)"))
+    _add_teacher_arguments(parser.add_argument_group("teacher (stages distil and imitation)"))
     parser.add_argument("--resume", type=Path, help="checkpoint to go on from")
     parser.add_argument("--max-minutes", type=float, default=60.0)
     parser.add_argument("--learning_rate", type=float, default=1e-3)
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch_size", type=int, default=16, help="slices per step and device")
     parser.add_argument("--rounds", type=int, default=2, help="prompt rounds per sample")
     parser.add_argument("--seed", type=int, default=0, help="of the first weights, the samples and the prompts")
-    clips = parser.add_argument_group("clips (stage clips)")
+    clips = parser.add_argument_group("clips (stages clips and imitation)")
     clips.add_argument("--clip_batch_size", type=int, default=8, help="clips per step and device")
     clips.add_argument("--clip_length", type=int, default=4, help="slices per clip, two or more (default: 4)")
     clips.add_argument(
@@ -74,7 +75,8 @@ def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
 def _add_teacher_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--teacher_checkpoint", type=Path,
-        help="default: LiteMedSAM; .safetensors: weights of this program; .pt, .pth: MedSAM2 or SAM2.1-Hiera-T",
+        help="default: LiteMedSAM; .safetensors: weights of this program; .pt, .pth: MedSAM2 or SAM2.1-Hiera-T; "
+        "for imitation an .onnx.zip of `efficient-medsam2 export`",
     )  # fmt: skip
     group.add_argument(
         "--feature_distill_weight", type=float, default=1.0, help="of the teacher's features; 0: not wanted"
@@ -137,6 +139,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what cannot work before anything is read."""
+    from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import is_exported
+
     if arguments.clip_length < 2:
         raise ValueError(f"A clip of {arguments.clip_length} slices has no memory; give --clip_length 2 or more.")
     if arguments.learned_slices is not None and not 1 <= arguments.learned_slices <= arguments.clip_length:
@@ -147,6 +151,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError("Weights of distillation cannot be negative.")
     if arguments.stage == "distil" and arguments.feature_distill_weight == arguments.output_distill_weight == 0:
         raise ValueError("Neither features nor masks are to be distilled; give one a weight, or use --stage slices.")
+    if is_exported(arguments.teacher_checkpoint) != (arguments.stage == "imitation"):
+        raise ValueError(
+            "--stage imitation takes an exported network (.onnx.zip) for --teacher_checkpoint, no other does."
+        )
     if arguments.teacher_views < 1:
         raise ValueError("--teacher_views has to be 1 or more.")
     for path in (arguments.resume, arguments.weights, arguments.decoder_from, arguments.teacher_checkpoint):
@@ -156,8 +164,10 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[PromptTraining, Any]:
     """What is trained, and the batches it is trained on."""
+    from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
     from EfficientMedSAM2Lib.training.samples.batches import clip_batches, slice_batches
     from EfficientMedSAM2Lib.training.stages.clips import ClipTraining
+    from EfficientMedSAM2Lib.training.stages.imitation import ImitationTraining
     from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
 
     options: dict[str, Any] = {
@@ -176,7 +186,7 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
     slices = slice_batches(
         arguments.data_dir, arguments.pseudo, batch_size=arguments.batch_size, seed=arguments.seed, views=views
     )
-    if arguments.stage == "clips":
+    if arguments.stage in ("clips", "imitation"):
         clips = clip_batches(
             arguments.data_dir,
             batch_size=arguments.clip_batch_size,
@@ -184,7 +194,12 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
             seed=arguments.seed,
             wide_probability=arguments.wide,
         )
-        return ClipTraining(model, arguments.learned_slices, **options), {"slices": slices, "clips": clips}
+        both = {"slices": slices, "clips": clips}
+        if arguments.stage == "clips":
+            return ClipTraining(model, arguments.learned_slices, **options), both
+        teacher = OnnxNetwork(arguments.teacher_checkpoint, streams=1)
+        weight = arguments.output_distill_weight
+        return ImitationTraining(model, teacher, weight, learned_slices=arguments.learned_slices, **options), both
     return module or PromptTraining(model, **options), slices
 
 

@@ -54,7 +54,7 @@ class ClipTraining(PromptTraining):
         images, masks = batch["images"], batch["masks"].float()
         count, length = images.shape[:2]
         # A batch normalisation that learns wants many slices at once; a frozen one is spared those that nobody follows.
-        encoded = None if self.frozen_encoder else self.model.encode_image(images.flatten(0, 1))
+        encoded = None if self.frozen_encoder else self.encode(images.flatten(0, 1))
         size = self.model.config.low_res_size
         memories: list[tuple[Tensor, Tensor]] = []
         losses = []
@@ -64,23 +64,18 @@ class ClipTraining(PromptTraining):
         for t in range(start + learned):
             with torch.set_grad_enabled(t >= start):
                 # Slice t of every clip, of which each has its slices in a row.
-                now = (
-                    encoded.select(slice(t, None, length))
-                    if encoded is not None
-                    else self.model.encode_image(images[:, t])
-                )
+                now = encoded.select(slice(t, None, length)) if encoded is not None else self.encode(images[:, t])
                 target = low_resolution_target(masks[:, t], size)
                 prompts = self._clip_prompts(batch, masks, logits, t)
-                seen = self.model.attend(now, self._bank(batch, memories, t)) if t else self.model.without_memory(now)
-                decoded = self.model.decode(seen, self.model.encode_prompts(prompts))
+                bank = self._bank(batch, memories, t) if t else None
+                decoded = self.ask(now, prompts, bank)
                 if t >= start:
                     result = round_loss(decoded, target)
                     losses.append(result["loss"])
                     self.log(f"clip_iou/{t}", result["iou"], batch_size=count)
                     self.log(f"clip_object/{t}", result["object"], batch_size=count)
                 if t >= max(start, 1) and self.rng.random() < SHARE_OF_CORRECTIONS:
-                    corrected = correct_prompts(prompts, decoded, target, self.rng)
-                    decoded = self.model.decode(seen, self.model.encode_prompts(corrected))
+                    decoded = self.ask(now, correct_prompts(prompts, decoded, target, self.rng), bank)
                     losses.append(round_loss(decoded, target)["loss"])
                 logits = _present_logits(decoded)
                 chosen = torch.zeros(count, dtype=torch.long, device=masks.device)

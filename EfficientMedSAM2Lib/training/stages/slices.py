@@ -16,7 +16,13 @@ import_timm()  # Lightning's torchmetrics imports torchvision, which may need th
 
 import lightning  # noqa: E402
 
-from EfficientMedSAM2Lib.models import EfficientMedSAM2  # noqa: E402
+from EfficientMedSAM2Lib.models import (  # noqa: E402
+    DecodedMasks,
+    EfficientMedSAM2,
+    ImageFeatures,
+    MemoryBank,
+    PromptBatch,
+)
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss  # noqa: E402
 from EfficientMedSAM2Lib.training.rounds import correct_prompts, first_prompts  # noqa: E402
 
@@ -110,13 +116,22 @@ class PromptTraining(lightning.LightningModule):
         """Share of the time budget that is used up, 0...1."""
         return min(self.elapsed / (60 * self.max_minutes), 1.0)
 
+    def encode(self, images: Tensor) -> ImageFeatures:
+        """Features of images (B,3,S,S)."""
+        return self.model.encode_image(images)
+
+    def ask(self, features: ImageFeatures, prompts: PromptBatch, bank: MemoryBank | None = None) -> DecodedMasks:
+        """What the network says of B objects, with memories of other slices or without any."""
+        seen = self.model.attend(features, bank) if bank is not None else self.model.without_memory(features)
+        return self.model.decode(seen, self.model.encode_prompts(prompts))
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         target = low_resolution_target(batch["mask"], self.model.config.low_res_size)
-        features = self.model.without_memory(self.model.encode_image(batch["image"]))
+        features = self.encode(batch["image"])
         prompts = first_prompts(batch, target.shape[-1], self.rng)
         total = torch.zeros((), device=target.device)
         for number in range(self.rounds):
-            decoded = self.model.decode(features, self.model.encode_prompts(prompts))
+            decoded = self.ask(features, prompts)
             losses = round_loss(decoded, target)
             total = total + losses["loss"]
             self.log_dict({f"{name}/{number}": value for name, value in losses.items()}, batch_size=len(target))

@@ -15,7 +15,7 @@ import torch
 from EfficientMedSAM2Lib.cli import main
 from EfficientMedSAM2Lib.models import load_model
 from EfficientMedSAM2Lib.models.timm_import import import_timm
-from EfficientMedSAM2Lib.resources import resource_path
+from EfficientMedSAM2Lib.resources import resource_path, shipped_weights
 from EfficientMedSAM2Lib.training.command import add_arguments
 
 import_timm()
@@ -62,6 +62,14 @@ def test_clips_train_with_their_options(manifest_path: Path, tmp_path: Path) -> 
     assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
+def test_an_exported_network_is_imitated(manifest_path: Path, tmp_path: Path) -> None:
+    teacher = resource_path("Models", "efficient_medsam2_mobilenet_fp32.onnx.zip")
+    options = ["--stage", "imitation", "--weights", str(shipped_weights("mobilenet")),
+               "--teacher_checkpoint", str(teacher), "--clip_batch_size", "2", "--clip_length", "2"]  # fmt: skip
+    assert distill(manifest_path, tmp_path / "out", *options) == 0
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
 def test_a_teacher_of_equal_sizes_needs_no_cache(manifest_path: Path, tmp_path: Path) -> None:
     weights = resource_path("Models", "efficient_medsam2_efficientnet.safetensors")
     options = ["--encoder_type", "mobilenet", "--teacher_checkpoint", str(weights), "--output_distill_weight", "0"]
@@ -80,6 +88,9 @@ def test_a_teacher_of_equal_sizes_needs_no_cache(manifest_path: Path, tmp_path: 
         (["--stage", "clips", "--learned_slices", "5"], "between 1 and --clip_length (4)"),
         (["--stage", "clips", "--wide", "3"], "share between 0 and 1"),
         (["--teacher_views", "0"], "1 or more"),
+        (["--stage", "imitation"], "takes an exported network (.onnx.zip)"),
+        (["--teacher_checkpoint", "network.onnx.zip"], "takes an exported network (.onnx.zip)"),
+        (["--stage", "imitation", "--teacher_checkpoint", "missing.onnx.zip"], "missing.onnx.zip does not exist"),
         (["--stage", "slices", "--train_only", "iou_head"], "No parameter's name begins with 'iou_head'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ class SecondThread:
         self._model = model
         self._pool: ThreadPoolExecutor | None = None
         self._last: Future[Any] | None = None
+        self._own: int | None = None
 
     @property
     def is_there(self) -> bool:
@@ -31,8 +33,10 @@ class SecondThread:
 
     @property
     def is_idle(self) -> bool:
-        """Whether work would begin at once."""
-        return self.is_there and (self._last is None or self._last.done())
+        """Whether work would begin at once. Never in this thread itself, which would wait for itself."""
+        if not self.is_there or threading.get_ident() == self._own:
+            return False
+        return self._last is None or self._last.done()
 
     def offer(self, work: Callable[[], T]) -> Callable[[], T]:
         """Have some work done there if it is idle, else by whoever asks for the result.
@@ -45,6 +49,9 @@ class SecondThread:
     def queue(self, work: Callable[[], T]) -> Callable[[], T]:
         """Have some work done there as soon as it is idle. Returns as `offer`; may only be called if it is there."""
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="second-thread")
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="second-thread", initializer=self._begin)
         self._last = self._pool.submit(work)
         return self._last.result
+
+    def _begin(self) -> None:
+        self._own = threading.get_ident()

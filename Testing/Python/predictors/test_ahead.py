@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -27,12 +28,12 @@ def test_a_network_that_can_work_ahead_encodes_the_next_slice_in_another_thread(
         logits = [found.numpy() for _, _, found in predictor.propagate_in_video(state, 10, 4, reverse=True)]
         return np.stack(masks), np.stack(logits), network.encoded, threads
 
-    alone, ahead = followed(False), followed(True)
-    np.testing.assert_array_equal(alone[0], ahead[0])
-    np.testing.assert_array_equal(alone[1], ahead[1])
+    alone, with_second = followed(False), followed(True)
+    np.testing.assert_array_equal(alone[0], with_second[0])
+    np.testing.assert_array_equal(alone[1], with_second[1])
     assert alone[3] == {threading.get_ident()}
-    assert len(ahead[3]) > 1
-    assert ahead[2] <= alone[2] + 2  # a guess may be wrong where the view moves
+    assert len(with_second[3]) > 1
+    assert with_second[2] <= alone[2] + 2  # a guess may be wrong where the view moves
 
 
 def test_prompts_and_views_have_a_thread_each(scene):
@@ -81,6 +82,29 @@ def test_what_is_offered_while_the_thread_is_busy_is_done_by_whoever_asks():
     network.threads = 1
     assert not second.is_there
     assert second.offer(threading.get_ident)() == threading.get_ident()
+
+
+def test_the_second_thread_does_not_wait_for_itself(monkeypatch):
+    """Its work may have begun, and ask for a second thread, before whoever gave it has been told that it was taken."""
+    submit, done = ThreadPoolExecutor.submit, threading.Event()
+
+    def slow_submit(pool, work):
+        future = submit(pool, work)
+        assert done.wait(10)
+        return future
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", slow_submit)
+    network = StubNetwork()
+    network.works_ahead, network.threads = True, 2
+    second = SecondThread(network)
+
+    def work() -> bool:
+        idle = second.is_idle
+        done.set()
+        return idle
+
+    assert second.queue(work)() is False
+    assert second.is_idle
 
 
 def test_what_goes_wrong_ahead_is_told_when_the_slice_is_due(network, scene):

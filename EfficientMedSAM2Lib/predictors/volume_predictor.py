@@ -384,11 +384,12 @@ class EfficientMedSAM2VolumePredictor:
         self, state: State, obj_id: Hashable, frame_idx: int, following: int | None, run: Pass, ahead: Ahead
     ) -> Outcome:
         ahead.wait()
-        meanwhile = partial(self._look_ahead, ahead, state, obj_id, frame_idx, following)
+        meanwhile = ahead.turn(partial(self._look_ahead, ahead, state, obj_id, frame_idx, following))
         track = track_of(state, obj_id)
         image = slice_image(state, frame_idx)
         if frame_idx in track.prompts:
-            meanwhile()
+            if meanwhile is not None:
+                meanwhile()
             return Outcome(track.results[frame_idx])
         check_prompts(obj_id, track)
         return self._follower.propagate(

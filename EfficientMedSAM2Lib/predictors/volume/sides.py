@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,7 @@ from ..fov import FieldOfView
 from ..masks import PackedMask
 from ..slices.feature_cache import FeatureCache
 from ..slices.slice_data import SliceImage, SlicePrompts
-from ..slices.slice_predictor import Meanwhile, SlicePredictor
+from ..slices.slice_predictor import SlicePredictor
 from .ahead import Ahead
 from .frames import Frames
 from .outline import ConvexOutline
@@ -133,8 +132,9 @@ def look_from_sides(
     with Ahead(slices, cache) as ahead:
         for question, following in zip(questions, [*questions[1:], None]):
             ahead.wait()
-            look = partial(ahead.start, following.image, following.view) if following is not None else None
-            cuts.append(_segment(slices, question, frame_idx, cache, look))
+            if following is not None:
+                ahead.start(following.image, following.view)
+            cuts.append(_segment(slices, question, frame_idx, cache))
     outline = ConvexOutline.around(_ends(cuts, frame_idx))
     if outline is None:
         return None
@@ -161,16 +161,14 @@ def _questions(
     return questions
 
 
-def _segment(
-    slices: SlicePredictor, question: _Question, row: int, cache: FeatureCache, meanwhile: Meanwhile | None
-) -> Cut:
+def _segment(slices: SlicePredictor, question: _Question, row: int, cache: FeatureCache) -> Cut:
     """The object on a cut of which one row is known."""
     along, place, image, start, end, view = question
     middle, half = (start + end) / 2, (end - start + 1) / 2
     columns = np.clip([middle + offset * half for offset, _ in CLICKS], 0, image.shape[1] - 1)
     points = np.stack([columns, np.full(len(CLICKS), float(row))], axis=1)
     prompts = SlicePrompts(points, np.array([label for _, label in CLICKS]))
-    prediction, choice = slices.predict(image, prompts, cache, view, meanwhile=meanwhile)
+    prediction, choice = slices.predict(image, prompts, cache, view)
     seen, rectangle = prediction.mask_part(choice, image.shape)
     whole = PackedMask.pack(seen, (rectangle.x0, rectangle.y0)).full(image.shape)
     edges = np.full((image.shape[0], 2), np.nan)

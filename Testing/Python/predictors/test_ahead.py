@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from stub_network import StubNetwork
 
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
+from EfficientMedSAM2Lib.predictors.fov import FieldOfView
+from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.second_thread import SecondThread
+from EfficientMedSAM2Lib.predictors.volume import ahead
+
+VIEW = FieldOfView(0, 0, 64, 64)
 
 
 def test_a_network_that_can_work_ahead_encodes_the_next_slice_in_another_thread(scene):
@@ -82,6 +88,41 @@ def test_what_is_offered_while_the_thread_is_busy_is_done_by_whoever_asks():
     network.threads = 1
     assert not second.is_there
     assert second.offer(threading.get_ident)() == threading.get_ident()
+
+
+def test_the_thread_that_waits_for_the_other_reads_the_prompts(monkeypatch):
+    """On a clock of our own, on which a slice takes the first thread 20 ms, 3 of them for its prompts."""
+    now, encoding_takes = [0.0], [0.0]
+    monkeypatch.setattr(ahead, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def queue(work):
+        begun, takes = now[0], encoding_takes[0]
+
+        def result():
+            asked, now[0] = now[0], begun + takes
+            work()
+            now[0] = max(asked, now[0])
+
+        return result
+
+    slices = SimpleNamespace(second_thread=SimpleNamespace(is_there=True, queue=queue), encode=lambda *given: None)
+    encoder = ahead.Ahead(slices, FeatureCache(0))
+
+    def first_reads_prompts() -> bool:
+        encoder.wait()
+        later = encoder.turn(lambda: encoder.start(None, VIEW))
+        if later is None:
+            now[0] += 20e-3
+        else:
+            now[0] += 3e-3  # the second thread has read them
+            later()
+            now[0] += 14e-3
+        return later is None
+
+    for takes, first in ((15, False), (19, True), (26, True), (18, True), (15, False)):
+        encoding_takes[0] = takes * 1e-3
+        # A slice or two until it has settled, and then it stays so.
+        assert [first_reads_prompts() for _ in range(6)][3:] == [first] * 3, takes
 
 
 def test_the_second_thread_does_not_wait_for_itself(monkeypatch):

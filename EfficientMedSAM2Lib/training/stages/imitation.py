@@ -16,7 +16,7 @@ from EfficientMedSAM2Lib.training.stages.clips import ClipTraining
 MASK_WEIGHT = 20.0
 POINTER_WEIGHT = 0.3
 MAP_WEIGHT = 0.1
-"""Means over pixels of what divides two masks are small: weighed so, each part counts about as much at the start."""
+"""So weighed, masks count most, and presence, scores, pointers and the maps of prompts about alike."""
 
 STUDENT_PARTS = ("prompt_encoder", "mask_decoder", "memory_attention")
 """What learns. Image and memory encoder stay as they are, since the teacher is asked about what they see and keep."""

@@ -384,14 +384,13 @@ class EfficientMedSAM2VolumePredictor:
         self, state: State, obj_id: Hashable, frame_idx: int, following: int | None, run: Pass, ahead: Ahead
     ) -> Outcome:
         ahead.wait()
-        meanwhile = ahead.turn(partial(self._look_ahead, ahead, state, obj_id, frame_idx, following))
         track = track_of(state, obj_id)
         image = slice_image(state, frame_idx)
         if frame_idx in track.prompts:
-            if meanwhile is not None:
-                meanwhile()
+            self._look_ahead(ahead, state, obj_id, frame_idx, following)
             return Outcome(track.results[frame_idx])
         check_prompts(obj_id, track)
+        meanwhile = ahead.turn(partial(self._look_ahead, ahead, state, obj_id, frame_idx, following))
         return self._follower.propagate(
             track, frame_idx, run, state["images"], image, state["slice_mm"], state["cached_features"], meanwhile
         )

@@ -14,7 +14,8 @@ from ..slices.slice_data import SliceImage
 from ..slices.slice_predictor import SlicePredictor
 
 SHARE_OF_PROMPTS = 1 / 6
-"""Of the first thread's time for a slice, what reading its prompts takes: 2.7 of 17 ms."""
+"""The least part of the first thread's time for a slice that reading its prompts takes; with the shipped networks it is
+a quarter (docs/PERFORMANCE.md)."""
 
 
 class Ahead:

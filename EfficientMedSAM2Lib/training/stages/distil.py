@@ -12,7 +12,7 @@ from torch import Tensor
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, ImageFeatures, ModelConfig
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
 from EfficientMedSAM2Lib.training.rounds import first_prompts
-from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
+from EfficientMedSAM2Lib.training.stages.slices import PromptTraining, answer
 
 IMITATION_SCALE = 10
 """Squared errors of probabilities are small beside Dice and cross entropy: a weight of 1 means about as much."""
@@ -63,9 +63,9 @@ class DistilledTraining(PromptTraining):
         if self.output_weight > 0:
             target = low_resolution_target(batch["mask"], self.model.config.low_res_size)
             prompts = first_prompts(batch, target.shape[-1], self.rng)
-            decoded = self.model.decode(self.model.without_memory(features), self.model.encode_prompts(prompts))
+            decoded = self.ask(features, prompts)
             with torch.no_grad():
-                shown = teacher.decode(teacher.without_memory(wanted), teacher.encode_prompts(prompts))
+                shown, _ = answer(teacher, wanted, prompts)
             result = round_loss(decoded, target)
             imitation = F.mse_loss(decoded.logits.sigmoid(), shown.logits.sigmoid())
             loss = loss + result["loss"] + self.output_weight * IMITATION_SCALE * imitation

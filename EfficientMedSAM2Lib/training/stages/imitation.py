@@ -12,8 +12,10 @@ from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, ImageFeat
 from EfficientMedSAM2Lib.models.config import EncodedPrompts
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
 from EfficientMedSAM2Lib.training.stages.clips import ClipTraining
+from EfficientMedSAM2Lib.training.stages.slices import answer
 
 MASK_WEIGHT = 20.0
+SCORE_WEIGHT = 10.0
 POINTER_WEIGHT = 0.3
 MAP_WEIGHT = 0.1
 """So weighed, masks count most, and presence, scores, pointers and the maps of prompts about alike."""
@@ -68,26 +70,21 @@ class ImitationTraining(ClipTraining):
         return ImageFeatures(*(torch.from_numpy(part).to(images.device) for part in features))
 
     def ask(self, features: ImageFeatures, prompts: PromptBatch, bank: MemoryBank | None = None) -> DecodedMasks:
-        seen = self.model.attend(features, bank) if bank is not None else self.model.without_memory(features)
-        told = self.model.encode_prompts(prompts)
-        decoded = self.model.decode(seen, told)
+        own = answer(self.model, features, prompts, bank)
         if torch.is_grad_enabled():
-            self._errors.append(answer_error((decoded, told), self._teachers_answer(features, prompts, bank)))
-        return decoded
+            self._errors.append(answer_error(own, self._teachers_answer(features, prompts, bank)))
+        return own[0]
 
     def _teachers_answer(
         self, features: ImageFeatures, prompts: PromptBatch, bank: MemoryBank | None
     ) -> tuple[DecodedMasks, EncodedPrompts]:
         features = ImageFeatures(*(_array(part) for part in features))
-        teacher = self._teacher()
-        told = teacher.encode_prompts(PromptBatch(**{name: _array(part) for name, part in vars(prompts).items()}))
-        if bank is None:
-            seen = teacher.without_memory(features)
-        else:
+        prompts = PromptBatch(**{name: _array(part) for name, part in vars(prompts).items()})
+        if bank is not None:
             # An exported network takes memories that count only, and all objects of a clip batch have as many.
             known = slice(None) if bank.valid is None else _array(bank.valid[0])
-            seen = teacher.attend(features, MemoryBank(*(_array(part)[:, known] for part in bank[:4])))
-        decoded = teacher.decode(seen, told)
+            bank = MemoryBank(*(_array(part)[:, known] for part in bank[:4]))
+        decoded, told = answer(self._teacher(), features, prompts, bank)
         device = self.device
         return (
             DecodedMasks(*(torch.from_numpy(part).to(device) for part in decoded)),
@@ -103,14 +100,14 @@ class ImitationTraining(ClipTraining):
 
 
 def answer_error(
-    answer: tuple[DecodedMasks, EncodedPrompts], wanted: tuple[DecodedMasks, EncodedPrompts]
+    given: tuple[DecodedMasks, EncodedPrompts], wanted: tuple[DecodedMasks, EncodedPrompts]
 ) -> dict[str, Tensor]:
     """How far an answer is from a teacher's, by what is compared; all are 0 where both say the same.
 
     Masks and presence as the divergence of probabilities, scores as squared errors, pointers and the maps of prompts as
     squared errors over the variance of what is wanted.
     """
-    (decoded, told), (decoded_wanted, told_wanted) = answer, wanted
+    (decoded, told), (decoded_wanted, told_wanted) = given, wanted
     maps = [
         _relative_error(part, part_wanted)
         for part, part_wanted in zip(
@@ -120,7 +117,7 @@ def answer_error(
     return {
         "masks": MASK_WEIGHT * _divergence(decoded.logits, decoded_wanted.logits),
         "object": _divergence(decoded.object_logit, decoded_wanted.object_logit),
-        "scores": 10 * F.mse_loss(decoded.iou, decoded_wanted.iou),
+        "scores": SCORE_WEIGHT * F.mse_loss(decoded.iou, decoded_wanted.iou),
         "pointers": POINTER_WEIGHT * _relative_error(decoded.pointers, decoded_wanted.pointers),
         "maps": MAP_WEIGHT * torch.stack(maps).mean(),
     }

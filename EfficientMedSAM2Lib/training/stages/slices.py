@@ -23,6 +23,7 @@ from EfficientMedSAM2Lib.models import (  # noqa: E402
     MemoryBank,
     PromptBatch,
 )
+from EfficientMedSAM2Lib.models.config import EncodedPrompts  # noqa: E402
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss  # noqa: E402
 from EfficientMedSAM2Lib.training.rounds import correct_prompts, first_prompts  # noqa: E402
 
@@ -122,8 +123,7 @@ class PromptTraining(lightning.LightningModule):
 
     def ask(self, features: ImageFeatures, prompts: PromptBatch, bank: MemoryBank | None = None) -> DecodedMasks:
         """What the network says of B objects, with memories of other slices or without any."""
-        seen = self.model.attend(features, bank) if bank is not None else self.model.without_memory(features)
-        return self.model.decode(seen, self.model.encode_prompts(prompts))
+        return answer(self.model, features, prompts, bank)[0]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         target = low_resolution_target(batch["mask"], self.model.config.low_res_size)
@@ -157,3 +157,12 @@ class PromptTraining(lightning.LightningModule):
     def _rate(self, step: int) -> float:
         cosine = 0.5 * (1 + math.cos(math.pi * self.progress_made))
         return min(1.0, (step + 1) / WARMUP_STEPS) * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
+
+
+def answer(
+    network: Any, features: ImageFeatures, prompts: PromptBatch, bank: MemoryBank | None = None
+) -> tuple[DecodedMasks, EncodedPrompts]:
+    """What a network, exported or not, says of B objects, and how it understood their prompts."""
+    seen = network.attend(features, bank) if bank is not None else network.without_memory(features)
+    told = network.encode_prompts(prompts)
+    return network.decode(seen, told), told

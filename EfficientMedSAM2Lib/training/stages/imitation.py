@@ -135,4 +135,8 @@ def _relative_error(part: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _array(part: Any) -> Any:
-    return part if part is None else part.detach().cpu().numpy()
+    if part is None:
+        return None
+    part = part.detach().cpu()
+    # numpy has no bfloat16, and the teacher computes in float32.
+    return (part.float() if part.is_floating_point() else part).numpy()

@@ -97,6 +97,14 @@ def test_a_student_is_drawn_to_the_teacher_and_its_encoders_stay(make: Make) -> 
     assert changed == set(STUDENT_PARTS)
 
 
+def test_a_student_that_computes_in_bfloat16_can_ask_the_teacher(make: Make) -> None:
+    module, said = make(load_model(shipped_weights("mobilenet")))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = module.training_step(batch(torch.Generator().manual_seed(0)), 0)
+    assert loss.isfinite()
+    assert max(errors(said).values()) < 0.1, "the answers of bfloat16 and float32 hardly differ"
+
+
 def test_a_teacher_of_other_sizes_is_refused(teacher: OnnxNetwork) -> None:
     for other in ({"encoder_type": "efficientnet"}, {"memory_dim": 32}):
         config = dataclasses.replace(ModelConfig("mobilenet"), **other)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ Pixel centres lie at whole numbers, so a rectangle (x0, y0, width, height) cover
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -157,6 +158,8 @@ class Bands(NamedTuple):
         return np.ascontiguousarray(np.swapaxes(self.along_rows(turned), -1, -2))
 
 
+# Few slices change the view, so that the same weights are asked for again and again; nobody writes on them.
+@lru_cache(maxsize=256)
 def _bands(
     source_start: int, source_size: int, source_count: int, target_start: int, target_size: int, target_count: int
 ) -> Bands:
@@ -181,6 +184,7 @@ def _bands(
     return Bands(first, (np.stack([1 - fraction, fraction], axis=1) * inside[:, None]).astype(np.float32))
 
 
+@lru_cache(maxsize=256)
 def _antialiased_bands(source_count: int, target_count: int, part_start: int, part_count: int) -> Bands:
     """Bilinear weights, as wide as what shrinks needs: those of `torch.nn.functional.interpolate(antialias=True)`.
 

@@ -27,7 +27,7 @@ class ModelConfig:
         skip_dims: Channels of the stride-8 and stride-4 features given to the mask decoder.
         memory_dim: Channels of a memory map and of a memory token.
         num_heads: Heads of every attention.
-        feed_forward: Hidden width of the transformers' feed-forward parts.
+        feed_forward: Hidden width of the mask decoder's feed-forward parts.
         decoder_depth: Number of two-way blocks in the mask decoder.
         num_multimask: Candidate masks for an ambiguous prompt, besides the single mask.
         max_memories: Memory maps attended to at once: conditioning slices and nearest slices together.
@@ -40,7 +40,7 @@ class ModelConfig:
     memory_dim: int = 64
     num_heads: int = 4
     feed_forward: int = 512
-    decoder_depth: int = 2
+    decoder_depth: int = 1
     num_multimask: int = 3
     max_memories: int = 7
 

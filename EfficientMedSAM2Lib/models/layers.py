@@ -53,6 +53,23 @@ class ConvNeXtBlock(nn.Module):
         return x + (self.mlp(y) * self.scale).permute(0, 3, 1, 2)
 
 
+class SeparableConv(nn.Module):
+    """A convolution of each channel alone, then of all channels at each place (Howard et al. 2017, arXiv 1704.04861).
+
+    Args:
+        dim: Channels of input and output (B,dim,H,W).
+        kernel_size: Side of the depth-wise kernel.
+    """
+
+    def __init__(self, dim: int, kernel_size: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
+        self.pointwise = nn.Conv2d(dim, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(x))
+
+
 class Attention(nn.Module):
     """Multi-head attention with separate query, key and value inputs (B,N,dim), in PyTorch's fused kernel.
 

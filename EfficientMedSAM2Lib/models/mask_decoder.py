@@ -1,4 +1,4 @@
-"""Mask decoder: tokens and image look at each other twice, then masks, their quality and the object's presence."""
+"""Mask decoder: tokens and image look at each other, then masks, their quality and the object's presence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import DecodedMasks, EncodedPrompts, ImageFeatures, ModelConfig
-from .layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d
+from .layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d, SeparableConv
 
 
 class TwoWayBlock(nn.Module):
@@ -22,7 +22,7 @@ class TwoWayBlock(nn.Module):
         self.feed_forward = MLP(dim, config.feed_forward, dim)
         self.image_to_tokens = Attention(dim, heads, inner_dim=dim // 2)
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(4))
-        self.context = ConvNeXtBlock(dim)
+        self.context = ConvNeXtBlock(dim, expansion=1)
 
     def forward(self, tokens: Tensor, image: Tensor, token_position: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         q = tokens + token_position
@@ -48,12 +48,10 @@ class MaskDecoder(nn.Module):
         self.final_norm = nn.LayerNorm(dim)
         self.up8 = nn.ConvTranspose2d(dim, dim8, 2, stride=2)
         self.norm8 = LayerNorm2d(dim8)
-        self.refine8 = ConvNeXtBlock(dim8)
+        self.refine8 = SeparableConv(dim8, 7)
         self.up4 = nn.ConvTranspose2d(dim8, dim4, 2, stride=2)
         self.norm4 = LayerNorm2d(dim4)
-        self.refine4 = nn.Sequential(
-            nn.Conv2d(dim4, dim4, 3, padding=1), nn.GELU(), nn.Conv2d(dim4, dim4, 3, padding=1)
-        )
+        self.refine4 = nn.Sequential(SeparableConv(dim4, 3), nn.ReLU(), nn.Conv2d(dim4, dim4, 3, padding=1))
         self.mask_heads = nn.ModuleList(MLP(dim, dim, dim4 + 1) for _ in range(self.num_masks))
         self.iou_head = MLP(dim, dim, self.num_masks)
         self.object_head = MLP(dim, dim // 2, 1)
@@ -78,8 +76,9 @@ class MaskDecoder(nn.Module):
         keys = image.flatten(2).transpose(1, 2)
         tokens = self.final_norm(tokens + self.final_attention(tokens + token_position, keys + position, keys))
 
-        fine = self.refine8(F.gelu(self.norm8(self.up8(image) + features.stride8 + prompts.dense8)))
-        fine = F.gelu(self.norm4(self.up4(fine) + features.stride4 + prompts.dense4))
+        fine = F.gelu(self.norm8(self.up8(image) + features.stride8 + prompts.dense8))
+        fine = fine + self.refine8(fine)
+        fine = F.relu(self.norm4(self.up4(fine) + features.stride4 + prompts.dense4))
 
         mask_tokens = tokens[:, 2 : 2 + self.num_masks]
         weights = torch.stack([head(mask_tokens[:, i]) for i, head in enumerate(self.mask_heads)], dim=1)

@@ -16,6 +16,9 @@ from torch.utils.checkpoint import checkpoint
 from .config import MemoryBank, ModelConfig, Rectangle
 from .layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d, rotary_table
 
+POOLED = 4
+"""Side of the squares of places over which memories other than the nearest are averaged."""
+
 
 class MemoryEncoder(nn.Module):
     """Image embedding (B,embed_dim,h,w) and mask logits (B,1,4h,4w) to a memory map (B,memory_dim,h,w)."""
@@ -52,12 +55,12 @@ class _MemoryTokens(NamedTuple):
 
 
 class MemoryAttention(nn.Module):
-    """One layer: the slice looks at its memories, and thinks. Rotary positions as in SAM2; object pointers are cut into
-    tokens of memory_dim and carry no position. That the slice looks at itself before, as in SAM2, did not pay.
+    """One layer: the slice looks at its memories. Rotary positions as in SAM2; object pointers are cut into tokens of
+    memory_dim and carry no position. SAM2's slice looks at itself before, and has a feed-forward part behind; neither
+    paid here (see TRAINING.md).
 
-    The first memory of a bank, the nearest, is seen place by place; of the others means over 2 x 2 places, so that
-    seven memories are 661 tokens instead of 1813. Weights trained with all places need no training for it: volumes of
-    `dev` kept their Dice of 0.805 (see TRAINING.md).
+    The first memory of a bank, the nearest, is seen place by place; of the others means over 4 x 4 places, so that
+    seven memories are 373 tokens instead of 1813.
     """
 
     rotation: Tensor
@@ -68,24 +71,23 @@ class MemoryAttention(nn.Module):
         dim, heads, memory_dim = config.embed_dim, config.num_heads, config.memory_dim
         self.pointer_tokens = dim // memory_dim
         self.cross_attention = Attention(dim, heads, key_dim=memory_dim)
-        self.feed_forward = MLP(dim, config.feed_forward, dim)
-        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(2))
+        self.norm = nn.LayerNorm(dim)
         # Distance and role of a memory, as features, to an offset of its keys.
         self.place = MLP(6, memory_dim, memory_dim)
         places = torch.arange(config.embedding_size, dtype=torch.float32)
         self.register_buffer("rotation", rotary_table(places, dim // heads), persistent=False)
         self.register_buffer(
-            "pooled_rotation", rotary_table(places.unflatten(0, (-1, 2)).mean(dim=1), dim // heads), persistent=False
+            "pooled_rotation",
+            rotary_table(places.unflatten(0, (-1, POOLED)).mean(dim=1), dim // heads),
+            persistent=False,
         )
         self.gradient_checkpointing = False
         self.reset_to_identity()
 
     def reset_to_identity(self) -> None:
         """Make the layer pass its input on unchanged: where its training starts, so that memory can only help."""
-        for last in (self.cross_attention.out, self.feed_forward.layers[-1]):
-            assert isinstance(last, nn.Linear)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        nn.init.zeros_(self.cross_attention.out.weight)
+        nn.init.zeros_(self.cross_attention.out.bias)
 
     def _place(self, bank: MemoryBank) -> Tensor:
         d, cond = bank.distance_mm.float(), bank.conditioning.float()
@@ -96,21 +98,20 @@ class MemoryAttention(nn.Module):
     def _attend(self, embedding: Tensor, bank: MemoryBank) -> Tensor:
         x, tokens = embedding.flatten(2).transpose(1, 2), self._tokens(bank)
         x = x + self.cross_attention(
-            self.norms[0](x), tokens.keys, tokens.values, tokens.weight,
+            self.norm(x), tokens.keys, tokens.values, tokens.weight,
             query_rotation=self.rotation, key_rotation=tokens.rotation,
         )  # fmt: skip
-        x = x + self.feed_forward(self.norms[1](x))
         return x.transpose(1, 2).unflatten(2, embedding.shape[2:])
 
     def _tokens(self, bank: MemoryBank) -> _MemoryTokens:
-        """The first memory place by place, of the others means over 2 x 2 places, then all pointers."""
+        """The first memory place by place, of the others means over POOLED x POOLED places, then all pointers."""
         place = self._place(bank)
         batch, memories = bank.maps.shape[:2]
-        half = bank.maps.shape[3] // 2
-        area, others = half * half, memories - 1
+        side = bank.maps.shape[3] // POOLED
+        area, others = side * side, memories - 1
         # Sizes are given in full, since "the rest" of nothing has no size where there is one memory only.
         near = bank.maps[:, :1].flatten(3).transpose(2, 3)
-        pooled = bank.maps[:, 1:].unflatten(3, (half, 2)).unflatten(5, (half, 2)).mean(dim=(4, 6))
+        pooled = bank.maps[:, 1:].unflatten(3, (side, POOLED)).unflatten(5, (side, POOLED)).mean(dim=(4, 6))
         far = pooled.reshape(batch, others, pooled.shape[2], area).transpose(2, 3)
         pointers = bank.pointers.unflatten(2, (self.pointer_tokens, -1)).to(near.dtype)
 
@@ -119,10 +120,10 @@ class MemoryAttention(nn.Module):
             return torch.cat([near.flatten(1, 2), far, pointers.flatten(1, 2)], dim=1)
 
         placed = row(near + place[:, :1, None], far + place[:, 1:, None], pointers + place[:, :, None])
-        # A mean stands for four tokens, so that it weighs as much as four in the softmax.
+        # A mean weighs as much in the softmax as the tokens that it stands for.
         # (zeros_like() would be a constant of an exported graph.)
         nothing = [0 * tokens[..., :1] for tokens in (near, far, pointers)]
-        weight = row(nothing[0], nothing[1] + math.log(4), nothing[2])[:, None, None, :, 0]
+        weight = row(nothing[0], nothing[1] + math.log(POOLED * POOLED), nothing[2])[:, None, None, :, 0]
         if bank.valid is not None:
             counts = bank.valid[:, :, None, None]
             valid = row(

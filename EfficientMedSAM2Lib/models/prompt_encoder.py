@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from .config import EncodedPrompts, ModelConfig, PromptBatch
-from .layers import ConvNeXtBlock
 
 CLICK_SIGMAS = (4.0, 16.0)
 """Widths in network pixels of the Gaussians drawn at a click: one says where exactly, one says whereabouts."""
@@ -34,11 +33,9 @@ class PromptEncoder(nn.Module):
         self.register_buffer("frequencies", torch.randn(2, dim // 2))
         # Rows: padding, negative click, positive click, upper left corner, lower right corner.
         self.label_embedding = nn.Embedding(5, dim)
-        self.maps4 = nn.Sequential(
-            nn.Conv2d(_MAP_CHANNELS, dim4, 3, padding=1), nn.GELU(), ConvNeXtBlock(dim4), nn.Conv2d(dim4, dim4, 1)
-        )
-        self.maps8 = nn.Sequential(nn.GELU(), nn.Conv2d(dim4, dim8, 2, stride=2))
-        self.maps16 = nn.Sequential(nn.GELU(), nn.Conv2d(dim8, dim, 2, stride=2))
+        self.maps4 = nn.Sequential(nn.Conv2d(_MAP_CHANNELS, dim4, 3, padding=1), nn.ReLU(), nn.Conv2d(dim4, dim4, 1))
+        self.maps8 = nn.Sequential(nn.AvgPool2d(2), nn.GELU(), nn.Conv2d(dim4, dim8, 1))
+        self.maps16 = nn.Sequential(nn.AvgPool2d(2), nn.GELU(), nn.Conv2d(dim8, dim, 1))
         # Weights of ellipse, earlier mask and neighbour's mask in the prior.
         self.prior_weights = nn.Parameter(torch.tensor([1.0, 1.0, 1.0]))
         rows = torch.arange(config.low_res_size, dtype=torch.float32) * 4 + 1.5

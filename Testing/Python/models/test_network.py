@@ -140,8 +140,7 @@ def test_memory_counts_and_masked_memory_does_not(network: EfficientMedSAM2, ima
         features = network.encode_image(image)
         alone = network.without_memory(features).embedding
         torch.testing.assert_close(network.attend(features, bank).embedding, alone)  # untrained: memory is not believed
-        for last in (network.memory_attention.cross_attention.out, network.memory_attention.feed_forward.layers[-1]):
-            torch.nn.init.normal_(last.weight, std=0.1)
+        torch.nn.init.normal_(network.memory_attention.cross_attention.out.weight, std=0.1)
         seen = network.attend(features, bank).embedding
         torch.testing.assert_close(seen, network.attend(features, hidden).embedding)
         farther = bank._replace(distance_mm=bank.distance_mm * 4)
@@ -157,8 +156,8 @@ def test_the_nearest_memory_is_seen_place_by_place_and_others_as_means(network: 
         distance_mm=torch.tensor([[1.0, 2.0, 3.0]]),
         conditioning=torch.zeros(1, 3),
     )
-    # 2 x 2 places turned around one another: their mean stays.
-    turned = bank.maps.unflatten(3, (8, 2)).flip(4).flatten(3, 4)
+    # 4 x 4 places turned around one another: their mean stays.
+    turned = bank.maps.unflatten(3, (4, 4)).flip(4).flatten(3, 4)
     attention = network.memory_attention
     torch.nn.init.normal_(attention.cross_attention.out.weight, std=0.1)
     x = torch.randn(1, 192, 16, 16, generator=generator)
@@ -170,7 +169,7 @@ def test_the_nearest_memory_is_seen_place_by_place_and_others_as_means(network: 
             assert torch.allclose(seen, attention(x, bank._replace(maps=maps)), atol=1e-5) is not counts
 
 
-def test_a_mean_of_four_places_weighs_as_much_as_the_four(network: EfficientMedSAM2) -> None:
+def test_a_mean_of_places_weighs_as_much_as_they_do(network: EfficientMedSAM2) -> None:
     """Two memories of one value everywhere, whose keys have no direction: of equal weight, whichever is pooled."""
     attention = network.memory_attention
     maps = torch.stack([torch.ones(64, 16, 16), -torch.ones(64, 16, 16)])[None]
@@ -178,8 +177,8 @@ def test_a_mean_of_four_places_weighs_as_much_as_the_four(network: EfficientMedS
     shares = tokens.weight[0, 0, 0].softmax(dim=0)
     by_sign = [shares[tokens.values[0, :, 0] == value].sum() for value in (1, -1)]
     torch.testing.assert_close(by_sign[0], by_sign[1])
-    assert tokens.rotation.shape[1] == 256 + 64
-    torch.testing.assert_close(attention.pooled_rotation[:, 0], rotary_table(torch.tensor([0.5]), 48)[:, 0])
+    assert tokens.rotation.shape[1] == 256 + 16
+    torch.testing.assert_close(attention.pooled_rotation[:, 0], rotary_table(torch.tensor([1.5]), 48)[:, 0])
 
 
 def test_the_last_convolution_is_folded_into_the_masks(network: EfficientMedSAM2) -> None:

@@ -1,4 +1,4 @@
-"""The whole network: SAM2's scheme in 3.x million parameters."""
+"""The whole network: SAM2's scheme in 2.5 million parameters."""
 
 from __future__ import annotations
 

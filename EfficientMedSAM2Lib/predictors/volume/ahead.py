@@ -14,8 +14,8 @@ from ..slices.slice_data import SliceImage
 from ..slices.slice_predictor import SlicePredictor
 
 SHARE_OF_PROMPTS = 1 / 6
-"""The least part of the first thread's time for a slice that reading its prompts takes; with the shipped networks it is
-a quarter (docs/PERFORMANCE.md)."""
+"""Part of the first thread's time for a slice that the second has to wait before it takes over the prompts. Reading
+these takes an eighth with the shipped networks (docs/PERFORMANCE.md): less, so that nobody waits longer afterwards."""
 
 
 class Ahead:

@@ -88,7 +88,10 @@ def load_model(path: str | os.PathLike[str]) -> EfficientMedSAM2:
     wanted = {name for name in model.state_dict() if not name.endswith("num_batches_tracked")}
     if set(tensors) != wanted:
         odd = sorted(wanted.symmetric_difference(tensors))
-        raise ValueError(f"{path} does not fit this version's network ({len(odd)} tensors differ, such as {odd[0]}).")
+        raise ValueError(
+            f"{path} does not fit this version's network ({len(odd)} tensors differ, such as {odd[0]}). Take the "
+            "weights that come with this version, or train these again; an exported network of them still runs."
+        )
     try:
         model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:

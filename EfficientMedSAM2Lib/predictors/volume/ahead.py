@@ -15,7 +15,7 @@ from ..slices.slice_predictor import SlicePredictor
 
 SHARE_OF_PROMPTS = 1 / 6
 """Part of the first thread's time for a slice that the second has to wait before it takes over the prompts. Reading
-these takes an eighth with the shipped networks (docs/PERFORMANCE.md): less, so that nobody waits longer afterwards."""
+these takes a sixth or less with the shipped networks (docs/PERFORMANCE.md), so that nobody waits longer afterwards."""
 
 
 class Ahead:

@@ -31,6 +31,9 @@ class ModelConfig:
         decoder_depth: Number of two-way blocks in the mask decoder.
         num_multimask: Candidate masks for an ambiguous prompt, besides the single mask.
         max_memories: Memory maps attended to at once: conditioning slices and nearest slices together.
+        mask_stride: Network pixels per pixel of the mask logits, 2 or 4. At 2 the decoder adds what features of stride
+            2 and dense maps of the prompts say; weights that do not name it are of an earlier version and have 4.
+        fine_dim: Channels of the stride-2 features.
     """
 
     encoder_type: str = "efficientnet"
@@ -43,6 +46,8 @@ class ModelConfig:
     decoder_depth: int = 1
     num_multimask: int = 3
     max_memories: int = 7
+    mask_stride: int = 2
+    fine_dim: int = 16
 
     @property
     def embedding_size(self) -> int:
@@ -51,8 +56,13 @@ class ModelConfig:
 
     @property
     def low_res_size(self) -> int:
-        """Side of the stride-4 mask logits in pixels."""
-        return self.image_size // 4
+        """Side of the mask logits in pixels."""
+        return self.image_size // self.mask_stride
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether masks have stride 2, and prompts dense maps."""
+        return self.mask_stride == 2
 
     def to_json(self) -> str:
         """The configuration as a JSON object."""
@@ -68,6 +78,7 @@ class ModelConfig:
         try:
             values = json.loads(text)
             values["skip_dims"] = tuple(values["skip_dims"])
+            values.setdefault("mask_stride", 4)
             return cls(**values)
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"Not an EfficientMedSAM2 model configuration: {error}") from error
@@ -111,20 +122,22 @@ class ImageFeatures(NamedTuple):
         embedding: (B, embed_dim, S/16, S/16).
         stride8: (B, skip_dims[0], S/8, S/8).
         stride4: (B, skip_dims[1], S/4, S/4).
+        stride2: (B, fine_dim, S/2, S/2); None where masks have stride 4.
     """
 
     embedding: Array
     stride8: Array
     stride4: Array
+    stride2: Array | None = None
 
     def select(self, index: Array) -> ImageFeatures:
         """The features of chosen images, one for each entry of index (P,)."""
-        return ImageFeatures(*(part[index] for part in self))
+        return ImageFeatures(*(part if part is None else part[index] for part in self))
 
     @property
     def nbytes(self) -> int:
         """Bytes that the features occupy."""
-        return sum(int(part.nbytes) for part in self)
+        return sum(int(part.nbytes) for part in self if part is not None)
 
 
 class MemoryBank(NamedTuple):
@@ -149,7 +162,7 @@ class DecodedMasks(NamedTuple):
     """Output of the mask decoder for B objects.
 
     Attributes:
-        logits: (B,1+num_multimask,S/4,S/4); the first is the single mask, the others are candidates.
+        logits: (B,1+num_multimask,h,h), h = low_res_size; the first is the single mask, the others are candidates.
         iou: (B,1+num_multimask) predicted intersection over union of each, 0...1.
         object_logit: (B,1) above 0 where the object is on this slice.
         pointers: (B,1+num_multimask,embed_dim) object pointers, one for each mask.
@@ -161,6 +174,11 @@ class DecodedMasks(NamedTuple):
     pointers: Array
 
 
+DENSE_CHANNELS = 5
+"""Dense maps of the prompts: two of appearance, then what is drawn."""
+SCRIBBLE_INSIDE, SCRIBBLE_OUTSIDE, LASSO = 2, 3, 4
+
+
 @dataclasses.dataclass
 class PromptBatch:
     """Prompts of B objects, in network pixels (x, y), pixel centres at whole numbers.
@@ -169,10 +187,13 @@ class PromptBatch:
         points: (B,N,2) clicks; N may be 0.
         labels: (B,N) 1 inside the object, 0 outside, -1 padding.
         boxes: (B,4) XYXY; a row of NaN where there is none.
-        mask_logits: (B,1,S/4,S/4) an earlier mask of this slice, or None.
+        mask_logits: (B,1,h,h), h = low_res_size, an earlier mask of this slice, or None.
         has_mask: (B,) bool, rows of `mask_logits` that count.
-        neighbour_logits: (B,1,S/4,S/4) the object's mask on a neighbouring slice, or None.
+        neighbour_logits: (B,1,h,h) the object's mask on a neighbouring slice, or None.
         neighbour_mm: (B,) its distance in mm; NaN where there is none.
+        dense: (B,DENSE_CHANNELS,h,h) or None: how much each pixel looks like the object, by intensity and by intensity
+            with its surroundings (-1...1, 0 unknown; see `core.appearance`), scribbles inside and outside the object,
+            and the filled lasso (0...1). Only networks whose masks have stride 2 take it.
     """
 
     points: Array
@@ -182,6 +203,7 @@ class PromptBatch:
     has_mask: Array | None = None
     neighbour_logits: Array | None = None
     neighbour_mm: Array | None = None
+    dense: Array | None = None
 
     @classmethod
     def empty(cls, batch: int, device: Any = "cpu") -> PromptBatch:
@@ -203,7 +225,8 @@ class EncodedPrompts(NamedTuple):
         dense16: (B,embed_dim,S/16,S/16), added to the image embedding.
         dense8: (B,skip_dims[0],S/8,S/8).
         dense4: (B,skip_dims[1],S/4,S/4).
-        prior: (B,1,S/4,S/4) logits of the mask that the prompts alone suggest, the start the decoder improves on.
+        prior: (B,1,h,h) logits of the mask that the prompts alone suggest, the start the decoder improves on.
+        dense2: (B,fine_dim,S/2,S/2); None where masks have stride 4.
     """
 
     tokens: Array
@@ -211,3 +234,4 @@ class EncodedPrompts(NamedTuple):
     dense8: Array
     dense4: Array
     prior: Array
+    dense2: Array | None = None

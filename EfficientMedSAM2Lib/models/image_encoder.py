@@ -30,10 +30,12 @@ class ImageEncoder(nn.Module):
             pretrained=False,
             features_only=True,
             feature_cls="getter",
-            out_indices=(1, 2, 3),
+            out_indices=(0, 1, 2, 3) if config.is_fine else (1, 2, 3),
         )
-        channels = self.trunk.feature_info.channels()
+        *finest, _, _, _ = channels = self.trunk.feature_info.channels()
+        channels = channels[-3:]
         self.to_stride4 = nn.Conv2d(channels[0], config.skip_dims[1], 1)
+        self.to_stride2 = nn.Conv2d(finest[0], config.fine_dim, 1) if finest else None
         self.to_stride8 = nn.Conv2d(channels[1], config.skip_dims[0], 1)
         self.to_embedding = nn.Sequential(nn.Conv2d(channels[2], config.embed_dim, 1), LayerNorm2d(config.embed_dim))
         self.context = nn.Sequential(ConvNeXtBlock(config.embed_dim), ConvNeXtBlock(config.embed_dim))
@@ -43,13 +45,13 @@ class ImageEncoder(nn.Module):
         trunk_dtype = next(self.trunk.parameters()).dtype
         x = standardise(image).to(trunk_dtype).contiguous(memory_format=torch.channels_last)
         if self.gradient_checkpointing and self.training:
-            stride4, stride8, stride16 = checkpoint(self.trunk, x, use_reentrant=False, **self._recomputed())
+            levels = checkpoint(self.trunk, x, use_reentrant=False, **self._recomputed())
         else:
-            stride4, stride8, stride16 = self.trunk(x)
-        dtype = self.to_stride4.weight.dtype
-        stride4, stride8, stride16 = stride4.to(dtype), stride8.to(dtype), stride16.to(dtype)
+            levels = self.trunk(x)
+        *finest, stride4, stride8, stride16 = (level.to(self.to_stride4.weight.dtype) for level in levels)
         embedding = self.context(self.to_embedding(stride16))
-        return ImageFeatures(embedding, self.to_stride8(stride8), self.to_stride4(stride4))
+        stride2 = self.to_stride2(finest[0]) if self.to_stride2 is not None else None
+        return ImageFeatures(embedding, self.to_stride8(stride8), self.to_stride4(stride4), stride2)
 
     def _recomputed(self) -> dict[str, Any]:
         """How `checkpoint` computes the trunk once more: without counting the batch a second time."""

@@ -35,6 +35,44 @@ class TwoWayBlock(nn.Module):
         return tokens, self.context(keys.transpose(1, 2).unflatten(2, image.shape[2:]))
 
 
+class FineMasks(nn.Module):
+    """Logits at stride 4 to logits at stride 2: enlarged, and corrected by what fine features and dense maps show.
+
+    Contours of 64 x 64 logits miss what is smaller than four network pixels. The correction starts at nothing, so that
+    weights of a network with masks of stride 4 go on where they are.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dim, dim4, fine = config.embed_dim, config.skip_dims[1], config.fine_dim
+        self.up2 = nn.ConvTranspose2d(dim4, fine, 2, stride=2)
+        self.norm2 = LayerNorm2d(fine)
+        self.refine2 = nn.Sequential(SeparableConv(fine, 5), nn.ReLU(), SeparableConv(fine, 3))
+        self.head = MLP(dim, dim // 2, fine)
+        nn.init.zeros_(self.head.layers[-1].weight)
+        nn.init.zeros_(self.head.layers[-1].bias)
+
+    def forward(
+        self, fine: Tensor, logits: Tensor, mask_tokens: Tensor, features: ImageFeatures, prompts: EncodedPrompts
+    ) -> Tensor:
+        """Refine.
+
+        Args:
+            fine: (B,dim4,S/4,S/4) decoder features.
+            logits: (B,M,S/4,S/4).
+            mask_tokens: (B,M,dim).
+            features: Of the slices.
+            prompts: Of the objects.
+
+        Returns:
+            (B,M,S/2,S/2).
+        """
+        x = F.relu(self.norm2(self.up2(fine) + features.stride2 + prompts.dense2))
+        x = x + self.refine2(x)
+        correction = (self.head(mask_tokens) @ x.flatten(2)).unflatten(2, x.shape[2:])
+        return F.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False) + correction
+
+
 class MaskDecoder(nn.Module):
     """`ImageFeatures` and `EncodedPrompts` to `DecodedMasks`, after SAM2 (Ravi et al. 2024, arXiv 2408.00714)."""
 
@@ -52,6 +90,7 @@ class MaskDecoder(nn.Module):
         self.up4 = nn.ConvTranspose2d(dim8, dim4, 2, stride=2)
         self.norm4 = LayerNorm2d(dim4)
         self.refine4 = nn.Sequential(SeparableConv(dim4, 3), nn.ReLU(), nn.Conv2d(dim4, dim4, 3, padding=1))
+        self.fine = FineMasks(config) if config.is_fine else None
         self.mask_heads = nn.ModuleList(MLP(dim, dim, dim4 + 1) for _ in range(self.num_masks))
         self.iou_head = MLP(dim, dim, self.num_masks)
         self.object_head = MLP(dim, dim // 2, 1)
@@ -83,6 +122,8 @@ class MaskDecoder(nn.Module):
         mask_tokens = tokens[:, 2 : 2 + self.num_masks]
         weights = torch.stack([head(mask_tokens[:, i]) for i, head in enumerate(self.mask_heads)], dim=1)
         logits = self._refined(fine, weights[..., :-1]) + weights[..., -1:, None]
+        if self.fine is not None:
+            logits = self.fine(fine, logits, mask_tokens, features, prompts)
         return DecodedMasks(
             logits.float() + prompts.prior,
             self.iou_head(tokens[:, 1]).float().sigmoid(),

@@ -21,7 +21,7 @@ POOLED = 4
 
 
 class MemoryEncoder(nn.Module):
-    """Image embedding (B,embed_dim,h,w) and mask logits (B,1,4h,4w) to a memory map (B,memory_dim,h,w)."""
+    """Image embedding (B,embed_dim,h,w) and mask logits (B,1,4h,4w), or 8h and 8w, to a memory map (B,memory_dim,h,w)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -29,12 +29,13 @@ class MemoryEncoder(nn.Module):
         self.mask_to_map = nn.Sequential(
             nn.Conv2d(1, 16, 2, stride=2), LayerNorm2d(16), nn.GELU(), nn.Conv2d(16, width, 2, stride=2)
         )
+        self.coarser = nn.AvgPool2d(2) if config.is_fine else nn.Identity()
         self.image_to_map = nn.Conv2d(config.embed_dim, width, 1)
         self.fuse = nn.Sequential(ConvNeXtBlock(width), ConvNeXtBlock(width), nn.Conv2d(width, config.memory_dim, 1))
 
     def forward(self, embedding: Tensor, mask_logits: Tensor) -> Tensor:
         # SAM2's scale and shift: a clear inside is +10, a clear outside -10.
-        mask = mask_logits.float().sigmoid() * 20 - 10
+        mask = self.coarser(mask_logits.float().sigmoid()) * 20 - 10
         return self.fuse(self.image_to_map(embedding) + self.mask_to_map(mask.to(embedding.dtype)))
 
 

@@ -87,7 +87,7 @@ class EfficientMedSAM2(nn.Module):
         return self.mask_decoder(features, prompts, self.prompt_encoder.dense_position())
 
     def encode_memory(self, features: ImageFeatures, mask_logits: Tensor) -> Tensor:
-        """Memory maps (B,memory_dim,S/16,S/16) of slices with mask logits (B,1,S/4,S/4)."""
+        """Memory maps (B,memory_dim,S/16,S/16) of slices with mask logits (B,1,h,h), h = low_res_size."""
         return self.memory_encoder(features.embedding, mask_logits)
 
     def object_pointer(self, decoded: DecodedMasks, chosen: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .config import EncodedPrompts, ModelConfig, PromptBatch
+from .config import DENSE_CHANNELS, EncodedPrompts, ModelConfig, PromptBatch
 
 CLICK_SIGMAS = (4.0, 16.0)
 """Widths in network pixels of the Gaussians drawn at a click: one says where exactly, one says whereabouts."""
@@ -24,6 +24,7 @@ class PromptEncoder(nn.Module):
 
     frequencies: Tensor
     grid: Tensor
+    fine_grid: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -33,13 +34,20 @@ class PromptEncoder(nn.Module):
         self.register_buffer("frequencies", torch.randn(2, dim // 2))
         # Rows: padding, negative click, positive click, upper left corner, lower right corner.
         self.label_embedding = nn.Embedding(5, dim)
-        self.maps4 = nn.Sequential(nn.Conv2d(_MAP_CHANNELS, dim4, 3, padding=1), nn.ReLU(), nn.Conv2d(dim4, dim4, 1))
+        self.is_fine = config.is_fine
+        channels = _MAP_CHANNELS + (DENSE_CHANNELS if self.is_fine else 0)
+        self.maps4 = nn.Sequential(nn.Conv2d(channels, dim4, 3, padding=1), nn.ReLU(), nn.Conv2d(dim4, dim4, 1))
+        if self.is_fine:
+            # Dense maps, ellipse, earlier mask and neighbour's mask, each at stride 2.
+            self.maps2 = nn.Conv2d(DENSE_CHANNELS + 3, config.fine_dim, 3, padding=1)
+            self.coarser = nn.AvgPool2d(2)
         self.maps8 = nn.Sequential(nn.AvgPool2d(2), nn.GELU(), nn.Conv2d(dim4, dim8, 1))
         self.maps16 = nn.Sequential(nn.AvgPool2d(2), nn.GELU(), nn.Conv2d(dim8, dim, 1))
         # Weights of ellipse, earlier mask and neighbour's mask in the prior.
         self.prior_weights = nn.Parameter(torch.tensor([1.0, 1.0, 1.0]))
-        rows = torch.arange(config.low_res_size, dtype=torch.float32) * 4 + 1.5
-        self.register_buffer("grid", rows, persistent=False)
+        for name, stride in (("grid", 4), ("fine_grid", 2)):
+            pixels = torch.arange(config.image_size // stride, dtype=torch.float32) * stride + 0.5 * (stride - 1)
+            self.register_buffer(name, pixels, persistent=False)
 
     def encode_position(self, points: Tensor) -> Tensor:
         """Random Fourier features of (...,2) network pixels, (...,embed_dim)."""
@@ -65,11 +73,11 @@ class PromptEncoder(nn.Module):
         known = (labels >= 0).unsqueeze(-1)
         return self.encode_position(points) * known + self.label_embedding(labels + 1)
 
-    def _box_maps(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    def _box_maps(self, boxes: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
         has_box = boxes.isfinite().all(dim=1)
         x0, y0, x1, y1 = torch.nan_to_num(boxes, nan=-1e4)[:, :, None].unbind(1)
-        u = (2 * self.grid - x0 - x1) / (x1 - x0 + 1).clamp_min(1)
-        v = (2 * self.grid - y0 - y1) / (y1 - y0 + 1).clamp_min(1)
+        u = (2 * grid - x0 - x1) / (x1 - x0 + 1).clamp_min(1)
+        v = (2 * grid - y0 - y1) / (y1 - y0 + 1).clamp_min(1)
         u, v = u[:, None, :], v[:, :, None]
         inside = ((u.abs() <= 1) & (v.abs() <= 1)).to(u.dtype)
         # 1 at the centre, 0 on the inscribed ellipse, cut at -1.
@@ -94,9 +102,9 @@ class PromptEncoder(nn.Module):
 
     def forward(self, prompts: PromptBatch) -> EncodedPrompts:
         boxes = prompts.boxes.float()
-        batch, size = boxes.shape[0], len(self.grid)
-        nothing = boxes.new_zeros(batch, size, size)
-        inside, ellipse = self._box_maps(boxes)
+        batch, grid = boxes.shape[0], self.fine_grid if self.is_fine else self.grid
+        nothing = boxes.new_zeros(batch, len(grid), len(grid))
+        inside, ellipse = self._box_maps(boxes, grid)
         clicks = self._click_maps(prompts.points.float(), prompts.labels)
 
         mask, has_mask = nothing, nothing
@@ -114,11 +122,21 @@ class PromptEncoder(nn.Module):
             neighbour = torch.tanh(prompts.neighbour_logits[:, 0].float() / _PRIOR_LOGIT) * (nearness > 0)
 
         has_box = boxes.isfinite().all(dim=1)[:, None, None].to(boxes.dtype).expand_as(nothing)
-        maps = torch.stack([inside, ellipse, *clicks, mask, neighbour, has_box, has_mask, nearness], dim=1)
-        dense4 = self.maps4(maps.to(self.prior_weights.dtype).contiguous(memory_format=torch.channels_last))
+        before = torch.stack([inside, ellipse], dim=1)
+        behind = torch.stack([mask, neighbour, has_box, has_mask, nearness], dim=1)
+        dtype, dense2 = self.prior_weights.dtype, None
+        if self.is_fine:
+            dense = behind.new_zeros(batch, DENSE_CHANNELS, *nothing.shape[1:])
+            if prompts.dense is not None:
+                dense = prompts.dense.float()
+            fine = torch.cat([dense, ellipse[:, None], behind[:, :2]], dim=1)
+            dense2 = self.maps2(fine.to(dtype).contiguous(memory_format=torch.channels_last))
+            before, behind = self.coarser(before), self.coarser(torch.cat([behind, dense], dim=1))
+        maps = torch.cat([before, torch.stack(clicks, dim=1), behind], dim=1)
+        dense4 = self.maps4(maps.to(dtype).contiguous(memory_format=torch.channels_last))
         dense8 = self.maps8(dense4)
 
         # The newest knowledge leads: an earlier mask of this slice, else the neighbour's mask, else the ellipse.
         w_ellipse, w_mask, w_neighbour = (_PRIOR_LOGIT * self.prior_weights.float()).unbind()
         prior = w_mask * mask + (1 - has_mask) * (w_neighbour * neighbour + (nearness == 0) * (w_ellipse * ellipse))
-        return EncodedPrompts(self._tokens(prompts), self.maps16(dense8), dense8, dense4, prior.unsqueeze(1))
+        return EncodedPrompts(self._tokens(prompts), self.maps16(dense8), dense8, dense4, prior.unsqueeze(1), dense2)

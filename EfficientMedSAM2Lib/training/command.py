@@ -18,7 +18,9 @@ PRECISIONS = (DEFAULT_PRECISION, "16-mixed", "32-true")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a training stage."""
-    parser.add_argument("--data_dir", type=Path, required=True, help="index.json, or a folder of image/label pairs")
+    parser.add_argument(
+        "--data_dir", type=Path, nargs="+", required=True, help="one or several index.json, or folders of image/label pairs"
+    )
     parser.add_argument("--pseudo", type=Path, help="folder of the teacher's pseudo-labels")
     parser.add_argument("--output", type=Path, required=True, help="folder for curve, checkpoints and weights")
     parser.add_argument(
@@ -64,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--encoder_type", default="efficientnet")
     group.add_argument("--weights", type=Path, help="weights to start from; default: ImageNet trunk, rest random")
+    group.add_argument("--grow", action="store_true", help="give the weights' network masks of stride 2, if it has not")
     group.add_argument("--fresh_memory", action="store_true", help="the weights' memory attention is untrained")
     group.add_argument(
         "--decoder_from",
@@ -99,10 +102,12 @@ def _devices(text: str) -> int | str:
 def start_model(arguments: argparse.Namespace) -> EfficientMedSAM2:
     """The network a stage starts from."""
     from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig, load_model
-    from EfficientMedSAM2Lib.training.initialise import copy_parts, load_imagenet_trunk
+    from EfficientMedSAM2Lib.training.initialise import copy_parts, grown, load_imagenet_trunk
 
     if arguments.weights is not None:
         model = load_model(arguments.weights)
+        if arguments.grow and not model.config.is_fine:
+            model = grown(model)
         if arguments.fresh_memory:
             model.memory_attention.reset_to_identity()
         if arguments.decoder_from is not None:

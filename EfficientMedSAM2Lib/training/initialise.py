@@ -1,6 +1,8 @@
-"""Where a training starts from: ImageNet's EfficientNet-Lite0, or the parts of another network."""
+"""Where a training starts from: ImageNet's EfficientNet-Lite0, the parts of another network, or a smaller one grown."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import torch
 
@@ -41,3 +43,21 @@ def copy_parts(source: EfficientMedSAM2, target: EfficientMedSAM2, but: str = "i
         if not name.startswith(but) and name in wanted and wanted[name].shape == value.shape
     }
     target.load_state_dict(kept, strict=False)
+
+
+def grown(source: EfficientMedSAM2) -> EfficientMedSAM2:
+    """A network whose masks have stride 2 that answers as one whose masks have stride 4 does.
+
+    What is new adds nothing at first: inputs that the old network has not get weights of 0 (they come last), and the
+    fine correction of the masks begins at 0.
+    """
+    target = EfficientMedSAM2(dataclasses.replace(source.config, mask_stride=2))
+    wanted = target.state_dict()
+    for name, value in source.state_dict().items():
+        if wanted[name].shape != value.shape:
+            wider = torch.zeros_like(wanted[name])
+            wider[:, : value.shape[1]] = value
+            value = wider
+        wanted[name] = value
+    target.load_state_dict(wanted)
+    return target

@@ -9,6 +9,9 @@ from torch import Tensor
 from EfficientMedSAM2Lib.models import DecodedMasks
 
 BCE_WEIGHT = 2.0
+BOUNDARY_WEIGHT = 1.0
+"""Of the cross entropy within BOUNDARY_REACH pixels of the border, on which the contour depends."""
+BOUNDARY_REACH = 2
 IOU_WEIGHT = 0.5
 OBJECT_WEIGHT = 1.0
 ABSENT_SHARE = 0.3
@@ -30,7 +33,7 @@ def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Soft Dice plus weighted cross entropy (B,M) for logits (B,M,h,w) and soft targets (B,h,w).
+    """Soft Dice plus weighted cross entropies, of all and of the border's pixels, (B,M) for logits (B,M,h,w) and soft targets (B,h,w).
 
     MONAI's DiceLoss would do, were its per-mask form not reduced over the batch before the best candidate is chosen.
     """
@@ -38,8 +41,18 @@ def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
     probability = logits.sigmoid()
     overlap = 2 * (probability * truth).sum(dim=(2, 3)) + 1
     dice = 1 - overlap / (probability.sum(dim=(2, 3)) + truth.sum(dim=(2, 3)) + 1)
-    bce = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=(2, 3))
-    return dice + BCE_WEIGHT * bce
+    bce = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    near = boundary_band(target)[:, None]
+    boundary = (bce * near).sum(dim=(2, 3)) / near.sum(dim=(2, 3)).clamp_min(1)
+    return dice + BCE_WEIGHT * bce.mean(dim=(2, 3)) + BOUNDARY_WEIGHT * boundary
+
+
+def boundary_band(target: Tensor) -> Tensor:
+    """1 within BOUNDARY_REACH pixels of the border of soft masks (B,h,w), else 0."""
+    side = 2 * BOUNDARY_REACH + 1
+    widest = F.max_pool2d(target[:, None], side, 1, BOUNDARY_REACH)
+    narrowest = -F.max_pool2d(-target[:, None], side, 1, BOUNDARY_REACH)
+    return ((widest - narrowest) > 0.5)[:, 0].to(target.dtype)
 
 
 def round_loss(decoded: DecodedMasks, target: Tensor) -> dict[str, Tensor]:

@@ -11,17 +11,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from EfficientMedSAM2Lib.core.appearance import CHANNELS, AppearanceModel, Intensities
 from EfficientMedSAM2Lib.models import DecodedMasks, PromptBatch
+from EfficientMedSAM2Lib.models.config import DENSE_CHANNELS, LASSO, SCRIBBLE_INSIDE, SCRIBBLE_OUTSIDE
+from EfficientMedSAM2Lib.predictors.slices.dense_prompts import grey, known_pixels
 from EfficientMedSAM2Lib.training.samples import prompts as simulated
+from EfficientMedSAM2Lib.training.samples.augment import SIZE_PX
+from EfficientMedSAM2Lib.training.samples.drawn import random_lasso, scribble_inside, scribble_outside, scribbled_part
 
-MASK_STRIDE = 4
-"""Network pixels per pixel of a low-resolution mask."""
 MAX_POINTS = 6
 """Clicks per object in a batch; a fixed number, since torch.compile compiles anew for every shape."""
-KIND_SHARES = {"box": 0.42, "box+click": 0.04, "click": 0.22, "clicks": 0.06, "line": 0.04, "neighbour": 0.14,
-               "neighbour+box": 0.04, "mask": 0.04}  # fmt: skip
+KIND_SHARES = {
+    "box": 0.36,
+    "box+click": 0.04,
+    "click": 0.19,
+    "clicks": 0.05,
+    "line": 0.04,
+    "scribble": 0.08,
+    "lasso": 0.05,
+    "neighbour": 0.12,
+    "neighbour+box": 0.03,
+    "mask": 0.04,
+}
 SHARE_OF_FAULTY_NEIGHBOURS = 0.4
+SHARE_OF_SCRIBBLED_CORRECTIONS = 0.15
+SHARE_WITHOUT_APPEARANCE = 0.1
+"""Samples whose appearance is not told, so that the network does not lean on it alone."""
 _WITHOUT_NEIGHBOUR = {"neighbour": "box", "neighbour+box": "click"}
+_WITHOUT_DENSE = {"scribble": "clicks", "lasso": "box"}
 
 
 def first_prompts(batch: dict[str, Any], size: int, rng: np.random.Generator) -> PromptBatch:
@@ -34,7 +51,8 @@ def first_prompts(batch: dict[str, Any], size: int, rng: np.random.Generator) ->
         rng: Source of randomness.
 
     Returns:
-        The prompts; every sample has at least one.
+        The prompts; every sample has at least one. `dense` holds what is drawn, without appearance, where masks have
+        stride 2.
     """
     device = batch["mask"].device
     # People are simulated with numpy, on the CPU.
@@ -49,12 +67,18 @@ def first_prompts(batch: dict[str, Any], size: int, rng: np.random.Generator) ->
     has_box = torch.zeros(count, dtype=torch.bool)
     has_mask = torch.zeros(count, dtype=torch.bool)
     has_neighbour = torch.zeros(count, dtype=torch.bool)
+    takes_dense = 2 * size == masks.shape[-1]
+    drawn = torch.zeros(count, DENSE_CHANNELS, size, size) if takes_dense else None
     for i, kind in enumerate(kinds):
         valid, empty = bool(batch["neighbour_valid"][i]), not bool(masks[i].any())
         if empty:
             kind = "neighbour" if valid else "clicks"
         elif not valid:
             kind = _WITHOUT_NEIGHBOUR.get(kind, kind)
+        if drawn is None:
+            kind = _WITHOUT_DENSE.get(kind, kind)
+        elif kind in _WITHOUT_DENSE:
+            _draw(drawn[i], masks[i], kind, rng)
         has_box[i] = "box" in kind
         has_mask[i] = kind == "mask"
         has_neighbour[i] = kind.startswith("neighbour")
@@ -78,8 +102,68 @@ def first_prompts(batch: dict[str, Any], size: int, rng: np.random.Generator) ->
         has_mask=has_mask,
         neighbour_logits=mask_as_logits(neighbour, size),
         neighbour_mm=torch.where(has_neighbour, batch["neighbour_distance_mm"].float(), nowhere),
+        dense=drawn,
     )
     return on_device(prompts, device)
+
+
+def _draw(dense: Tensor, mask: Tensor, kind: str, rng: np.random.Generator) -> None:
+    """Draw a scribble, now and then with one outside, or a lasso for a mask (S,S) into dense maps (5,h,h)."""
+    small = F.interpolate(mask[None, None].float(), size=dense.shape[1:], mode="area")[0, 0].numpy() > 0.5
+    if kind == "lasso":
+        dense[LASSO] = torch.from_numpy(random_lasso(small, rng).astype(np.float32))
+        return
+    for channel, draw, share in ((SCRIBBLE_INSIDE, scribble_inside, 1.0), (SCRIBBLE_OUTSIDE, scribble_outside, 0.4)):
+        if rng.random() < share:
+            dense[channel] = torch.from_numpy(draw(small, rng).astype(np.float32))
+
+
+def with_appearance(
+    prompts: PromptBatch,
+    images: Tensor,
+    rng: np.random.Generator,
+    model: AppearanceModel | None = None,
+) -> PromptBatch:
+    """The same prompts with maps of how much each pixel looks like the object; unchanged where masks have stride 4.
+
+    Args:
+        prompts: Of B objects.
+        images: (B,3,S,S) in [0, 1].
+        rng: Source of randomness.
+        model: Of the objects, from another slice; None: fitted where the prompts say what is object on this one.
+    """
+    if prompts.dense is None:
+        return prompts
+    device, images_cpu = prompts.dense.device, images.detach().cpu().float().numpy()
+    dense = prompts.dense.cpu().numpy().copy()
+    seen = Intensities.of(grey(images_cpu, dense.shape[-1]))
+    model = model or fitted_appearance(prompts, seen, images.shape[-1])
+    dense[:, :CHANNELS] = model.maps(seen) * (rng.random(len(dense)) >= SHARE_WITHOUT_APPEARANCE)[:, None, None, None]
+    return dataclasses.replace(prompts, dense=torch.from_numpy(dense).to(device))
+
+
+def fitted_appearance(prompts: PromptBatch, seen: Intensities, image_size: int) -> AppearanceModel:
+    """Models of B objects, fitted where their prompts say what is object on the slices that are seen (B,h,h)."""
+    assert prompts.dense is not None
+    assert prompts.mask_logits is not None
+    assert prompts.has_mask is not None
+    assert prompts.neighbour_logits is not None
+    assert prompts.neighbour_mm is not None
+    numbers = [
+        part.detach().cpu().float().numpy()
+        for part in (
+            prompts.boxes, prompts.points, prompts.labels, prompts.mask_logits[:, 0], prompts.has_mask,
+            prompts.neighbour_logits[:, 0], prompts.neighbour_mm.isfinite(), prompts.dense[:, CHANNELS:],
+        )
+    ]  # fmt: skip
+    return AppearanceModel.fit(seen, *known_pixels(*numbers, image_size))
+
+
+def mask_appearance(logits: Tensor, images: Tensor) -> AppearanceModel:
+    """Models of B objects with mask logits (B,1,h,h) on slices (B,3,S,S), for other slices."""
+    inside = (logits[:, 0] > 0).cpu().numpy().astype(np.float32)
+    seen = Intensities.of(grey(images.cpu().float().numpy(), inside.shape[-1]))
+    return AppearanceModel.fit(seen, inside, 1 - inside)
 
 
 def box_prompts(boxes: Tensor, size: int) -> PromptBatch:
@@ -97,6 +181,7 @@ def box_prompts(boxes: Tensor, size: int) -> PromptBatch:
         has_mask=torch.zeros(count, dtype=torch.bool),
         neighbour_logits=empty,
         neighbour_mm=torch.full((count,), math.nan),
+        dense=torch.zeros(count, DENSE_CHANNELS, size, size) if 2 * size == SIZE_PX else None,
     )
 
 
@@ -109,7 +194,8 @@ def on_device(prompts: PromptBatch, device: torch.device) -> PromptBatch:
 def correct_prompts(
     prompts: PromptBatch, decoded: DecodedMasks, target: Tensor, rng: np.random.Generator
 ) -> PromptBatch:
-    """The next round: every sample gets a click on the largest error of its result, which comes back as mask prompt.
+    """The next round: every sample gets a click, or now and then a scribble, on the largest error of its result, which
+    comes back as mask prompt.
 
     Args:
         prompts: What led to the result.
@@ -121,15 +207,23 @@ def correct_prompts(
     device = prompts.points.device
     click, label = simulated.corrective_clicks(logits > 0, target, rng)
     points, labels = prompts.points.cpu().clone(), prompts.labels.cpu().clone()
+    dense = None if prompts.dense is None else prompts.dense.cpu().clone()
     for i in range(len(points)):
+        if dense is not None and label[i, 0] >= 0 and rng.random() < SHARE_OF_SCRIBBLED_CORRECTIONS:
+            inside = bool(label[i, 0] == 1)
+            wrong = ((target[i] > 0.5) == inside) & ((logits[i] > 0) != inside)
+            line = scribbled_part(wrong.cpu().numpy(), rng)
+            dense[i, SCRIBBLE_INSIDE if inside else SCRIBBLE_OUTSIDE] += torch.from_numpy(line.astype(np.float32))
+            dense[i].clamp_(-1, 1)
+            continue
         free = int((labels[i] >= 0).sum())
         slot = free if free < MAX_POINTS else int(rng.integers(MAX_POINTS))
         if label[i, 0] >= 0:
-            points[i, slot] = click[i, 0] * MASK_STRIDE - 0.5
+            points[i, slot] = click[i, 0] * (SIZE_PX / target.shape[-1]) - 0.5
             labels[i, slot] = label[i, 0]
     corrected = dataclasses.replace(
         prompts, points=points, labels=labels, mask_logits=logits[:, None].clamp(-20, 20),
-        has_mask=torch.ones(len(points), dtype=torch.bool),
+        has_mask=torch.ones(len(points), dtype=torch.bool), dense=dense,
     )  # fmt: skip
     return on_device(corrected, device)
 
@@ -137,6 +231,8 @@ def correct_prompts(
 def believed_logits(prompts: PromptBatch, decoded: DecodedMasks) -> Tensor:
     """The mask (B,h,w) that is shown to the user: for a lone click the candidate the network believes in most."""
     lone = (prompts.labels >= 0).sum(dim=1).eq(1) & ~prompts.boxes.isfinite().all(dim=1)
+    if prompts.dense is not None:
+        lone &= ~(prompts.dense[:, CHANNELS:] > 0).flatten(1).any(dim=1)
     candidate = decoded.iou[:, 1:].argmax(dim=1) + 1
     chosen = torch.where(lone, candidate, torch.zeros_like(candidate))
     return decoded.logits.detach()[torch.arange(len(chosen), device=chosen.device), chosen]

@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, Union
 
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from EfficientMedSAM2Lib.training.samples.clips import Clip, LabelledClips, SyntheticClips
-from EfficientMedSAM2Lib.training.samples.manifest import read_manifest
+from EfficientMedSAM2Lib.training.samples.manifest import Split, read_manifest
 from EfficientMedSAM2Lib.training.samples.slices import LoadedImage, load_images
 from EfficientMedSAM2Lib.training.samples.sources.labelled import LabelledSource
 from EfficientMedSAM2Lib.training.samples.sources.object_index import ObjectIndex
 from EfficientMedSAM2Lib.training.samples.sources.pseudo import PseudoSource
 from EfficientMedSAM2Lib.training.samples.sources.sample import SliceSample
+from EfficientMedSAM2Lib.training.samples.sources.superpixels import SuperpixelSource
 from EfficientMedSAM2Lib.training.samples.synthesis import SyntheticSource
 
+Manifests = Union[str, Path, Sequence[Union[str, Path]]]
+SLICE_MIX = {"labels": 0.5, "pseudo": 0.1, "superpixels": 0.2, "synthetic": 0.2}
+"""Shares of the sources of slices."""
 Sample = TypeVar("Sample")
 Drawn = TypeVar("Drawn", covariant=True)
 
@@ -88,7 +92,7 @@ class MixedBatches(IterableDataset[dict[str, Any]], Generic[Sample]):
 
 
 def slice_batches(
-    manifest_path: str | Path,
+    manifest_paths: Manifests,
     pseudo_folder: str | Path | None = None,
     mix: Mapping[str, float] | None = None,
     batch_size: int = 16,
@@ -99,27 +103,29 @@ def slice_batches(
     """Load the train split and whatever pseudo-labels there are, and make batches of them.
 
     Args:
-        manifest_path: `index.json`, or a folder of image/label pairs.
+        manifest_paths: one or several, each an `index.json` or a folder of image/label pairs.
         pseudo_folder: where the pseudo-labels are; None or an empty folder leaves them out.
-        mix: shares of "labels", "pseudo" and "synthetic".
+        mix: shares of "labels", "pseudo", "superpixels" and "synthetic".
         batch_size: samples per batch.
         seed: source of randomness.
         wide_probability: share of views larger than about 2.6 times the object.
         views: number of different samples; see `MixedBatches`.
     """
-    images, index = load_training_images(manifest_path)
+    mix = mix or SLICE_MIX
+    images, index = load_training_images(manifest_paths)
     sources: dict[str, Source[SliceSample]] = {
         "labels": LabelledSource(index, wide_probability),
         "synthetic": SyntheticSource(images),
     }
+    if mix.get("superpixels", 0.0) > 0:
+        sources["superpixels"] = SuperpixelSource([*images, *load_unlabelled_images(manifest_paths)])
     if pseudo_folder is not None and any(Path(pseudo_folder).glob("*.npz")):
         sources["pseudo"] = PseudoSource(Path(pseudo_folder), wide_probability)
-    mix = mix or {"labels": 0.5, "pseudo": 0.25, "synthetic": 0.25}
     return MixedBatches(sources, mix, collate_slices, batch_size, seed, views)
 
 
 def clip_batches(
-    manifest_path: str | Path,
+    manifest_paths: Manifests,
     mix: Mapping[str, float] | None = None,
     batch_size: int = 4,
     length: int = 4,
@@ -129,14 +135,14 @@ def clip_batches(
     """Load the train split and make batches of clips.
 
     Args:
-        manifest_path: `index.json`, or a folder of image/label pairs.
+        manifest_paths: one or several, each an `index.json` or a folder of image/label pairs.
         mix: shares of "labels" and "synthetic".
         batch_size: clips per batch.
         length: slices per clip, T.
         seed: source of randomness.
         wide_probability: share of clips of labelled volumes seen through views larger than about 2.6 times the object.
     """
-    images, index = load_training_images(manifest_path)
+    images, index = load_training_images(manifest_paths)
     sources: dict[str, Source[Clip]] = {
         "labels": LabelledClips(index, length, wide_probability),
         "synthetic": SyntheticClips(images, length),
@@ -144,11 +150,21 @@ def clip_batches(
     return MixedBatches(sources, mix or {"labels": 0.7, "synthetic": 0.3}, collate_clips, batch_size, seed)
 
 
-def load_training_images(manifest_path: str | Path) -> tuple[list[LoadedImage], ObjectIndex]:
-    """The labelled images of the train split in memory, and the index of their objects."""
-    manifest = read_manifest(manifest_path)
-    images = load_images(manifest, manifest.select("train", labelled=True))
+def load_training_images(manifest_paths: Manifests) -> tuple[list[LoadedImage], ObjectIndex]:
+    """The labelled images of the train splits in memory, and the index of their objects."""
+    images = _load(manifest_paths, "train", labelled=True)
     return images, ObjectIndex(images)
+
+
+def load_unlabelled_images(manifest_paths: Manifests) -> list[LoadedImage]:
+    """The images without labels in memory."""
+    return _load(manifest_paths, "unlabelled", labelled=False)
+
+
+def _load(manifest_paths: Manifests, split: Split, labelled: bool) -> list[LoadedImage]:
+    paths = [manifest_paths] if isinstance(manifest_paths, (str, Path)) else manifest_paths
+    manifests = [read_manifest(path) for path in paths]
+    return [image for m in manifests for image in load_images(m, m.select(split, labelled=labelled))]
 
 
 def worker_generator(seed: int) -> np.random.Generator:

@@ -63,11 +63,11 @@ class LoadedImage:
 
 
 def load_images(manifest: Manifest, entries: Iterable[ManifestEntry]) -> list[LoadedImage]:
-    """Read labelled entries into memory.
+    """Read entries into memory.
 
     Args:
         manifest: where the files are.
-        entries: labelled entries of it, for example `manifest.select("train", labelled=True)`.
+        entries: entries of it, for example `manifest.select("train", labelled=True)`.
 
     Returns:
         One loaded image per entry, without empty label maps and images that overflowed when they were stored.
@@ -75,7 +75,7 @@ def load_images(manifest: Manifest, entries: Iterable[ManifestEntry]) -> list[Lo
     loaded, left_out = [], []
     for entry in entries:
         image = load_image(manifest, entry)
-        if not image.labels.any() or is_overflowed(image.voxels):
+        if (entry.label is not None and not image.labels.any()) or is_overflowed(image.voxels):
             left_out.append(entry.image)
         else:
             loaded.append(image)
@@ -85,7 +85,7 @@ def load_images(manifest: Manifest, entries: Iterable[ManifestEntry]) -> list[Lo
 
 
 def load_image(manifest: Manifest, entry: ManifestEntry) -> LoadedImage:
-    """Read one entry: image, label map, spacing and window.
+    """Read one entry: image, label map (zeros where there is none), spacing and window.
 
     Raises:
         ValueError: image and label map differ in shape.
@@ -93,14 +93,18 @@ def load_image(manifest: Manifest, entry: ManifestEntry) -> LoadedImage:
     from EfficientMedSAM2Lib.imaging.windows import choose_window
 
     voxels, spacing_mm = _read_array(manifest.image_path(entry))
-    labels, _ = _read_array(manifest.label_path(entry))
+    if entry.label is None:
+        labels = np.broadcast_to(np.uint8(0), voxels.shape[:3])
+    else:
+        labels, _ = _read_array(manifest.label_path(entry))
     if labels.ndim == 4:
         labels = labels[..., 0]
     if voxels.shape[:3] != labels.shape:
         raise ValueError(
             f"Label map of '{entry.image}' has shape {labels.shape}, the image {voxels.shape[:3]}: resample the labels."
         )
-    labels = np.rint(labels).clip(min=0).astype(np.uint8 if labels.max() < 256 else np.uint16)
+    if entry.label is not None:
+        labels = np.rint(labels).clip(min=0).astype(np.uint8 if labels.max() < 256 else np.uint16)
     window = choose_window(voxels, entry.modality or None)
     weight = next((value for prefix, value in ATLAS_WEIGHTS.items() if entry.image.startswith(prefix)), 1.0)
     return LoadedImage(

@@ -8,11 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from EfficientMedSAM2Lib.core.appearance import AppearanceModel
 from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, MemoryBank, PromptBatch
 from EfficientMedSAM2Lib.predictors.slices.slice_data import MASK_LOGIT
 from EfficientMedSAM2Lib.predictors.volume.follow import FOLLOWED_NEIGHBOUR_MM
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
-from EfficientMedSAM2Lib.training.rounds import box_prompts, correct_prompts, mask_as_logits, on_device
+from EfficientMedSAM2Lib.training.rounds import (
+    box_prompts,
+    correct_prompts,
+    mask_appearance,
+    mask_as_logits,
+    on_device,
+    with_appearance,
+)
 from EfficientMedSAM2Lib.training.samples.prompts import degraded_masks, random_boxes
 from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
 
@@ -59,6 +67,7 @@ class ClipTraining(PromptTraining):
         memories: list[tuple[Tensor, Tensor]] = []
         losses = []
         logits = torch.zeros(count, 1, size, size, device=masks.device)
+        appearance: AppearanceModel | None = None
         learned = min(self.learned_slices or length, length)
         start = int(self.rng.integers(length - learned + 1))
         for t in range(start + learned):
@@ -68,16 +77,19 @@ class ClipTraining(PromptTraining):
                 target = low_resolution_target(masks[:, t], size)
                 prompts = self._clip_prompts(batch, masks, logits, t)
                 bank = self._bank(batch, memories, t) if t else None
-                decoded = self.ask(now, prompts, bank)
+                decoded = self.ask(now, with_appearance(prompts, images[:, t], self.rng, appearance), bank)
                 if t >= start:
                     result = round_loss(decoded, target)
                     losses.append(result["loss"])
                     self.log(f"clip_iou/{t}", result["iou"], batch_size=count)
                     self.log(f"clip_object/{t}", result["object"], batch_size=count)
                 if t >= max(start, 1) and self.rng.random() < SHARE_OF_CORRECTIONS:
-                    decoded = self.ask(now, correct_prompts(prompts, decoded, target, self.rng), bank)
+                    corrected = correct_prompts(prompts, decoded, target, self.rng)
+                    decoded = self.ask(now, with_appearance(corrected, images[:, t], self.rng), bank)
                     losses.append(round_loss(decoded, target)["loss"])
                 logits = _present_logits(decoded)
+                if t == 0 and prompts.dense is not None:
+                    appearance = mask_appearance(logits, images[:, 0])
                 chosen = torch.zeros(count, dtype=torch.long, device=masks.device)
                 memory = self.model.encode_memory(now, logits)
                 memories.append((memory, self.model.object_pointer(decoded, chosen)))

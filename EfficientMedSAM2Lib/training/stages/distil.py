@@ -11,7 +11,7 @@ from torch import Tensor
 
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, ImageFeatures, ModelConfig
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
-from EfficientMedSAM2Lib.training.rounds import first_prompts
+from EfficientMedSAM2Lib.training.rounds import first_prompts, with_appearance
 from EfficientMedSAM2Lib.training.stages.slices import PromptTraining, answer
 
 IMITATION_SCALE = 10
@@ -62,7 +62,7 @@ class DistilledTraining(PromptTraining):
         loss = self.feature_weight * error
         if self.output_weight > 0:
             target = low_resolution_target(batch["mask"], self.model.config.low_res_size)
-            prompts = first_prompts(batch, target.shape[-1], self.rng)
+            prompts = with_appearance(first_prompts(batch, target.shape[-1], self.rng), batch["image"], self.rng)
             decoded = self.ask(features, prompts)
             with torch.no_grad():
                 shown, _ = answer(teacher, wanted, prompts)

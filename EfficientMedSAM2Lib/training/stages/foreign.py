@@ -9,7 +9,7 @@ from torch import Tensor
 
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, ImageFeatures
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
-from EfficientMedSAM2Lib.training.rounds import box_prompts, first_prompts, on_device
+from EfficientMedSAM2Lib.training.rounds import box_prompts, first_prompts, on_device, with_appearance
 from EfficientMedSAM2Lib.training.stages.distil import IMITATION_SCALE
 from EfficientMedSAM2Lib.training.stages.projection import FeatureProjection, embedding_error
 from EfficientMedSAM2Lib.training.stages.slices import PromptTraining
@@ -52,7 +52,8 @@ class ForeignDistillation(PromptTraining):
         features = self.model.encode_image(batch["image"])
         alone = self.model.without_memory(features)
         target = low_resolution_target(batch["mask"], self.model.config.low_res_size)
-        decoded = self.model.decode(alone, self.model.encode_prompts(first_prompts(batch, target.shape[-1], self.rng)))
+        prompts = with_appearance(first_prompts(batch, target.shape[-1], self.rng), batch["image"], self.rng)
+        decoded = self.model.decode(alone, self.model.encode_prompts(prompts))
         result = round_loss(decoded, target)
         loss = result["loss"]
         if self.projection is not None:

@@ -25,7 +25,7 @@ from EfficientMedSAM2Lib.models import (  # noqa: E402
 )
 from EfficientMedSAM2Lib.models.config import EncodedPrompts  # noqa: E402
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss  # noqa: E402
-from EfficientMedSAM2Lib.training.rounds import correct_prompts, first_prompts  # noqa: E402
+from EfficientMedSAM2Lib.training.rounds import correct_prompts, first_prompts, with_appearance  # noqa: E402
 
 WARMUP_STEPS = 100
 FINAL_RATE = 0.01
@@ -131,7 +131,7 @@ class PromptTraining(lightning.LightningModule):
         prompts = first_prompts(batch, target.shape[-1], self.rng)
         total = torch.zeros((), device=target.device)
         for number in range(self.rounds):
-            decoded = self.ask(features, prompts)
+            decoded = self.ask(features, with_appearance(prompts, batch["image"], self.rng))
             losses = round_loss(decoded, target)
             total = total + losses["loss"]
             self.log_dict({f"{name}/{number}": value for name, value in losses.items()}, batch_size=len(target))

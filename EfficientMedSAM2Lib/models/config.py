@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 Array = Any
@@ -132,7 +133,11 @@ class ImageFeatures(NamedTuple):
 
     def select(self, index: Array) -> ImageFeatures:
         """The features of chosen images, one for each entry of index (P,)."""
-        return ImageFeatures(*(part if part is None else part[index] for part in self))
+        return self.map(lambda part: part[index])
+
+    def map(self, function: Callable[[Array], Array]) -> ImageFeatures:
+        """A function of each array."""
+        return ImageFeatures(*(part if part is None else function(part) for part in self))
 
     @property
     def nbytes(self) -> int:

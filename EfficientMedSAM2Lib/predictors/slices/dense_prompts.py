@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...core.appearance import AppearanceModel
-
 ELLIPSE = 0.75
 """Inside a box this share of the inscribed ellipse counts as object: its rim may be either."""
 CLICK_RADIUS = 10.0
@@ -86,6 +84,3 @@ def grey(images: np.ndarray, side: int) -> np.ndarray:
 def dense_maps(appearance: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """`PromptBatch.dense` (B,5,h,h) of appearance (B,2,h,h) and what is drawn (B,3,h,h)."""
     return np.concatenate([appearance, drawn], axis=1, dtype=np.float32)
-
-
-__all__ = ["AppearanceModel", "dense_maps", "grey", "known_pixels"]

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from ...core.appearance import AppearanceModel
 from ...imaging.windows import IntensityWindow
 from ...models.config import DecodedMasks, ImageFeatures
 from .. import zoom
@@ -102,6 +103,10 @@ class SlicePrompts:
         trusts_earlier: Whether that mask stands for more than clicks, and they may correct but not reject it.
         neighbour: The object's mask on a neighbouring slice, or None.
         neighbour_mm: Its distance.
+        scribble: What was scribbled inside the object, as a mask, or None.
+        scribble_outside: What was scribbled beside it, or None.
+        lasso: The filled lasso around it, or None.
+        appearance: What the object looks like on another slice; None: as these prompts show it on this one.
     """
 
     points: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
@@ -111,6 +116,10 @@ class SlicePrompts:
     trusts_earlier: bool = False
     neighbour: PlacedLogits | None = None
     neighbour_mm: float = 0.0
+    scribble: PlacedLogits | None = None
+    scribble_outside: PlacedLogits | None = None
+    lasso: PlacedLogits | None = None
+    appearance: AppearanceModel | None = None
 
     @property
     def asserts_presence(self) -> bool:

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...core.appearance import AppearanceModel, Intensities
 from ...models.config import Array, DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
 from ...runtimes.arrays import arrays_of
 from ...runtimes.out_of_memory import MemoryGuard
 from .. import zoom
 from ..fov import NO_OBJECT_LOGIT, FieldOfView, crop, resample
+from .dense_prompts import dense_maps, grey, known_pixels
 from .feature_cache import FeatureCache
 from .rejection import rejects_earlier
 from .roundness import rounded
@@ -61,7 +63,7 @@ class SlicePredictor:
             if len(missing) > 1 and not self._guard.is_frugal:
                 batch = self._features(np.concatenate([self._crop(image, view) for view in missing]))
                 for i, view in enumerate(missing):
-                    fresh[view] = ImageFeatures(*(self.arrays.copy(part[i : i + 1]) for part in batch))
+                    fresh[view] = batch.select(slice(i, i + 1)).map(self.arrays.copy)
 
             def compute(view: FieldOfView) -> ImageFeatures:
                 return fresh[view] if view in fresh else self._features(self._crop(image, view))
@@ -207,12 +209,12 @@ class SlicePredictor:
             half = len(looks) // 2
             rest = self.second_thread.queue(lambda: self._segment(image, prompts, looks[half:], cache, bank_for))
             return [*self._segment(image, prompts, looks[:half], cache, bank_for), *rest()]
-        batch = self._prompt_batch(prompts, looks)
+        batch = self._prompt_batch(image, prompts, looks)
         told = self.second_thread.offer(lambda: self.model.encode_prompts(batch))
         if meanwhile is not None:
             meanwhile()
         seen = self.encode(image, [look.view for look in looks], cache)
-        features = ImageFeatures(*(self.arrays.join(parts) for parts in zip(*seen)))
+        features = ImageFeatures(*(None if parts[0] is None else self.arrays.join(parts) for parts in zip(*seen)))
         banks = [bank_for(look.view) for look in looks] if bank_for is not None else []
         known = [bank for bank in banks if bank is not None]
         informed = self.model.attend(features, self._joined(known)) if known else self.model.without_memory(features)
@@ -238,7 +240,7 @@ class SlicePredictor:
         """The banks of several looks as one; all of their memories are valid."""
         return MemoryBank(*(self.arrays.join(parts) for parts in zip(*(bank[:4] for bank in banks))))
 
-    def _prompt_batch(self, prompts: SlicePrompts, looks: list[_Look]) -> PromptBatch:
+    def _prompt_batch(self, image: SliceImage, prompts: SlicePrompts, looks: list[_Look]) -> PromptBatch:
         put, count = self.arrays.put, len(looks)
         views = [look.view for look in looks]
         points = np.zeros((count, 0, 2), np.float32)
@@ -258,7 +260,48 @@ class SlicePredictor:
         if prompts.neighbour is not None:
             batch.neighbour_logits = self._seen([prompts.neighbour] * count, views)
             batch.neighbour_mm = put(np.full(count, prompts.neighbour_mm, np.float32))
+        if self.model.config.is_fine:
+            batch.dense = put(self._dense(image, prompts, views, (boxes, points, labels), looks))
         return batch
+
+    def _dense(
+        self,
+        image: SliceImage,
+        prompts: SlicePrompts,
+        views: list[FieldOfView],
+        sparse: tuple[np.ndarray, np.ndarray, np.ndarray],
+        looks: list[_Look],
+    ) -> np.ndarray:
+        """Dense maps (V,5,h,h) of the prompts in V views."""
+        count, size = len(views), self.low_res
+        seen = Intensities.of(np.concatenate([grey(self._crop(image, view), size) for view in views]))
+        drawn = np.zeros((count, 3, size, size), np.float32)
+        for channel, placed in enumerate((prompts.scribble, prompts.scribble_outside, prompts.lasso)):
+            if placed is not None:
+                drawn[:, channel] = [placed.seen_in(view, size) > 0 for view in views]
+        model = prompts.appearance
+        if model is None:
+            nothing = np.zeros((count, size, size), np.float32)
+            masks = [
+                nothing if mask is None else np.stack([m.seen_in(view, size) for m, view in zip(mask, views)])
+                for mask in (
+                    None if looks[0].earlier is None else [look.earlier for look in looks if look.earlier is not None],
+                    None if prompts.neighbour is None else [prompts.neighbour] * count,
+                )
+            ]
+            known = [np.full(count, part is not None) for part in (looks[0].earlier, prompts.neighbour)]
+            model = AppearanceModel.fit(
+                seen, *known_pixels(*sparse, masks[0], known[0], masks[1], known[1], drawn, self.size)
+            )
+        return dense_maps(model.maps(seen), drawn)
+
+    def appearance(self, image: SliceImage, view: FieldOfView, logits: np.ndarray) -> AppearanceModel | None:
+        """What an object looks like whose mask has logits (h,w) in a view of a slice, for its other slices."""
+        if not self.model.config.is_fine:
+            return None
+        inside = (logits > 0).astype(np.float32)[None]
+        seen = Intensities.of(grey(self._crop(image, view), self.low_res))
+        return AppearanceModel.fit(seen, inside, 1 - inside)
 
     def _seen(self, masks: list[PlacedLogits], views: list[FieldOfView]) -> Array:
         seen = np.stack([mask.seen_in(view, self.low_res) for mask, view in zip(masks, views)])
@@ -280,7 +323,7 @@ class SlicePredictor:
 
     def _memorise(self, prediction: SlicePrediction, choice: int, logits: np.ndarray) -> tuple[Array, Array]:
         here = self.arrays.here
-        features = ImageFeatures(*(here(part) for part in prediction.features))
+        features = prediction.features.map(here)
         decoded = DecodedMasks(*(here(part) for part in prediction.decoded))
         mask = self.arrays.put(np.asarray(logits, np.float32)[None, None])
         memory = self.model.encode_memory(features, mask)[0]

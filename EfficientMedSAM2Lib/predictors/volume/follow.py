@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...core.appearance import AppearanceModel
 from ...models.config import MemoryBank
 from .. import zoom
 from ..fov import FieldOfView
@@ -95,7 +96,9 @@ class Follower:
         view = self._view_after(neighbour, image)
         step = (frame_idx - trusted[0]) * slice_mm
         away = float(np.copysign(max(abs(step), FOLLOWED_NEIGHBOUR_MM), step))
-        prompts = SlicePrompts(neighbour=neighbour.from_bits(), neighbour_mm=away)
+        prompts = SlicePrompts(
+            neighbour=neighbour.from_bits(), neighbour_mm=away, appearance=self._appearance(track, trusted)
+        )
         prediction, choice = self.slices.predict(
             image,
             prompts,
@@ -162,7 +165,9 @@ class Follower:
         result = self._result(prediction, choice, present, image, keep_logits=True)
         track.prompts[frame_idx] = given
         track.results[frame_idx] = result
-        track.memories[frame_idx] = self._memory(prediction, choice, result)
+        memory = self._memory(prediction, choice, result)
+        appearance = self.slices.appearance(image, prediction.view, prediction.logits[choice])
+        track.memories[frame_idx] = dataclasses.replace(memory, appearance=appearance)
         return Outcome(result, prediction, choice)
 
     def with_mask(
@@ -197,7 +202,7 @@ class Follower:
         result = SliceResult(packed, 1.0, view)
         track.results[frame_idx] = result
         memory, pointer = self.slices.memorise(prediction, SINGLE_MASK, logits)
-        track.memories[frame_idx] = SliceMemory(memory, pointer, view)
+        track.memories[frame_idx] = SliceMemory(memory, pointer, view, self.slices.appearance(image, view, logits))
         return Outcome(result)
 
     def expected_view(self, track: ObjectTrack, frame_idx: int, image: SliceImage) -> FieldOfView | None:
@@ -206,6 +211,12 @@ class Follower:
             return track.results[frame_idx].view
         near = track.trusted(frame_idx, None, False)
         return self._view_after(track.results[near[0]], image) if near else None
+
+    @staticmethod
+    def _appearance(track: ObjectTrack, trusted: list[int]) -> AppearanceModel | None:
+        """What the object looks like on the nearest of trusted slices of which that is known."""
+        known = (track.memories[f].appearance for f in trusted if f in track.prompts and f in track.memories)
+        return next((appearance for appearance in known if appearance is not None), None)
 
     @staticmethod
     def _view_after(neighbour: SliceResult, image: SliceImage) -> FieldOfView:

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from ...core.appearance import AppearanceModel
 from ...models.config import Array
 from ..fov import FieldOfView
 from ..masks import PackedMask
@@ -71,11 +72,13 @@ class SliceMemory:
         map: (memory_dim,S/16,S/16) in the view, in the network's precision.
         pointer: (embed_dim,).
         view: Where the network looked.
+        appearance: What the object looks like there, of conditioning slices.
     """
 
     map: Array
     pointer: Array
     view: FieldOfView
+    appearance: AppearanceModel | None = None
 
 
 @dataclasses.dataclass(frozen=True)

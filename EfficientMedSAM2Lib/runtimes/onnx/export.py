@@ -95,7 +95,14 @@ def _parts(model: EfficientMedSAM2) -> dict[str, tuple[Any, dict[str, Any], tupl
     """For each graph its module, example inputs of two objects, and the names of its outputs."""
     import torch
 
-    from ...models.config import DecodedMasks, EncodedPrompts, ImageFeatures, MemoryBank, PromptBatch
+    from ...models.config import (
+        DENSE_CHANNELS,
+        DecodedMasks,
+        EncodedPrompts,
+        ImageFeatures,
+        MemoryBank,
+        PromptBatch,
+    )
 
     class Part(torch.nn.Module):
         """A method of the network as a module of its own."""
@@ -108,14 +115,18 @@ def _parts(model: EfficientMedSAM2) -> dict[str, tuple[Any, dict[str, Any], tupl
         def forward(self, *inputs: Any) -> Any:
             return self.method(*inputs)
 
+    def given(bundle: Any) -> tuple[Any, ...]:
+        return tuple(part for part in bundle if part is not None)
+
     def attend(embedding: Any, *bank: Any) -> Any:
         return model.attend(ImageFeatures(embedding, None, None), MemoryBank(*bank)).embedding
 
     def prompt(*prompts: Any) -> Any:
-        return tuple(model.encode_prompts(PromptBatch(*prompts)))
+        return given(model.encode_prompts(PromptBatch(*prompts)))
 
-    def decode(embedding: Any, stride8: Any, stride4: Any, *prompts: Any) -> Any:
-        return tuple(model.decode(ImageFeatures(embedding, stride8, stride4), EncodedPrompts(*prompts)))
+    def decode(*inputs: Any) -> Any:
+        images, prompts = inputs[: len(features)], inputs[len(features) :]
+        return tuple(model.decode(ImageFeatures(*images), EncodedPrompts(*prompts)))
 
     def memorise(embedding: Any, mask_logits: Any) -> Any:
         return model.encode_memory(ImageFeatures(embedding, None, None), mask_logits)
@@ -144,12 +155,16 @@ def _parts(model: EfficientMedSAM2) -> dict[str, tuple[Any, dict[str, Any], tupl
         "neighbour_logits": logits,
         "neighbour_mm": torch.ones(objects),
     }
+    if config.is_fine:
+        features["stride2"] = torch.randn(objects, config.fine_dim, low_res, low_res)
+        prompts["dense"] = torch.rand(objects, DENSE_CHANNELS, low_res, low_res)
     encoded = model.encode_prompts(PromptBatch(**prompts))._asdict()
+    encoded = {name: value for name, value in encoded.items() if value is not None}
     image = torch.rand(objects, 3, config.image_size, config.image_size)
     return {
-        "encode": (Part(lambda x: tuple(model.encode_image(x))), {"image": image}, ImageFeatures._fields),
+        "encode": (Part(lambda x: given(model.encode_image(x))), {"image": image}, tuple(features)),
         "attend": (Part(attend), {"embedding": embedding, **bank}, ("informed",)),
-        "prompt": (Part(prompt), prompts, EncodedPrompts._fields),
+        "prompt": (Part(prompt), prompts, tuple(encoded)),
         "decode": (Part(decode), {**features, **encoded}, DecodedMasks._fields),
         "memorise": (Part(memorise), {"embedding": embedding, "mask_logits": logits}, ("memory",)),
     }

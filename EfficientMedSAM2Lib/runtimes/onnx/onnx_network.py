@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...models.config import DecodedMasks, EncodedPrompts, ImageFeatures, MemoryBank, PromptBatch
+from ...models.config import DENSE_CHANNELS, DecodedMasks, EncodedPrompts, ImageFeatures, MemoryBank, PromptBatch
 from .onnx_file import read_description, read_graph
 
 
@@ -100,7 +100,7 @@ class OnnxNetwork:
         return DecodedMasks(*self._run("decode", **features._asdict(), **prompts._asdict()))
 
     def encode_memory(self, features: ImageFeatures, mask_logits: np.ndarray) -> np.ndarray:
-        """Memory maps (B,memory_dim,S/16,S/16) of slices with mask logits (B,1,S/4,S/4)."""
+        """Memory maps (B,memory_dim,S/16,S/16) of slices with mask logits (B,1,h,h)."""
         (memory,) = self._run("memorise", embedding=features.embedding, mask_logits=mask_logits)
         return np.asarray(memory)
 
@@ -118,9 +118,9 @@ class OnnxNetwork:
         if session is None:
             # Two threads may both make one; the last stays, and either does the same.
             session = self._sessions[graph] = self._session(read_graph(self.path, graph))
-        fed = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
         # An input that a graph has no use for is not among its inputs.
-        outputs: list[np.ndarray] = session.run(None, {i.name: fed[i.name] for i in session.get_inputs()})
+        fed = {i.name: np.ascontiguousarray(inputs[i.name]) for i in session.get_inputs()}
+        outputs: list[np.ndarray] = session.run(None, fed)
         return outputs
 
     def _session(self, graph: bytes) -> Any:
@@ -156,6 +156,7 @@ def prompt_inputs(prompts: PromptBatch, size: int) -> dict[str, np.ndarray]:
         "has_mask": has_mask,
         "neighbour_logits": neighbour,
         "neighbour_mm": neighbour_mm,
+        "dense": np.zeros((batch, DENSE_CHANNELS, size, size)) if prompts.dense is None else prompts.dense,
     }
     labels = np.asarray(prompts.labels, np.int64)
     return {"labels": labels, **{name: np.asarray(value, np.float32) for name, value in floats.items()}}

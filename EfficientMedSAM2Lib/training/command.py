@@ -19,8 +19,9 @@ PRECISIONS = (DEFAULT_PRECISION, "16-mixed", "32-true")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a training stage."""
     parser.add_argument(
-        "--data_dir", type=Path, nargs="+", required=True, help="one or several index.json, or folders of image/label pairs"
-    )
+        "--data_dir", type=Path, nargs="+", required=True, metavar="PATH",
+        help="one or several index.json, or folders of image/label pairs",
+    )  # fmt: skip
     parser.add_argument("--pseudo", type=Path, help="folder of the teacher's pseudo-labels")
     parser.add_argument("--output", type=Path, required=True, help="folder for curve, checkpoints and weights")
     parser.add_argument(

@@ -13,6 +13,7 @@ from EfficientMedSAM2Lib.training.samples.batches import (
     collate_clips,
     collate_slices,
     load_training_images,
+    load_unlabelled_images,
     slice_batches,
 )
 from EfficientMedSAM2Lib.training.samples.clips import LARGEST_STEP_MM, LabelledClips, SyntheticClips, random_slices
@@ -20,6 +21,8 @@ from EfficientMedSAM2Lib.training.samples.sources import shapes
 from EfficientMedSAM2Lib.training.samples.sources.labelled import FARTHEST_NEIGHBOUR_MM, LabelledSource
 from EfficientMedSAM2Lib.training.samples.sources.object_index import ObjectIndex
 from EfficientMedSAM2Lib.training.samples.sources.pseudo import PseudoSource
+from EfficientMedSAM2Lib.training.samples.sources.sample import MIN_VISIBLE_PX
+from EfficientMedSAM2Lib.training.samples.sources.superpixels import SuperpixelSource
 
 
 @pytest.fixture
@@ -169,20 +172,39 @@ def test_clips_need_volumes(manifest_path: Path) -> None:
 
 
 def test_batches_are_reproducible_and_mixed(manifest_path: Path, pseudo_folder: Path) -> None:
-    first = next(iter(slice_batches(manifest_path, pseudo_folder, batch_size=12, seed=5)))
-    again = next(iter(slice_batches(manifest_path, pseudo_folder, batch_size=12, seed=5)))
-    other = next(iter(slice_batches(manifest_path, pseudo_folder, batch_size=12, seed=6)))
+    first = next(iter(slice_batches(manifest_path, pseudo_folder, batch_size=24, seed=5)))
+    again = next(iter(slice_batches(manifest_path, pseudo_folder, batch_size=24, seed=5)))
+    other = next(iter(slice_batches(manifest_path, pseudo_folder, batch_size=24, seed=6)))
     assert torch.equal(first["image"], again["image"])
     assert first["name"] != other["name"]
-    assert first["image"].shape == (12, 3, 256, 256)
+    assert first["image"].shape == (24, 3, 256, 256)
     assert first["image"].dtype == torch.float32
-    assert first["mask"].shape == first["neighbour_mask"].shape == (12, 256, 256)
+    assert first["mask"].shape == first["neighbour_mask"].shape == (24, 256, 256)
     assert first["mask"].flatten(1).any(dim=1).all()
     assert not first["neighbour_mask"][~first["neighbour_valid"]].any()
     names = first["name"]
     assert "synthetic" in names
     assert any(name.startswith("pseudo/") for name in names)
     assert any(name.startswith(("organ/", "photo/", "nuclei/")) for name in names)
+
+
+def test_superpixels_can_be_told_from_what_is_around_them(manifest_path: Path) -> None:
+    images = load_unlabelled_images(manifest_path)
+    assert [image.name for image in images] == ["organ/other.nii.gz"]
+    source = SuperpixelSource(images)
+    rng = np.random.default_rng(0)
+    samples = [source.draw(rng) for _ in range(6)]
+    assert {sample.name for sample in samples} == {"superpixel:organ/other.nii.gz"}
+    for sample in samples:
+        inside = sample.mask > 0.5
+        assert MIN_VISIBLE_PX <= int(inside.sum()) < inside.numel() / 2
+
+
+def test_unlabelled_images_are_read_for_superpixels_only(manifest_path: Path) -> None:
+    batches = slice_batches(manifest_path, mix={"superpixels": 1.0}, batch_size=2)
+    assert next(iter(batches))["name"][0].startswith("superpixel:")
+    both = slice_batches([manifest_path, manifest_path], mix={"labels": 1.0}, batch_size=2)
+    assert len(both.sources[0].index.images) == 2 * len(load_training_images(manifest_path)[0])
 
 
 def test_mix_leaves_out_what_is_missing(manifest_path: Path, tmp_path: Path) -> None:

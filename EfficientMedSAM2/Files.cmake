@@ -136,6 +136,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/models/__init__.py
   EfficientMedSAM2Lib/models/builder.py
   EfficientMedSAM2Lib/models/config.py
+  EfficientMedSAM2Lib/models/heuristics.py
   EfficientMedSAM2Lib/models/image_encoder.py
   EfficientMedSAM2Lib/models/layers.py
   EfficientMedSAM2Lib/models/mask_decoder.py

@@ -95,6 +95,7 @@ def slice_batches(
     seed: int = 0,
     wide_probability: float = 0.3,
     views: int | None = None,
+    leave_out: Sequence[str] = (),
 ) -> MixedBatches[SliceSample]:
     """Load the train split and whatever pseudo-labels there are, and make batches of them.
 
@@ -106,14 +107,20 @@ def slice_batches(
         seed: source of randomness.
         wide_probability: share of views larger than about 2.6 times the object.
         views: number of different samples; see `MixedBatches`.
+        leave_out: data sets of which nothing is used: neither labels nor pseudo-labels, nor their shapes in synthesis.
+
+    Raises:
+        ValueError: there is no such data set, or nothing else.
     """
-    images, index = load_training_images(manifest_path)
+    images, index = load_training_images(manifest_path, leave_out)
     sources: dict[str, Source[SliceSample]] = {
         "labels": LabelledSource(index, wide_probability),
         "synthetic": SyntheticSource(images),
     }
     if pseudo_folder is not None and any(Path(pseudo_folder).glob("*.npz")):
-        sources["pseudo"] = PseudoSource(Path(pseudo_folder), wide_probability)
+        pseudo = sources["pseudo"] = PseudoSource(Path(pseudo_folder), wide_probability, leave_out)
+        if leave_out and len(pseudo) == 0:
+            raise ValueError(f"'{pseudo_folder}' tells of no pseudo-labels that they are of other data sets.")
     mix = mix or {"labels": 0.5, "pseudo": 0.25, "synthetic": 0.25}
     return MixedBatches(sources, mix, collate_slices, batch_size, seed, views)
 
@@ -125,6 +132,7 @@ def clip_batches(
     length: int = 4,
     seed: int = 0,
     wide_probability: float = 0.2,
+    leave_out: Sequence[str] = (),
 ) -> MixedBatches[Clip]:
     """Load the train split and make batches of clips.
 
@@ -135,8 +143,12 @@ def clip_batches(
         length: slices per clip, T.
         seed: source of randomness.
         wide_probability: share of clips of labelled volumes seen through views larger than about 2.6 times the object.
+        leave_out: as for `slice_batches`.
+
+    Raises:
+        ValueError: as `slice_batches`.
     """
-    images, index = load_training_images(manifest_path)
+    images, index = load_training_images(manifest_path, leave_out)
     sources: dict[str, Source[Clip]] = {
         "labels": LabelledClips(index, length, wide_probability),
         "synthetic": SyntheticClips(images, length),
@@ -144,10 +156,19 @@ def clip_batches(
     return MixedBatches(sources, mix or {"labels": 0.7, "synthetic": 0.3}, collate_clips, batch_size, seed)
 
 
-def load_training_images(manifest_path: str | Path) -> tuple[list[LoadedImage], ObjectIndex]:
-    """The labelled images of the train split in memory, and the index of their objects."""
-    manifest = read_manifest(manifest_path)
-    images = load_images(manifest, manifest.select("train", labelled=True))
+def load_training_images(
+    manifest_path: str | Path, leave_out: Sequence[str] = ()
+) -> tuple[list[LoadedImage], ObjectIndex]:
+    """The labelled images of the train split in memory but for some data sets, and the index of their objects.
+
+    Raises:
+        ValueError: there is no such data set, or nothing else.
+    """
+    manifest = read_manifest(manifest_path).leaving_out(leave_out)
+    entries = manifest.select("train", labelled=True)
+    if not entries:
+        raise ValueError(f"'{manifest_path}' has no labelled image to train on; leave out fewer data sets.")
+    images = load_images(manifest, entries)
     return images, ObjectIndex(images)
 
 

@@ -107,10 +107,12 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/contestants/litemedsam.py
   EfficientMedSAM2Lib/evaluation/contestants/medsam2.py
   EfficientMedSAM2Lib/evaluation/contestants/ours.py
+  EfficientMedSAM2Lib/evaluation/corrections.py
   EfficientMedSAM2Lib/evaluation/gallery.py
   EfficientMedSAM2Lib/evaluation/metrics.py
   EfficientMedSAM2Lib/evaluation/prompts.py
   EfficientMedSAM2Lib/evaluation/protocols.py
+  EfficientMedSAM2Lib/evaluation/reliability.py
   EfficientMedSAM2Lib/evaluation/report.py
   EfficientMedSAM2Lib/evaluation/sample.py
   EfficientMedSAM2Lib/imaging/__init__.py

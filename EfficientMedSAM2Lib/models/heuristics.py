@@ -147,8 +147,8 @@ class HeuristicsConfig:
         unknown = [name for name in wanted if name not in (*self.rules(), "all")]
         if unknown:
             raise ValueError(f"There is no rule {unknown[0]!r}; there are {', '.join(self.rules())}, and all.")
-        off = self.rules() if "all" in wanted else wanted
-        return dataclasses.replace(self, **dict.fromkeys(off, False))
+        off: dict[str, Any] = dict.fromkeys(self.rules() if "all" in wanted else wanted, False)
+        return dataclasses.replace(self, **off)
 
     def to_json(self) -> str:
         """All values as a JSON object."""

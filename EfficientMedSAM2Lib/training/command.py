@@ -23,6 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one or several index.json, or folders of image/label pairs",
     )  # fmt: skip
     parser.add_argument("--pseudo", type=Path, help="folder of the teacher's pseudo-labels")
+    parser.add_argument(
+        "--leave-out", nargs="+", metavar="SET", default=[],
+        help="data sets of which nothing is used: no labels, no pseudo-labels, no shapes in synthesis",
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, help="folder for curve, checkpoints and weights")
     parser.add_argument(
         "--stage", choices=("distil", "slices", "clips", "imitation"), default="distil",
@@ -190,7 +194,12 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
     if arguments.stage == "distil":
         module, views = _distillation(arguments, model, options)
     slices = slice_batches(
-        arguments.data_dir, arguments.pseudo, batch_size=arguments.batch_size, seed=arguments.seed, views=views
+        arguments.data_dir,
+        arguments.pseudo,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        views=views,
+        leave_out=arguments.leave_out,
     )
     if arguments.stage in ("clips", "imitation"):
         clips = clip_batches(
@@ -199,6 +208,7 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
             length=arguments.clip_length,
             seed=arguments.seed,
             wide_probability=arguments.wide,
+            leave_out=arguments.leave_out,
         )
         both = {"slices": slices, "clips": clips}
         if arguments.stage == "clips":

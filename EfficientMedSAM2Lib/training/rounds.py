@@ -156,7 +156,7 @@ def fitted_appearance(prompts: PromptBatch, seen: Intensities, image_size: int) 
             prompts.neighbour_logits[:, 0], prompts.neighbour_mm.isfinite(), prompts.dense[:, CHANNELS:],
         )
     ]  # fmt: skip
-    return AppearanceModel.fit(seen, *known_pixels(*numbers, image_size))
+    return AppearanceModel.fit(seen, *known_pixels(*numbers, image_size=image_size))
 
 
 def mask_appearance(logits: Tensor, images: Tensor) -> AppearanceModel:

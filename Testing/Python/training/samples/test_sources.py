@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,33 @@ def test_pseudo_labels_are_read_while_they_are_written(pseudo_folder: Path) -> N
     (pseudo_folder / "slice_1.npz").write_bytes(content)
     source.refresh()
     assert len(source) == 2
+
+
+def test_what_is_left_out_is_drawn_from_nowhere(manifest_path: Path, pseudo_folder: Path) -> None:
+    """Not its labels, not its shapes in synthesis, not what a teacher said of its images."""
+    for number, source in enumerate(["organ/other.nii.gz", "photo/p1.png", "organ/case0.nii.gz", None], start=1):
+        (pseudo_folder / f"slice_{number}.npz").write_bytes((pseudo_folder / "slice_0.npz").read_bytes())
+        if source is not None:
+            with (pseudo_folder / "records_0.jsonl").open("a") as file:
+                file.write(json.dumps({"file": f"slice_{number}.npz", "source": source}) + "\n")
+    (pseudo_folder / "index.json").write_text(json.dumps([{"file": "slice_0.npz", "source": "nuclei/n1.png"}]))
+    labels, synthetic, pseudo = slice_batches(manifest_path, pseudo_folder, leave_out=["organ"]).sources
+    assert {image.dataset for image in labels.index.images} == {"photo", "nuclei"}
+    assert {image.dataset for image in synthetic.images} == {"nuclei"}
+    assert len(pseudo) == 2, "one of the organ is left out, and one of which nobody knows"
+    rng = np.random.default_rng(0)
+    assert {pseudo.draw(rng).name for _ in range(40)} == {"pseudo/slice_0", "pseudo/slice_2"}
+    clips, shapes = clip_batches(manifest_path, leave_out=["photo", "nuclei"]).sources
+    assert {image.dataset for image in clips.index.images} == {image.dataset for image in shapes.images} == {"organ"}
+
+
+def test_leaving_out_what_is_not_there_or_everything_is_refused(manifest_path: Path, pseudo_folder: Path) -> None:
+    with pytest.raises(ValueError, match="'organs'"):
+        clip_batches(manifest_path, leave_out=["organs"])
+    with pytest.raises(ValueError, match="fewer data sets"):
+        slice_batches(manifest_path, leave_out=["organ", "photo", "nuclei"])
+    with pytest.raises(ValueError, match="no pseudo-labels"):
+        slice_batches(manifest_path, pseudo_folder, leave_out=["photo"])
 
 
 def test_empty_pseudo_folder_says_what_to_do(tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/report.py
   EfficientMedSAM2Lib/evaluation/sample.py
   EfficientMedSAM2Lib/imaging/__init__.py
+  EfficientMedSAM2Lib/imaging/contained.py
   EfficientMedSAM2Lib/imaging/files.py
   EfficientMedSAM2Lib/imaging/geometry.py
   EfficientMedSAM2Lib/imaging/markups.py

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .contained import check_contained, image_reader
 from .files import check_complete, last_line, quiet_libraries, replacing
 from .geometry import check_matrix, lps_to_ras, spacing_of
 from .terminology import Color, segment_colors, terminology_entry
@@ -90,6 +91,7 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
         raise ValueError(f"There is no segmentation file {path}; check the name.")
     try:
         with quiet_libraries():
+            check_contained(path)
             segments, ijk_to_ras = _read_seg_nrrd(path) if path.name.lower().endswith(".nrrd") else _read_labelmap(path)
     except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a segmentation ({last_line(error)}).") from error
@@ -240,7 +242,7 @@ def _read_labelmap(path: Path) -> tuple[list[Segment], np.ndarray]:
     import SimpleITK as sitk
 
     check_complete(path)
-    image = sitk.ReadImage(str(path))
+    image = image_reader(path).Execute()
     labelmap = sitk.GetArrayFromImage(image)
     labelmap = labelmap[np.newaxis] if labelmap.ndim == 2 else labelmap
     if labelmap.ndim != 3:

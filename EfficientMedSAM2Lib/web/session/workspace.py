@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ...imaging.contained import check_contained, image_reader
 from ...imaging.files import last_line, quiet_libraries
 from ...imaging.markups import SUFFIX as MARKUPS_SUFFIX
 from ...imaging.segmentations import SEGMENTATION_SUFFIX
@@ -184,14 +185,12 @@ def check_header(path: Path, name: str, max_bytes: int) -> None:
     Raises:
         ValueError: It is none, or they do not.
     """
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    check_contained(path)
     try:
         with quiet_libraries():
+            reader = image_reader(path)
             reader.ReadImageInformation()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"{name!r} is not an image that can be opened; use {FORMATS}.") from error
     size = 1
     for count in reader.GetSize():

@@ -14,6 +14,8 @@ from aiohttp import web
 #: A wrong token is answered so late, in seconds: a thousand guesses take eight minutes for each connection.
 WRONG_TOKEN_S = 0.5
 COOKIE_BYTES = 32
+#: Pages that other sites may link to: they show what there is, and change nothing.
+LINKED = ("/", "/ended")
 #: Everything comes from this server. The page's templates are compiled in the browser, which counts as eval.
 HEADERS = {
     "Content-Security-Policy": (
@@ -97,9 +99,13 @@ class Access:
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc != host:
             return True
-        # following a link to us is no harm, everything else that begins elsewhere may be
-        fetched, mode = request.headers.get("Sec-Fetch-Site"), request.headers.get("Sec-Fetch-Mode")
-        return fetched == "cross-site" and mode != "navigate"
+        if request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none"):
+            return False
+        # a link to a page may be followed; everything else that begins elsewhere, in a frame or from another port of
+        # this host, is not meant by the user
+        is_link = request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method in ("GET", "HEAD")
+        whole = request.headers.get("Sec-Fetch-Dest", "document") == "document"
+        return not (is_link and whole and request.path in LINKED)
 
 
 @web.middleware

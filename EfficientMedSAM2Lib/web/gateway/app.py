@@ -57,7 +57,6 @@ class Gateway:
         options = {"max_bytes": config.max_bytes, "volume": config.volume, "network": config.network}
         self.sessions = Sessions(options, config.sessions, config.idle_s)
         self._client: aiohttp.ClientSession | None = None
-        self._opening: dict[str, asyncio.Lock] = {}
 
     def application(self) -> web.Application:
         """The aiohttp application."""
@@ -68,6 +67,7 @@ class Gateway:
                 web.get("/alive", self.alive),
                 web.get("/ended", self._ended_page),
                 web.post("/end", self.end),
+                web.post("/start", self.start),
                 web.post("/token", self.token),
                 web.get("/ws", self.socket),
                 web.route("*", "/{path:.*}", self.other),
@@ -79,26 +79,40 @@ class Gateway:
     # --- routes
 
     async def index(self, request: web.Request) -> web.StreamResponse:
-        """The page; a browser that comes for the first time gets a session."""
-        if request.query.get("token") and not self.access.knows_token(request):
-            if not await self.access.check_token(request.query["token"]):
+        """The page of this browser's session; without one, a page with the button that starts it.
+
+        A browser also comes here by a link of another site, by itself and in vain: nothing begins or ends by that.
+        """
+        given = request.query.get("token", "")
+        if not self.access.knows_token(request):
+            if not given:
+                return pages.ask_token()
+            if not await self.access.check_token(given):
                 return pages.ask_token(wrong=True)
-            response: web.StreamResponse = web.HTTPSeeOther("/")  # the token must not stay in the address
+            # not redirected: a browser that follows another site's link would not send the cookie that it gets here
+            response = pages.first()
             self.access.remember_token(response, request)
             return response
+        if given:  # the token must not stay in the address
+            return web.HTTPSeeOther("/")
+        if self._session(request) is not None:
+            return await self._pass(request, "/index.html")
+        return pages.first() if self.sessions.has_room() else pages.no_room(self.config.sessions)
+
+    async def start(self, request: web.Request) -> web.StreamResponse:
+        """The button of the first page: a session for this browser, which keeps the one that it has."""
         if not self.access.knows_token(request):
             return pages.ask_token()
-        if self.sessions.get(self.access.session_key(request)) is not None:
-            return await self._pass(request, "/index.html")
-        try:
-            key = await self.sessions.open()
-        except Full:
-            return pages.no_room(self.config.sessions)
-        except RuntimeError:
-            logger.exception("A session process does not start.")
-            return pages.failed()
         response = web.HTTPSeeOther("/")
-        self.access.new_session(response, request, key)
+        if self._session(request) is None:
+            try:
+                key = await self.sessions.open()
+            except Full:
+                return pages.no_room(self.config.sessions)
+            except RuntimeError:
+                logger.exception("A session process does not start.")
+                return pages.failed()
+            self.access.new_session(response, request, key)
         return response
 
     async def token(self, request: web.Request) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""The few pages that the gateway shows itself: asking for the token, no room, session ended."""
+"""The few pages that the gateway shows itself: the button that starts, asking for the token, no room, session ended."""
 
 from __future__ import annotations
 
@@ -17,11 +17,20 @@ input, button, a.button {{ font: inherit; padding: 6px 12px; border-radius: 4px;
 button, a.button {{ background: #4fc3f7; color: #06222f; border-color: #4fc3f7; font-weight: 600;
   text-decoration: none; display: inline-block; }}
 label {{ margin-right: 8px; }}
-form button {{ margin-left: 8px; }}
+input + button {{ margin-left: 8px; }}
 :focus-visible {{ outline: 2px solid #fff; outline-offset: 2px; }}
 .error {{ color: #ff9a8f; }}
 </style></head><body><main><h1>{title}</h1>{body}</main></body></html>
 """
+_START = """<form method="post" action="start"
+  onsubmit="this.hidden = true; document.getElementById('wait').hidden = false">
+<button autofocus>Start</button></form>
+<p id="wait" role="status" hidden>The session is starting. This takes some seconds, longer on a busy machine.</p>"""
+#: A link of another site does not bring this browser's cookies along; asking from here does, and tells what it has.
+_GO_ON = """<script>
+history.replaceState(null, "", "./");
+fetch("alive", {{cache: "no-store"}}).then(answer => {{ if ({condition}) location.replace("./"); }}, () => {{}});
+</script>"""
 _TOKEN = """<p>Enter the token that was given with the address of this page.</p>{error}
 <form method="post" action="token"><label for="token">Token</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
@@ -38,7 +47,13 @@ def page(title: str, body: str, status: int = 200) -> web.Response:
 def ask_token(wrong: bool = False) -> web.Response:
     """Who has not shown the token."""
     error = _ERROR.format("This token is wrong.") if wrong else ""
-    return page("Token needed", _TOKEN.format(error=error), 401)
+    return page("Token needed", _TOKEN.format(error=error) + _GO_ON.format(condition="answer.status !== 401"), 401)
+
+
+def first() -> web.Response:
+    """Who has no session yet, or comes by a link of another site."""
+    text = "<p>Your scan, segments and prompts stay on this server until you end the session.</p>"
+    return page("Start a session", text + _START + _GO_ON.format(condition="answer.status === 200"))
 
 
 def no_room(most: int) -> web.Response:
@@ -57,7 +72,7 @@ def ended() -> web.Response:
     return page(
         "The session has ended",
         "<p>Its scan, segments and prompts were removed from the server.</p>"
-        '<p><a class="button" href="./">Start a new session</a></p>',
+        + _START.replace("Start<", "Start a new session<"),
     )
 
 

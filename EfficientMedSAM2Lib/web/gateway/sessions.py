@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 START_S, END_S = 120.0, 3.0
 KEY_BYTES = 32
-#: Ended sessions are remembered for so long, in seconds, so that their page can say what has become of them.
-REMEMBER_S = 24 * 3600.0
 
 
 class Full(Exception):
@@ -77,7 +75,6 @@ class Sessions:
     def __init__(self, options: dict[str, Any], most: int, idle_s: float) -> None:
         self.options, self.most, self.idle_s = options, most, idle_s
         self._running: dict[str, Session] = {}
-        self._ended: dict[str, float] = {}
         self._starting = 0
         self._spare: asyncio.Task[Session] | None = None
         self._root = tempfile.mkdtemp(prefix="efficient-medsam2-")
@@ -92,14 +89,16 @@ class Sessions:
         session = self._running.get(key)
         if session is not None and not session.is_alive:
             logger.warning("A session process has ended by itself with code %s.", session.process.returncode)
-            self._forget(key)
+            del self._running[key]
             shutil.rmtree(session.folder, ignore_errors=True)
             return None
         return session
 
-    def has_ended(self, key: str) -> bool:
-        """Whether there was such a session."""
-        return key in self._ended
+    def has_room(self) -> bool:
+        """Whether another session may begin."""
+        for key in list(self._running):
+            self.get(key)
+        return self.count < self.most
 
     def prepare(self) -> None:
         """Start a process for whoever comes first: that takes seconds."""
@@ -113,9 +112,7 @@ class Sessions:
             Full: there are too many.
             RuntimeError: the process does not start.
         """
-        for key in list(self._running):
-            self.get(key)
-        if self.count >= self.most:
+        if not self.has_room():
             raise Full
         self._starting += 1
         try:
@@ -132,9 +129,8 @@ class Sessions:
 
     async def end(self, key: str) -> None:
         """End a browser's session and remove its data."""
-        session = self._running.get(key)
+        session = self._running.pop(key, None)
         if session is not None:
-            self._forget(key)
             await session.end()
 
     async def watch(self) -> None:
@@ -148,7 +144,6 @@ class Sessions:
                 elif now - session.seen > self.idle_s:
                     logger.warning("A session was ended after %.0f minutes without its page.", self.idle_s / 60)
                     await self.end(key)
-            self._ended = {key: at for key, at in self._ended.items() if now - at < REMEMBER_S}
 
     async def close(self) -> None:
         """End all sessions."""
@@ -157,10 +152,6 @@ class Sessions:
                 await (await self._spare).end()
         await asyncio.gather(*(self.end(key) for key in list(self._running)))
         shutil.rmtree(self._root, ignore_errors=True)
-
-    def _forget(self, key: str) -> None:
-        self._running.pop(key, None)
-        self._ended[key] = time.monotonic()
 
     async def _start(self) -> Session:
         folder, secret = tempfile.mkdtemp(prefix="session-", dir=self._root), secrets.token_urlsafe(KEY_BYTES)

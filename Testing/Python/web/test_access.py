@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
+import http.server
 import select
 import socket
 import subprocess
@@ -138,6 +140,7 @@ def test_other_hosts_need_the_token(browser, tmp_path):
         user.picture("token")
         page.fill("#token", TOKEN)
         page.click("text=Open")
+        page.click("[action=start] button")
         page.wait_for_selector(".header")
         user.wait("volume_name", "value === 'CTChest4'")
         assert TOKEN not in page.url
@@ -166,6 +169,92 @@ def test_other_sites_cannot_use_the_browser(gateway):
     assert status == 410
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.fixture
+def other_site(tmp_path):
+    """A site of somebody else, as the browser sees it: another host."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    handler.func.log_message = lambda *_: None
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def publish(html):
+        (folder / "index.html").write_text(html)
+        return f"http://localhost:{server.server_port}/"
+
+    yield publish
+    server.shutdown()
+
+
+def sessions_of(served):
+    """Sessions that have been opened: their processes hold a folder, and so does the one that waits."""
+    return len(served.folders())
+
+
+@pytest.mark.browser
+def test_another_site_opens_no_session_and_takes_none_away(gateway, user, other_site):
+    """Frames, pictures, scripts, forms and links to this server; the living session is gone on with at the end."""
+    user.open_sample()
+    volume = user.draw_box()
+    before, cookies = sessions_of(gateway), user.page.context.cookies()
+    here = gateway.url
+    page = user.page.context.new_page()
+    page.goto(
+        other_site(
+            f"<iframe src='{here}'></iframe><img src='{here}'><iframe src='{here}?token=x'></iframe>"
+            f"<iframe name=f></iframe><form method=post action='{here}start' target=f></form>"
+            f"<form method=post action='{here}end' target=f></form><a href='{here}'>link</a>"
+            f"<script>for (const form of document.forms) form.submit(); fetch('{here}', {{mode: 'no-cors'}});</script>"
+        )
+    )
+    page.wait_for_timeout(1500)
+    assert sessions_of(gateway) == before
+    page.goto(other_site(f"<form method=post action='{here}start'></form><script>document.forms[0].submit()</script>"))
+    page.wait_for_selector("text=Refused")
+    assert sessions_of(gateway) == before
+    stranger = page.context.browser.new_context().new_page()  # nobody who has a session
+    for _ in range(3):
+        stranger.goto(other_site(f"<a href='{here}'>link</a>"))
+        stranger.click("a")
+        stranger.wait_for_selector("[action=start] button")
+    stranger.context.close()
+    assert sessions_of(gateway) == before
+    for query in ("", "?token=wrong"):
+        page.goto(other_site(f"<a href='{here}{query}'>link</a>"))
+        page.click("a")
+        page.wait_for_selector(".header")  # the session that there is
+    assert page.url == here
+    assert user.page.context.cookies() == cookies
+    page.close()
+    user.wait_for_volume()
+    assert user.volume() == volume
+
+
+@pytest.mark.browser
+def test_a_link_with_the_token_ends_no_session(browser, tmp_path, other_site):
+    served = Gateway(tmp_path, "--token", TOKEN, "--sessions", "1")
+    try:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(other_site(f"<a href='{served.url}?token=a+long+token'>link</a>"))
+        page.click("a")
+        page.click("[action=start] button")
+        page.wait_for_selector(".header")
+        assert page.url == served.url
+        cookies = context.cookies()
+        again = context.new_page()
+        for query in ("", "?token=a+long+token", "?token=wrong"):
+            again.goto(other_site(f"<a href='{served.url}{query}'>link</a>"))
+            again.click("a")
+            again.wait_for_selector(".header")
+        assert context.cookies() == cookies
+        assert page.evaluate("fetch('alive').then(answer => answer.status)") == 200
+        context.close()
+    finally:
+        assert served.stop() == 0
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ class User:
 
     def come(self, until_ready=True):
         self.page.goto(self.url)
+        self.page.click("[action=start] button")
         self.page.wait_for_selector(".header")
         if until_ready:
             self.wait("is_ready", "value === true")

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from ..connection import unless_gone
 from . import pages
-from .access import Access, is_loopback, safe_headers
+from .access import Access, add_headers, is_loopback
 from .proxy import pass_request, pass_socket
 from .sessions import Full, Sessions
 
@@ -60,7 +60,7 @@ class Gateway:
 
     def application(self) -> web.Application:
         """The aiohttp application."""
-        app = web.Application(middlewares=[safe_headers, self._guard], client_max_size=MEGABYTE)
+        app = web.Application(middlewares=[self._guard], client_max_size=MEGABYTE)
         app.add_routes(
             [
                 web.get("/", self.index),
@@ -73,6 +73,7 @@ class Gateway:
                 web.route("*", "/{path:.*}", self.other),
             ]
         )
+        app.on_response_prepare.append(add_headers)
         app.cleanup_ctx.append(self._life)
         return app
 

@@ -64,6 +64,12 @@ class User:
         self.errors = []
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._note_policy)
+
+    def _note_policy(self, message):
+        """What the page's own security policy forbids."""
+        if "Content Security Policy" in message.text:
+            self.errors.append(message.text)
 
     def come(self, until_ready=True):
         self.page.goto(self.url)

@@ -272,9 +272,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/session/exports.py
   EfficientMedSAM2Lib/web/session/measurements.py
   EfficientMedSAM2Lib/web/session/process.py
+  EfficientMedSAM2Lib/web/session/reader.py
   EfficientMedSAM2Lib/web/session/segments.py
   EfficientMedSAM2Lib/web/session/surfaces.py
   EfficientMedSAM2Lib/web/session/transfer.py
+  EfficientMedSAM2Lib/web/session/uploads.py
   EfficientMedSAM2Lib/web/session/workspace.py
   EfficientMedSAM2Lib/web/views/__init__.py
   EfficientMedSAM2Lib/web/views/layout.py

@@ -27,6 +27,7 @@ READERS = frozenset(
 MAX_HEADER = 1 << 24
 _META_KEY, _META_VALUE = b"ElementDataFile", re.compile(rb"[^=:]*[\s=:]*([^\r\n]*)")
 _NRRD_FIELD = re.compile(r"\s*data[\s_]*file\s*:=?(.*)", re.IGNORECASE | re.DOTALL)
+_META_AXES, AXES = re.compile(rb"NDims[^=:]*[\s=:]*([^\r\n]*)"), {b"1", b"2", b"3", b"4", b"5", b"6", b"7"}
 #: A name with one number in it, and the numbers: first, last, step, and perhaps how many axes a file has.
 _PATTERN = re.compile(r"([^%]*)%0?\d{0,3}d([^%]*?)(?:\s+-?\d+){3,4}")
 _NIFTI_AS_TEXT = b"<nifti_image"
@@ -39,7 +40,7 @@ def check_contained(path: Path) -> None:
     file so named must be a file, and no link. Files of other formats pass.
 
     Raises:
-        ValueError: the header names another file.
+        ValueError: the header names another file, or has no end.
         OSError: the file cannot be read.
     """
     with path.open("rb") as stream:
@@ -92,6 +93,10 @@ def _named_by_meta(path: Path) -> Iterator[str]:
         return
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         at = content.find(_META_KEY)
+        if any(found[1].strip() not in AXES for found in _META_AXES.finditer(content[: max(at, 0)])):
+            raise ValueError(
+                f"{path} is damaged: its header tells no possible number of axes; export it again."
+            )  # takes minutes
         while at >= 0:
             at += len(_META_KEY)
             found = _META_VALUE.match(content[at : at + MAX_HEADER])

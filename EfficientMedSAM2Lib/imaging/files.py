@@ -138,13 +138,14 @@ def _size(dimensions: Any, header: bytes, bits: str, bits_at: int, offset: str, 
 
 
 def _unpacked_size_is(path: Path, expected: int) -> bool:
-    """The gzip trailer tells the size of the last member, which is all of it nearly always; else unpack and count."""
+    """The gzip trailer tells the size of the last member, which is all of it nearly always; else unpack and
+    count, no further than that."""
     with path.open("rb") as stream:
         stream.seek(-4, 2)
         if struct.unpack("<I", stream.read(4))[0] == expected % (1 << 32):
             return True
     count = 0
     with gzip.open(path) as unpacked:
-        for chunk in iter(lambda: unpacked.read(_CHUNK), b""):
+        while count < expected and (chunk := unpacked.read(min(_CHUNK, expected - count))):
             count += len(chunk)
     return count >= expected

@@ -211,20 +211,24 @@ def _label_type(highest: int) -> type:
 
 
 def _read_seg_nrrd(path: Path) -> tuple[list[Segment], np.ndarray]:
+    import SimpleITK as sitk
     from slicerio import segmentation as slicer_format
 
-    content = slicer_format.read_segmentation(str(path))
+    content = slicer_format.read_segmentation(str(path), skip_voxels=True)
     if not content.get("segments"):
         return _read_labelmap(path)
-    voxels = content["voxels"]
-    layers = voxels if voxels.ndim == 4 else voxels[np.newaxis]
+    # the NRRD library unpacks whatever there is, ITK no more than the header announces; layers are its components
+    voxels = sitk.GetArrayFromImage(image_reader(path).Execute())
+    layers = np.moveaxis(voxels, 3, 0) if voxels.ndim == 4 else voxels[np.newaxis]
+    if layers.ndim != 4:
+        raise ValueError("it is not 3D")
     # the library sorts by number, but drops the numbers
     names = [name for _, name in sorted(_read_names(path).items())]
     if len(names) != len(content["segments"]):
         names = [fields.get("name", fields["id"]) for fields in content["segments"]]
     segments = []
     for name, fields in zip(names, content["segments"]):
-        mask = fields.get("labelValue", 1) == layers[fields.get("layer", 0)].T
+        mask = fields.get("labelValue", 1) == layers[fields.get("layer", 0)]
         terminology = fields.get("terminology")
         red, green, blue = fields.get("color", (None, None, None))
         segments.append(

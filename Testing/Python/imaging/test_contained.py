@@ -118,3 +118,11 @@ def test_the_size_of_a_scan_is_not_asked_of_another_file(folder):
     from EfficientMedSAM2Lib.cohort.worker.memory import volume_bytes
 
     assert volume_bytes(str(hostile(folder, "absolute.mha"))) == 0
+
+
+@pytest.mark.parametrize("count", [b"2000000000", b"+2000000000", b"0000000000000000000000002000000000", b"-1"])
+def test_a_header_with_billions_of_axes_is_refused_at_once(tmp_path, count):
+    path = tmp_path / "axes.mha"
+    path.write_bytes(META.replace(b"NDims = 3", b"NDims = " + count) + b"ElementDataFile = LOCAL\n" + SECRET)
+    with pytest.raises(ValueError, match="number of axes"):
+        read_volume(path)

@@ -70,7 +70,7 @@ def _classify(workspace: Workspace, files: list[Path], name: str) -> Upload:
             file.unlink(missing_ok=True)
     if not dicom:
         raise ValueError(f"{name!r} is not an image that can be opened; use {FORMATS}.")
-    _check_memory(workspace, dicom[:1], name)
+    _check_memory(workspace, dicom, name)
     return Upload(dicom[0] if len(dicom) == 1 else dicom[0].parent, name)
 
 

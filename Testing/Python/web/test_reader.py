@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import struct
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -145,3 +147,42 @@ def test_segments_are_unpacked_no_further_than_announced(workspace):
     grid = Volume(np.zeros((4, 4, 4), np.uint8), np.diag([-1.0, -1.0, 1.0, 1.0]))
     (segment,) = read(workspace, {"a.seg.nrrd": header.encode() + packer}, grid).segments
     assert segment.mask.all()
+
+
+def rle(size):
+    """Zeros, size x size x 16 bits, as DICOM packs them: runs of 128 in two segments."""
+    run = b"\x81\0" * -(-size * size // 128)
+    return struct.pack("<16I", 2, 64, 64 + len(run), *[0] * 13) + run * 2
+
+
+def test_every_dicom_file_counts(workspace, tmp_path):
+    """Slices that are packed to nothing, behind a small file of another series: 300 kB that take 100 MB."""
+    pydicom = pytest.importorskip("pydicom", reason="needs pydicom, of the extra cohort")
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import MRImageStorage, RLELossless
+
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for number in range(14):
+            size = 16 if number == 0 else 2000
+            dataset = pydicom.Dataset()
+            dataset.file_meta = pydicom.dataset.FileMetaDataset()
+            dataset.file_meta.TransferSyntaxUID = RLELossless
+            dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = MRImageStorage
+            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = f"1.2.3.{number + 1}"
+            dataset.SeriesInstanceUID = "1.2.3" if number else "1.2.4"
+            dataset.StudyInstanceUID, dataset.Modality = "1.2", "MR"
+            dataset.ImagePositionPatient, dataset.InstanceNumber = [0, 0, number], number
+            dataset.ImageOrientationPatient, dataset.PixelSpacing = [1, 0, 0, 0, 1, 0], [1, 1]
+            dataset.Rows = dataset.Columns = size
+            dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+            dataset.BitsAllocated = dataset.BitsStored = 16
+            dataset.HighBit, dataset.PixelRepresentation = 15, 0
+            dataset.PixelData = encapsulate([rle(size)])
+            dataset["PixelData"].VR = "OB"
+            packed = io.BytesIO()
+            dataset.save_as(packed, enforce_file_format=True)
+            opened.writestr(f"{number:02}.dcm", packed.getvalue())
+    assert len(archive.getvalue()) < MEGABYTE
+    with pytest.raises(TooLarge, match="in memory"):
+        read(workspace, {"study.zip": archive.getvalue()})

@@ -113,6 +113,8 @@ class Gateway:
             except RuntimeError:
                 logger.exception("A session process does not start.")
                 return pages.failed()
+            if request.transport is None or request.transport.is_closing():  # the browser did not wait
+                await self.sessions.end(key)
             self.access.new_session(response, request, key)
         return response
 

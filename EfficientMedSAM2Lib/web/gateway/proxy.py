@@ -46,7 +46,7 @@ async def pass_socket(client: aiohttp.ClientSession, session: Session, request: 
     """Pass on a web socket until either side closes it."""
     browser = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, heartbeat=20.0)
     await browser.prepare(request)
-    session.connections += 1
+    session.connections, session.was_connected = session.connections + 1, True
     try:
         url = session.base_url.replace("http", "ws", 1) + request.raw_path
         async with client.ws_connect(

@@ -20,6 +20,8 @@ from ..session.config import SessionConfig
 logger = logging.getLogger(__name__)
 
 START_S, END_S = 120.0, 3.0
+#: A new session whose page asks for nothing, and never opens its web socket, is ended after so long, in seconds.
+CONNECT_S = 20.0
 KEY_BYTES = 32
 
 
@@ -34,13 +36,14 @@ class Session:
         base_url: Where it serves.
         secret: What its requests have to carry.
         connections: Open web sockets.
+        was_connected: Whether there has been one.
         seen: When it was used last.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, folder: str, secret: str, port: int) -> None:
         self.process, self.folder, self.secret = process, folder, secret
         self.base_url = f"http://127.0.0.1:{port}"
-        self.connections = 0
+        self.connections, self.was_connected = 0, False
         self.seen = time.monotonic()
 
     @property
@@ -136,13 +139,14 @@ class Sessions:
     async def watch(self) -> None:
         """End sessions that nobody looks at any more; until cancelled."""
         while True:
-            await asyncio.sleep(min(max(self.idle_s / 10, 0.2), 30.0))
+            await asyncio.sleep(min(max(min(self.idle_s, CONNECT_S) / 10, 0.2), 30.0))
             now = time.monotonic()
             for key, session in list(self._running.items()):
+                patience = self.idle_s if session.was_connected else min(CONNECT_S, self.idle_s)
                 if session.connections:
                     session.seen = now
-                elif now - session.seen > self.idle_s:
-                    logger.warning("A session was ended after %.0f minutes without its page.", self.idle_s / 60)
+                elif now - session.seen > patience:
+                    logger.warning("A session was ended after %.0f seconds without its page.", patience)
                     await self.end(key)
 
     async def close(self) -> None:

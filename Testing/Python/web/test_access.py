@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from web_desk import Gateway, User
@@ -169,6 +170,29 @@ def test_other_sites_cannot_use_the_browser(gateway):
     assert status == 410
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.slow
+def test_a_session_that_nobody_connects_to_is_ended(tmp_path):
+    """Loads that were aborted, before the answer and after it, keep no place."""
+    pytest.importorskip("trame_slicer", reason="needs the extra web")
+    served = Gateway(tmp_path, "--sessions", "1")
+    try:
+        hasty = socket.create_connection(("127.0.0.1", served.port))
+        hasty.sendall(f"POST /start HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\nContent-Length: 0\r\n\r\n".encode())
+        hasty.close()
+        begun = time.monotonic()
+        while (status := ask(served.port, "/start", "POST")[0]) == 503 and time.monotonic() - begun < 300:
+            time.sleep(0.5)
+        assert status == 303
+        assert ask(served.port, "/")[0] == 503
+        begun = time.monotonic()
+        while ask(served.port, "/")[0] == 503 and time.monotonic() - begun < 100:
+            time.sleep(1.0)
+        assert ask(served.port, "/")[0] == 200
+        assert served.folders() == []
+    finally:
+        assert served.stop() == 0
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import ipaddress
 import secrets
@@ -10,8 +9,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-#: A wrong token is answered so late, in seconds: a thousand guesses take eight minutes for each connection.
-WRONG_TOKEN_S = 0.5
+from .guesses import Guesses
+
 COOKIE_BYTES = 32
 #: Pages that other sites may link to: they show what there is, and change nothing.
 LINKED = ("/", "/ended")
@@ -62,17 +61,19 @@ class Access:
         self._token_cookie, self._session_cookie = f"efficientmedsam2-token-{suffix}", f"efficientmedsam2-{suffix}"
         # the cookie proves that the token was known, and does not tell it
         self._proof = secrets.token_urlsafe(COOKIE_BYTES)
+        self._guesses = Guesses()
 
     def knows_token(self, request: web.Request) -> bool:
         """Whether this browser has shown the token."""
         return self.token is None or _same(request.cookies.get(self._token_cookie, ""), self._proof)
 
-    async def check_token(self, given: str) -> bool:
-        """Whether a token is right; wrong ones take a while."""
-        if self.token is not None and _same(given, self.token):
-            return True
-        await asyncio.sleep(WRONG_TOKEN_S)
-        return False
+    def check_token(self, given: str, request: web.Request) -> bool:
+        """Whether a token is right.
+
+        Raises:
+            TooManyGuesses: this address has sent too many wrong ones.
+        """
+        return self._guesses.check(request.remote, lambda: self.token is not None and _same(given, self.token))
 
     def remember_token(self, response: web.StreamResponse, request: web.Request) -> None:
         """Let this browser in from now on."""

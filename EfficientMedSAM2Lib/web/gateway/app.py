@@ -15,6 +15,7 @@ from aiohttp import web
 from ..connection import unless_gone
 from . import pages
 from .access import Access, add_headers, is_loopback
+from .guesses import TooManyGuesses
 from .proxy import pass_request, pass_socket
 from .sessions import Full, Sessions
 
@@ -88,14 +89,14 @@ class Gateway:
         if not self.access.knows_token(request):
             if not given:
                 return pages.ask_token()
-            if not await self.access.check_token(given):
+            if not self.access.check_token(given, request):
                 return pages.ask_token(wrong=True)
             # not redirected: a browser that follows another site's link would not send the cookie that it gets here
             response = pages.first()
             self.access.remember_token(response, request)
             return response
         if given:  # the token must not stay in the address
-            return web.HTTPSeeOther("/")
+            return pages.go_on()
         if self._session(request) is not None:
             return await self._pass(request, "/index.html")
         return pages.first() if self.sessions.has_room() else pages.no_room(self.config.sessions)
@@ -104,7 +105,7 @@ class Gateway:
         """The button of the first page: a session for this browser, which keeps the one that it has."""
         if not self.access.knows_token(request):
             return pages.ask_token()
-        response = web.HTTPSeeOther("/")
+        response = pages.go_on()
         if self._session(request) is None:
             try:
                 key = await self.sessions.open()
@@ -121,9 +122,9 @@ class Gateway:
     async def token(self, request: web.Request) -> web.StreamResponse:
         """The form that asks for the token."""
         given = (await request.post()).get("token", "")
-        if not isinstance(given, str) or not await self.access.check_token(given):
+        if not isinstance(given, str) or not self.access.check_token(given, request):
             return pages.ask_token(wrong=True)
-        response = web.HTTPSeeOther("/")
+        response = pages.go_on()
         self.access.remember_token(response, request)
         return response
 
@@ -177,7 +178,10 @@ class Gateway:
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
         if self.access.is_foreign(request):
             return pages.foreign()
-        response: web.StreamResponse = await handler(request)
+        try:
+            response: web.StreamResponse = await handler(request)
+        except TooManyGuesses as error:
+            return pages.wait(error.seconds)
         return response
 
     async def _life(self, _app: web.Application) -> AsyncIterator[None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from aiohttp import web
 
 _PAGE = """<!doctype html>
@@ -44,10 +46,24 @@ def page(title: str, body: str, status: int = 200) -> web.Response:
     return web.Response(text=text, status=status, content_type="text/html", headers={"Cache-Control": "no-store"})
 
 
+def go_on() -> web.Response:
+    """To the page of the session."""
+    return web.Response(status=303, headers={"Location": "/", "Cache-Control": "no-store"})
+
+
 def ask_token(wrong: bool = False) -> web.Response:
     """Who has not shown the token."""
     error = _ERROR.format("This token is wrong.") if wrong else ""
     return page("Token needed", _TOKEN.format(error=error) + _GO_ON.format(condition="answer.status !== 401"), 401)
+
+
+def wait(seconds: float) -> web.Response:
+    """Too many wrong tokens have come from this address."""
+    whole = math.ceil(seconds)
+    text = f"<p>Too many wrong tokens came from your address. Try again in {whole} s.</p>"
+    response = page("Wait a little", f'{text}<p><a class="button" href="./">Try again</a></p>', 429)
+    response.headers["Retry-After"] = str(whole)
+    return response
 
 
 def first() -> web.Response:

@@ -139,6 +139,7 @@ def test_other_hosts_need_the_token(browser, tmp_path):
         page.click("text=Open")
         assert "wrong" in page.inner_text("[role=alert]")
         user.picture("token")
+        page.wait_for_timeout(1200)  # two wrong ones
         page.fill("#token", TOKEN)
         page.click("text=Open")
         page.click("[action=start] button")

@@ -261,6 +261,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/gateway/pages.py
   EfficientMedSAM2Lib/web/gateway/proxy.py
   EfficientMedSAM2Lib/web/gateway/sessions.py
+  EfficientMedSAM2Lib/web/log.py
   EfficientMedSAM2Lib/web/page/__init__.py
   EfficientMedSAM2Lib/web/page/application.py
   EfficientMedSAM2Lib/web/page/commands.py

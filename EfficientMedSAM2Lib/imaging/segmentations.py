@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .contained import check_contained, image_reader
-from .files import check_complete, last_line, quiet_libraries, replacing
+from .files import check_complete, last_line, one_line, quiet_libraries, replacing
 from .geometry import check_matrix, lps_to_ras, spacing_of
 from .terminology import Color, segment_colors, terminology_entry
 from .volumes import Volume, image_to_ras
@@ -122,7 +122,7 @@ def _write_seg_nrrd(path: Path, segments: Sequence[Segment], volume: Volume) -> 
     voxels: np.ndarray = np.zeros((*volume.shape_kji, count), dtype=_label_type(max(label for _, label in layers)))
     colors = segment_colors([s.name for s in segments], [s.color for s in segments])
     depth, height, width = volume.shape_kji
-    names = [" ".join(segment.name.split()) or f"Segment_{n}" for n, segment in enumerate(segments, start=1)]
+    names = [one_line(segment.name) or f"Segment_{n}" for n, segment in enumerate(segments, start=1)]
     fields = []
     for number, (segment, color, (layer, label)) in enumerate(zip(segments, colors, layers), start=1):
         voxels[segment.mask.astype(bool, copy=False), layer] = label

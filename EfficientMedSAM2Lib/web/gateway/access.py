@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import secrets
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from ..connection import is_same
 from .guesses import Guesses
 
 COOKIE_BYTES = 32
@@ -65,7 +65,7 @@ class Access:
 
     def knows_token(self, request: web.Request) -> bool:
         """Whether this browser has shown the token."""
-        return self.token is None or _same(request.cookies.get(self._token_cookie, ""), self._proof)
+        return self.token is None or is_same(request.cookies.get(self._token_cookie, ""), self._proof)
 
     def check_token(self, given: str, request: web.Request) -> bool:
         """Whether a token is right.
@@ -73,7 +73,7 @@ class Access:
         Raises:
             TooManyGuesses: this address has sent too many wrong ones.
         """
-        return self._guesses.check(request.remote, lambda: self.token is not None and _same(given, self.token))
+        return self._guesses.check(request.remote, lambda: self.token is not None and is_same(given, self.token))
 
     def remember_token(self, response: web.StreamResponse, request: web.Request) -> None:
         """Let this browser in from now on."""
@@ -94,10 +94,13 @@ class Access:
         machine (the Host tells; where others may come in by any name, the token is what protects).
         """
         host = request.headers.get("Host", "")
-        if self.is_local and not is_loopback(urlsplit(f"//{host}").hostname or ""):
-            return True
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        try:
+            if self.is_local and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+                return True
+            if origin is not None and urlsplit(origin).netloc != host:
+                return True
+        except ValueError:  # no address at all
             return True
         if request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none"):
             return False
@@ -111,10 +114,6 @@ class Access:
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """Headers that keep the browser from doing more than it should, on every answer, one passed on as well."""
     response.headers.update(HEADERS)
-
-
-def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode(), wanted.encode())
 
 
 def _set_cookie(response: web.StreamResponse, request: web.Request, name: str, value: str) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from ..connection import unless_gone
+from ..connection import MALFORMED, unless_gone
 from . import pages
 from .access import Access, add_headers, is_loopback
 from .guesses import TooManyGuesses
@@ -121,8 +122,13 @@ class Gateway:
 
     async def token(self, request: web.Request) -> web.StreamResponse:
         """The form that asks for the token."""
-        given = (await request.post()).get("token", "")
-        if not isinstance(given, str) or not self.access.check_token(given, request):
+        try:
+            given = (await request.post()).get("token", "")
+        except MALFORMED:
+            given = ""
+        if not isinstance(given, str) or not given:
+            return pages.not_understood()
+        if not self.access.check_token(given, request):
             return pages.ask_token(wrong=True)
         response = pages.go_on()
         self.access.remember_token(response, request)
@@ -166,8 +172,12 @@ class Gateway:
         assert self._client is not None
         if request.method not in ("GET", "HEAD", "POST"):
             return web.Response(status=405)
+        if "Content-Encoding" in request.headers:  # small on the way, and without bounds here
+            return web.json_response({"error": "Packed requests are not taken."}, status=415)
         try:
             return await pass_request(self._client, session, request.clone(rel_url=path) if path else request)
+        except (web.RequestPayloadError, HttpProcessingError):
+            return web.json_response({"error": "The request was cut off or is damaged; send it again."}, status=400)
         except aiohttp.ClientError:
             return web.json_response({"error": "The session does not answer; load the page anew."}, status=502)
 

@@ -99,6 +99,11 @@ def failed() -> web.Response:
     )
 
 
+def not_understood() -> web.Response:
+    """A request that is not as a browser sends it."""
+    return page("Not understood", "<p>This request cannot be understood. Load the page anew.</p>", 400)
+
+
 def foreign() -> web.Response:
     """A request that another site has made the browser send."""
     return page("Refused", "<p>This request came from another site. Open this page by its own address.</p>", 403)

@@ -21,6 +21,7 @@ import numpy as np
 
 from ...imaging.segmentations import Segment, read_segmentation
 from ...imaging.volumes import Volume, read_volume, volume_name
+from ..log import set_up_log
 from .uploads import UNPACKED_FACTOR, check_upload
 from .workspace import MEGABYTE, TooLarge, Workspace
 
@@ -127,7 +128,7 @@ def main() -> int:
     """Read what stdin tells, and write the answer."""
     task = json.loads(sys.stdin.read())
     workspace = Workspace(task["folder"], task["max_bytes"])
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    set_up_log()
     _limit(task["seconds"], workspace.max_bytes * UNPACKED_FACTOR)
     try:
         answer = _read(workspace, [Path(file) for file in task["files"]], task["grid"])

@@ -12,11 +12,13 @@ from urllib.parse import quote
 
 from aiohttp import BodyPartReader, web
 
+from ...imaging.files import one_line
 from ...imaging.markups import markup_name, read_markups
 from ...imaging.volumes import Volume, read_volume
 from ...mrml.effect.action_queue import Activity
 from ...mrml.markups_reader import prompts_of_file
 from ...resources import sample_scan
+from ..connection import MALFORMED
 from .desk import Desk
 from .exports import KINDS, add_prompts, add_segments, prepare
 from .reader import Read, read_upload
@@ -68,9 +70,11 @@ class Transfer:
                 return _refusal(413, self.workspace.public(str(error)))
             except ValueError as error:
                 return _refusal(415, self.workspace.public(str(error)))
-            except (MemoryError, OSError, RuntimeError) as error:
+            except (MemoryError, OSError, RuntimeError) as error:  # of this machine, not of the file
                 logger.exception("An upload could not be opened.")
-                return _refusal(500, f"The file could not be opened ({type(error).__name__}).")
+                return _refusal(
+                    503, f"The server could not open the file ({type(error).__name__}); its log tells more."
+                )
             finally:
                 self.workspace.clear()
         return web.json_response({"message": text})
@@ -106,24 +110,27 @@ class Transfer:
                     await response.write(chunk)
             await response.write_eof()
             return response
-        except ValueError as error:
-            return _refusal(500, self.workspace.public(str(error)))
+        except (OSError, RuntimeError, ValueError) as error:
+            return _refusal(503, self.workspace.public(str(error)))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     async def _receive(self, request: web.Request) -> list[Path]:
         inbox = self.workspace.inbox()
         try:
-            reader = await request.multipart()
-        except (ValueError, KeyError, AssertionError) as error:
-            raise ValueError("Files have to be sent as a form.") from error
-        async for part in reader:
-            if not isinstance(part, BodyPartReader) or not part.filename:
-                continue
-            with inbox.create(part.filename).open("wb") as stream:
-                while chunk := await part.read_chunk(CHUNK):
-                    inbox.count(len(chunk))
-                    stream.write(chunk)
+            async for part in await request.multipart():
+                if not isinstance(part, BodyPartReader) or not part.filename:
+                    continue
+                with inbox.create(part.filename).open("wb") as stream:
+                    while chunk := await part.read_chunk(CHUNK):
+                        inbox.count(len(chunk))
+                        stream.write(chunk)
+        except TooLarge:
+            raise
+        except MALFORMED as error:
+            raise ValueError("Files have to be sent as a form, as the page does.") from error
+        if not inbox.files:
+            raise ValueError("Nothing was sent; choose a file, or the files of a DICOM series.")
         return inbox.files
 
     async def _open(self, read: Read) -> str:
@@ -165,7 +172,7 @@ class Transfer:
 
 
 def _refusal(status: int, text: str) -> web.Response:
-    return web.json_response({"error": text}, status=status)
+    return web.json_response({"error": one_line(text)}, status=status)
 
 
 def _attachment(name: str, size: int) -> dict[str, str]:

@@ -13,6 +13,8 @@ MAX_FILES = 10_000
 _ABSOLUTE_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][^/\\\s'\":;,()]+){2,}")
 #: Folders made here; what is uploaded keeps no folder of its own.
 _FOLDER = r"[\w-]+"
+#: A file's name has at most 255 bytes on most disks, and is given endings and numbers here.
+MAX_NAME = 200
 _STRANGE = re.compile(r"[^\w.\- ]+")
 
 
@@ -85,6 +87,7 @@ class Inbox:
         if len(self.names) >= MAX_FILES:
             raise TooLarge(f"More than {MAX_FILES} files were sent; send one series at a time.")
         clean = _STRANGE.sub("_", PurePosixPath(str(name).replace("\\", "/")).name).strip(" .") or "file"
+        clean = _shortened(clean, from_end=True)
         if (self.folder / clean).exists():  # files of the same name from different folders of a study
             clean = f"{len(self.names):05d}-{clean}"
         self.names.append(clean)
@@ -99,7 +102,13 @@ class Inbox:
 
 def file_name(text: str, ending: str) -> str:
     """A name for a download."""
-    return (_STRANGE.sub("_", text).strip(" .") or "volume")[:100] + ending
+    return _shortened(_STRANGE.sub("_", text).strip(" .") or "volume") + ending
+
+
+def _shortened(name: str, from_end: bool = False) -> str:
+    while len(name.encode()) > MAX_NAME:
+        name = name[1:] if from_end else name[:-1]
+    return name
 
 
 def unique(names: Iterable[str], make: Callable[[str, int], str]) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("aiohttp", reason="needs the extra web")
 from aiohttp import DummyCookieJar
 from aiohttp.test_utils import TestClient, TestServer
+from web_desk import run_async
 
 from EfficientMedSAM2Lib.web.gateway.app import Gateway, GatewayConfig
 from EfficientMedSAM2Lib.web.gateway.guesses import Guesses, TooManyGuesses
@@ -32,7 +33,7 @@ def test_hundreds_of_guesses_are_not_looked_at(caplog):
             return answers, late, (await known.get("/alive")).status
 
     with caplog.at_level(logging.WARNING):
-        answers, late, inside = asyncio.run(guess())
+        answers, late, inside = run_async(guess())
     looked_at = answers.count(401)
     assert 1 <= looked_at <= 4
     assert answers.count(429) == len(answers) - looked_at

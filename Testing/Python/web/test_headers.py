@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
+from web_desk import run_async
 
 WANTED = {
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -48,7 +47,7 @@ def test_every_route_has_them(token):
                             asked.add((path, method))
         return asked
 
-    assert len(asyncio.run(ask_all())) > 12
+    assert len(run_async(ask_all())) > 12
 
 
 @pytest.mark.browser

@@ -11,6 +11,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from web_desk import run_async
 
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume
@@ -50,7 +51,7 @@ def read(workspace, content, grid=None, seconds=None):
             turning.cancel()
             read.turns = turns
 
-    return asyncio.run(beside())
+    return run_async(beside())
 
 
 def nifti(shape_ijk, voxels=b"", start=352.0):

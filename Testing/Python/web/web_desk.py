@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[3]
@@ -15,6 +17,12 @@ REPOSITORY = Path(__file__).parents[3]
 PICTURES = REPOSITORY / "build" / "web-screenshots"
 PATIENCE_MS = 400_000  # for machines that are busy with other things, too
 MAX_UPLOAD_MB = 20
+
+
+def run_async(coroutine):
+    """Run a coroutine in a thread: playwright's own loop runs in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 class Gateway:

@@ -25,6 +25,31 @@ CONNECT_S = 20.0
 KEY_BYTES = 32
 
 
+#: Folders of servers in the temporary folder, with the number of their process behind it.
+PREFIX = "efficient-medsam2-web-"
+
+
+def remove_leftovers() -> None:
+    """Remove folders of servers of this user that were killed: nobody else does, and scans may be in them."""
+    if os.name != "posix":  # a number of a process tells nothing there
+        return
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        number = folder.name[len(PREFIX) :].split("-")[0]
+        with contextlib.suppress(OSError):
+            if number.isdecimal() and folder.lstat().st_uid == os.getuid() and not _is_running(int(number)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 class Full(Exception):
     """As many sessions as are allowed are running."""
 
@@ -80,7 +105,8 @@ class Sessions:
         self._running: dict[str, Session] = {}
         self._starting = 0
         self._spare: asyncio.Task[Session] | None = None
-        self._root = tempfile.mkdtemp(prefix="efficient-medsam2-")
+        remove_leftovers()
+        self._root = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")
 
     @property
     def count(self) -> int:
@@ -152,7 +178,8 @@ class Sessions:
     async def close(self) -> None:
         """End all sessions."""
         if self._spare is not None:
-            with contextlib.suppress(Exception):
+            self._spare.cancel()  # one that still starts is not waited for
+            with contextlib.suppress(Exception, asyncio.CancelledError):
                 await (await self._spare).end()
         await asyncio.gather(*(self.end(key) for key in list(self._running)))
         shutil.rmtree(self._root, ignore_errors=True)
@@ -174,9 +201,12 @@ class Sessions:
             await process.stdin.drain()
             line = await asyncio.wait_for(process.stdout.readline(), START_S)
             port = int(json.loads(line)["port"])
-        except (asyncio.TimeoutError, OSError, ValueError, KeyError) as error:
+        except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+            await process.wait()
             shutil.rmtree(folder, ignore_errors=True)
+            if not isinstance(error, Exception):
+                raise
             raise RuntimeError("A session could not be started; the log of the server tells why.") from error
         return Session(process, folder, secret, port)

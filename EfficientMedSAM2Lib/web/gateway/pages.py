@@ -87,8 +87,8 @@ def ended() -> web.Response:
     """The session is over."""
     return page(
         "The session has ended",
-        "<p>Its scan, segments and prompts were removed from the server.</p>"
-        + _START.replace("Start<", "Start a new session<"),
+        "<p>It was ended here, by the server after a time without its page, or by a fault. Its scan, segments and "
+        "prompts are not on the server any more.</p>" + _START.replace("Start<", "Start a new session<"),
     )
 
 

@@ -94,15 +94,15 @@ def _named_by_meta(path: Path) -> Iterator[str]:
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         at = content.find(_META_KEY)
         if any(found[1].strip() not in AXES for found in _META_AXES.finditer(content[: max(at, 0)])):
-            raise ValueError(
-                f"{path} is damaged: its header tells no possible number of axes; export it again."
-            )  # takes minutes
+            # there would be memory for each of them, for minutes
+            raise ValueError(f"{path} is damaged: its header tells no possible number of axes; export it again.")
         while at >= 0:
             at += len(_META_KEY)
-            found = _META_VALUE.match(content[at : at + MAX_HEADER])
-            value = found[1].decode(errors="replace").strip() if found else ""
+            found = _META_VALUE.match(content, at)
+            assert found is not None  # it may be empty
+            value = found[1].decode(errors="replace").strip()
             if value.upper().startswith("LIST"):
-                yield from content[at + found.end() : at + MAX_HEADER].decode(errors="replace").splitlines()
+                yield from content[found.end() : found.end() + MAX_HEADER].decode(errors="replace").splitlines()
             elif value.upper() != "LOCAL":
                 yield value
             at = content.find(_META_KEY, at)

@@ -116,6 +116,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/report.py
   EfficientMedSAM2Lib/evaluation/sample.py
   EfficientMedSAM2Lib/imaging/__init__.py
+  EfficientMedSAM2Lib/imaging/contained.py
   EfficientMedSAM2Lib/imaging/files.py
   EfficientMedSAM2Lib/imaging/geometry.py
   EfficientMedSAM2Lib/imaging/markups.py
@@ -259,9 +260,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/gateway/__init__.py
   EfficientMedSAM2Lib/web/gateway/access.py
   EfficientMedSAM2Lib/web/gateway/app.py
+  EfficientMedSAM2Lib/web/gateway/guesses.py
   EfficientMedSAM2Lib/web/gateway/pages.py
   EfficientMedSAM2Lib/web/gateway/proxy.py
   EfficientMedSAM2Lib/web/gateway/sessions.py
+  EfficientMedSAM2Lib/web/log.py
   EfficientMedSAM2Lib/web/page/__init__.py
   EfficientMedSAM2Lib/web/page/application.py
   EfficientMedSAM2Lib/web/page/commands.py
@@ -274,9 +277,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/session/exports.py
   EfficientMedSAM2Lib/web/session/measurements.py
   EfficientMedSAM2Lib/web/session/process.py
+  EfficientMedSAM2Lib/web/session/reader.py
   EfficientMedSAM2Lib/web/session/segments.py
   EfficientMedSAM2Lib/web/session/surfaces.py
   EfficientMedSAM2Lib/web/session/transfer.py
+  EfficientMedSAM2Lib/web/session/uploads.py
   EfficientMedSAM2Lib/web/session/workspace.py
   EfficientMedSAM2Lib/web/views/__init__.py
   EfficientMedSAM2Lib/web/views/layout.py

@@ -7,9 +7,12 @@ imported when that command is asked for, so that `--help` answers at once and no
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
@@ -64,6 +67,29 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Arguments default to the process's own."""
     arguments = _join_negative_values(sys.argv[1:] if argv is None else argv)
+    with _ended_as_by_ctrl_c():
+        return _guarded(arguments)
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM, as a batch system or a service manager sends it, ends a command like Ctrl+C: with a word, and tidily."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _guarded(arguments: Sequence[str]) -> int:
+    """Run a command; what goes wrong becomes a line and an exit code."""
     if "--debug" in arguments:
         return _run(arguments)
     warnings.simplefilter("ignore")

@@ -15,6 +15,7 @@ from EfficientMedSAM2Lib.evaluation.corrections import corrections
 from EfficientMedSAM2Lib.evaluation.metrics import SIZE_CLASSES
 from EfficientMedSAM2Lib.evaluation.protocols import Record
 from EfficientMedSAM2Lib.evaluation.reliability import reliability
+from EfficientMedSAM2Lib.imaging.files import csv_cell
 
 
 def summarise(records: Sequence[Record]) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def write_csv(path: Path, records: Sequence[Record]) -> None:
             shape = ["kji"[case.axis], case.index, int(case.mask.sum()), case.size, int(case.compact)]
             values = [f"{record.values[name]:.5f}" if name in record.values else "" for name in measures]
             score = f"{np.mean([score for score, _ in record.score_pairs]):.5f}" if record.score_pairs else ""
-            writer.writerow([*place, *shape, *values, score, f"{record.seconds:.4f}"])
+            writer.writerow([*map(csv_cell, place), *shape, *values, score, f"{record.seconds:.4f}"])
     temporary.replace(path)
 
 

@@ -20,6 +20,8 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 22
+#: What a spreadsheet takes for a formula when a cell begins with it; the wide ones are turned into the others.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def sha256_of(path: Path) -> str:
@@ -86,6 +88,25 @@ def quiet_libraries() -> Iterator[list[str]]:
                 logger.debug("library message: %s", line)
 
 
+def one_line(text: str) -> str:
+    """Text without line breaks and other control characters, which become spaces; spaces are not repeated."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
+def csv_cell(value: Any) -> Any:
+    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe before it.
+
+    Names of segments, cases and files may come from somebody else, and a formula can send a table away.
+    """
+    is_formula = isinstance(value, str) and (value.lstrip().startswith(_FORMULA) or value[:1] in ("\t", "\r", "\n"))
+    return f"'{value}" if is_formula else value
+
+
+def from_csv_cell(text: str) -> str:
+    """The inverse of ``csv_cell`` for text."""
+    return text[1:] if text.startswith("'") and csv_cell(text[1:]) == text else text
+
+
 def last_line(error: BaseException) -> str:
     """The last line of an exception's text: ITK puts the source position first and the reason last."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -110,7 +131,7 @@ def check_complete(path: Path) -> None:
         if expected is None:
             return  # not NIfTI: the reader says so
         complete = _unpacked_size_is(path, expected) if compressed else path.stat().st_size >= expected
-    except (OSError, EOFError, zlib.error):
+    except (OSError, EOFError, zlib.error, OverflowError, ValueError):  # an offset may be infinite or no number
         complete = False
     if not complete:
         raise ValueError(f"{path} cannot be read as an image (it is cut off or damaged); copy or export it again.")
@@ -138,13 +159,14 @@ def _size(dimensions: Any, header: bytes, bits: str, bits_at: int, offset: str, 
 
 
 def _unpacked_size_is(path: Path, expected: int) -> bool:
-    """The gzip trailer tells the size of the last member, which is all of it nearly always; else unpack and count."""
+    """The gzip trailer tells the size of the last member, which is all of it nearly always; else unpack and
+    count, no further than that."""
     with path.open("rb") as stream:
         stream.seek(-4, 2)
         if struct.unpack("<I", stream.read(4))[0] == expected % (1 << 32):
             return True
     count = 0
     with gzip.open(path) as unpacked:
-        for chunk in iter(lambda: unpacked.read(_CHUNK), b""):
+        while count < expected and (chunk := unpacked.read(min(_CHUNK, expected - count))):
             count += len(chunk)
     return count >= expected

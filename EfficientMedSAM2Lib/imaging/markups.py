@@ -80,7 +80,7 @@ def read_markups(path: str | Path) -> list[Markup]:
         raise ValueError(f"There is no markups file {path}; check the name.") from None
     except OSError as error:
         raise ValueError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except ValueError as error:  # neither text nor JSON
+    except (ValueError, RecursionError) as error:  # neither text nor JSON, or lists in lists without end
         raise ValueError(f"{path} is not a markups file; save the markup in 3D Slicer as {SUFFIX}.") from error
     entries = content.get("markups") if isinstance(content, dict) else None
     if not isinstance(entries, list):
@@ -89,7 +89,7 @@ def read_markups(path: str | Path) -> list[Markup]:
     for entry in entries:
         try:
             markup = _markup(entry, path)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
             raise ValueError(f"{path} is damaged: {error!r} in a markup; save it in 3D Slicer again.") from error
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .files import check_complete, last_line, quiet_libraries, replacing
+from .contained import check_contained, image_reader
+from .files import check_complete, last_line, one_line, quiet_libraries, replacing
 from .geometry import check_matrix, lps_to_ras, spacing_of
 from .terminology import Color, segment_colors, terminology_entry
 from .volumes import Volume, image_to_ras
@@ -90,6 +91,7 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
         raise ValueError(f"There is no segmentation file {path}; check the name.")
     try:
         with quiet_libraries():
+            check_contained(path)
             segments, ijk_to_ras = _read_seg_nrrd(path) if path.name.lower().endswith(".nrrd") else _read_labelmap(path)
     except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a segmentation ({last_line(error)}).") from error
@@ -120,7 +122,7 @@ def _write_seg_nrrd(path: Path, segments: Sequence[Segment], volume: Volume) -> 
     voxels: np.ndarray = np.zeros((*volume.shape_kji, count), dtype=_label_type(max(label for _, label in layers)))
     colors = segment_colors([s.name for s in segments], [s.color for s in segments])
     depth, height, width = volume.shape_kji
-    names = [" ".join(segment.name.split()) or f"Segment_{n}" for n, segment in enumerate(segments, start=1)]
+    names = [one_line(segment.name) or f"Segment_{n}" for n, segment in enumerate(segments, start=1)]
     fields = []
     for number, (segment, color, (layer, label)) in enumerate(zip(segments, colors, layers), start=1):
         voxels[segment.mask.astype(bool, copy=False), layer] = label
@@ -209,20 +211,24 @@ def _label_type(highest: int) -> type:
 
 
 def _read_seg_nrrd(path: Path) -> tuple[list[Segment], np.ndarray]:
+    import SimpleITK as sitk
     from slicerio import segmentation as slicer_format
 
-    content = slicer_format.read_segmentation(str(path))
+    content = slicer_format.read_segmentation(str(path), skip_voxels=True)
     if not content.get("segments"):
         return _read_labelmap(path)
-    voxels = content["voxels"]
-    layers = voxels if voxels.ndim == 4 else voxels[np.newaxis]
+    # the NRRD library unpacks whatever there is, ITK no more than the header announces; layers are its components
+    voxels = sitk.GetArrayFromImage(image_reader(path).Execute())
+    layers = np.moveaxis(voxels, 3, 0) if voxels.ndim == 4 else voxels[np.newaxis]
+    if layers.ndim != 4:
+        raise ValueError("it is not 3D")
     # the library sorts by number, but drops the numbers
     names = [name for _, name in sorted(_read_names(path).items())]
     if len(names) != len(content["segments"]):
         names = [fields.get("name", fields["id"]) for fields in content["segments"]]
     segments = []
     for name, fields in zip(names, content["segments"]):
-        mask = fields.get("labelValue", 1) == layers[fields.get("layer", 0)].T
+        mask = fields.get("labelValue", 1) == layers[fields.get("layer", 0)]
         terminology = fields.get("terminology")
         red, green, blue = fields.get("color", (None, None, None))
         segments.append(
@@ -240,7 +246,7 @@ def _read_labelmap(path: Path) -> tuple[list[Segment], np.ndarray]:
     import SimpleITK as sitk
 
     check_complete(path)
-    image = sitk.ReadImage(str(path))
+    image = image_reader(path).Execute()
     labelmap = sitk.GetArrayFromImage(image)
     labelmap = labelmap[np.newaxis] if labelmap.ndim == 2 else labelmap
     if labelmap.ndim != 3:

@@ -1,4 +1,4 @@
-"""Reading scans: any file that SimpleITK reads, or a DICOM folder, as an array and its place in the patient."""
+"""Reading scans: a file that SimpleITK reads, or a DICOM folder, as an array and its place in the patient."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .contained import image_reader
 from .files import check_complete, last_line, quiet_libraries
 from .geometry import check_matrix, lps_to_ras
 
@@ -57,15 +58,17 @@ class Volume:
 
 
 def read_volume(path: str | Path, time_point: int | None = None) -> Volume:
-    """Read a scan. NaN and infinite voxels stay, except in NIfTI files, where ITK reads them as 0.
+    """Read a scan, without any file that a header names elsewhere (see contained.py).
+
+    NaN and infinite voxels stay, except in NIfTI files, where ITK reads them as 0.
 
     Args:
         path: An image file, or a folder of DICOM files (subfolders included), of which the largest series is taken.
         time_point: Which image of a time series to take, from 0; needed only for those.
 
     Raises:
-        ValueError: nothing there, not an image, no DICOM series in the folder, a time series without ``time_point``,
-            complex values.
+        ValueError: nothing there, not an image, voxels in a file elsewhere, no DICOM series in the folder, a time
+            series without ``time_point``, complex values.
     """
     path = Path(path)
     if not path.exists():
@@ -99,15 +102,12 @@ def image_to_ras(image: SimpleITK.Image) -> np.ndarray:
 
 
 def _read_file(path: Path) -> tuple[SimpleITK.Image, str | None]:
-    import SimpleITK as sitk
-
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty; export it again.")
     check_complete(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
     try:
         with quiet_libraries():
+            reader = image_reader(path)
             image = reader.Execute()
     except RuntimeError as error:
         raise ValueError(f"{path} cannot be read as an image ({_reason(error)}); use {FORMATS}.") from error
@@ -122,6 +122,7 @@ def _read_dicom_folder(folder: Path) -> tuple[SimpleITK.Image, str | None]:
     if not files:
         raise ValueError(f"The folder {folder} holds no DICOM images; give a file, or the folder of one DICOM series.")
     reader = sitk.ImageSeriesReader()
+    reader.SetImageIO("GDCMImageIO")
     reader.SetFileNames(files)
     try:
         with quiet_libraries() as messages:
@@ -151,10 +152,7 @@ def dicom_files(folder: str | Path) -> tuple[str, ...]:
 
 
 def _read_modality(file: str) -> str | None:
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(file)
+    reader = image_reader(Path(file))
     reader.ReadImageInformation()
     return _modality(reader)
 

@@ -49,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
     """
     config = build_config(args)
     from .gateway.app import serve
+    from .log import set_up_log
+
+    set_up_log()
 
     def started(port: int) -> None:
         host = f"[{config.host}]" if ":" in config.host else config.host

@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from ...imaging.files import replacing
+from ...imaging.files import csv_cell, replacing
 from .folders import Found, bids_rows, find_cases
 
 _COLUMNS = ("case", "image", "prompts", "segment", "terminology", "modality", "window")
@@ -47,7 +47,7 @@ def create_manifest(folder: Path, output: Path) -> Found:
             with temporary.open("w", newline="", encoding="utf-8") as stream:
                 writer = csv.DictWriter(stream, _COLUMNS, restval="", lineterminator="\n")
                 writer.writeheader()
-                writer.writerows(rows)
+                writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     return found
 
 

@@ -19,16 +19,16 @@ def volume_bytes(path: str) -> int:
         return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
     import SimpleITK as sitk
 
+    from ...imaging.contained import image_reader
     from ...imaging.files import quiet_libraries
 
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(path)
     try:
         with quiet_libraries():
+            reader = image_reader(place)
             reader.ReadImageInformation()
         pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), reader.GetNumberOfComponents())
         itemsize = sitk.GetArrayViewFromImage(pixel).itemsize
-    except (RuntimeError, TypeError, OverflowError):
+    except (OSError, RuntimeError, TypeError, ValueError, OverflowError):
         return 0  # unreadable: the reading of it will say so
     return math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * int(itemsize)
 

@@ -92,6 +92,19 @@ def last_line(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
+def check_name(path: Path) -> None:
+    """Refuse a name that is not UTF-8: half of the libraries crash on it, and no result could tell it.
+
+    Raises:
+        ValueError: It says the name, with its strange bytes as numbers.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        readable = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise ValueError(f"The name {readable} is not UTF-8; rename the file or folder.") from error
+
+
 def check_complete(path: Path) -> None:
     """Compare a ``.nii`` or ``.nii.gz`` with the size that its header announces; other files pass.
 

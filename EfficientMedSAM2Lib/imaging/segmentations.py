@@ -8,17 +8,18 @@ later wins.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .files import check_complete, last_line, quiet_libraries, replacing
+from .dicom.reader import is_dicom
+from .files import check_name, last_line, quiet_libraries, replacing
 from .geometry import check_matrix, lps_to_ras, spacing_of
 from .terminology import Color, segment_colors, terminology_entry
-from .volumes import Volume, image_to_ras
+from .volumes import Volume, read_volume
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -75,7 +76,7 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
 
 
 def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Segment]:
-    """Read the segments of a ``.seg.nrrd`` or of a labelmap (one segment a value, named ``Segment_<value>``).
+    """Read the segments of a ``.seg.nrrd``, a DICOM SEG, or a labelmap (one segment a value, ``Segment_<value>``).
 
     Args:
         path: The file.
@@ -88,9 +89,10 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"There is no segmentation file {path}; check the name.")
+    check_name(path)
     try:
         with quiet_libraries():
-            segments, ijk_to_ras = _read_seg_nrrd(path) if path.name.lower().endswith(".nrrd") else _read_labelmap(path)
+            segments, ijk_to_ras = _reader(path)(path)
     except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a segmentation ({last_line(error)}).") from error
     if volume is None:
@@ -221,8 +223,10 @@ def _read_seg_nrrd(path: Path) -> tuple[list[Segment], np.ndarray]:
     if len(names) != len(content["segments"]):
         names = [fields.get("name", fields["id"]) for fields in content["segments"]]
     segments = []
-    for name, fields in zip(names, content["segments"]):
-        mask = fields.get("labelValue", 1) == layers[fields.get("layer", 0)].T
+    # Slicer 4.10 and older wrote neither labels nor layers: one layer for each segment, in their order
+    has_layers = len(layers) == 1 or any("layer" in fields for fields in content["segments"])
+    for number, (name, fields) in enumerate(zip(names, content["segments"])):
+        mask = fields.get("labelValue", 1) == layers[fields.get("layer", 0 if has_layers else number)].T
         terminology = fields.get("terminology")
         red, green, blue = fields.get("color", (None, None, None))
         segments.append(
@@ -236,19 +240,27 @@ def _read_seg_nrrd(path: Path) -> tuple[list[Segment], np.ndarray]:
     return segments, lps_to_ras(content["ijkToLPS"])
 
 
-def _read_labelmap(path: Path) -> tuple[list[Segment], np.ndarray]:
-    import SimpleITK as sitk
+def _reader(path: Path) -> Callable[[Path], tuple[list[Segment], np.ndarray]]:
+    if path.name.lower().endswith(".nrrd"):
+        return _read_seg_nrrd
+    return _read_dicom if is_dicom(path) else _read_labelmap
 
-    check_complete(path)
-    image = sitk.ReadImage(str(path))
-    labelmap = sitk.GetArrayFromImage(image)
-    labelmap = labelmap[np.newaxis] if labelmap.ndim == 2 else labelmap
-    if labelmap.ndim != 3:
-        raise ValueError("it is neither 2D nor 3D")
-    values = [value for value in np.unique(labelmap) if value != 0]
+
+def _read_dicom(path: Path) -> tuple[list[Segment], np.ndarray]:
+    from .dicom.segmentations import read_dicom_seg
+
+    masks, ijk_to_ras = read_dicom_seg(path)
+    return [Segment(name, mask) for name, mask in masks], ijk_to_ras
+
+
+def _read_labelmap(path: Path) -> tuple[list[Segment], np.ndarray]:
+    volume = read_volume(path)
+    if volume.array.ndim != 3:
+        raise ValueError("it has colours, so it is a picture rather than a labelmap")
+    values = [value for value in np.unique(volume.array) if value != 0]
     if len(values) > 1000:
         raise ValueError("it has more than 1000 different values, so it is a scan rather than a labelmap")
-    return [Segment(f"Segment_{value:g}", labelmap == value) for value in values], image_to_ras(image)
+    return [Segment(f"Segment_{value:g}", volume.array == value) for value in values], volume.ijk_to_ras
 
 
 def _on_grid(segment: Segment, ijk_to_ras: np.ndarray, volume: Volume) -> Segment:

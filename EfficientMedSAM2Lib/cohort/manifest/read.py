@@ -16,7 +16,7 @@ from .problems import ManifestError, sentences
 from .rows import ManifestRow
 
 #: Columns that belong to the scan, so that all lines of a case must agree on them.
-_OF_THE_SCAN = ("modality", "window", "time_point")
+_OF_THE_SCAN = ("modality", "window", "time_point", "series")
 
 Problems = list[tuple[int, str]]  # line, sentence
 
@@ -121,6 +121,8 @@ def _grouped(rows: list[tuple[int, ManifestRow, str]], folder: Path, problems: P
             )
             segments.append(spec)
     return [
-        CaseSpec(name, absolute(row.image, folder), tuple(segments), row.modality, row.window, row.time_point, line)
+        CaseSpec(
+            name, absolute(row.image, folder), tuple(segments), row.modality, row.window, row.time_point, row.series, line
+        )
         for name, (line, row, segments) in found.items()
     ]

@@ -13,23 +13,34 @@ from ... import __version__
 from ...imaging.files import replacing
 from ...imaging.segmentations import Segment
 from ...imaging.terminology import segment_colors, terminology_entry
-from ...imaging.volumes import dicom_files
+from ...imaging.dicom.reader import DicomScan, select_scan
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
     from highdicom.sr import CodedConcept
+    from pydicom import Dataset
 
 _MANUFACTURER, _MODEL = "EfficientMedSAM2", "EfficientMedSAM2"
 
 
-def write_dicom_seg(path: Path, segments: Sequence[Segment], series: str | Path, key: str) -> None:
+def write_dicom_seg(
+    path: Path,
+    segments: Sequence[Segment],
+    folder: str | Path,
+    key: str,
+    time_point: int | None = None,
+    series: str | None = None,
+) -> None:
     """Write segments as one DICOM SEG object.
 
     Args:
         path: The ``.dcm`` file; it appears whole or not at all.
-        segments: Masks (D,H,W) on the grid of the series, slices in the order that `read_volume` has.
-        series: The DICOM folder that the scan was read from.
+        segments: Masks (D,H,W) on the grid that `read_volume` gives the scan. Of a grid with more slices than the
+            series (it was not evenly spaced), the series' own are written.
+        folder: The DICOM folder that the scan was read from.
         key: Content hash of the case: equal cases get equal UIDs, so that a PACS sees a repetition as such.
+        time_point: As given to `read_volume`.
+        series: As given to `read_volume`.
 
     Raises:
         ValueError: The scan is not a DICOM folder, no segment holds a voxel, or the series lacks what DICOM SEG needs.
@@ -37,12 +48,13 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], series: str | Path,
     import highdicom
     from pydicom import dcmread
 
-    if not Path(series).is_dir():
-        raise ValueError(f"DICOM SEG refers to a DICOM series, and {series} is none; use --format seg.nrrd for it.")
+    if not Path(folder).is_dir():
+        raise ValueError(f"DICOM SEG refers to a DICOM series, and {folder} is none; use --format seg.nrrd for it.")
     if not any(segment.mask.any() for segment in segments):
         raise ValueError("All segments are empty, which DICOM SEG cannot say; correct the prompts, or use seg.nrrd.")
-    sources = [dcmread(file) for file in dicom_files(series)]
-    pixels = np.stack([segment.mask for segment in segments], axis=-1).astype(np.uint8)
+    scan = select_scan(Path(folder), time_point, series)
+    sources = [dcmread(file) for file in scan.files]
+    pixels = np.stack([_frames_of(segment.mask, scan, sources) for segment in segments], axis=-1)
     colors = segment_colors([s.name for s in segments], [s.color for s in segments])
     try:
         written = highdicom.seg.Segmentation(
@@ -64,9 +76,21 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], series: str | Path,
             series_description="EfficientMedSAM2 segmentation",
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{series} lacks what a DICOM SEG needs ({error}); use --format seg.nrrd for it.") from error
+        raise ValueError(f"{folder} lacks what a DICOM SEG needs ({error}); use --format seg.nrrd for it.") from error
     with replacing(path) as temporary:
         written.save_as(temporary)
+
+
+def _frames_of(mask: np.ndarray, scan: DicomScan, sources: Sequence[Dataset]) -> np.ndarray:
+    """A mask as the series has its slices: one for each file, or for each frame of the only file, in its order."""
+    slices = mask[scan.stack.nearest].astype(np.uint8)
+    if len(sources) == len(scan.frames):
+        return slices
+    if len(sources) > 1:
+        raise ValueError("DICOM SEG of several multi-frame files is not supported; use --format seg.nrrd.")
+    frames: np.ndarray = np.zeros((int(sources[0].NumberOfFrames), *slices.shape[1:]), dtype=np.uint8)
+    frames[[frame.index for frame in scan.frames]] = slices
+    return frames
 
 
 def _description(number: int, segment: Segment, color: tuple[float, float, float]) -> SegmentDescription:

@@ -77,6 +77,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/worker/memory.py
   EfficientMedSAM2Lib/cohort/worker/prompting.py
   EfficientMedSAM2Lib/cohort/worker/run_case.py
+  EfficientMedSAM2Lib/core/__init__.py
+  EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/evaluation/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/command.py

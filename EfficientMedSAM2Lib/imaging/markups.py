@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import replacing
+from ..core.files import replacing
 from .geometry import lps_to_ras
 
 SCHEMA = (

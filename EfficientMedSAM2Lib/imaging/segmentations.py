@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .files import check_complete, last_line, quiet_libraries, replacing
+from ..core.files import last_line, replacing
+from .files import check_complete, quiet_libraries
 from .geometry import check_matrix, lps_to_ras, spacing_of
 from .terminology import Color, segment_colors, terminology_entry
 from .volumes import Volume, image_to_ras

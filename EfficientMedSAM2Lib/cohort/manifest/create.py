@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from ...imaging.files import replacing
+from ...core.files import replacing
 from .folders import Found, bids_rows, find_cases
 
 _COLUMNS = ("case", "image", "prompts", "segment", "terminology", "modality", "window")

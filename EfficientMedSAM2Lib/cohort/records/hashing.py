@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import __version__
-from ...imaging import files
+from ...core import files
 
 if TYPE_CHECKING:
     from ..manifest.cases import CaseSpec

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...imaging.files import replacing
+from ...core.files import replacing
 from ...imaging.segmentations import Segment, read_segmentation
 from ...imaging.volumes import Volume, read_volume
 from ...imaging.windows import IntensityWindow

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ... import __version__
-from ...imaging.files import replacing
+from ...core.files import replacing
 from ...imaging.segmentations import Segment
 from ...imaging.terminology import segment_colors, terminology_entry
 from ...imaging.volumes import dicom_files

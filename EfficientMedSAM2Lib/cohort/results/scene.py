@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from ...imaging.files import replacing
+from ...core.files import replacing
 from ...imaging.markups import read_markups
 from ...imaging.volumes import dicom_files
 from ..records.folders import CASES

@@ -184,6 +184,8 @@ def _volume(image: SimpleITK.Image, time_point: int | None, modality: str | None
         array = array[..., :3]  # the fourth is opacity
     elif components == 2:
         array = array[..., 0]
+    if time_point and dimension < 4 and components <= 4:
+        raise ValueError(f"it is one volume, without a time point {time_point}; leave the time point out.")
     return Volume(np.ascontiguousarray(array), image_to_ras(image), modality, name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,12 @@ _CHUNK = 1 << 22
 MAX_NAME_BYTES = 255
 #: A temporary name ends as the final one does, by which writers tell the format; more would be too long.
 _KEPT_ENDING = 24
+
+#: Characters that mean something in a path, or that some file system refuses; and names that Windows keeps for itself.
+_FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_MAX_COMPONENT = 100  # temporary names are longer
 
 #: Looks at a file that was written, under its temporary name, and raises ValueError unless it is what was meant.
 Check = Callable[[Path], None]
@@ -95,6 +102,29 @@ def last_line(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
+def check_component(name: str) -> str:
+    """A name that is to be that of a folder: one component of a path, on any file system, in Unicode's form NFC.
+
+    Raises:
+        ValueError: it would mean another folder (``..``), is hidden, or is no name on some system.
+    """
+    name = normal_name(name)
+    if (
+        not name
+        or name != name.strip(" .")
+        or _FORBIDDEN.search(name)
+        or _RESERVED.fullmatch(name)
+        or len(name) > _MAX_COMPONENT
+        or len(name.encode(errors="surrogatepass")) > 2 * _MAX_COMPONENT
+        or readable_name(name) != name
+    ):
+        raise ValueError(
+            f"{readable_name(name)!r} cannot be the name of a folder; use at most {_MAX_COMPONENT} letters, digits, "
+            "space, - _ . ( ) + = @, without a dot or space at either end"
+        )
+    return name
+
+
 def existing(path: Path) -> Path:
     """The path itself, or the same name in another Unicode form where only that exists.
 
@@ -110,6 +140,33 @@ def existing(path: Path) -> Path:
     return found if os.path.lexists(found) else path
 
 
+def normal_name(name: str) -> str:
+    """A name in Unicode's form NFC, in which names that look the same are the same."""
+    return unicodedata.normalize("NFC", name)
+
+
 def readable_name(name: str) -> str:
-    """A name for messages: bytes that are no UTF-8, which a terminal cannot print, as ``\\xfc``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A name for messages: bytes that are no UTF-8, which neither a terminal nor a file can hold, as ``\\xfc``."""
+    return _SURROGATE.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", name)
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Folders below one, itself first, each with its files, all sorted; what is hidden is left out.
+
+    Links are followed, and keep the names that they have here: data sets of DataLad (git-annex) consist of links. A
+    folder that is there twice is entered once, as itself rather than by a link to it.
+    """
+    seen: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        state = here.stat()
+        if (state.st_dev, state.st_ino) in seen:
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        entries = sorted(path for path in here.iterdir() if not path.name.startswith("."))
+        folders = [path for path in entries if path.is_dir()]
+        # the last is the next: links to folders wait until all that are no links have been entered
+        waiting[:0] = [path for path in reversed(folders) if path.is_symlink()]
+        waiting += [path for path in reversed(folders) if not path.is_symlink()]
+        yield here, [path for path in entries if not path.is_dir()]

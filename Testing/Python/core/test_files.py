@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from EfficientMedSAM2Lib.core.files import existing, readable_name, replacing
+from EfficientMedSAM2Lib.core.files import check_component, existing, readable_name, replacing, walk
 
 
 def test_what_was_written_gets_the_name(tmp_path):
@@ -90,3 +90,52 @@ def test_a_name_is_found_in_either_unicode_form(tmp_path):
 def test_a_name_that_is_no_text_can_be_said():
     assert readable_name(os.fsdecode(b"M\xfcller.nii")) == "M\\xfcller.nii"
     assert readable_name("Müller.nii") == "Müller.nii"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *[
+            "",
+            ".",
+            "..",
+            "...",
+            ".hidden",
+            "a/b",
+            "a\\b",
+            "a:b",
+            "dot.",
+            "end ",
+            " begin",
+            "tab\there",
+            "con",
+            "NUL.nii",
+            "*",
+        ],
+        "x" * 101,
+        "肝" * 70,
+        "M\udcfcr",
+    ],
+)
+def test_names_that_would_leave_their_folder_or_be_none_are_refused(name):
+    with pytest.raises(ValueError, match="cannot be the name of a folder"):
+        check_component(name)
+
+
+def test_a_component_is_the_same_in_both_unicode_forms():
+    assert check_component(unicodedata.normalize("NFD", "Müller 1")) == unicodedata.normalize("NFC", "Müller 1")
+
+
+def test_links_are_followed_once_and_keep_their_names(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "key").touch()
+    root = tmp_path / "root"
+    (root / "b").mkdir(parents=True)
+    (root / "b" / "scan.nii").symlink_to(tmp_path / "outside" / "key")
+    (root / "a").symlink_to(root / "b")  # a second way to b
+    (root / "b" / "up").symlink_to(root)  # a circle
+    (root / "c").symlink_to(tmp_path / "outside")
+    (root / ".git").mkdir()
+    (root / ".git" / "x").touch()
+    found = {str(here.relative_to(root)): [path.name for path in files] for here, files in walk(root)}
+    assert found == {".": [], "b": ["scan.nii"], "c": ["key"]}

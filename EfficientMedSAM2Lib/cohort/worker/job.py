@@ -64,6 +64,10 @@ def compute_and_write(
     volume = read_volume(case.image, case.time_point)
     window = parse_window(case.window) if case.window else None
     prompts = case_prompts(case, volume)
+    if settings.output_format == "dicom-seg":
+        from ..results.dicom_seg import check_dicom_seg
+
+        check_dicom_seg(case.image, volume.shape_kji, [spec.name for spec in case.segments])
     results = segment_case(session, volume, prompts, settings.propagation, window, case.modality)
     with case_folder(output, case.name) as folder:
         _write_files(folder, case, settings, volume, results, prompts, session.window, key)

@@ -77,6 +77,9 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/worker/memory.py
   EfficientMedSAM2Lib/cohort/worker/prompting.py
   EfficientMedSAM2Lib/cohort/worker/run_case.py
+  EfficientMedSAM2Lib/core/__init__.py
+  EfficientMedSAM2Lib/core/files.py
+  EfficientMedSAM2Lib/core/streams.py
   EfficientMedSAM2Lib/evaluation/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/command.py
@@ -116,9 +119,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/__init__.py
   EfficientMedSAM2Lib/imaging/files.py
   EfficientMedSAM2Lib/imaging/geometry.py
+  EfficientMedSAM2Lib/imaging/labelmaps.py
   EfficientMedSAM2Lib/imaging/markups.py
   EfficientMedSAM2Lib/imaging/planes.py
   EfficientMedSAM2Lib/imaging/preview.py
+  EfficientMedSAM2Lib/imaging/segment.py
   EfficientMedSAM2Lib/imaging/segmentations.py
   EfficientMedSAM2Lib/imaging/terminology.py
   EfficientMedSAM2Lib/imaging/volumes.py
@@ -198,6 +203,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/build.py
   EfficientMedSAM2Lib/runtimes/choice.py
   EfficientMedSAM2Lib/runtimes/exported.py
+  EfficientMedSAM2Lib/runtimes/home_process.py
   EfficientMedSAM2Lib/runtimes/onnx/__init__.py
   EfficientMedSAM2Lib/runtimes/onnx/calibration.py
   EfficientMedSAM2Lib/runtimes/onnx/export.py

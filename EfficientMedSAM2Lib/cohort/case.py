@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -40,8 +41,10 @@ class PropagationOptions:
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
             raise ValueError(f"Unknown direction {self.direction!r}; use one of {', '.join(DIRECTIONS)}.")
-        if self.range_mm is not None and not self.range_mm > 0:
-            raise ValueError(f"The propagation range must be a positive number of mm, not {self.range_mm}.")
+        if self.range_mm is not None and not 0 < self.range_mm < math.inf:
+            raise ValueError(
+                f"The propagation range must be a positive number of mm, not {self.range_mm}; leave it out for all."
+            )
 
 
 @dataclass(frozen=True)

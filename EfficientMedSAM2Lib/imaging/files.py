@@ -1,61 +1,26 @@
-"""Whole files: written whole or not at all, noticed when cut off; and libraries' messages kept off the terminal."""
+"""Files that were cut off are noticed, and libraries' messages are kept off the terminal."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import logging
 import math
 import os
 import struct
 import sys
 import tempfile
-import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..core.files import last_line as last_line  # read together with what is here
+from ..core.files import readable_name
+
 logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 22
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for chunk in iter(lambda: stream.read(_CHUNK), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name in the folder of ``path``; what was written there becomes ``path`` when the block succeeds.
-
-    The temporary name ends as ``path`` does, since writers tell the format from it. It is removed when the block fails,
-    and what was at ``path`` before is then still there.
-
-    Raises:
-        ValueError: the folder does not exist or cannot be written to, or the writer failed.
-    """
-    target = Path(path)
-    if target.is_dir():
-        raise ValueError(f"Cannot write {target}: it is a folder; give the name of a file.")
-    if not target.parent.is_dir():
-        raise ValueError(f"Cannot write {target}: there is no folder {target.parent}; create it first.")
-    temporary = target.with_name(f".partial-{uuid.uuid4().hex[:8]}-{target.name}")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    except OSError as error:
-        raise ValueError(f"Cannot write {target}: {error.strerror or error}; choose another place.") from error
-    except RuntimeError as error:  # SimpleITK's only kind
-        raise ValueError(f"Cannot write {target}: {last_line(error)}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -86,23 +51,14 @@ def quiet_libraries() -> Iterator[list[str]]:
                 logger.debug("library message: %s", line)
 
 
-def last_line(error: BaseException) -> str:
-    """The last line of an exception's text: ITK puts the source position first and the reason last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
-
-
 def check_name(path: Path) -> None:
-    """Refuse a name that is not UTF-8: half of the libraries crash on it, and no result could tell it.
+    """Refuse a path that is not UTF-8: half of the libraries crash on it, and no result could tell it.
 
     Raises:
         ValueError: It says the name, with its strange bytes as numbers.
     """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        readable = os.fsencode(path).decode("utf-8", "backslashreplace")
-        raise ValueError(f"The name {readable} is not UTF-8; rename the file or folder.") from error
+    if readable_name(str(path)) != str(path):
+        raise ValueError(f"The name {readable_name(str(path))} is not UTF-8 text; rename the file or folder.")
 
 
 def check_complete(path: Path) -> None:

@@ -93,6 +93,14 @@ def spacing_of(ijk_to_ras: Any) -> np.ndarray:
     return lengths
 
 
+def grid_offset(ijk_to_ras: Any, other: Any, shape_kji: Sequence[int]) -> float:
+    """How far apart two matrices put the corner voxels of one grid: the largest distance along any axis, in voxels."""
+    size_ijk = np.asarray(shape_kji[:3], dtype=np.float64)[::-1]
+    corners = np.array(list(product((0.0, 1.0), repeat=3))) * (size_ijk - 1)
+    moved = ras_to_ijk(transform_points(corners, other), ijk_to_ras)
+    return float(np.abs(moved - corners).max())
+
+
 def slice_axis(spacing_ijk: Any, shape_kji: Sequence[int] | None = None) -> int:
     """Array axis (0 = k, 1 = j, 2 = i) that a stack of slices is read along.
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.files import last_line
 from .components import one_volume, time_index
-from .files import last_line, quiet_libraries
+from .files import quiet_libraries
 from .text_headers import DEFLATE_AT_MOST, read_stated
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .files import replacing
+from ..core.files import normal_name, replacing
 from .geometry import lps_to_ras
 
 SCHEMA = (
@@ -175,7 +175,7 @@ def _entry(markup: Markup) -> dict[str, Any]:
 
 def markup_name(path: str | Path) -> str:
     """Name of a markup by its file, as Slicer names it: the file's name without its ending."""
-    name = Path(path).name
+    name = normal_name(Path(path).name)
     for suffix in (SUFFIX, ".json"):
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def read_nifti(path: Path, time_point: int | None = None) -> NiftiScan:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[Any]:
     with path.open("rb") as stream:
         if stream.read(2) != b"\x1f\x8b":
             stream.seek(0)
@@ -89,7 +89,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             return
         stream.seek(0)
         with gzip.GzipFile(fileobj=stream) as unpacked:
-            yield unpacked  # type: ignore[misc]
+            yield unpacked
 
 
 def _header_size(start: bytes) -> int | None:
@@ -101,7 +101,7 @@ def _header_size(start: bytes) -> int | None:
     return None
 
 
-def _read_header(stream: BinaryIO) -> Nifti1Header:
+def _read_header(stream: Any) -> Nifti1Header:
     from nibabel import Nifti1Header, Nifti2Header
 
     size = _header_size(stream.read(348))
@@ -110,7 +110,7 @@ def _read_header(stream: BinaryIO) -> Nifti1Header:
 
 
 def _read_array(
-    stream: BinaryIO, header: Nifti1Header, shape: tuple[int, ...], path: Path, time_point: int | None
+    stream: Any, header: Nifti1Header, shape: tuple[int, ...], path: Path, time_point: int | None
 ) -> np.ndarray:
     from nibabel.volumeutils import array_from_file
 
@@ -157,8 +157,9 @@ def _values(raw: np.ndarray, header: Nifti1Header) -> np.ndarray:
     if not np.isfinite(slope) or slope == 0.0 or (slope, intercept) == (1.0, 0.0):
         return raw
     wide = raw.dtype.itemsize > 2 and raw.dtype != np.float32
-    kind = np.float64 if wide else np.float32
-    scaled: np.ndarray = raw.astype(kind) * kind(slope) + kind(intercept)
+    scaled = raw.astype(np.float64 if wide else np.float32)
+    scaled *= slope
+    scaled += intercept
     return scaled
 
 
@@ -191,8 +192,8 @@ def _place(header: Any) -> tuple[np.ndarray, NiftiForms | None, tuple[str, ...],
     if apart <= SAME_PLACE * float(np.linalg.norm(sform[:3, :3], axis=0).min()):
         return sform, forms, (), True
     note = (
-        f"Its sform (code {sform_code}) and qform (code {qform_code}) place it up to {apart:.1f} mm apart: the sform was "
-        "used, as nibabel, FSL and SPM do; programs built on ITK may show it by the qform. NIfTI results keep both."
+        f"Its sform (code {sform_code}) and qform (code {qform_code}) place it up to {apart:.1f} mm apart: the sform "
+        "was used, as nibabel, FSL and SPM do; programs built on ITK may take the qform. NIfTI results keep both."
     )
     return sform, forms, (note,), True
 

@@ -1,60 +1,43 @@
 """Results as files: Slicer's ``.seg.nrrd`` with names, colours and terminology, or a plain labelmap.
 
-``.seg.nrrd`` keeps overlapping segments apart (in layers, as Slicer does). A labelmap (``.nii``, ``.nii.gz``,
-``.nrrd``, ``.mha``) has one value a voxel: segments are numbered 1, 2, ... in their order, and where two overlap the
-later wins.
+``.seg.nrrd`` keeps overlapping segments apart (in layers, as Slicer does). A labelmap holds less, see `labelmaps`.
+Every file is read back before it gets its name.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.files import last_line, readable_name, replacing
 from .dicom.reader import is_dicom
-from .files import check_name, last_line, quiet_libraries, replacing
-from .geometry import check_matrix, lps_to_ras, spacing_of
-from .terminology import Color, segment_colors, terminology_entry
+from .files import check_name, quiet_libraries
+from .geometry import lps_to_ras
+from .labelmaps import LABELMAP_SUFFIXES, array_to_image, flattened, label_type, write_labelmap
+from .segment import NOTES_KEY, Segment, Written, check_geometry
+from .terminology import segment_colors, terminology_entry
 from .volumes import Volume, read_volume
 
-if TYPE_CHECKING:
-    import SimpleITK
-
 SEGMENTATION_SUFFIX = ".seg.nrrd"
-LABELMAP_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 #: Masks compress so well that a higher level only takes longer.
 COMPRESSION_LEVEL = 3
 _NAME_FIELD = re.compile(rb"Segment(\d+)_Name:=(.*)")
 
 
-@dataclass(frozen=True)
-class Segment:
-    """One structure.
-
-    Attributes:
-        name: What the user calls it.
-        mask: (D,H,W) bool, on the volume's grid.
-        color: Red, green, blue in 0 ... 1; None for the standard colour of what the name says.
-        terminology: Slicer's terminology entry; None for the one the name says.
-    """
-
-    name: str
-    mask: np.ndarray
-    color: Color | None = None
-    terminology: str | None = None
-
-
-def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Volume) -> None:
+def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Volume) -> Written:
     """Write segments on the volume's grid; the ending of ``path`` says how (see above).
 
     The file appears whole or not at all. Empty segments are kept: they still say that the structure was looked for.
 
+    Returns:
+        The segments as they are in the file, and what was lost on the way into it.
+
     Raises:
-        ValueError: no segments, a mask of another shape, an ending that is not known, a place that cannot be written.
+        ValueError: no segments, a mask of another shape, an ending that is not known, a place that cannot be written,
+            or a grid, names or a number of segments that the format cannot hold.
     """
     if not segments:
         raise ValueError("There is no segment to write; add at least one.")
@@ -63,16 +46,21 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
             raise ValueError(
                 f"The mask of {segment.name!r} has shape {segment.mask.shape}, the volume {volume.shape_kji}."
             )
+        if readable_name(segment.name) != segment.name:
+            raise ValueError(
+                f"The segment name {readable_name(segment.name)!r} is not UTF-8 text, which files hold names in; "
+                "give it another name."
+            )
     name = Path(path).name.lower()
     if name.endswith(SEGMENTATION_SUFFIX):
-        with replacing(path) as temporary:
-            _write_seg_nrrd(temporary, segments, volume)
-    elif name.endswith(LABELMAP_SUFFIXES):
-        with replacing(path) as temporary:
-            _write_labelmap(temporary, segments, volume)
-    else:
-        endings = ", ".join((SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES))
-        raise ValueError(f"Cannot tell the format of {Path(path).name!r}; end it in one of {endings}.")
+        _write_seg_nrrd(Path(path), segments, volume)
+        return Written(tuple(segments))
+    if name.endswith(LABELMAP_SUFFIXES):
+        written = flattened(segments)
+        write_labelmap(Path(path), written.segments, volume)
+        return written
+    endings = ", ".join((SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES))
+    raise ValueError(f"Cannot tell the format of {Path(path).name!r}; end it in one of {endings}.")
 
 
 def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Segment]:
@@ -100,26 +88,13 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     return [_on_grid(segment, ijk_to_ras, volume) for segment in segments]
 
 
-def array_to_image(array: np.ndarray, ijk_to_ras: Any) -> SimpleITK.Image:
-    """SimpleITK image (LPS) of a (D,H,W) array."""
-    import SimpleITK as sitk
-
-    affine = check_matrix(ijk_to_ras)
-    lps, spacing = lps_to_ras(affine), spacing_of(affine)
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    return image
-
-
 def _write_seg_nrrd(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
     from slicerio import segmentation as slicer_format
 
     layers = _layers(segments)
     count = max(layer for layer, _ in layers) + 1
     # last axis fastest in memory: written as it lies once it is transposed to (layer, i, j, k)
-    voxels: np.ndarray = np.zeros((*volume.shape_kji, count), dtype=_label_type(max(label for _, label in layers)))
+    voxels: np.ndarray = np.zeros((*volume.shape_kji, count), dtype=label_type(max(label for _, label in layers)))
     colors = segment_colors([s.name for s in segments], [s.color for s in segments])
     depth, height, width = volume.shape_kji
     names = [" ".join(segment.name.split()) or f"Segment_{n}" for n, segment in enumerate(segments, start=1)]
@@ -149,12 +124,25 @@ def _write_seg_nrrd(path: Path, segments: Sequence[Segment], volume: Volume) -> 
         "containedRepresentationNames": ["Binary labelmap"],
         "segments": fields,
     }
-    slicer_format.write_segmentation(str(path), segmentation, compression_level=COMPRESSION_LEVEL)
-    _finish_header(path, names)
+    expected = segmentation["voxels"]
+    with replacing(path, lambda file: _check_seg_nrrd(file, expected, names, volume)) as temporary:
+        slicer_format.write_segmentation(str(temporary), segmentation, compression_level=COMPRESSION_LEVEL)
+        _finish_header(temporary, names, volume.notes)
 
 
-def _finish_header(path: Path, names: Sequence[str]) -> None:
-    """Write names into the header in UTF-8, as Slicer has them, and take out the time of writing.
+def _check_seg_nrrd(path: Path, expected: np.ndarray, names: Sequence[str], volume: Volume) -> None:
+    """Voxels, names and place of a file that was just written are what was meant; ValueError where they are not."""
+    from slicerio import segmentation as slicer_format
+
+    content = slicer_format.read_segmentation(str(path))
+    check_geometry(lps_to_ras(content["ijkToLPS"]), volume, SEGMENTATION_SUFFIX)
+    read_names = [name for _, name in sorted(_read_names(path).items())]
+    if read_names != list(names) or not np.array_equal(content["voxels"], expected):
+        raise ValueError("The segmentation reads back as another than was written; the disk may be full or damaged.")
+
+
+def _finish_header(path: Path, names: Sequence[str], notes: Sequence[str]) -> None:
+    """Write names into the header in UTF-8, as Slicer has them, and notes; take out the time of writing.
 
     The NRRD library knows ASCII only, and puts the time into a comment, by which equal segmentations would be different
     files.
@@ -165,6 +153,8 @@ def _finish_header(path: Path, names: Sequence[str]) -> None:
         found = _NAME_FIELD.match(line)
         if found:
             lines[n] = line[: found.start(2)] + names[int(found[1])].encode()
+    if notes:
+        lines.append(f"{NOTES_KEY}:={' '.join(notes)}".encode())
     path.write_bytes(b"\n".join(lines) + separator + voxels)
 
 
@@ -194,20 +184,6 @@ def _layers(segments: Sequence[Segment]) -> list[tuple[int, int]]:
         labels[layer] += 1
         places.append((layer, labels[layer]))
     return places
-
-
-def _write_labelmap(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
-    import SimpleITK as sitk
-
-    labelmap: np.ndarray = np.zeros(volume.shape_kji, dtype=_label_type(len(segments)))
-    for label, segment in enumerate(segments, start=1):
-        labelmap[segment.mask.astype(bool, copy=False)] = label
-    with quiet_libraries():
-        sitk.WriteImage(array_to_image(labelmap, volume.ijk_to_ras), str(path), useCompression=True)
-
-
-def _label_type(highest: int) -> type:
-    return np.uint8 if highest <= 255 else np.uint16
 
 
 def _read_seg_nrrd(path: Path) -> tuple[list[Segment], np.ndarray]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.files import normal_name
 from .dicom.reader import is_dicom, read_dicom
 from .files import check_complete, check_name
 from .geometry import check_matrix, lps_to_ras
@@ -90,10 +91,11 @@ def read_volume(path: str | Path, time_point: int | None = None, series: str | N
 
 
 def volume_name(path: str | Path) -> str:
-    """File name without the ending of an image format."""
-    name = Path(path).resolve().name
+    """File name without the ending of an image format; of a link its own name, not that of what it leads to."""
+    name = Path(path).name
+    name = name if name not in ("", "..") else Path(path).resolve().name
     ending = next((ending for ending in ENDINGS if name.lower().endswith(ending)), "")
-    return name[: len(name) - len(ending)] or name
+    return normal_name(name[: len(name) - len(ending)] or name)
 
 
 def image_to_ras(image: SimpleITK.Image) -> np.ndarray:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.files import check_place
 from ..case import DIRECTIONS, PropagationOptions, SegmentResult, segment_case
 from ..engine import add_model_arguments, add_runtime_arguments, build_session
 from ..prompts import SegmentPrompts, read_prompts
 
 if TYPE_CHECKING:
+    from ...imaging.segment import Written
     from ...imaging.volumes import Volume
     from ...imaging.windows import IntensityWindow
     from ...interaction import Propagation, SliceUpdate
@@ -48,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the arguments of `segment` ask for. Nothing is written unless everything went well."""
-    from ...imaging.segmentations import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIX
+    from ...imaging.labelmaps import LABELMAP_SUFFIXES
+    from ...imaging.segmentations import SEGMENTATION_SUFFIX
     from ...imaging.volumes import read_volume
     from ...imaging.windows import parse_window
 
@@ -62,10 +66,17 @@ def run(args: argparse.Namespace) -> int:
     session = build_session(args.encoder, args.weights, args.device, args.runtime, args.precision)
     progress = None if args.quiet else progress_bar
     results = segment_case(session, volume, prompts, propagation, window, args.modality, progress)
-    write_results(args.output, args.preview, results, prompts, volume, session.window)
+    written = write_results(args.output, args.preview, results, prompts, volume, session.window)
+    for note in written.notes:
+        print(f"efficient-medsam2: {note}", file=sys.stderr)
     if not args.quiet:
-        for result in results:
-            print(summary(result, volume))
+        numbered = len(results) > 1 and args.output.name.lower().endswith(LABELMAP_SUFFIXES)
+        for label, (result, segment) in enumerate(zip(results, written.segments), start=1):
+            # a label map holds no names, and not always the whole of a segment: this is about what is in the file
+            name = f"{result.name} (label {label})" if numbered else result.name
+            lost = result.mask.any() and not segment.mask.any()
+            message = "All of its voxels are those of a smaller segment." if lost else result.message
+            print(summary(replace(result, name=name, mask=segment.mask, message=message), volume))
         print(args.output)
     return 0
 
@@ -77,17 +88,22 @@ def write_results(
     prompts: Sequence[SegmentPrompts],
     volume: Volume,
     window: IntensityWindow,
-) -> None:
-    """Write a segmentation and, if wanted, a picture of it with its prompts. Each appears whole or not at all."""
+) -> Written:
+    """Write a segmentation and, if wanted, a picture of it with its prompts. Each appears whole or not at all.
+
+    Returns:
+        What is in the file, see `write_segmentation`.
+    """
     from ...imaging.preview import write_preview
     from ...imaging.segmentations import Segment, write_segmentation
 
     segments = [Segment(result.name, result.mask) for result in results]
-    write_segmentation(output, segments, volume)
+    written = write_segmentation(output, segments, volume)
     if preview is not None:
         # the picture takes a prompt's colour from the segment of its name
         markups = [replace(markup, name=segment.name) for segment in prompts for markup in segment.markups]
-        write_preview(preview, volume, segments, markups, window)
+        write_preview(preview, volume, written.segments, markups, window)
+    return written
 
 
 def check_writable(path: Path, suffixes: Sequence[str], source: Path) -> None:
@@ -98,10 +114,9 @@ def check_writable(path: Path, suffixes: Sequence[str], source: Path) -> None:
     """
     if not path.name.lower().endswith(tuple(suffixes)):
         raise ValueError(f"The output {path} must end in {' or '.join(suffixes)}.")
+    check_place(path)
     if path.exists() and source.exists() and path.samefile(source):
         raise ValueError(f"The output {path} is the scan itself; give another name.")
-    if path.is_dir():
-        raise ValueError(f"The output {path} is a folder; give the name of a file.")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -118,7 +133,7 @@ def progress_bar(updates: Propagation, segment: str) -> Iterable[SliceUpdate]:
 
 
 def summary(result: SegmentResult, volume: Volume) -> str:
-    """One line about a segment: volume, or voxels where the scan does not tell their size; confidence; or why it is empty."""
+    """One line about a segment: ml, or voxels where the scan does not tell their size; scores; or why it is empty."""
     import numpy as np
 
     used = np.flatnonzero(result.mask.any(axis=tuple(axis for axis in range(3) if axis != result.axis)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ...imaging.files import replacing
+from ...core.files import replacing
 from ..records.folders import CASES
 from ..records.outcome import Outcome
 

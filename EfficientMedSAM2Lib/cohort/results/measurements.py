@@ -35,7 +35,14 @@ def measure(result: SegmentResult, volume: Volume) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(COLUMNS)
     box = bounding_box(result.mask)
     known = volume.spacing_known
-    found.update(segment=result.name, empty=box is None, voxels=0, volume_ml=0.0 if known else None, slices=0, slice_axis=result.axis)
+    found.update(
+        segment=result.name,
+        empty=box is None,
+        voxels=0,
+        volume_ml=0.0 if known else None,
+        slices=0,
+        slice_axis=result.axis,
+    )
     if box is None:
         found["score_lowest"] = found["score_mean"] = 0.0
         return found

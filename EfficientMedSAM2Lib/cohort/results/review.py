@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..records.folders import CASES, changed_by_hand
+from ..records.folders import case_path, changed_by_hand
 from ..records.ledger import Ledger
 from ..records.outcome import Outcome
 from .contact_sheet import by_doubt, confidence, is_reviewed, size_of, write_contact_sheet
@@ -57,7 +57,7 @@ def review_cases(output: Path, limit: int | None = None, below: float | None = N
             scene = write_scene(output.resolve(), outcome)
         except ValueError as error:
             problem = str(error)
-        changed = changed_by_hand(output / CASES / outcome.name)
+        changed = changed_by_hand(case_path(output, outcome.name))
         note = "changed by hand since" if changed else "seen by a reader" if is_reviewed(outcome) else ""
         text = "; ".join(part for part in (note, describe(outcome)) if part)
         yield Doubtful(outcome.name, confidence(outcome), text, scene, problem)

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from ...imaging.files import replacing
-from ...imaging.markups import read_markups
+from ...core.files import replacing
 from ...imaging.dicom.reader import dicom_files
-from ..records.folders import CASES
+from ...imaging.markups import read_markups
+from ..records.folders import SCENE, case_path
 from ..records.outcome import Outcome
 
-FILE_NAME = "scene.mrml"
 SEGMENTATION, PROMPTS = "segmentation.seg.nrrd", "prompts.mrk.json"
 _VOLUME = "vtkMRMLScalarVolumeNode1"
 _MARKUPS = {"point": "Fiducial", "box": "ROI", "line": "Line"}
@@ -38,7 +37,7 @@ def write_scene(output: Path, outcome: Outcome) -> Path:
     Raises:
         ValueError: The scan is not where it was, or the file cannot be written.
     """
-    folder = output / CASES / outcome.name
+    folder = case_path(output, outcome.name)
     image = Path(outcome.record["image"])
     if not image.exists():
         raise ValueError(f"The scan {image} of case {outcome.name!r} is gone; put it back to review the case.")
@@ -53,7 +52,7 @@ def write_scene(output: Path, outcome: Outcome) -> Path:
         _segmentation(root)
     if (folder / PROMPTS).is_file():
         _prompts(root, folder)
-    path = folder / FILE_NAME
+    path = folder / SCENE
     with replacing(path) as temporary:
         ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
     return path

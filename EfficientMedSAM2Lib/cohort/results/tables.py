@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...imaging.files import replacing
+from ...core.files import replacing
 from ..records.outcome import Outcome
 from .measurements import COLUMNS
 

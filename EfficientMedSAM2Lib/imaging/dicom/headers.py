@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,20 +102,7 @@ def _is_bare(start: bytes) -> bool:
         b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x12\x00", b"\x16\x00",
     ):  # fmt: skip
         return False
-    return start[4:6].isalpha() and start[4:6].isupper() or int.from_bytes(start[4:8], "little") < 120
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder by name, links followed, hidden ones left out; each folder once."""
-    seen = set()
-    for directory, subfolders, names in os.walk(folder, followlinks=True):
-        place = os.path.realpath(directory)
-        if place in seen:  # a link back up
-            subfolders.clear()
-            continue
-        seen.add(place)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        yield from (Path(directory) / name for name in sorted(names) if not name.startswith("."))
+    return (start[4:6].isalpha() and start[4:6].isupper()) or int.from_bytes(start[4:8], "little") < 120
 
 
 def read_folder(files: Sequence[Path]) -> tuple[list[Frame], list[Unreadable], dict[str, int]]:
@@ -134,10 +120,10 @@ def read_folder(files: Sequence[Path]) -> tuple[list[Frame], list[Unreadable], d
     doubtful: list[Path] = []
     patterns: set[tuple[Path, str]] = set()
     for path in files:
-        if not path.is_file() or path.name.upper() == "DICOMDIR":
+        if path.name.upper() == "DICOMDIR":
             continue
         try:
-            if not is_dicom(path):
+            if not path.is_file() or not is_dicom(path):  # a link may lead nowhere
                 doubtful.append(path)
                 continue
             check_name(path)
@@ -151,7 +137,9 @@ def read_folder(files: Sequence[Path]) -> tuple[list[Frame], list[Unreadable], d
         else:
             frames += found
             patterns.add(_pattern(path))
-    unreadable += [Unreadable(path, "", "it is no DICOM file") for path in doubtful if _pattern(path) in patterns]
+    unreadable += [
+        Unreadable(path, "", "it is no DICOM file, or a broken link") for path in doubtful if _pattern(path) in patterns
+    ]
     return frames, unreadable, others
 
 

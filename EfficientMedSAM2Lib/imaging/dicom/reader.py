@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core.files import walk
 from ..geometry import lps_to_ras
-from .headers import DicomError, Frame, NotAnImage, Unreadable, is_dicom, read_folder, read_frames, walk
+from .headers import DicomError, Frame, NotAnImage, Unreadable, is_dicom, read_folder, read_frames
 from .series import Selection, choose_series, one_orientation, one_time_point, without_copies
 from .stack import TOLERANCE, Stack, stack_slices
 from .voxels import on_grid, read_voxels
@@ -47,9 +48,7 @@ class DicomScan:
         return self.frames[0].about["Modality"] or None
 
 
-def read_dicom(
-    path: Path, time_point: int | None = None, series: str | None = None
-) -> tuple[np.ndarray, DicomScan]:
+def read_dicom(path: Path, time_point: int | None = None, series: str | None = None) -> tuple[np.ndarray, DicomScan]:
     """Voxels (D,H,W) or (D,H,W,3) of a DICOM file, or of the folder of a series, and what was read.
 
     Raises:
@@ -70,10 +69,7 @@ def select_scan(path: Path, time_point: int | None = None, series: str | None = 
     Raises:
         ValueError: No images, files that cannot be read, or it is not clear what is meant; the text says what to do.
     """
-    if path.is_dir():
-        frames = _folder_frames(path, series)
-    else:
-        frames = _file_frames(path)
+    frames = _folder_frames(path, series) if path.is_dir() else _file_frames(path)
     selection = one_orientation(without_copies(choose_series(frames, series)))
     selection = one_time_point(selection, time_point)
     if any("MOSAIC" in str(frame.labels.get("ImageType", "")).upper() for frame in selection.frames):
@@ -98,7 +94,7 @@ class NoImages(ValueError):
 
 
 def _folder_frames(folder: Path, series: str | None) -> list[Frame]:
-    frames, unreadable, others = read_folder(list(walk(folder)))
+    frames, unreadable, others = read_folder([path for _, paths in walk(folder) for path in paths])
     if not frames:
         if unreadable:
             raise ValueError(_say_unreadable(unreadable))
@@ -156,7 +152,7 @@ def _placed(selection: Selection) -> DicomScan:
 def _geometry_notes(stack: Stack, positions: np.ndarray) -> list[str]:
     notes = []
     if stack.tilt > _TILT_DEGREES:
-        notes.append(f"The slices are tilted by {stack.tilt:.1f} degrees (gantry tilt); the grid is sheared as they are.")
+        notes.append(f"The slices are tilted by {stack.tilt:.1f} degrees (gantry tilt): the grid is sheared, too.")
     if not stack.is_even:
         steps = np.diff(np.linalg.norm(positions[list(stack.order)] - positions[stack.order[0]], axis=1))
         step = float(np.linalg.norm(stack.ijk_to_ras[:3, 2]))
@@ -172,6 +168,4 @@ def _geometry_notes(stack: Stack, positions: np.ndarray) -> list[str]:
 
 def _unplaced(count: int, spacing: Sequence[float], thickness: float | None) -> Stack:
     matrix = np.diag([spacing[1], spacing[0], thickness or 1.0, 1.0])
-    return Stack(
-        tuple(range(count)), lps_to_ras(matrix), count, np.arange(float(count)), np.zeros((count, 2)), 0.0
-    )
+    return Stack(tuple(range(count)), lps_to_ras(matrix), count, np.arange(float(count)), np.zeros((count, 2)), 0.0)

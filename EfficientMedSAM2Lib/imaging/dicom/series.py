@@ -64,7 +64,7 @@ def without_copies(selection: Selection) -> Selection:
         uid = frame.about["SOPInstanceUID"] or str(frame.path)
         kept.setdefault((uid, frame.index, frame.number, frame.position), frame)
     copies = len(selection.frames) - len(kept)
-    notes = [f"{_count(copies, 'image')} were copies of others of the series (same UID) and left out."] if copies else []
+    notes = [f"{_count(copies, 'image')} were copies of others (same UID) and left out."] if copies else []
     return Selection(tuple(kept.values()), (*selection.notes, *notes))
 
 
@@ -113,7 +113,7 @@ def one_time_point(selection: Selection, time_point: int | None) -> Selection:
         return selection
     places = at_places(frames)
     most = max(Counter(places).values())
-    parts, why = (_parts(frames, places, most) if most > 1 else _interleaved(frames))
+    parts, why = _parts(frames, places, most) if most > 1 else _interleaved(frames)
     if not parts:
         time_index(1, time_point)
         return selection

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..files import last_line, quiet_libraries
+from ...core.files import last_line
+from ..files import quiet_libraries
 from .headers import Frame
 from .stack import Stack
 
@@ -75,7 +76,7 @@ def on_grid(voxels: np.ndarray, stack: Stack) -> np.ndarray:
     grid: np.ndarray = np.empty((stack.depth, *voxels.shape[1:]), dtype=voxels.dtype)
     for k in range(stack.depth):
         after = int(np.searchsorted(stack.places, k))
-        if after < len(slices) and stack.places[after] == k or after == 0:
+        if (after < len(slices) and stack.places[after] == k) or after == 0:
             grid[k] = slices[min(after, len(slices) - 1)]
             continue
         if after == len(slices):
@@ -113,6 +114,8 @@ def decode(dataset: Dataset, path: Path) -> np.ndarray:
     Raises:
         Exception: Whatever a decoder raises for damaged pixels.
     """
+    from pydicom.uid import UID
+
     frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.get("SamplesPerPixel") or 1)
     bits = int(dataset.get("BitsAllocated") or 16)
     size = frames * int(dataset.Rows) * int(dataset.Columns) * samples * bits // 8
@@ -120,7 +123,7 @@ def decode(dataset: Dataset, path: Path) -> np.ndarray:
         raise ValueError(f"its header announces {size / 1e9:.1f} GB")
     grey = samples == 1 and str(dataset.get("PhotometricInterpretation", "MONOCHROME2")).startswith("MONOCHROME")
     if not dataset.file_meta.get("TransferSyntaxUID"):
-        dataset.file_meta.TransferSyntaxUID = _IMPLICIT if dataset.is_implicit_VR else _EXPLICIT
+        dataset.file_meta.TransferSyntaxUID = UID(_IMPLICIT if dataset.is_implicit_VR else _EXPLICIT)
     if grey and dataset.file_meta.TransferSyntaxUID in _NATIVE:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -145,7 +148,7 @@ def _decoded_by_itk(dataset: Dataset) -> np.ndarray:
     """Compressed and coloured pixels by GDCM, which has all the codecs; without the rescale, which it would apply."""
     import SimpleITK as sitk
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import generate_uid
+    from pydicom.uid import UID, generate_uid
 
     plain, meta = Dataset(), FileMetaDataset()
     for name in _PIXEL_MODULE:
@@ -153,7 +156,7 @@ def _decoded_by_itk(dataset: Dataset) -> np.ndarray:
             plain[name] = dataset[name]
     plain["PixelData"] = dataset["PixelData"]
     meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
-    meta.MediaStorageSOPClassUID = plain.SOPClassUID = _SECONDARY_CAPTURE
+    meta.MediaStorageSOPClassUID = plain.SOPClassUID = UID(_SECONDARY_CAPTURE)
     meta.MediaStorageSOPInstanceUID = plain.SOPInstanceUID = generate_uid()
     plain.file_meta = meta
     with tempfile.TemporaryDirectory() as folder, quiet_libraries(), warnings.catch_warnings():

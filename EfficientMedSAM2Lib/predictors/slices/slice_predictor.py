@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from ...models.config import Array, DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
 from ...runtimes.arrays import arrays_of
+from ...runtimes.home_process import check_home, note_home
 from ...runtimes.out_of_memory import MemoryGuard
 from .. import zoom
 from ..fov import NO_OBJECT_LOGIT, FieldOfView, crop, resample
@@ -19,6 +20,8 @@ from .rejection import rejects_earlier
 from .roundness import rounded
 from .second_thread import SecondThread
 from .slice_data import SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
+
+T = TypeVar("T")
 
 
 class _Look(NamedTuple):
@@ -38,6 +41,7 @@ class SlicePredictor:
     """
 
     def __init__(self, model: Any) -> None:
+        note_home(model)
         self.model = model
         self.arrays = arrays_of(model)
         self.second_thread = SecondThread(model)
@@ -52,7 +56,12 @@ class SlicePredictor:
 
     def encode(self, image: SliceImage, views: list[FieldOfView], cache: FeatureCache) -> list[ImageFeatures]:
         """Features of views of a slice; those not in the cache are encoded together."""
-        return self._guard.run(lambda: self._encode(image, views, cache), cache.clear)
+        return self._run(lambda: self._encode(image, views, cache), cache.clear)
+
+    def _run(self, work: Callable[[], T], forget: Callable[[], None] | None = None) -> T:
+        """Ask the network; see `MemoryGuard.run`."""
+        check_home(self.model)
+        return self._guard.run(work, forget)
 
     def _encode(self, image: SliceImage, views: list[FieldOfView], cache: FeatureCache) -> list[ImageFeatures]:
         missing = [view for view in views if (image.key, view) not in cache]
@@ -115,7 +124,7 @@ class SlicePredictor:
             The prediction and the index of the best of `choices`.
         """
         with self.arrays.inference():
-            return self._guard.run(
+            return self._run(
                 lambda: self._predict(image, prompts, cache, view, bank_for, choices, meanwhile), cache.clear
             )
 
@@ -276,7 +285,7 @@ class SlicePredictor:
             Memory map (memory_dim,S/16,S/16) and object pointer (embed_dim,), in the network's precision.
         """
         with self.arrays.inference():
-            return self._guard.run(lambda: self._memorise(prediction, choice, logits))
+            return self._run(lambda: self._memorise(prediction, choice, logits))
 
     def _memorise(self, prediction: SlicePrediction, choice: int, logits: np.ndarray) -> tuple[Array, Array]:
         here = self.arrays.here

@@ -1,7 +1,8 @@
 """Label maps (``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``): one number a voxel, 1, 2, ... in the order of the segments.
 
-They hold no names; they hold what was done to the scan on reading, as a comment. Of segments that overlap they hold one: the smaller, since a lesion in an organ is the one that would
-be lost for good. How many voxels another segment loses by that is said.
+They hold no names, and of segments that overlap one: the smaller, since a lesion in an organ is the one that would be
+lost for good. How many voxels another segment loses by that is said. What was done to the scan on reading stands in a
+comment.
 """
 
 from __future__ import annotations

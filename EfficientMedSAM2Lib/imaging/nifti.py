@@ -94,7 +94,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _header_size(start: bytes) -> int | None:
     for order in ("little", "big"):
-        size = int.from_bytes(start[:4], order)  # type: ignore[arg-type]
+        size = int.from_bytes(start[:4], order)
         if size in _MAGIC:
             at, magic = _MAGIC[size]
             return size if start[at : at + 4] == magic else None
@@ -146,21 +146,21 @@ def _read_array(
 
 def _values(raw: np.ndarray, header: Nifti1Header) -> np.ndarray:
     """(i,j,k) or (i,j,k,3) values in the byte order of this machine, scaled where the header says so."""
-    raw = raw[..., 0] if raw.shape[-1] == 1 else raw
-    if raw.dtype.names:  # RGB or RGBA
-        return np.stack([raw[name] for name in raw.dtype.names[:3]], axis=-1)
-    raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)
-    if raw.dtype.itemsize > 8:
-        raw = raw.astype(np.float64)
+    values: Any = raw[..., 0] if raw.shape[-1] == 1 else raw
+    if values.dtype.names:  # RGB or RGBA
+        return np.stack([values[name] for name in values.dtype.names[:3]], axis=-1)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if values.dtype.itemsize > 8:
+        values = values.astype(np.float64)
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     intercept = intercept if np.isfinite(intercept) else 0.0
     if not np.isfinite(slope) or slope == 0.0 or (slope, intercept) == (1.0, 0.0):
-        return raw
-    wide = raw.dtype.itemsize > 2 and raw.dtype != np.float32
-    scaled = raw.astype(np.float64 if wide else np.float32)
+        return np.asarray(values)
+    wide = values.dtype.itemsize > 2 and values.dtype != np.float32
+    scaled = values.astype(np.float64 if wide else np.float32)
     scaled *= slope
     scaled += intercept
-    return scaled
+    return np.asarray(scaled)
 
 
 def _place(header: Any) -> tuple[np.ndarray, NiftiForms | None, tuple[str, ...], bool]:

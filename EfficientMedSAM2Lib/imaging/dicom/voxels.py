@@ -42,6 +42,7 @@ def read_voxels(frames: Sequence[Frame]) -> np.ndarray:
     """
     stored: np.ndarray | None = None
     scales: list[tuple[float, float]] = []
+    ends: list[tuple[float, float]] = []
     cache: tuple[Path, Dataset, np.ndarray] | None = None
     for n, frame in enumerate(frames):
         try:
@@ -59,9 +60,10 @@ def read_voxels(frames: Sequence[Frame]) -> np.ndarray:
         stored = stored.astype(np.result_type(stored, image), copy=False)
         stored[n] = image
         scales.append(scale)
+        ends.append((image.min() * scale[0] + scale[1], image.max() * scale[0] + scale[1]))
     if stored is None:
         raise ValueError("There is no frame to read.")
-    return _rescaled(stored, np.array(scales))
+    return _rescaled(stored, np.array(scales), np.array(ends))
 
 
 def on_grid(voxels: np.ndarray, stack: Stack) -> np.ndarray:
@@ -136,11 +138,15 @@ def decode(dataset: Dataset, path: Path) -> np.ndarray:
 
 def _without_overlays(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Values without what old files keep in the bits above the highest: overlays, or nothing."""
-    above = int(dataset.BitsAllocated) - 1 - int(dataset.get("HighBit", dataset.BitsAllocated - 1))
-    unused = int(dataset.BitsAllocated) - int(dataset.get("BitsStored", dataset.BitsAllocated))
-    if not 0 < unused < int(dataset.BitsAllocated) or not 0 <= above <= unused:
+    allocated = int(dataset.BitsAllocated)
+    stored = int(dataset.get("BitsStored") or allocated)
+    above = allocated - 1 - int(dataset.get("HighBit", stored - 1))
+    if not 0 < stored < allocated or not 0 <= above <= allocated - stored:
         return pixels
-    cleaned: np.ndarray = (pixels << above) >> unused
+    low, high = (-(1 << (stored - 1)), 1 << (stored - 1)) if pixels.dtype.kind == "i" else (0, 1 << stored)
+    if above == allocated - stored and low <= pixels.min() and pixels.max() < high:
+        return pixels
+    cleaned: np.ndarray = (pixels << above) >> (allocated - stored)
     return cleaned
 
 
@@ -192,25 +198,30 @@ def _transformation(dataset: Dataset, index: int) -> Any:
     return next((sequence[0] for sequence in found if sequence), None)
 
 
-def _rescaled(stored: np.ndarray, scales: np.ndarray) -> np.ndarray:
+def _rescaled(stored: np.ndarray, scales: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Values of all frames (N, ...) with the slope and intercept (N, 2) of each; ``ends`` are the extremes of them."""
     if (scales == (1.0, 0.0)).all():
         return stored
-    slopes, intercepts = (scales[:, n].reshape(-1, *[1] * (stored.ndim - 1)) for n in (0, 1))
     whole = np.issubdtype(stored.dtype, np.integer) and (scales == np.rint(scales)).all()
-    out: np.ndarray = np.empty(stored.shape, dtype=_whole_type(stored, scales) if whole else np.float32)
-    for n, image in enumerate(stored):
-        values = image.astype(np.int64 if whole else np.float64)
-        out[n] = values * slopes[n].astype(values.dtype) + intercepts[n].astype(values.dtype)
-    return out
+    kind = _whole_type(ends) if whole else None
+    if kind is None:
+        return np.stack(
+            [(image * slope + intercept).astype(np.float32) for image, (slope, intercept) in zip(stored, scales)]
+        )
+    # Whole numbers wrap around, and what wraps on the way is right in the end, as the results fit: no wider copy.
+    values = stored.view(kind) if stored.dtype.itemsize == np.dtype(kind).itemsize else stored.astype(kind)
+    for image, scale in zip(values, scales.astype(np.int64).astype(kind)):
+        if scale[0] != 1:
+            image *= scale[0]
+        image += scale[1]
+    return values
 
 
-def _whole_type(stored: np.ndarray, scales: np.ndarray) -> type:
-    axes = tuple(range(1, stored.ndim))
-    ends = np.stack([stored.min(axis=axes), stored.max(axis=axes)]).astype(float) * scales[:, 0] + scales[:, 1]
+def _whole_type(ends: np.ndarray) -> type | None:
     for kind in (np.int16, np.uint16, np.int32):
         if np.iinfo(kind).min <= ends.min() and ends.max() <= np.iinfo(kind).max:
             return kind
-    return np.float32
+    return None
 
 
 def _reason(error: Exception) -> str:

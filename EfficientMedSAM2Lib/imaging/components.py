@@ -19,16 +19,22 @@ def one_volume(count: int, time_point: int | None, kind: str | None) -> slice:
     Raises:
         ValueError: They are no picture, a series without ``time_point``, or there is no such time point.
     """
+    check_kind(kind)
     word = (kind or "").lower()
-    if any(name in word for name in _NO_PICTURE):
-        raise ValueError(f"its voxels are of the kind {kind!r}, which is no picture.")
-    if word == "complex":
-        raise ValueError("complex values are no picture; save the magnitude instead.")
     if word in _SERIES or count > 4:
         index = time_index(count, time_point)
         return slice(index, index + 1)
     time_index(1, time_point)
     return slice(0, 3) if count in (3, 4) else slice(0, 1)
+
+
+def check_kind(kind: str | None) -> None:
+    """ValueError where the values of a voxel, in NRRD's words, are no picture."""
+    word = (kind or "").lower()
+    if any(name in word for name in _NO_PICTURE):
+        raise ValueError(f"its voxels are of the kind {kind!r}, which is no picture.")
+    if word == "complex":
+        raise ValueError("complex values are no picture; save the magnitude instead.")
 
 
 def time_index(count: int, time_point: int | None, why: str = "") -> int:
@@ -37,8 +43,9 @@ def time_index(count: int, time_point: int | None, why: str = "") -> int:
     ``why`` says what tells the volumes apart.
     """
     if time_point is None and count > 1:
+        what = f"a time series; {why}" if why else "a time series"
         raise ValueError(
-            f"it holds {count} volumes (a time series{f'; {why}' if why else ''}); choose one with --time-point 0 to {count - 1} (time_point), or "
+            f"it holds {count} volumes ({what}); choose one with --time-point 0 to {count - 1} (time_point), or "
             "save one of them."
         )
     if count == 1 and time_point:

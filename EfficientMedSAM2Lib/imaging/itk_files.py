@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.files import last_line
-from .components import one_volume, time_index
+from .components import check_kind, one_volume, time_index
 from .files import quiet_libraries
 from .text_headers import DEFLATE_AT_MOST, read_stated
 
@@ -38,6 +38,7 @@ def read_by_itk(path: Path, time_point: int | None = None) -> ItkScan:
     import SimpleITK as sitk
 
     stated = read_stated(path)
+    check_kind(stated.components)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:

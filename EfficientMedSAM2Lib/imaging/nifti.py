@@ -106,7 +106,10 @@ def _read_header(stream: Any) -> Nifti1Header:
 
     size = _header_size(stream.read(348))
     stream.seek(0)
-    return (Nifti2Header if size == 540 else Nifti1Header).from_fileobj(stream, check=False)
+    try:
+        return (Nifti2Header if size == 540 else Nifti1Header).from_fileobj(stream, check=False)
+    except Exception as error:  # nibabel's own class for a header that is too short
+        raise EOFError from error
 
 
 def _read_array(

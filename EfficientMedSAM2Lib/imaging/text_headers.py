@@ -12,6 +12,8 @@ from pathlib import Path
 DEFLATE_AT_MOST = 1040
 _NRRD, _META = (".nrrd", ".nhdr"), (".mha", ".mhd")
 _META_SIZES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
+_META_VECTORS = ("ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation")
+_META_MATRICES = ("TransformMatrix", "Rotation", "Orientation")
 _SPATIAL = ("domain", "space")
 
 
@@ -65,6 +67,8 @@ def _read_nrrd(path: Path) -> Stated:
     kinds = [str(kind).lower() for kind in header.get("kinds") or ()]
     others = [kind for kind in kinds if kind not in _SPATIAL]
     stated = [kind for kind in others if kind not in ("none", "???")]
+    if "time" in stated:
+        raise ValueError("its fourth axis is of the kind 'time', which ITK does not read; save it with the kind 'list'")
     sized = header.get("space directions") is not None or _is_sized(header.get("spacings"))
     return Stated(stated[0] if len(stated) == 1 else None, sized)
 
@@ -91,15 +95,36 @@ def _read_meta(path: Path) -> Stated:
         kind = fields["ElementType"].replace("MET_", "").replace("_ARRAY", "")
         itemsize = _META_SIZES[kind[1:] if kind[:1] == "U" else kind]
         channels = int(fields.get("ElementNumberOfChannels", "1"))
+        _check_meta_fields(fields, len(sizes))
+        packed_size = int(fields.get("CompressedDataSize", "0"))
     except (KeyError, ValueError) as error:
         raise ValueError(f"its MetaImage header is damaged: {error}") from error
     data = fields["ElementDataFile"]
     packed = fields.get("CompressedData", "False").lower().startswith("t")
+    if packed_size < 0 or (packed_size > path.stat().st_size and data.upper() == "LOCAL"):
+        raise ValueError("it is cut off or damaged: fewer bytes are there than its header announces")
     if data.upper() == "LOCAL":
         _check_size(path, start, _product(sizes) * itemsize * channels, packed)
     elif not data.upper().startswith("LIST") and "%" not in data:
         _check_size(path.parent / data, 0, _product(sizes) * itemsize * channels, packed)
     return Stated(spacing_known="ElementSpacing" in fields or "ElementSize" in fields)
+
+
+def _check_meta_fields(fields: dict[str, str], dimensions: int) -> None:
+    """ITK takes the number of dimensions on trust, and memory for it: a wrong one ends the process."""
+    if int(fields["NDims"]) != dimensions or not 1 <= dimensions <= 5:
+        raise ValueError(f"NDims is {fields['NDims']} and DimSize has {dimensions} numbers")
+    for name, value in fields.items():
+        expected = dimensions if name in _META_VECTORS else dimensions**2 if name in _META_MATRICES else None
+        if expected is not None and (len(value.split()) != expected or not all(map(_is_number, value.split()))):
+            raise ValueError(f"{name} is {value[:60]!r}, and should be {expected} numbers")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _product(sizes: Sequence[int]) -> int:

@@ -30,6 +30,9 @@ _TAGS = (
     "DetectorInformationSequence", *TIME_TAGS,
 )  # fmt: skip
 _DIRECTORY = "1.2.840.10008.1.3.10"
+_MOST_FRAMES = 1_000_000
+_IS_UID = re.compile(r"[0-9.]{1,64}")
+_STANDARD = "1.2.840.10008."
 _SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 #: Files of these endings are DICOM by what they are called.
 _ENDINGS = (".dcm", ".dicom", ".ima")
@@ -39,7 +42,15 @@ _UNDEFINED = 0xFFFFFFFF
 
 
 class DicomError(ValueError):
-    """A DICOM file that is none, is cut off, or holds no image; the text says which of them, without its name."""
+    """A DICOM file that is none, is cut off, or holds no image; the text says which of them, without its name.
+
+    Attributes:
+        series: SeriesInstanceUID, or "" where the file does not tell.
+    """
+
+    def __init__(self, reason: str, series: str = "") -> None:
+        super().__init__(reason)
+        self.series = series
 
 
 @dataclass(frozen=True)
@@ -133,7 +144,7 @@ def read_folder(files: Sequence[Path]) -> tuple[list[Frame], list[Unreadable], d
         except NotAnImage as error:
             others[str(error)] = others.get(str(error), 0) + 1
         except DicomError as error:
-            unreadable.append(Unreadable(path, getattr(error, "series", ""), str(error)))
+            unreadable.append(Unreadable(path, error.series, str(error)))
         else:
             frames += found
             patterns.add(_pattern(path))
@@ -159,18 +170,19 @@ def read_frames(path: Path, segmentations: bool = False) -> list[Frame]:
         DicomError: It cannot be read.
     """
     header = read_header(path)
-    kind = str(header.get("SOPClassUID", ""))
-    if kind in _SEGMENTATIONS and not segmentations:
-        raise NotAnImage("Segmentation Storage")
-    count = _whole(header, "NumberOfFrames") or 1
-    rows, columns = _whole(header, "Rows"), _whole(header, "Columns")
-    if not rows or not columns or count < 1 or count > 1_000_000:
-        raise _error("its header gives no size of the image", header)
-    shape = (rows, columns, _whole(header, "SamplesPerPixel") or 1)
     try:
+        if str(header.get("SOPClassUID", "")) in _SEGMENTATIONS and not segmentations:
+            raise NotAnImage("Segmentation Storage")
+        count = _whole(header, "NumberOfFrames") or 1
+        rows, columns = _whole(header, "Rows"), _whole(header, "Columns")
+        if not rows or not columns or not 1 <= count <= _MOST_FRAMES:
+            raise _error("its header gives no size of the image", header)
+        shape = (rows, columns, _whole(header, "SamplesPerPixel") or 1)
         return [_frame(path, header, index, count, shape) for index in range(count)]
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise _error(f"its header is damaged: {error}", header) from error
+    except DicomError:
+        raise
+    except Exception as error:  # pydicom reads elements when they are asked for, and raises nearly everything
+        raise _error("its header is damaged", header) from error
 
 
 def read_header(path: Path) -> Dataset:
@@ -190,20 +202,22 @@ def read_header(path: Path) -> Dataset:
             warnings.simplefilter("ignore")
             header = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
             at, ahead = stream.tell(), stream.read(12)
+            # the file's own header comes first, and is whole where the rest is cut off
+            kinds = (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID"))
+            syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
     except Exception as error:  # a damaged header raises nearly everything
         raise DicomError("it is cut off or damaged") from error
-    kind = str(header.get("SOPClassUID", "") or header.file_meta.get("MediaStorageSOPClassUID", ""))
+    kind = next((str(kind) for kind in kinds if isinstance(kind, str) and _IS_UID.fullmatch(kind)), "")
     if kind == _DIRECTORY:
         raise NotAnImage("DICOMDIR")
     if not kind and "Rows" not in header:
         raise DicomError("it is no DICOM file, or is cut off")
-    syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
     if syntax == "1.2.840.10008.1.2.1.99":  # deflated: what follows lies in an unpacked copy
         return header
     big_endian = syntax == "1.2.840.10008.1.2.2"
     if ahead[:4] not in (_PIXELS_BIG_ENDIAN if big_endian else _PIXELS):
         name = _class_name(kind)
-        if "Rows" in header or "Image" in name:
+        if "Rows" in header or "Image" in name or not name:
             raise _error("it is cut off: its pixels are missing", header)
         raise NotAnImage(name)
     has_type = ahead[4:6].isalpha()
@@ -322,16 +336,21 @@ def _whole(header: Dataset, name: str) -> int | None:
 
 
 def _class_name(kind: str) -> str:
+    """DICOM's name of a kind of object; empty for one that DICOM should know, and does not."""
     from pydicom.uid import UID
 
     name = str(UID(kind).name)
-    return name if name != kind else f"an object of class {kind}"
+    if name != kind:
+        return name
+    return "" if kind.startswith(_STANDARD) else f"an object of class {kind}"
 
 
 def _error(reason: str, header: Dataset) -> DicomError:
-    error = DicomError(reason)
-    error.series = str(header.get("SeriesInstanceUID", "") or "")  # type: ignore[attr-defined]
-    return error
+    try:
+        series = str(header.get("SeriesInstanceUID", "") or "")
+    except Exception:  # damaged, too
+        series = ""
+    return DicomError(reason, series)
 
 
 def _pattern(path: Path) -> tuple[Path, str]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 #: Two places of a scan are the same when no voxel differs by more than this share of its size.
 SAME_PLACE = 0.1
-_MAGIC = {348: (344, b"n+1\0"), 540: (4, b"n+2\0")}
+#: Size of the header: where its magic is, that of a single file, that of a header with its voxels in another file.
+_MAGIC = {348: (344, b"n+1\0", b"ni1\0"), 540: (4, b"n+2\0", b"ni2\0")}
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # metres and micrometres; everything else is taken for mm, as by other programs
 _VECTOR_FIELDS = (1005, 1006)  # NIfTI's intents for symmetric matrices and displacements
 _DEFLATE_AT_MOST = 1040
@@ -51,9 +52,9 @@ class NiftiScan:
 
 
 def is_nifti(path: Path) -> bool:
-    """True for a single-file NIfTI, packed or not, whatever it is called."""
+    """True for a NIfTI file, packed or not, whatever it is called, or one of a pair ``.hdr`` and ``.img``."""
     try:
-        with _opened(path) as stream:
+        with _opened(_pair_of(path)[0]) as stream:
             return _header_size(stream.read(348)) is not None
     except (OSError, EOFError, zlib.error):
         return False
@@ -69,15 +70,27 @@ def read_nifti(path: Path, time_point: int | None = None) -> NiftiScan:
     Raises:
         ValueError: It is damaged or cut off, complex, or a time series without ``time_point``.
     """
+    header_path, voxels_path = _pair_of(path)
     try:
-        with _opened(path) as stream:
+        with _opened(header_path) as stream:
             header = _read_header(stream)
-            shape = tuple(int(size) for size in header.get_data_shape())
-            array = _read_array(stream, header, shape, path, time_point)
+        shape = tuple(int(size) for size in header.get_data_shape())
+        with _opened(voxels_path) as stream:
+            array = _read_array(stream, header, shape, voxels_path, time_point, header_path == voxels_path)
     except (OSError, EOFError, zlib.error, MemoryError, OverflowError) as error:
         raise ValueError("it is cut off or damaged; copy or export it again.") from error
     matrix, forms, notes, known = _place(header)
     return NiftiScan(array, matrix, forms, notes, known)
+
+
+def _pair_of(path: Path) -> tuple[Path, Path]:
+    """Files of header and voxels: twice the same, but for a pair."""
+    for ending in (".hdr.gz", ".img.gz", ".hdr", ".img"):
+        if path.name.lower().endswith(ending):
+            stem, packed = path.name[: -len(ending)], ending[4:]
+            header, voxels = (path.with_name(f"{stem}{part}{packed}") for part in (".hdr", ".img"))
+            return (header, voxels) if header.is_file() and voxels.is_file() else (path, path)
+    return path, path
 
 
 @contextmanager
@@ -96,8 +109,8 @@ def _header_size(start: bytes) -> int | None:
     for order in ("little", "big"):
         size = int.from_bytes(start[:4], order)
         if size in _MAGIC:
-            at, magic = _MAGIC[size]
-            return size if start[at : at + 4] == magic else None
+            at, *magics = _MAGIC[size]
+            return size if start[at : at + 4] in magics else None
     return None
 
 
@@ -113,7 +126,12 @@ def _read_header(stream: Any) -> Nifti1Header:
 
 
 def _read_array(
-    stream: Any, header: Nifti1Header, shape: tuple[int, ...], path: Path, time_point: int | None
+    stream: Any,
+    header: Nifti1Header,
+    shape: tuple[int, ...],
+    path: Path,
+    time_point: int | None,
+    single: bool,
 ) -> np.ndarray:
     from nibabel.volumeutils import array_from_file
 
@@ -136,7 +154,8 @@ def _read_array(
     wanted = one_volume(count, time_point, None if len(shape) == 5 else "time")
     first, number = (wanted.start or 0), len(range(*wanted.indices(count)))
     voxels = int(np.prod(shape[:3], dtype=object))
-    offset = max(int(header["vox_offset"]), 352 if int(header["sizeof_hdr"]) == 348 else 544)
+    offset = int(header["vox_offset"])
+    offset = max(offset, 352 if int(header["sizeof_hdr"]) == 348 else 544) if single else max(offset, 0)
     end = offset + voxels * kind.itemsize * (first + number)
     if end > path.stat().st_size * (_DEFLATE_AT_MOST if isinstance(stream, gzip.GzipFile) else 1):
         raise EOFError

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: What may tell images at the same place apart, in the order in which it is asked.
 TIME_TAGS = (
+    "SeriesNumber", "StudyInstanceUID", "SeriesTime",  # where an anonymiser gave several series one UID
     "TemporalPositionIdentifier", "TemporalPositionIndex", "AcquisitionNumber", "EchoNumbers", "EchoTime",
     "EffectiveEchoTime", "DiffusionBValue", "TriggerTime", "NominalCardiacTriggerDelayTime", "InversionTime",
     "FlipAngle", "ImageType", "FrameType", "ComplexImageComponent", "StackID", "AcquisitionTime", "AcquisitionDateTime",

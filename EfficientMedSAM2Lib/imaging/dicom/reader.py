@@ -144,9 +144,11 @@ def _placed(selection: Selection) -> DicomScan:
     positions = np.array([frame.position for frame in frames], dtype=float)
     stack = stack_slices(positions, frames[0].orientation, spacing or (1.0, 1.0), thickness)
     frames = tuple(frames[n] for n in stack.order)
+    known = spacing is not None
     if len(frames) == 1 and thickness is None:
-        notes.append("The single slice does not say how thick it is: 1 mm was taken.")
-    return DicomScan(frames, stack, (*notes, *_geometry_notes(stack, positions)), spacing is not None)
+        known = False
+        notes.append("The single slice does not say how thick it is: volumes are not known.")
+    return DicomScan(frames, stack, (*notes, *_geometry_notes(stack, positions)), known)
 
 
 def _geometry_notes(stack: Stack, positions: np.ndarray) -> list[str]:

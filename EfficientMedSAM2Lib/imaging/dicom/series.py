@@ -151,6 +151,8 @@ def _place(frame: Frame) -> tuple[float, ...] | None:
 
 
 def _same_plane(frame: Frame, other: Frame) -> bool:
+    if frame.is_localizer != other.is_localizer:
+        return False
     if frame.shape != other.shape or (_place(frame) is None) != (_place(other) is None):
         return False
     if frame.spacing and other.spacing and not np.allclose(frame.spacing, other.spacing, rtol=0.01, atol=0.0):

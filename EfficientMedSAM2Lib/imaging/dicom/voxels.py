@@ -26,6 +26,13 @@ _PIXEL_MODULE = (
     "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor",
     "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
 )  # fmt: skip
+#: What nearly all images are, for those whose header does not say it.
+_USUAL = {
+    "SamplesPerPixel": 1,
+    "PhotometricInterpretation": "MONOCHROME2",
+    "BitsAllocated": 16,
+    "PixelRepresentation": 0,
+}
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 #: More than this many times the size of its file, an image above 64 MB is no image but a damaged header.
 _MOST_COMPRESSED, _ALWAYS_ALLOWED = 10_000, 1 << 26
@@ -118,8 +125,13 @@ def decode(dataset: Dataset, path: Path) -> np.ndarray:
     """
     from pydicom.uid import UID
 
+    for name, value in _USUAL.items():
+        if dataset.get(name) in (None, ""):
+            setattr(dataset, name, value)
     frames, samples = int(dataset.get("NumberOfFrames") or 1), int(dataset.get("SamplesPerPixel") or 1)
-    bits = int(dataset.get("BitsAllocated") or 16)
+    bits = int(dataset.BitsAllocated)
+    if not dataset.get("BitsStored"):
+        dataset.BitsStored, dataset.HighBit = bits, bits - 1
     size = frames * int(dataset.Rows) * int(dataset.Columns) * samples * bits // 8
     if size > max(_ALWAYS_ALLOWED, _MOST_COMPRESSED * path.stat().st_size):
         raise ValueError(f"its header announces {size / 1e9:.1f} GB")
@@ -209,7 +221,7 @@ def _rescaled(stored: np.ndarray, scales: np.ndarray, ends: np.ndarray) -> np.nd
             [(image * slope + intercept).astype(np.float32) for image, (slope, intercept) in zip(stored, scales)]
         )
     # Whole numbers wrap around, and what wraps on the way is right in the end, as the results fit: no wider copy.
-    values = stored.view(kind) if stored.dtype.itemsize == np.dtype(kind).itemsize else stored.astype(kind)
+    values: np.ndarray = stored.view(kind) if stored.dtype.itemsize == np.dtype(kind).itemsize else stored.astype(kind)
     for image, scale in zip(values, scales.astype(np.int64).astype(kind)):
         if scale[0] != 1:
             image *= scale[0]

@@ -177,6 +177,64 @@ def test_localizers_in_the_series_are_left_out_and_said(tmp_path, shape, kind):
     assert "loc0000.dcm" in notes_of(volume)
 
 
+def test_a_localizer_that_lies_like_the_slices_is_left_out_by_its_type(tmp_path):
+    data = dicom.slices(
+        ARRAY, MATRIX, per_slice=lambda k: {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]} if k == 15 else {}
+    )
+    dicom.write(data, tmp_path)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, ARRAY[:15])
+
+
+def test_two_series_of_one_uid(tmp_path):
+    """As a careless anonymiser leaves them."""
+    uid = generate_uid()
+    dicom.write(dicom.slices(ARRAY, MATRIX, uid), tmp_path)
+    dicom.write(dicom.slices(ARRAY + 100, MATRIX, uid, SeriesNumber=8), tmp_path, "b")
+    with pytest.raises(ValueError, match=r"holds 2 volumes \(a time series; SeriesNumber 3, 8\)"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["SOPInstanceUID", "InstanceNumber", "SeriesNumber", "Modality"],
+        ["SliceThickness", "AcquisitionNumber", "ImageType"],
+        ["RescaleSlope", "PhotometricInterpretation", "SamplesPerPixel"],
+        ["BitsStored", "HighBit", "PixelRepresentation"],
+        ["SeriesInstanceUID", "StudyInstanceUID"],
+    ],
+)
+def test_tags_that_are_missing(tmp_path, names):
+    dicom.write(dicom.slices(ARRAY, MATRIX, **dict.fromkeys(names)), tmp_path)
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.array, ARRAY)
+    np.testing.assert_allclose(volume.ijk_to_ras, MATRIX, atol=1e-5)
+
+
+@pytest.mark.parametrize("syntax", ["implicit", "big endian", "bare", "RLE"])
+def test_ways_of_writing(tmp_path, syntax):
+    from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
+
+    for k, data in enumerate(dicom.slices(ARRAY, MATRIX)):
+        path = tmp_path / f"{k}.bin"
+        if syntax == "RLE":
+            data.compress(RLELossless)
+        elif syntax == "implicit":
+            data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        elif syntax == "big endian":
+            data.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+            data.PixelData = np.frombuffer(data.PixelData, "<u2").astype(">u2").tobytes()
+            data["PixelData"].VR = "OW"
+        if syntax == "bare":
+            del data.file_meta
+            data.save_as(path, implicit_vr=True, little_endian=True)
+        else:
+            data.save_as(path, enforce_file_format=True)
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.array, ARRAY)
+    np.testing.assert_allclose(volume.ijk_to_ras, MATRIX, atol=1e-5)
+
+
 def test_three_planes_of_as_many_images_are_not_guessed(tmp_path):
     uid = generate_uid()
     for n, axes in enumerate((np.eye(3), np.eye(3)[[1, 2, 0]], np.eye(3)[[2, 0, 1]])):

@@ -119,6 +119,14 @@ def test_packed_or_not_whatever_it_is_called(tmp_path):
         np.testing.assert_array_equal(read_volume(tmp_path / name).array, ARRAY)
 
 
+@pytest.mark.parametrize("name", ["s.hdr", "s.img"])
+def test_a_pair_of_header_and_voxels(tmp_path, name):
+    nibabel.save(nibabel.Nifti1Pair(sample(sheared(0.3)).T, sheared(0.3)), tmp_path / "s.img")
+    volume = read_volume(tmp_path / name)
+    np.testing.assert_array_equal(volume.array, sample(sheared(0.3)))
+    np.testing.assert_allclose(volume.ijk_to_ras, sheared(0.3), atol=1e-5)
+
+
 def test_big_endian(tmp_path):
     image = nibabel.Nifti1Image(ARRAY.T.astype(">i2"), MATRIX, nibabel.Nifti1Header(endianness=">"))
     nibabel.save(image, tmp_path / "s.nii")

@@ -43,6 +43,22 @@ def test_a_list_of_volumes_is_a_time_series(tmp_path, count, first):
     np.testing.assert_allclose(volume.ijk_to_ras, MATRIX)
 
 
+@pytest.mark.parametrize(
+    ("space", "signs"),
+    [("LPS", (-1, -1, 1)), ("RAS", (1, 1, 1)), ("left-anterior-superior", (-1, 1, 1)), ("scanner-xyz", (-1, -1, 1))],
+)
+def test_spaces(tmp_path, space, signs):
+    matrix = np.diag([*signs, 1]) @ MATRIX
+    path = tmp_path / "s.nrrd"
+    write_nrrd(path, ARRAY.T, ["domain"] * 3, **{"space": space, "space origin": matrix[:3, 3]})
+    content = path.read_bytes()
+    for before, after in zip(MATRIX[:3, :3].T, matrix[:3, :3].T):
+        old, new = (f"({','.join(f'{v:.16g}' for v in row)})".encode() for row in (before, after))
+        content = content.replace(old, new)
+    path.write_bytes(content)
+    np.testing.assert_allclose(read_volume(path).ijk_to_ras, MATRIX, atol=1e-6)
+
+
 def test_a_kind_that_itk_does_not_read_is_named(tmp_path):
     path = write_nrrd(tmp_path / "s.nrrd", np.stack([ARRAY.T] * 3, axis=3), [*["domain"] * 3, "time"])
     with pytest.raises(ValueError, match=r"kind 'time'.*save it with the kind 'list'"):

@@ -106,7 +106,9 @@ def _apply_point(states: AxisStates, segment: SegmentState, prompt: PointPrompt)
     coordinates = [point_xy(point.index_kji, axis) for point in points]
     states.give_prompts(axis, index, segment.obj_id, coordinates, [int(point.positive) for point in points])
     message = _take_result(states, segment, axis, index, coordinates)
-    if message and not prompt.positive:  # nothing was looked for, so that nothing found is what was wanted
+    if (
+        not prompt.positive and not segment.read_slice(axis, index).any()
+    ):  # nothing was looked for, so that nothing found is what was wanted
         return "The slice is empty now; propagation takes it that the structure is not there."
     return message
 

@@ -15,7 +15,15 @@ import numpy as np
 from ..core.files import last_line, readable_name, replacing
 from .files import check_complete, quiet_libraries
 from .geometry import lps_to_ras
-from .labelmaps import LABELMAP_SUFFIXES, array_to_image, flattened, label_type, write_labelmap
+from .labelmaps import (
+    LABELMAP_SUFFIXES,
+    NIFTI_SUFFIXES,
+    array_to_image,
+    flattened,
+    label_type,
+    read_nifti,
+    write_labelmap,
+)
 from .segment import Segment, Written, check_geometry
 from .terminology import segment_colors, terminology_entry
 from .volumes import Volume, image_to_ras
@@ -214,15 +222,18 @@ def _read_labelmap(path: Path) -> tuple[list[Segment], np.ndarray]:
     import SimpleITK as sitk
 
     check_complete(path)
-    image = sitk.ReadImage(str(path))
-    labelmap = sitk.GetArrayFromImage(image)
+    if path.name.lower().endswith(NIFTI_SUFFIXES):
+        labelmap, ijk_to_ras = read_nifti(path)
+    else:
+        image = sitk.ReadImage(str(path))
+        labelmap, ijk_to_ras = sitk.GetArrayFromImage(image), image_to_ras(image)
     labelmap = labelmap[np.newaxis] if labelmap.ndim == 2 else labelmap
     if labelmap.ndim != 3:
         raise ValueError("it is neither 2D nor 3D")
     values = [value for value in np.unique(labelmap) if value != 0]
     if len(values) > 1000:
         raise ValueError("it has more than 1000 different values, so it is a scan rather than a labelmap")
-    return [Segment(f"Segment_{value:g}", labelmap == value) for value in values], image_to_ras(image)
+    return [Segment(f"Segment_{value:g}", labelmap == value) for value in values], ijk_to_ras
 
 
 def _on_grid(segment: Segment, ijk_to_ras: np.ndarray, volume: Volume) -> Segment:

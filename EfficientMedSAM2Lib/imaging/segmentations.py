@@ -31,6 +31,8 @@ from .volumes import Volume, image_to_ras
 SEGMENTATION_SUFFIX = ".seg.nrrd"
 #: Masks compress so well that a higher level only takes longer.
 COMPRESSION_LEVEL = 3
+#: How NRRD writes a backslash and a new line in a value.
+_ESCAPED = re.compile(r"\\\\|\\n")
 _NAME_FIELD = re.compile(rb"Segment(\d+)_Name:=(.*)")
 
 
@@ -158,7 +160,7 @@ def _finish_header(path: Path, names: Sequence[str]) -> None:
     for n, line in enumerate(lines):
         found = _NAME_FIELD.match(line)
         if found:
-            lines[n] = line[: found.start(2)] + names[int(found[1])].encode()
+            lines[n] = line[: found.start(2)] + names[int(found[1])].replace("\\", r"\\").encode()
     path.write_bytes(b"\n".join(lines) + separator + voxels)
 
 
@@ -169,7 +171,8 @@ def _read_names(path: Path) -> dict[int, str]:
         for line in iter(lambda: stream.readline().rstrip(b"\r\n"), b""):
             found = _NAME_FIELD.match(line)
             if found:
-                names[int(found[1])] = found[2].decode(errors="replace")
+                text = found[2].decode(errors="replace")
+                names[int(found[1])] = _ESCAPED.sub(lambda escape: " " if escape[0] == r"\n" else "\\", text)
     return names
 
 

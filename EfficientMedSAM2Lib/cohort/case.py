@@ -137,7 +137,8 @@ def _propagate(
         updates = session.propagate(segment.name, options.direction, limits, options.stop_when_lost)
         for _ in progress(updates, segment.name) if progress else updates:
             count += 1
-        message = session.last_message or message
+        if session.last_message not in message:
+            message = f"{message} {session.last_message}".strip()
     seconds = time.perf_counter() - begun
     mask, scores = session.mask(segment.name), session.scores(segment.name)
     return SegmentResult(segment.name, mask, scores, segment.axis, segment.seconds, count, seconds, message)

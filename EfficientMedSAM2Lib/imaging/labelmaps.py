@@ -85,7 +85,7 @@ def write_labelmap(path: Path, segments: Sequence[Segment], volume: Volume) -> N
         )
 
     def check(file: Path) -> None:
-        found, ijk_to_ras = _read_nifti(file) if nifti else _read_by_itk(file)
+        found, ijk_to_ras = read_nifti(file) if nifti else _read_by_itk(file)
         check_geometry(ijk_to_ras, volume, ending)
         if not np.array_equal(found, labels):
             raise ValueError(f"Cannot write {path}: it reads back as another label map than was written.")
@@ -145,15 +145,19 @@ def array_to_image(array: np.ndarray, ijk_to_ras: Any) -> SimpleITK.Image:
     return image
 
 
-def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (D,H,W) and matrix of a file as nibabel reads it, by its sform where that is on."""
+def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (D,H,W) and matrix (ijk_to_ras) of a file, by its sform where that is on: ITK reads none that is sheared.
+
+    Raises:
+        ValueError: The file is none, or is cut off.
+    """
     import nibabel
 
     try:
         image = nibabel.load(path)
         return np.asarray(image.dataobj).T, np.asarray(image.affine)
     except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
-        raise ValueError(f"The NIfTI file was not written whole ({last_line(error)}); is the disk full?") from error
+        raise ValueError(f"{path} is no whole NIfTI file ({last_line(error)}).") from error
 
 
 def _read_by_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:

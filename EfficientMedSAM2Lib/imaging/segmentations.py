@@ -24,6 +24,8 @@ from .volumes import Volume, read_volume
 SEGMENTATION_SUFFIX = ".seg.nrrd"
 #: Masks compress so well that a higher level only takes longer.
 COMPRESSION_LEVEL = 3
+#: How NRRD writes a backslash and a new line in a value.
+_ESCAPED = re.compile(r"\\\\|\\n")
 _NAME_FIELD = re.compile(rb"Segment(\d+)_Name:=(.*)")
 
 
@@ -152,9 +154,9 @@ def _finish_header(path: Path, names: Sequence[str], notes: Sequence[str]) -> No
     for n, line in enumerate(lines):
         found = _NAME_FIELD.match(line)
         if found:
-            lines[n] = line[: found.start(2)] + names[int(found[1])].encode()
+            lines[n] = line[: found.start(2)] + names[int(found[1])].replace("\\", r"\\").encode()
     if notes:
-        lines.append(f"{NOTES_KEY}:={' '.join(notes)}".encode())
+        lines.append(f"{NOTES_KEY}:={' '.join(notes)}".replace("\\", r"\\").encode())
     path.write_bytes(b"\n".join(lines) + separator + voxels)
 
 
@@ -165,7 +167,8 @@ def _read_names(path: Path) -> dict[int, str]:
         for line in iter(lambda: stream.readline().rstrip(b"\r\n"), b""):
             found = _NAME_FIELD.match(line)
             if found:
-                names[int(found[1])] = found[2].decode(errors="replace")
+                text = found[2].decode(errors="replace")
+                names[int(found[1])] = _ESCAPED.sub(lambda escape: " " if escape[0] == r"\n" else "\\", text)
     return names
 
 

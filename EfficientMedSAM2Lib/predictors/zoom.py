@@ -33,6 +33,8 @@ TOUCHING_PENALTY = 0.97
 right as a rule, and the second look sees the rest."""
 SMALL_FILL = 0.12
 """A candidate that takes less of its view than this is better judged in a narrower one; its score shrinks with it."""
+MISSED_CLICK_PENALTY = 0.1
+"""Factor on the score of a candidate that leaves out a click inside the object: it is of another one."""
 SURE_SCORE = 0.75
 """A candidate of the widest view with this score is taken without a look at the narrower views: so is more than half of
 the first clicks on `dev`, and no mask of them got worse (see TRAINING.md)."""
@@ -138,9 +140,23 @@ def views_for_clicks(
         half = np.minimum(side / mm / 2, extent / 2)
         center = np.clip(target, half - 0.5, extent - half - 0.5)
         view = square_view((float(center[0]), float(center[1])), side, slice_shape, spacing)
+        if not views:
+            # Of a whole slice the grids of sides and positions may leave out a margin, and a click in it.
+            largest = grid_side(math.inf, slice_shape, spacing)
+            side = grid_side(side, slice_shape, spacing)
+            while not _shows_well(view, positive, slice_shape) and side < largest:
+                side = min(side * SIDE_STEP, largest)
+                view = square_view((float(center[0]), float(center[1])), side, slice_shape, spacing)
         if view not in views and (not views or shows(view, positive)):
             views.append(view)
     return views
+
+
+def _shows_well(view: FieldOfView, points_xy: np.ndarray, slice_shape: tuple[int, int]) -> bool:
+    """Whether a view shows points (N,2) and, where the slice goes on, some more of it around each of them."""
+    margin = CLICK_MARGIN * np.array([view.width, view.height])
+    last = np.array([slice_shape[1], slice_shape[0]]) - 1
+    return shows(view, np.concatenate([points_xy - margin, points_xy + margin]).clip(0, last))
 
 
 def shows(view: FieldOfView, points_xy: np.ndarray) -> bool:
@@ -156,7 +172,12 @@ def shown(view: FieldOfView, points_xy: np.ndarray) -> np.ndarray:
 
 
 def choose_candidate(
-    views: list[FieldOfView], logits: np.ndarray, iou: np.ndarray, presence: np.ndarray, slice_shape: tuple[int, int]
+    views: list[FieldOfView],
+    logits: np.ndarray,
+    iou: np.ndarray,
+    presence: np.ndarray,
+    slice_shape: tuple[int, int],
+    holds: np.ndarray | None = None,
 ) -> tuple[int, int, float]:
     """The best of the candidate masks in several views.
 
@@ -166,11 +187,14 @@ def choose_candidate(
         iou: (V,C) predicted intersection over union.
         presence: (V,) probability that the object is there.
         slice_shape: Rows and columns of the slice.
+        holds: (V,C) bool, whether a candidate holds all clicks inside the object; None for all.
 
     Returns:
         Indices of view and candidate, and the score by which it is the best, 0 to 1.
     """
     score = iou * presence[:, None]
+    if holds is not None:
+        score = np.where(holds, score, score * MISSED_CLICK_PENALTY)
     masks = logits > 0
     for v, view in enumerate(views):
         for c in range(masks.shape[1]):

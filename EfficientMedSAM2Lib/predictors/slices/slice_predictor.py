@@ -15,6 +15,7 @@ from ...runtimes.home_process import check_home, note_home
 from ...runtimes.out_of_memory import MemoryGuard
 from .. import zoom
 from ..fov import NO_OBJECT_LOGIT, FieldOfView, crop, resample
+from .clicks import heeding, holds
 from .feature_cache import FeatureCache
 from .rejection import rejects_earlier
 from .roundness import rounded
@@ -121,12 +122,14 @@ class SlicePredictor:
                 fixed: the time to give it the next slice.
 
         Returns:
-            The prediction and the index of the best of `choices`.
+            The prediction, whose masks contradict no click, and the index of the best of `choices`.
         """
         with self.arrays.inference():
-            return self._run(
+            prediction, best = self._run(
                 lambda: self._predict(image, prompts, cache, view, bank_for, choices, meanwhile), cache.clear
             )
+        logits = heeding(prediction.logits, prediction.view, prompts.points, prompts.labels, image.shape)
+        return dataclasses.replace(prediction, logits=logits), best
 
     def _predict(
         self,
@@ -163,12 +166,15 @@ class SlicePredictor:
         for more in (views[:1], views[1:]):
             looks = [_Look(view, prompts.earlier) for view in more]
             found += self._segment(image, prompts, looks, cache, bank_for)
+            candidates = [prediction.logits[list(choices)] for prediction in found]
+            inside = prompts.points[prompts.labels == 1]
             best, choice, score = zoom.choose_candidate(
                 views[: len(found)],
-                np.stack([prediction.logits[list(choices)] for prediction in found]),
+                np.stack(candidates),
                 np.stack([prediction.iou[list(choices)] for prediction in found]),
                 np.array([prediction.presence for prediction in found]),
                 image.shape,
+                np.stack([holds(logits, view, inside) for logits, view in zip(candidates, views)]),
             )
             if score >= zoom.SURE_SCORE or len(found) == len(views):
                 break

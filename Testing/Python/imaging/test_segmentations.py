@@ -103,6 +103,20 @@ def test_seg_nrrd_keeps_overlaps(tmp_path, volume, segments):
         )
 
 
+@pytest.mark.parametrize("name", ["a\\nb", "c\\d", "ends\\", "e:=f", "#g", '"h"', "肝臓", "a\\\\b"])
+def test_names_of_any_characters_are_the_same_for_slicer_and_for_us(tmp_path, slicer_files, volume, name):
+    """NRRD knows escapes, in which a name with a backslash would read as one with a new line."""
+    segment = Segment(name, block((0, 1), (0, 1), (0, 1)))
+    write_segmentation(tmp_path / "ours.seg.nrrd", [segment], volume)
+    node = slicer_files.read("vtkMRMLSegmentationNode", tmp_path / "ours.seg.nrrd")
+    assert node.GetSegmentation().GetNthSegment(0).GetName() == name
+    assert read_segmentation(tmp_path / "ours.seg.nrrd")[0].name == name
+    storage = node.GetScene().AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
+    storage.SetFileName(str(tmp_path / "slicers.seg.nrrd"))
+    assert storage.WriteData(node)
+    assert read_segmentation(tmp_path / "slicers.seg.nrrd")[0].name == name
+
+
 def test_segments_apart_share_one_layer(tmp_path, volume, segments):
     path = tmp_path / "result.seg.nrrd"
     write_segmentation(path, [segments[0], segments[2]], volume)

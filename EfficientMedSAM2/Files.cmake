@@ -79,15 +79,30 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/worker/run_case.py
   EfficientMedSAM2Lib/core/__init__.py
   EfficientMedSAM2Lib/core/appearance.py
+  EfficientMedSAM2Lib/core/files.py
+  EfficientMedSAM2Lib/core/streams.py
   EfficientMedSAM2Lib/imaging/__init__.py
+  EfficientMedSAM2Lib/imaging/components.py
   EfficientMedSAM2Lib/imaging/contained.py
+  EfficientMedSAM2Lib/imaging/dicom/__init__.py
+  EfficientMedSAM2Lib/imaging/dicom/headers.py
+  EfficientMedSAM2Lib/imaging/dicom/reader.py
+  EfficientMedSAM2Lib/imaging/dicom/segmentations.py
+  EfficientMedSAM2Lib/imaging/dicom/series.py
+  EfficientMedSAM2Lib/imaging/dicom/stack.py
+  EfficientMedSAM2Lib/imaging/dicom/voxels.py
   EfficientMedSAM2Lib/imaging/files.py
   EfficientMedSAM2Lib/imaging/geometry.py
+  EfficientMedSAM2Lib/imaging/itk_files.py
+  EfficientMedSAM2Lib/imaging/labelmaps.py
   EfficientMedSAM2Lib/imaging/markups.py
+  EfficientMedSAM2Lib/imaging/nifti.py
   EfficientMedSAM2Lib/imaging/planes.py
   EfficientMedSAM2Lib/imaging/preview.py
+  EfficientMedSAM2Lib/imaging/segment.py
   EfficientMedSAM2Lib/imaging/segmentations.py
   EfficientMedSAM2Lib/imaging/terminology.py
+  EfficientMedSAM2Lib/imaging/text_headers.py
   EfficientMedSAM2Lib/imaging/volumes.py
   EfficientMedSAM2Lib/imaging/windows.py
   EfficientMedSAM2Lib/interaction/__init__.py
@@ -143,6 +158,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/inputs.py
   EfficientMedSAM2Lib/predictors/masks.py
   EfficientMedSAM2Lib/predictors/slices/__init__.py
+  EfficientMedSAM2Lib/predictors/slices/clicks.py
   EfficientMedSAM2Lib/predictors/slices/dense_prompts.py
   EfficientMedSAM2Lib/predictors/slices/feature_cache.py
   EfficientMedSAM2Lib/predictors/slices/rejection.py
@@ -167,6 +183,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/build.py
   EfficientMedSAM2Lib/runtimes/choice.py
   EfficientMedSAM2Lib/runtimes/exported.py
+  EfficientMedSAM2Lib/runtimes/home_process.py
   EfficientMedSAM2Lib/runtimes/onnx/__init__.py
   EfficientMedSAM2Lib/runtimes/onnx/calibration.py
   EfficientMedSAM2Lib/runtimes/onnx/export.py

@@ -6,10 +6,15 @@ before torch is installed - 3D Slicer shows its panel, and explains what is miss
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# ONNX Runtime reads this when it is imported, which every way into this package does later than this. Without it, it
+# keeps an identifier of the machine under the home folder and notes events there, to be sent.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from .interaction import InteractiveSession

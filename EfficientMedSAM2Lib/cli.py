@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import NamedTuple, NoReturn
 
 from . import __version__
+from .core.streams import prepare_streams
 
 FAILED, BAD_INPUT = 1, 2
 
@@ -66,6 +67,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Arguments default to the process's own."""
+    prepare_streams()
     arguments = _join_negative_values(sys.argv[1:] if argv is None else argv)
     with _ended_as_by_ctrl_c():
         return _guarded(arguments)
@@ -106,8 +108,11 @@ def _guarded(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    args = _build_parser(arguments).parse_args(arguments)
-    return int(args.run(args))
+    try:
+        args = _build_parser(arguments).parse_args(arguments)
+        return int(args.run(args))
+    finally:
+        sys.stdout.flush()  # what cannot be printed is said now, not by a traceback at the very end
 
 
 def _command_of(arguments: Sequence[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
+from ..imaging.windows import has_contrast
 from .prompts import SegmentPrompts, add_prompts
 
 if TYPE_CHECKING:
@@ -39,8 +41,10 @@ class PropagationOptions:
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
             raise ValueError(f"Unknown direction {self.direction!r}; use one of {', '.join(DIRECTIONS)}.")
-        if self.range_mm is not None and not self.range_mm > 0:
-            raise ValueError(f"The propagation range must be a positive number of mm, not {self.range_mm}.")
+        if self.range_mm is not None and not 0 < self.range_mm < math.inf:
+            raise ValueError(
+                f"The propagation range must be a positive number of mm, not {self.range_mm}; leave it out for all."
+            )
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,14 @@ def segment_case(
         One result per entry of `prompts`, in that order. A mask may be empty.
 
     Raises:
-        ValueError: A prompt lies outside the volume or has no size.
+        ValueError: A prompt lies outside the volume or has no size, or there is nothing to see in the volume.
     """
     propagation = propagation or PropagationOptions()
     session.set_image(volume.array, volume.ijk_to_ras, modality=modality or volume.modality, window=window)
     # All prompts go in before the first slice is propagated: a misplaced one is reported at once.
     prompted = [_prompt(session, segment, volume) for segment in prompts]
+    if not has_contrast(volume.array):  # the network sees something in everything
+        raise ValueError("There is nothing to see in the scan: all its voxels have the same value, or none.")
     return [_propagate(session, segment, propagation, progress) for segment in prompted]
 
 
@@ -131,7 +137,8 @@ def _propagate(
         updates = session.propagate(segment.name, options.direction, limits, options.stop_when_lost)
         for _ in progress(updates, segment.name) if progress else updates:
             count += 1
-        message = session.last_message or message
+        if session.last_message not in message:
+            message = f"{message} {session.last_message}".strip()
     seconds = time.perf_counter() - begun
     mask, scores = session.mask(segment.name), session.scores(segment.name)
     return SegmentResult(segment.name, mask, scores, segment.axis, segment.seconds, count, seconds, message)

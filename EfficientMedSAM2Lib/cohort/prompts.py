@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..imaging.geometry import ijk_box_from_corners, kji_from_ijk, nearest_voxel, ras_to_ijk, roi_corners_ras
-from ..imaging.markups import Markup, markup_name, read_markups
+from ..imaging.geometry import (
+    ijk_box_from_corners,
+    kji_from_ijk,
+    line_hint,
+    nearest_voxel,
+    ras_to_ijk,
+    roi_corners_ras,
+)
+from ..imaging.markups import Markup, markup_name, read_markups, rotation_warning, sign_note
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..imaging.volumes import Volume
     from ..interaction import InteractiveSession
+
+logger = logging.getLogger(__name__)
 
 # A box or a diameter says what is meant; points refine it, and "not here" needs something to take away from.
 _ORDER = {"box": 0, "line": 1, "point": 2}
@@ -64,36 +74,42 @@ def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Vo
     """Give a segment's prompts to a session: its mask, boxes, lines, positive points and at last negative ones.
 
     Returns:
-        What the session had to say in the end, such as why the mask is empty; often nothing.
+        What the user should know of the prompts, and what the session had to say in the end, such as why the mask is
+        empty; often nothing.
 
     Raises:
         ValueError: A prompt lies outside the volume, or has no size.
     """
+    notes = []
     if prompts.mask is not None:
         session.add_initial_seg_interaction(prompts.mask, segment=prompts.name)
     for markup in sorted(prompts.markups, key=lambda markup: _ORDER[markup.kind]):
         try:
-            _add_markup(session, prompts.name, markup, volume)
+            notes.append(_add_markup(session, prompts.name, markup, volume))
         except ValueError as error:
             raise ValueError(f"Prompt for {prompts.name!r}: {error}") from error
-    return session.last_message
+    for note in filter(None, notes):
+        logger.warning("%s: %s", prompts.name, note)
+    return " ".join(filter(None, [*notes, session.last_message]))
 
 
-def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volume: Volume) -> None:
+def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volume: Volume) -> str:
+    """Give a markup to a session; returns what the user should know of it, often nothing."""
     shape_kji = volume.shape_kji
     if markup.kind == "box":
         corners_ijk = ras_to_ijk(roi_corners_ras(markup.object_to_world, markup.size), volume.ijk_to_ras)
         session.add_bbox_interaction(
             ijk_box_from_corners(corners_ijk, shape_kji), include_interaction=True, segment=segment
         )
-        return
+        return rotation_warning(markup.name, markup.object_to_world, volume.ijk_to_ras)
     points_ijk = ras_to_ijk(markup.points_ras, volume.ijk_to_ras)
-    voxels_kji = [nearest_voxel(point, shape_kji) for point in points_ijk]
     if markup.kind == "line":
-        start_kji, end_kji = kji_from_ijk(points_ijk)
-        session.add_line_interaction(start_kji, end_kji, segment=segment)
-        return
+        ends_kji = kji_from_ijk(points_ijk)
+        session.add_line_interaction(ends_kji[0], ends_kji[1], segment=segment)
+        return line_hint(ends_kji, session.prompts(segment)[-1].axis)
+    voxels_kji = [nearest_voxel(point, shape_kji) for point in points_ijk]
     for positive in (True, False):
         for voxel_kji, is_positive in zip(voxels_kji, markup.positive):
             if is_positive == positive:
                 session.add_point_interaction(voxel_kji, include_interaction=positive, segment=segment)
+    return sign_note(markup.name, markup.positive, markup.labels)

@@ -37,7 +37,7 @@ def check_contained(path: Path) -> None:
     """Make sure that an image's voxels are in its file, or in files of the same folder, called by their bare names.
 
     Bare names have no folder before them, not even a drive; a LIST of them and a numbered pattern may be given, too. A
-    file so named must be a file, and no link. Files of other formats pass.
+    file so named must be a file, and no link but one that git-annex made. Files of other formats pass.
 
     Raises:
         ValueError: the header names another file, or has no end.
@@ -142,9 +142,20 @@ def _check_name(path: Path, name: str) -> None:
             found = [
                 entry for entry in path.parent.iterdir() if entry.name.startswith(first) and entry.name.endswith(last)
             ]
-        allowed = not any(entry.is_symlink() or (entry.exists() and not entry.is_file()) for entry in found)
+        allowed = not any(_leads_away(entry) or (entry.exists() and not entry.is_file()) for entry in found)
     if not allowed:
         raise ValueError(
             f"{path} takes its voxels from {bare[:100]!r}; only files beside it are read, by their bare names and not "
             "through links. Save it as one file."
         )
+
+
+def _leads_away(entry: Path) -> bool:
+    """Whether a file is a link, other than into the store of the git-annex repository that it lies in."""
+    if not entry.is_symlink():
+        return False
+    target = entry.resolve()
+    return not any(
+        target.is_relative_to(folder / ".git" / "annex" / "objects")
+        for folder in (entry.parent.resolve(), *entry.parent.resolve().parents)
+    )

@@ -119,6 +119,16 @@ def choose_window(volume: np.ndarray, modality: str | None = None) -> IntensityW
     return _foreground_window(sample) or _full_range_window(array)
 
 
+def has_contrast(volume: np.ndarray) -> bool:
+    """False where all finite voxels of a volume are the same, or none is finite: there is nothing to see in it."""
+    array = _real_array(volume)
+    sample = _sample(array)
+    if len(sample) and sample.min() < sample.max():
+        return True
+    values = array if np.issubdtype(array.dtype, np.integer) else array[np.isfinite(array)]
+    return bool(values.size and values.min() < values.max())
+
+
 def apply_window(array: np.ndarray, window: IntensityWindow) -> np.ndarray:
     """Copy of ``array`` with the window spread over 0 ... 1, clipped, float32. NaN and infinite values become 0."""
     values = _real_array(array)

@@ -48,6 +48,34 @@ def apply_prompt(states: AxisStates, segment: SegmentState, prompt: Prompt) -> s
     )
 
 
+def as_told(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> tuple[np.ndarray, str]:
+    """A predicted slice mask (bool HxW) that contradicts no prompt, and what had to be done for that, if anything.
+
+    Negative boxes in force are taken out. A click is heard by the predictor; where its mask goes past one all the same,
+    the clicked voxel itself is put right. A mask that is empty stays so: nothing was found, and that is said elsewhere.
+    """
+    kept = without_exclusions(segment, axis, index, mask)
+    row, column = in_plane_axes(axis)
+    overruled = [box.box_kji for box in exclusions(segment.prompts)]
+    clicks = {
+        (p.index_kji[row], p.index_kji[column]): p.positive
+        for p in segment.prompts
+        if isinstance(p, PointPrompt) and p.index_kji[axis] == index
+        if not (p.positive and any(_is_in(p.index_kji, box) for box in overruled))
+    }
+    wrong = [at for at, positive in clicks.items() if kept[at] != positive] if kept.any() else []
+    if not wrong:
+        return kept, ""
+    kept = kept.copy()
+    for at in wrong:
+        kept[at] = clicks[at]
+    several = f"{len(wrong)} clicks" if len(wrong) > 1 else "a click"
+    return kept, (
+        f"The mask of slice {index} went past {several}, of which only the clicked voxel was put right; "
+        "click once more beside it, or use a box."
+    )
+
+
 def without_exclusions(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> np.ndarray:
     """Slice mask (bool HxW) less the negative boxes in force."""
     here = slice_box(segment.bits.shape, axis, index)
@@ -78,7 +106,9 @@ def _apply_point(states: AxisStates, segment: SegmentState, prompt: PointPrompt)
     coordinates = [point_xy(point.index_kji, axis) for point in points]
     states.give_prompts(axis, index, segment.obj_id, coordinates, [int(point.positive) for point in points])
     message = _take_result(states, segment, axis, index, coordinates)
-    if message and not prompt.positive:  # nothing was looked for, so that nothing found is what was wanted
+    if (
+        not prompt.positive and not segment.read_slice(axis, index).any()
+    ):  # nothing was looked for, so that nothing found is what was wanted
         return "The slice is empty now; propagation takes it that the structure is not there."
     return message
 
@@ -115,12 +145,15 @@ def _start_slice(
 
 def _apply_exclusion(states: AxisStates, segment: SegmentState, prompt: BoxPrompt) -> str:
     axis, box = prompt.axis, [list(bounds) for bounds in prompt.box_kji]
+    overruled = [p for p in segment.prompts if isinstance(p, PointPrompt) and p.positive and _is_in(p.index_kji, box)]
     old = segment.bits.read(box)
     if not old.any():
         return "The segment has no voxels in this box; propagation will keep out of it."
     segment.write(box, np.zeros_like(old))
+    # the newer prompt counts
+    note = f"Positive clicks in this box count no more ({len(overruled)})." if overruled else ""
     if segment.latest is not None and segment.latest[0] != axis:
-        return ""  # a cut across the slices that are propagated: kept by the exclusion, no slice to start from
+        return note  # a cut across the slices that are propagated: kept by the exclusion, no slice to start from
     removed = old.sum(axis=in_plane_axes(axis))
     affected = [box[axis][0] + int(offset) for offset in np.flatnonzero(removed)]
     records = segment.slice_records(axis)
@@ -132,7 +165,7 @@ def _apply_exclusion(states: AxisStates, segment: SegmentState, prompt: BoxPromp
         states.give_mask(axis, index, segment.obj_id, cut[index])
         segment.records[axis] = with_correction(segment.slice_records(axis), index, USER_SCORE, not cut[index].any())
     segment.latest = (axis, example)
-    return ""
+    return note
 
 
 def _apply_slice_mask(states: AxisStates, segment: SegmentState, prompt: MaskPrompt) -> str:
@@ -200,15 +233,27 @@ def _take_result(
     predicted, score = states.result(axis, index, segment.obj_id)
     if predicted is None:
         predicted = np.zeros_like(segment.read_slice(axis, index))
-    mask = without_exclusions(segment, axis, index, predicted)
+    mask, note = as_told(segment, axis, index, predicted)
     segment.write_slice(axis, index, mask)
     segment.records[axis] = with_correction(segment.slice_records(axis), index, score, not mask.any())
     segment.latest = (axis, index)
     if mask.any():
-        return ""
+        return note
     if predicted.any():
         return "All that was found lies in a negative box; click a positive point inside that box to lift it."
     return checks.explain_empty(states.volume.take(index, axis), box, points_xy, states.window, score)
+
+
+def _is_in(index_kji: Sequence[int], box: Sequence[Sequence[int]]) -> bool:
+    return all(low <= index < high for index, (low, high) in zip(index_kji, box))
+
+
+def unheard_points(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> list[PointPrompt]:
+    """Clicks on a slice that its propagated mask goes past: negative ones that waited for a mask to take away from."""
+    points = _points_on(segment, axis, index)
+    row, column = in_plane_axes(axis)
+    wrong = any(mask[p.index_kji[row], p.index_kji[column]] != p.positive for p in points)
+    return points if wrong else []
 
 
 def _points_on(segment: SegmentState, axis: int, index: int) -> list[PointPrompt]:

@@ -12,7 +12,7 @@ from typing import Union
 
 import numpy as np
 
-from ..imaging.geometry import Box
+from ..imaging.geometry import Box, nearest_index
 from .bits import PackedMask
 
 #: Short axis of a lesion as a share of its measured longest diameter, when only the latter was drawn.
@@ -69,7 +69,7 @@ class LinePrompt:
     @property
     def index(self) -> int:
         """Number of the slice along ``axis``."""
-        return round(self.start_kji[self.axis])
+        return int(nearest_index(self.start_kji[self.axis]))
 
 
 @dataclass(frozen=True)

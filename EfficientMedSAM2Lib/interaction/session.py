@@ -146,11 +146,14 @@ class InteractiveSession:
     def add_line_interaction(
         self, start_kji: Any, end_kji: Any, segment: str = "1", axis: int | None = None
     ) -> Box | None:
-        """Longest diameter of a lesion (RECIST), both ends on one slice. Returns the changed box."""
+        """Longest diameter of a lesion (RECIST), on the slice through its middle. Returns the changed box."""
         shape = self._image().shape_kji
         if axis is not None:
             checks.check_axis(axis, 0)
-        return self.add_prompt(checks.line_prompt(start_kji, end_kji, axis, self._default_axis, shape), segment)
+        prompt, hint = checks.line_prompt(start_kji, end_kji, axis, self._default_axis, shape, self.spacing_kji)
+        changed = self.add_prompt(prompt, segment)
+        self.last_message = f"{hint} {self.last_message}".strip()
+        return changed
 
     def add_initial_seg_interaction(
         self, mask: np.ndarray, segment: str = "1", axis: int | None = None, index: int | None = None

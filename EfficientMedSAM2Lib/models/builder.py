@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..core.files import replacing
 from ..resources import shipped_weights
 from .config import ModelConfig, timm_architecture
 from .heuristics import HeuristicsConfig
@@ -109,7 +110,6 @@ def save_model(model: EfficientMedSAM2, path: str | os.PathLike[str], metadata: 
         path: The `.safetensors` file.
         metadata: More to say of the weights, such as the training command.
     """
-    path = Path(path)
     tensors = {
         name: value.detach().to("cpu", torch.float16).contiguous()
         for name, value in model.state_dict().items()
@@ -121,13 +121,9 @@ def save_model(model: EfficientMedSAM2, path: str | os.PathLike[str], metadata: 
         "licence": WEIGHTS_LICENCE,
         **(metadata or {}),
     }
-    temporary = path.with_name(path.name + ".part")
-    try:
+    with replacing(Path(path)) as temporary:
         save_file(tensors, str(temporary), metadata=notes)
         temporary.chmod(0o644)  # safetensors makes it readable for its writer alone
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def default_device() -> torch.device:

@@ -185,8 +185,7 @@ class EfficientMedSAM2ImagePredictor:
         points, labels, box, mask_input = (None if prompt is None else to_numpy(prompt) for prompt in prompts)
         objects = [len(p) for p, ndim in ((points, 3), (box, 2)) if p is not None and p.ndim == ndim and len(p) > 1]
         if not objects:
-            found = self._one_object(image, points, labels, box, mask_input, multimask, in_pixels)
-            return self._finish(*found, return_logits=return_logits)
+            return self._one_object(image, points, labels, box, mask_input, multimask, in_pixels, return_logits)
         if len(set(objects)) > 1:
             message = f"Points and boxes must be for equally many objects, not {objects[0]} and {objects[1]}."
             raise ValueError(message)
@@ -196,15 +195,22 @@ class EfficientMedSAM2ImagePredictor:
                 prompt[number] if prompt is not None and prompt.ndim == ndim and len(prompt) == objects[0] else prompt
                 for prompt, ndim in ((points, 3), (labels, 2), (box, 2), (mask_input, 4))
             )
-            found = self._one_object(image, p, marks, b, m, multimask, in_pixels)
-            every.append(self._finish(*found, return_logits=return_logits))
+            every.append(self._one_object(image, p, marks, b, m, multimask, in_pixels, return_logits))
         masks, scores, low_res = zip(*every)
         return np.stack(masks), np.stack(scores), np.stack(low_res)
 
     def _one_object(
-        self, image: SliceImage, points: Any, labels: Any, box: Any, mask_input: Any, multimask: bool, in_pixels: bool
+        self,
+        image: SliceImage,
+        points: Any,
+        labels: Any,
+        box: Any,
+        mask_input: Any,
+        multimask: bool,
+        in_pixels: bool,
+        return_logits: bool,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Logits (C,H,W), scores (C,) and low-resolution logits (C,256,256)."""
+        """Masks (C,H,W) or their logits, scores (C,) and low-resolution logits (C,256,256)."""
         xy, marks, corners = as_clicks(points, labels, image.shape, in_pixels)
         given = as_box(box, image.shape, in_pixels)
         prompts = SlicePrompts(xy, marks, corners if given is None else given, self._earlier(mask_input, image))
@@ -218,7 +224,8 @@ class EfficientMedSAM2ImagePredictor:
         low_res = resample(chosen, prediction.view, whole_slice(image.shape), (LOW_RES_SIZE, LOW_RES_SIZE))
         self._answers[image.key] = (low_res.copy(), PlacedLogits(chosen, prediction.view))
         full = np.stack([prediction.full_logits(choice, image.shape) for choice in choices])
-        return full, prediction.iou[list(choices)].astype(np.float32), low_res
+        masks = full if return_logits else self._masks(full, xy[marks == 1], xy[marks == 0])
+        return masks, prediction.iou[list(choices)].astype(np.float32), low_res
 
     def _earlier(self, mask_input: Any, image: SliceImage) -> PlacedLogits | None:
         if mask_input is None:
@@ -239,15 +246,13 @@ class EfficientMedSAM2ImagePredictor:
         limit = -NO_OBJECT_LOGIT
         return PlacedLogits(logits[0].astype(np.float32).clip(-limit, limit), whole_slice(image.shape))
 
-    def _finish(
-        self, logits: np.ndarray, scores: np.ndarray, low_res: np.ndarray, return_logits: bool
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if return_logits:
-            return logits, scores, low_res
+    def _masks(self, logits: np.ndarray, inside_xy: np.ndarray, outside_xy: np.ndarray) -> np.ndarray:
+        """Masks bool (C,H,W) of logits, cleaned as was asked for."""
         masks = logits > self.mask_threshold
         if self.max_hole_area > 0 or self.max_sprinkle_area > 0:
-            masks = np.stack([clean_mask(mask, self.max_hole_area, self.max_sprinkle_area) for mask in masks])
-        return masks, scores, low_res
+            areas = self.max_hole_area, self.max_sprinkle_area
+            masks = np.stack([clean_mask(mask, *areas, inside_xy, outside_xy) for mask in masks])
+        return masks
 
     def get_image_embedding(self) -> Any:
         """Stride-16 embedding (B,C,h,w) of the whole of each image set, in the network's own kind of array.

@@ -55,6 +55,37 @@ def as_image(image: Any) -> np.ndarray:
     return array
 
 
+def as_mask(mask: Any) -> np.ndarray:
+    """A mask of any shape as bool.
+
+    Args:
+        mask: bool; whole numbers, of which one besides 0 says what is inside (1, 255, a label); or floats, such as
+            probabilities, inside above 0.5.
+
+    Raises:
+        ValueError: NaN or infinite values, several labels, or no numbers.
+    """
+    array = to_numpy(mask)
+    if array.dtype == bool:
+        return array
+    if array.dtype.kind not in "uif":
+        message = f"A mask needs bool or real numbers, not {array.dtype}."
+        raise ValueError(message)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        message = "The mask has values that are not finite; give bool, or probabilities from 0 to 1."
+        raise ValueError(message)
+    if array.dtype.kind in "ui" or (array == np.rint(array)).all():
+        inside = np.asarray(array != 0)
+        values = array[inside]
+        if len(values) and (values != values[0]).any():
+            labels = np.unique(values)
+            listed = ", ".join(f"{label:g}" for label in labels[:4]) + (", ..." if len(labels) > 4 else "")
+            message = f"The mask has several labels ({listed}); choose one, as in mask == {labels[0]:g}."
+            raise ValueError(message)
+        return inside
+    return np.asarray(array > 0.5)
+
+
 def as_window(window: Any, image: np.ndarray, modality: str | None) -> IntensityWindow:
     """The window that is asked for: an `IntensityWindow`, (low, high), a preset's name, or None to choose by the image.
 

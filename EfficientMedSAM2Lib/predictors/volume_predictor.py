@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import zoom
-from .inputs import as_box, as_clicks, to_numpy
+from .inputs import as_box, as_clicks, as_mask, to_numpy
 from .slices.feature_cache import FeatureCache
 from .slices.slice_predictor import SlicePredictor
 from .volume.ahead import Ahead
@@ -183,7 +183,7 @@ class EfficientMedSAM2VolumePredictor:
             As `add_new_points_or_box`.
 
         Raises:
-            ValueError: The mask is not of the slice's size, or there is no such slice.
+            ValueError: The mask is not of the slice's size or is none (see `as_mask`), or there is no such slice.
         """
         image = slice_image(inference_state, frame_idx)
         array = to_numpy(mask)
@@ -191,8 +191,7 @@ class EfficientMedSAM2VolumePredictor:
             message = f"The mask must have the slice's shape {image.shape}, not {array.shape}."
             raise ValueError(message)
         track = inference_state["tracks"].get(obj_id) or ObjectTrack()
-        mask_bool = array if array.dtype == bool else array > 0.5
-        outcome = self._follower.with_mask(track, frame_idx, mask_bool, image, inference_state["cached_features"])
+        outcome = self._follower.with_mask(track, frame_idx, as_mask(array), image, inference_state["cached_features"])
         register(inference_state, obj_id, track)
         return self._answer(inference_state, frame_idx, {obj_id: outcome})
 

@@ -10,6 +10,7 @@ from typing import Any
 from ..models.config import timm_architecture
 from .choice import choose_runtime, installed
 from .exported import cached_file, exported_at_hand, weights_sha256
+from .home_process import note_home
 from .onnx.onnx_file import is_exported
 
 logger = logging.getLogger(__name__)
@@ -60,14 +61,18 @@ def build_efficient_medsam2_model(
     if runtime not in RUNTIMES:
         raise ValueError(f"Unknown runtime {runtime!r}; use {AUTO}, {' or '.join(RUNTIMES)}.")
     if runtime == "onnx":
-        return _onnx_network(encoder_type, checkpoint, device, precision)
+        network = _onnx_network(encoder_type, checkpoint, device, precision)
+        note_home(network)
+        return network
     if precision == "int8" or is_exported(checkpoint):
         raise ValueError("INT8 and exported networks need runtime='onnx'.")
     if not installed("torch"):
         raise ValueError("PyTorch is not installed; install it, or use runtime='onnx'.")
     from ..models.builder import build_efficient_medsam2_model as build
 
-    return build(encoder_type, checkpoint, device, use_half_precision, precision)
+    model = build(encoder_type, checkpoint, device, use_half_precision, precision)
+    note_home(model)
+    return model
 
 
 def _onnx_network(encoder_type: str, checkpoint: Any, device: Any, precision: str | None) -> Any:

@@ -7,7 +7,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from ..imaging.files import sha256_of
+from ..core.files import sha256_of
 from ..resources import resource_path, shipped_weights
 from .onnx.onnx_file import FORMAT, SUFFIX, read_description
 

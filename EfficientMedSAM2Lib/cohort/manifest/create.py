@@ -7,8 +7,9 @@ import json
 import os
 from pathlib import Path
 
-from ...imaging.files import csv_cell, replacing
-from .folders import Found, bids_rows, find_cases
+from ...core.files import replacing
+from ...imaging.files import csv_cell
+from .folders import Found, bids_cases, find_cases
 
 _COLUMNS = ("case", "image", "prompts", "segment", "terminology", "modality", "window")
 
@@ -30,10 +31,8 @@ def create_manifest(folder: Path, output: Path) -> Found:
         raise ValueError(f"The manifest {output} must end in .csv or .json.")
     if output.exists():
         raise ValueError(f"{output} exists and may have been edited; remove it, or give another name.")
-    if (folder / "dataset_description.json").is_file():
-        found = Found(bids_rows(folder))
-    else:
-        found = find_cases(folder.resolve())
+    is_bids = (folder / "dataset_description.json").is_file()
+    found = bids_cases(folder) if is_bids else find_cases(folder.absolute())
     if not found.rows:
         raise ValueError(
             f"{folder} holds no scan with markups (.mrk.json) beside it; place prompts in 3D Slicer first."

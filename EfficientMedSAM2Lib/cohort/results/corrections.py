@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...imaging.files import replacing
+from ...core.files import replacing
 from ...imaging.segmentations import Segment, read_segmentation
 from ...imaging.volumes import Volume, read_volume
 from ...imaging.windows import IntensityWindow
 from ..case import SegmentResult
-from ..records.folders import CASES, RECORD, was_rewritten
+from ..records.folders import RECORD, case_path, was_rewritten
 from ..records.hashing import sha256_of
 from ..records.ledger import FILE_NAME, Ledger, RunLock
 from ..records.outcome import Outcome
@@ -46,11 +46,12 @@ def accept_corrections(output: Path) -> Iterator[tuple[str, str]]:
     check_output(output)
     with RunLock(output), Ledger(output) as ledger:
         for outcome in ledger.outcomes():
-            folder = output / CASES / outcome.name
+            folder = case_path(output, outcome.name)
             if outcome.failed or not was_rewritten(folder, SEGMENTATION):
                 continue
             try:
-                volume = read_volume(outcome.record["image"], outcome.record["requested"]["time_point"])
+                requested = outcome.record["requested"]
+                volume = read_volume(outcome.record["image"], requested["time_point"], requested.get("series"))
                 record = _corrected(folder, outcome, volume, read_segmentation(folder / SEGMENTATION, volume))
             except ValueError as error:
                 yield outcome.name, str(error)
@@ -85,7 +86,7 @@ def save_review(
     """
     check_output(output)
     with RunLock(output), Ledger(output) as ledger:
-        outcome, folder = ledger.outcome(name), output / CASES / name
+        outcome, folder = ledger.outcome(name), case_path(output, name)
         if outcome is None or outcome.failed:
             raise ValueError(f"{output} has no result of a case {name!r} any more; read the list again.")
         record = outcome.record

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ... import __version__
-from ...imaging.files import replacing
+from ...core.files import replacing
 from ..manifest.cases import CaseSpec
 from ..records.folders import CASES, finished_record, remove_leftovers
 from ..records.hashing import case_key, stamp_of

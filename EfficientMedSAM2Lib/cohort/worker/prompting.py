@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...core.files import normal_name
 from ...imaging.geometry import box_to_roi, ijk_to_ras_points
 from ...imaging.markups import Markup, read_markups
 from ...imaging.segmentations import read_segmentation
@@ -63,7 +64,7 @@ def _mask(spec: SegmentSpec, volume: Volume) -> np.ndarray:
     path = Path(str(spec.mask))
     segments = read_segmentation(path, volume)
     wanted = spec.mask_segment or spec.name
-    found = [segment for segment in segments if segment.name == wanted]
+    found = [segment for segment in segments if normal_name(segment.name) == normal_name(wanted)]
     if not found and not spec.mask_segment and len(segments) == 1:
         found = segments
     if not found:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ...core.files import replacing
 from .jobs import Answer, existing
 from .networks import EXPORTED, NETWORKS, ORIGINALS, OURS, TITLES, hint_if_missing
 from .results.markdown import bar_table, check_document, measures_table, report, write_into
@@ -170,9 +171,8 @@ def _write(args: argparse.Namespace, summary: Summary, setting: str, notes: list
         "answers": [vars(answer) for answer in summary.answers],
     }
     for name, body in (("benchmark.json", json.dumps(content, indent=2)), ("benchmark.md", text)):
-        temporary = args.output / f".{name}.tmp"
-        temporary.write_text(body, encoding="utf-8")
-        temporary.replace(args.output / name)
+        with replacing(args.output / name) as temporary:
+            temporary.write_text(body, encoding="utf-8")
     return text
 
 

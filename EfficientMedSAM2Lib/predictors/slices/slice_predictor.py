@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,15 +13,19 @@ from ...core.appearance import AppearanceModel, Intensities
 from ...models.config import Array, DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
 from ...models.heuristics import HeuristicsConfig
 from ...runtimes.arrays import arrays_of
+from ...runtimes.home_process import check_home, note_home
 from ...runtimes.out_of_memory import MemoryGuard
 from .. import zoom
 from ..fov import NO_OBJECT_LOGIT, FieldOfView, crop, resample
+from .clicks import heeding, holds
 from .dense_prompts import dense_maps, grey, known_pixels
 from .feature_cache import FeatureCache
 from .rejection import rejects_earlier
 from .roundness import rounded
 from .second_thread import SecondThread
 from .slice_data import SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
+
+T = TypeVar("T")
 
 
 class _Look(NamedTuple):
@@ -41,6 +45,7 @@ class SlicePredictor:
     """
 
     def __init__(self, model: Any) -> None:
+        note_home(model)
         self.model = model
         self.arrays = arrays_of(model)
         self.second_thread = SecondThread(model)
@@ -61,7 +66,12 @@ class SlicePredictor:
 
     def encode(self, image: SliceImage, views: list[FieldOfView], cache: FeatureCache) -> list[ImageFeatures]:
         """Features of views of a slice; those not in the cache are encoded together."""
-        return self._guard.run(lambda: self._encode(image, views, cache), cache.clear)
+        return self._run(lambda: self._encode(image, views, cache), cache.clear)
+
+    def _run(self, work: Callable[[], T], forget: Callable[[], None] | None = None) -> T:
+        """Ask the network; see `MemoryGuard.run`."""
+        check_home(self.model)
+        return self._guard.run(work, forget)
 
     def _encode(self, image: SliceImage, views: list[FieldOfView], cache: FeatureCache) -> list[ImageFeatures]:
         missing = [view for view in views if (image.key, view) not in cache]
@@ -122,12 +132,14 @@ class SlicePredictor:
                 fixed: the time to give it the next slice.
 
         Returns:
-            The prediction and the index of the best of `choices`.
+            The prediction, whose masks contradict no click, and the index of the best of `choices`.
         """
         with self.arrays.inference():
-            return self._guard.run(
+            prediction, best = self._run(
                 lambda: self._predict(image, prompts, cache, view, bank_for, choices, meanwhile), cache.clear
             )
+        logits = heeding(prediction.logits, prediction.view, prompts.points, prompts.labels, image.shape)
+        return dataclasses.replace(prediction, logits=logits), best
 
     def _predict(
         self,
@@ -166,13 +178,16 @@ class SlicePredictor:
         for more in (views[:1], views[1:]) if self.heuristics.sure_view else (views,):
             looks = [_Look(view, prompts.earlier) for view in more]
             found += self._segment(image, prompts, looks, cache, bank_for)
+            candidates = [prediction.logits[list(choices)] for prediction in found]
+            inside = prompts.points[prompts.labels == 1]
             best, choice, score = zoom.choose_candidate(
                 views[: len(found)],
-                np.stack([prediction.logits[list(choices)] for prediction in found]),
+                np.stack(candidates),
                 np.stack([prediction.iou[list(choices)] for prediction in found]),
                 np.array([prediction.presence for prediction in found]),
                 image.shape,
                 self.heuristics,
+                np.stack([holds(logits, view, inside) for logits, view in zip(candidates, views)]),
             )
             if score >= self.heuristics.sure_view_score or len(found) == len(views):
                 break
@@ -330,7 +345,7 @@ class SlicePredictor:
             Memory map (memory_dim,S/16,S/16) and object pointer (embed_dim,), in the network's precision.
         """
         with self.arrays.inference():
-            return self._guard.run(lambda: self._memorise(prediction, choice, logits))
+            return self._run(lambda: self._memorise(prediction, choice, logits))
 
     def _memorise(self, prediction: SlicePrediction, choice: int, logits: np.ndarray) -> tuple[Array, Array]:
         here = self.arrays.here

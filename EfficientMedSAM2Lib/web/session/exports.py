@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from .workspace import file_name, unique
 #: Kind of download -> ending of its file.
 SEGMENTATION_ENDINGS = {"segmentation": ".seg.nrrd", "nifti": ".nii.gz"}
 KINDS = (*SEGMENTATION_ENDINGS, "prompts")
-Export = tuple[str, Callable[[Path], None]]
+Export = tuple[str, Callable[[Path], Any]]
 
 
 def prepare(desk: Desk, kind: str) -> Export:

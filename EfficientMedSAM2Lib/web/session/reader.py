@@ -108,7 +108,10 @@ def _take(workspace: Workspace) -> Read:
     volume = None
     if "volume" in answer:
         fields = answer["volume"]
-        volume = Volume(_load(workspace, "volume"), np.array(fields["ijk_to_ras"]), fields["modality"], fields["name"])
+        volume = Volume(
+            _load(workspace, "volume"), np.array(fields["ijk_to_ras"]), fields["modality"], fields["name"],
+            tuple(fields["notes"]), fields["spacing_known"],
+        )  # fmt: skip
     segments = [
         Segment(name, _load(workspace, f"mask{n}"), tuple(color) if color else None, terminology)
         for n, (name, color, terminology) in enumerate(answer.get("segments", ()))
@@ -178,5 +181,6 @@ def _read(workspace: Workspace, files: list[Path], grid: Any) -> dict[str, Any]:
     np.save(workspace.folder / "volume.npy", volume.array)
     fields = {
         "ijk_to_ras": volume.ijk_to_ras.tolist(), "modality": volume.modality, "name": volume_name(upload.name),
+        "notes": volume.notes, "spacing_known": volume.spacing_known,
     }  # fmt: skip
     return {"name": upload.name, "volume": fields}

@@ -138,7 +138,7 @@ class Transfer:
             return await self._use_markups(read.markups)
         if read.volume is not None:
             self._show(read.volume)
-            return f"{read.name} is open."
+            return " ".join([f"{read.name} is open.", *read.volume.notes])
         count = add_segments(self.desk, list(read.segments))
         return f"{count} segment{'s were' if count > 1 else ' was'} added from {read.name}."
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from EfficientMedSAM2Lib.imaging.files import sha256_of
+from EfficientMedSAM2Lib.core.files import sha256_of
 from EfficientMedSAM2Lib.models import MemoryBank, PromptBatch
 from EfficientMedSAM2Lib.models.builder import load_model, save_model
 from EfficientMedSAM2Lib.resources import resource_path, shipped_weights

@@ -46,6 +46,10 @@ class SlicePredictor:
         self.low_res = model.config.low_res_size
         self.candidates = tuple(range(1, 1 + model.config.num_multimask))
 
+    def __reduce__(self) -> tuple[type[SlicePredictor], tuple[Any]]:
+        # Its threads and locks are not pickled; it is made anew of the network.
+        return type(self), (self.model,)
+
     def single_mask_choices(self, prompts: SlicePrompts) -> tuple[int, ...]:
         """Masks of which one is the answer where a single mask is wanted."""
         return self.candidates if prompts.is_ambiguous else (SINGLE_MASK,)

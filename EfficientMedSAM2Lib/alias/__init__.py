@@ -5,4 +5,4 @@ Everything here re-exports from EfficientMedSAM2Lib. The folder is installed as 
 
 from EfficientMedSAM2Lib import __getattr__, __version__  # `__getattr__` loads what is asked for
 
-__all__ = ["EfficientMedSAM2VolumePredictor", "__getattr__", "__version__"]  # noqa: F822 (loaded by `__getattr__`)
+__all__ = ["EfficientMedSAM2VolumePredictor", "__getattr__", "__version__"]

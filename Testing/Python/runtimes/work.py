@@ -9,10 +9,11 @@ from pathlib import Path
 class Blocked:
     """Makes some libraries as good as not installed."""
 
-    NAMES = ("torch", "torchvision", "timm", "onnx")
+    def __init__(self, *names: str) -> None:
+        self._names = names or ("torch", "torchvision", "timm", "onnx")
 
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in self.NAMES:
+        if name.split(".")[0] in self._names:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 

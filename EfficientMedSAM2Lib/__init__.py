@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .interaction import InteractiveSession
+    from .interaction.nninteractive import nnInteractiveInferenceSession
     from .predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor
     from .runtimes import build_efficient_medsam2_model
 
@@ -21,6 +22,7 @@ _HOMES = {
     "EfficientMedSAM2VolumePredictor": "predictors",
     "InteractiveSession": "interaction",
     "build_efficient_medsam2_model": "runtimes",
+    "nnInteractiveInferenceSession": "interaction.nninteractive",
 }
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "InteractiveSession",
     "__version__",
     "build_efficient_medsam2_model",
+    "nnInteractiveInferenceSession",
 ]
 
 

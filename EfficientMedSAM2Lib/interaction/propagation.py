@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..imaging.geometry import Box, union
+from .constraints import constrained
 from .history import SegmentStore
-from .prompting import without_exclusions
 from .prompts import in_plane_axes
 from .segment import Records, SegmentState, SliceKind, SliceRecord
 
@@ -233,9 +233,9 @@ def _pass(
 
 
 def _write(segment: SegmentState, axis: int, index: int, predicted: np.ndarray) -> tuple[np.ndarray, Box | None]:
-    """Write a propagated slice, except where a negative box forbids it or the user prompted a slice across it."""
+    """Write a propagated slice, except where a prompt forbids it or the user prompted a slice across it."""
     old = segment.read_slice(axis, index)
-    mask = without_exclusions(segment, axis, index, predicted).copy()
+    mask = constrained(segment, axis, index, predicted).copy()
     for position, other in enumerate(in_plane_axes(axis)):
         fixed = [i for i, record in segment.slice_records(other).items() if record.fixed]
         if fixed and position == 0:

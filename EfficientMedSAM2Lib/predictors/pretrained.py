@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..models.config import ModelConfig, encoder_types
+from ..resources import shipped_weights
 from ..runtimes import build_efficient_medsam2_model
-from ..runtimes.onnx.onnx_file import is_exported, read_description
+from ..runtimes.onnx.onnx_file import SUFFIX, is_exported, read_description
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
 
 _BUILD_ARGUMENTS = ("device", "use_half_precision", "encoder_type", "runtime", "precision")
 _NOT_OURS = ("mode", "hydra_overrides_extra", "apply_postprocessing", "vos_optimized")
@@ -77,14 +81,46 @@ def encoder_of(path: str | os.PathLike[str]) -> str | None:
     """
     if is_exported(path):
         return read_description(path).config.encoder_type
+    config = _metadata(path).get("config")
+    return ModelConfig.from_json(config).encoder_type if config else None
+
+
+def licence_of(path: str | os.PathLike[str]) -> str | None:
+    """Licence of a weights file, None where it does not say.
+
+    Raises:
+        ValueError: An exported network that cannot be read.
+    """
+    return read_description(path).licence if is_exported(path) else _metadata(path).get("licence")
+
+
+def weights_of(folder: str | os.PathLike[str]) -> Path:
+    """The weights that a model's folder stands for.
+
+    Args:
+        folder: A weights file of this program or a folder with one, or an encoder's name. Of any other folder, such as
+            the model of another program, nothing is used: the shipped weights are taken, and the log says so.
+    """
+    if str(folder) in encoder_types():
+        return shipped_weights(str(folder))
+    given = Path(folder)
+    if given.is_file():
+        return given
+    found = sorted(path for pattern in ("*.safetensors", f"*{SUFFIX}") for path in given.glob(pattern))
+    if found:
+        return found[0]
+    logger.warning("%s holds no weights of EfficientMedSAM2; the shipped ones are used.", folder)
+    return shipped_weights(ModelConfig().encoder_type)
+
+
+def _metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="np") as file:
-            config = (file.metadata() or {}).get("config")
+            return file.metadata() or {}
     except (SafetensorError, OSError):
-        return None  # whoever reads the weights says what is wrong with them
-    return ModelConfig.from_json(config).encoder_type if config else None
+        return {}  # whoever reads the weights says what is wrong with them
 
 
-__all__ = ["FromPretrained", "encoder_of", "pretrained_network"]
+__all__ = ["FromPretrained", "encoder_of", "licence_of", "pretrained_network", "weights_of"]

@@ -62,6 +62,9 @@ class OraclePredictor:
             points=[], box=None, given=mask.copy(), mask=mask.copy(), conditioning=True, score=1.0
         )
 
+    def clear_all_prompts_in_frame(self, state, frame_idx, obj_id, need_output=True):
+        state["objects"].get(obj_id, {}).pop(frame_idx, None)
+
     def propagate_object(self, state, obj_id, start_frame_idx, frames, reverse=False):
         slices = state["objects"][obj_id]
         assert slices[start_frame_idx]["conditioning"]

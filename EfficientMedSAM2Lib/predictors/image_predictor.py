@@ -134,7 +134,7 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
             message = "An image must be set with .set_image(...) before mask prediction."
             raise RuntimeError(message)
         prompts = (point_coords, point_labels, box, mask_input)
-        return self._predict(self._images[-1], prompts, multimask_output, return_logits, normalize_coords)
+        return self._answer(self._images[-1], prompts, multimask_output, return_logits, normalize_coords)
 
     def predict_batch(
         self,
@@ -156,7 +156,7 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
                 message = f"Give one entry of prompts for each of the {len(self._images)} images, not {len(column)}."
                 raise ValueError(message)
         results = [
-            self._predict(
+            self._answer(
                 image,
                 tuple(None if column is None else column[number] for column in columns),
                 multimask_output,
@@ -167,7 +167,7 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
         ]
         return [r[0] for r in results], [r[1] for r in results], [r[2] for r in results]
 
-    def _predict(
+    def _answer(
         self, image: SliceImage, prompts: tuple[Any, ...], multimask: bool, return_logits: bool, in_pixels: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         points, labels, box, mask_input = (None if prompt is None else to_numpy(prompt) for prompt in prompts)

@@ -93,8 +93,8 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
         video_path: str | os.PathLike[str] | None = None,
         video_height: int | None = None,
         video_width: int | None = None,
-        offload_video_to_cpu: bool = False,  # noqa: ARG002
-        offload_state_to_cpu: bool = False,  # noqa: ARG002
+        offload_video_to_cpu: bool = False,
+        offload_state_to_cpu: bool = False,
         async_loading_frames: bool = False,  # noqa: ARG002
     ) -> State:
         """Open a volume. Nothing is encoded, converted or copied yet.
@@ -123,10 +123,10 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
             ValueError: Not a volume, or spacing, axis or window make no sense.
         """
         source = next((given for given in (volume, images, video_path) if given is not None), None)
-        return open_state(
-            source, spacing, modality, axis, window, video_height, video_width, FeatureCache(self.feature_cache_bytes),
-            self.device,
-        )  # fmt: skip
+        cache = FeatureCache(self.feature_cache_bytes)
+        state = open_state(source, spacing, modality, axis, window, video_height, video_width, cache, self.device)
+        offloaded = {"offload_video_to_cpu": offload_video_to_cpu, "offload_state_to_cpu": offload_state_to_cpu}
+        return {**state, **offloaded}
 
     def add_new_points_or_box(
         self,

@@ -108,7 +108,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/interaction/__init__.py
   EfficientMedSAM2Lib/interaction/bits.py
   EfficientMedSAM2Lib/interaction/checks.py
+  EfficientMedSAM2Lib/interaction/clicks.py
+  EfficientMedSAM2Lib/interaction/constraints.py
+  EfficientMedSAM2Lib/interaction/drawn.py
   EfficientMedSAM2Lib/interaction/history.py
+  EfficientMedSAM2Lib/interaction/nninteractive.py
   EfficientMedSAM2Lib/interaction/predictor.py
   EfficientMedSAM2Lib/interaction/prompting.py
   EfficientMedSAM2Lib/interaction/prompts.py
@@ -157,6 +161,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/image_predictor.py
   EfficientMedSAM2Lib/predictors/inputs.py
   EfficientMedSAM2Lib/predictors/masks.py
+  EfficientMedSAM2Lib/predictors/network_methods.py
+  EfficientMedSAM2Lib/predictors/pretrained.py
   EfficientMedSAM2Lib/predictors/slices/__init__.py
   EfficientMedSAM2Lib/predictors/slices/clicks.py
   EfficientMedSAM2Lib/predictors/slices/dense_prompts.py
@@ -170,8 +176,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/volume/ahead.py
   EfficientMedSAM2Lib/predictors/volume/follow.py
   EfficientMedSAM2Lib/predictors/volume/frames.py
+  EfficientMedSAM2Lib/predictors/volume/given_inputs.py
+  EfficientMedSAM2Lib/predictors/volume/movie.py
   EfficientMedSAM2Lib/predictors/volume/opening.py
   EfficientMedSAM2Lib/predictors/volume/outline.py
+  EfficientMedSAM2Lib/predictors/volume/session_calls.py
   EfficientMedSAM2Lib/predictors/volume/sides.py
   EfficientMedSAM2Lib/predictors/volume/state.py
   EfficientMedSAM2Lib/predictors/volume/track.py

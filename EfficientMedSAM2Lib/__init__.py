@@ -18,6 +18,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from .interaction import InteractiveSession
+    from .interaction.nninteractive import nnInteractiveInferenceSession
     from .predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor
     from .runtimes import build_efficient_medsam2_model
 
@@ -26,6 +27,7 @@ _HOMES = {
     "EfficientMedSAM2VolumePredictor": "predictors",
     "InteractiveSession": "interaction",
     "build_efficient_medsam2_model": "runtimes",
+    "nnInteractiveInferenceSession": "interaction.nninteractive",
 }
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "InteractiveSession",
     "__version__",
     "build_efficient_medsam2_model",
+    "nnInteractiveInferenceSession",
 ]
 
 

@@ -3,6 +3,6 @@
 Everything here re-exports from EfficientMedSAM2Lib. The folder is installed as the package `efficient_medsam2`.
 """
 
-from EfficientMedSAM2Lib import __version__
+from EfficientMedSAM2Lib import __getattr__, __version__  # `__getattr__` loads what is asked for
 
-__all__ = ["__version__"]
+__all__ = ["EfficientMedSAM2VolumePredictor", "__getattr__", "__version__"]

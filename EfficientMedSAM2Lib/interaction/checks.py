@@ -121,7 +121,7 @@ def line_prompt(
     return LinePrompt((k0, j0, i0), (k1, j1, i1), axis), line_hint(drawn, axis)
 
 
-def mask_prompt(mask: Any, axis: int, index: int | None, shape_kji: Sequence[int]) -> MaskPrompt:
+def mask_prompt(mask: Any, axis: int, index: int | None, shape_kji: Sequence[int], fixed: bool = True) -> MaskPrompt:
     """Mask of the whole volume, or of one slice when ``index`` is given."""
     array = to_numpy(mask)
     if index is not None:
@@ -142,7 +142,7 @@ def mask_prompt(mask: Any, axis: int, index: int | None, shape_kji: Sequence[int
     if packed.box is None:
         message = "The initial mask is empty; paint the structure on at least one slice first."
         raise ValueError(message)
-    return MaskPrompt(packed, axis)
+    return MaskPrompt(packed, axis, None, fixed)
 
 
 def check_direction(direction: str) -> str:

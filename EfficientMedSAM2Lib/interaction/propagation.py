@@ -240,7 +240,7 @@ def _pass(
 
 
 def _write(segment: SegmentState, axis: int, index: int, predicted: np.ndarray) -> tuple[np.ndarray, Box | None, str]:
-    """Write a propagated slice, except where a negative box forbids it or the user prompted a slice across it."""
+    """Write a propagated slice, except where a prompt forbids it or the user prompted a slice across it."""
     old = segment.read_slice(axis, index)
     told, message = as_told(segment, axis, index, predicted)
     mask = told.copy()

@@ -109,17 +109,24 @@ def exported_file(encoder_type: str, checkpoint: str | os.PathLike[str] | None, 
     found = exported_at_hand(encoder_type, checkpoint, precision)
     if found is not None:
         return found
-    missing = [name for name in ("torch", "timm", "onnx") if not installed(name)]
+    # INT8 is made of the same graphs in float32, so that where these are there, nothing else is needed.
+    plain = exported_at_hand(encoder_type, checkpoint, "fp32") if precision == "int8" else None
+    missing = [name for name in (("onnx",) if plain else ("torch", "timm", "onnx")) if not installed(name)]
     if missing:
         raise ValueError(
             f"There is no exported network for {checkpoint or encoder_type} ({precision}), and {missing[0]} is not "
-            "installed to make one. Run `efficient-medsam2 export --output FILE.onnx.zip` where it is, and give that "
-            "file as weights."
+            f"installed to make one: pip install {missing[0]}. Or run `efficient-medsam2 export --output "
+            "FILE.onnx.zip` where it is, and give that file as weights."
         )
     path = cached_file(weights_sha256(encoder_type, checkpoint) or os.urandom(32).hex(), precision)
     logger.info("Exporting %s for ONNX Runtime into %s (once).", checkpoint or encoder_type, path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    export(encoder_type, checkpoint, precision, path)
+    if plain is not None:
+        from .onnx.quantise import quantise_exported
+
+        quantise_exported(plain, path)
+    else:
+        export(encoder_type, checkpoint, precision, path)
     return path
 
 

@@ -123,7 +123,7 @@ def measure(encoder: str, weights: str, runtime: str, precision: str, reference:
 
     video = EfficientMedSAM2VolumePredictor(model)
     state = video.init_state(volume, spacing=spacing, modality="CT")
-    video.add_new_points_or_box(state, k, 1, box=box)
+    video.add_new_points_or_box(state, k, 1, box=box, need_output=False)
     times, masks = [], []
     last = time.perf_counter()
     for _, mask, _ in video.propagate_object(state, 1, k, range(k, min(k + 9, len(volume)))):

@@ -54,6 +54,10 @@ class SlicePredictor:
         self.low_res = model.config.low_res_size
         self.candidates = tuple(range(1, 1 + model.config.num_multimask))
 
+    def __reduce__(self) -> tuple[type[SlicePredictor], tuple[Any]]:
+        # Its threads and locks are not pickled; it is made anew of the network.
+        return type(self), (self.model,)
+
     @property
     def heuristics(self) -> HeuristicsConfig:
         """Rules and numbers that come with the network's weights."""

@@ -39,7 +39,7 @@ def export_network(model: EfficientMedSAM2, path: Path, precision: str = "fp32",
     if precision == "int8":
         from .quantise import quantised
 
-        graphs = quantised(graphs, model)
+        graphs = quantised(graphs, model.config.image_size)
     description = Description(
         config=model.config,
         precision=precision,

@@ -54,6 +54,9 @@ def test_first_published_names_are_the_same_objects():
 
     assert build_efficient_medsam2_model is EfficientMedSAM2Lib.build_efficient_medsam2_model
     assert EfficientMedSAM2ImagePredictor is EfficientMedSAM2Lib.EfficientMedSAM2ImagePredictor
+    from efficient_medsam2 import EfficientMedSAM2VolumePredictor
+
+    assert EfficientMedSAM2VolumePredictor is EfficientMedSAM2Lib.EfficientMedSAM2VolumePredictor
 
 
 def test_every_room_is_in_the_wheel():

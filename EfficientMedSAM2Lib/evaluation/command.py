@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("evaluation-output"), metavar="FOLDER", help="default: evaluation-output"
     )
     parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors file; default: the shipped one")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
     add_runtime_arguments(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -75,7 +75,7 @@ def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
 def _add_teacher_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--teacher_checkpoint", type=Path,
-        help="default: LiteMedSAM; .safetensors: weights of this program; .pt, .pth: MedSAM2 or SAM2.1-Hiera-T; "
+        help="default: LiteMedSAM; .safetensors, .pth: weights of this program; .pt, .pth: MedSAM2 or SAM2.1-Hiera-T; "
         "for imitation an .onnx.zip of `efficient-medsam2 export`",
     )  # fmt: skip
     group.add_argument(
@@ -218,7 +218,7 @@ def _distillation(
 
     feature_weight, output_weight = arguments.feature_distill_weight, arguments.output_distill_weight
     if is_ours(arguments.teacher_checkpoint):
-        teacher = load_model(arguments.teacher_checkpoint)
+        teacher = load_model(arguments.teacher_checkpoint, for_inference=True)
         if same_sizes(teacher.config, model.config):
             return DistilledTraining(model, teacher, feature_weight, output_weight, **options), None
     # Each process of DDP has a GPU and a teacher of its own.

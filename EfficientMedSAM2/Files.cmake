@@ -135,6 +135,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/interaction/session.py
   EfficientMedSAM2Lib/models/__init__.py
   EfficientMedSAM2Lib/models/builder.py
+  EfficientMedSAM2Lib/models/checkpoint.py
   EfficientMedSAM2Lib/models/config.py
   EfficientMedSAM2Lib/models/image_encoder.py
   EfficientMedSAM2Lib/models/layers.py

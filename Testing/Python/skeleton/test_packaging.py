@@ -14,7 +14,10 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[3]
 ENGINE = REPOSITORY / "EfficientMedSAM2Lib"
 SOURCES = sorted(
-    path for folder in (ENGINE, REPOSITORY / "EfficientMedSAM2") if folder.exists() for path in folder.rglob("*.py")
+    path
+    for folder in (ENGINE, REPOSITORY / "EfficientMedSAM2", REPOSITORY / "efficient_medsam2")
+    if folder.exists()
+    for path in folder.rglob("*.py")
 )
 
 
@@ -60,9 +63,12 @@ def test_every_room_is_in_the_wheel():
     """`pyproject.toml` lists the packages one by one, so a new room is easily forgotten."""
     text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     listed = set(re.findall(r'^    "([\w.]+)",$', text.split("\npackages = [", 1)[1].split("]", 1)[0], re.MULTILINE))
-    rooms = {path.parent.relative_to(REPOSITORY) for path in ENGINE.rglob("__init__.py")}
-    expected = {".".join(room.parts) for room in rooms if room.name != "alias"}
-    assert listed == expected | {"EfficientMedSAM2Lib.Resources", "efficient_medsam2"}
+    rooms = {
+        path.parent.relative_to(REPOSITORY)
+        for folder in (ENGINE, REPOSITORY / "efficient_medsam2")
+        for path in folder.rglob("__init__.py")
+    }
+    assert listed == {".".join(room.parts) for room in rooms} | {"EfficientMedSAM2Lib.Resources"}
 
 
 def test_the_version_is_everywhere_the_same():
@@ -84,7 +90,7 @@ def test_dependencies_are_pinned_in_the_lock_file():
 def test_an_installed_wheel_finds_its_resources(tmp_path):
     """Slow: builds a wheel and installs it, without dependencies, into a folder of its own."""
     source, wheels, site = tmp_path / "source", tmp_path / "wheels", tmp_path / "site"
-    for folder in ("EfficientMedSAM2Lib", "Resources"):
+    for folder in ("EfficientMedSAM2Lib", "efficient_medsam2", "Resources"):
         shutil.copytree(REPOSITORY / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)

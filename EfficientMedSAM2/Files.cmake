@@ -117,6 +117,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/files.py
   EfficientMedSAM2Lib/imaging/geometry.py
   EfficientMedSAM2Lib/imaging/markups.py
+  EfficientMedSAM2Lib/imaging/npz.py
   EfficientMedSAM2Lib/imaging/planes.py
   EfficientMedSAM2Lib/imaging/preview.py
   EfficientMedSAM2Lib/imaging/segmentations.py

@@ -1,8 +1,8 @@
 """Results as files: Slicer's ``.seg.nrrd`` with names, colours and terminology, or a plain labelmap.
 
 ``.seg.nrrd`` keeps overlapping segments apart (in layers, as Slicer does). A labelmap (``.nii``, ``.nii.gz``,
-``.nrrd``, ``.mha``) has one value a voxel: segments are numbered 1, 2, ... in their order, and where two overlap the
-later wins.
+``.nrrd``, ``.mha``, MedSAM's ``.npz``) has one value a voxel: segments are numbered 1, 2, ... in their order, and where
+two overlap the later wins. In an ``.npz``, segments whose names are numbers get those.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from .files import check_complete, last_line, quiet_libraries, replacing
 from .geometry import check_matrix, lps_to_ras, spacing_of
+from .npz import NPZ_SUFFIX, read_npz_labels, write_npz
 from .terminology import Color, segment_colors, terminology_entry
 from .volumes import Volume, image_to_ras
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import SimpleITK
 
 SEGMENTATION_SUFFIX = ".seg.nrrd"
-LABELMAP_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+LABELMAP_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", NPZ_SUFFIX)
 #: Masks compress so well that a higher level only takes longer.
 COMPRESSION_LEVEL = 3
 _NAME_FIELD = re.compile(rb"Segment(\d+)_Name:=(.*)")
@@ -66,6 +67,8 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
     if name.endswith(SEGMENTATION_SUFFIX):
         with replacing(path) as temporary:
             _write_seg_nrrd(temporary, segments, volume)
+    elif name.endswith(NPZ_SUFFIX):
+        write_npz(path, _labelmap(segments, volume, _stated_values(segments)), volume.axes)
     elif name.endswith(LABELMAP_SUFFIXES):
         with replacing(path) as temporary:
             _write_labelmap(temporary, segments, volume)
@@ -90,6 +93,8 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
         raise ValueError(f"There is no segmentation file {path}; check the name.")
     try:
         with quiet_libraries():
+            if path.name.lower().endswith(NPZ_SUFFIX):
+                return _read_npz(path, volume)
             segments, ijk_to_ras = _read_seg_nrrd(path) if path.name.lower().endswith(".nrrd") else _read_labelmap(path)
     except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a segmentation ({last_line(error)}).") from error
@@ -197,11 +202,24 @@ def _layers(segments: Sequence[Segment]) -> list[tuple[int, int]]:
 def _write_labelmap(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
     import SimpleITK as sitk
 
-    labelmap: np.ndarray = np.zeros(volume.shape_kji, dtype=_label_type(len(segments)))
-    for label, segment in enumerate(segments, start=1):
-        labelmap[segment.mask.astype(bool, copy=False)] = label
+    labelmap = _labelmap(segments, volume, range(1, len(segments) + 1))
     with quiet_libraries():
         sitk.WriteImage(array_to_image(labelmap, volume.ijk_to_ras), str(path), useCompression=True)
+
+
+def _labelmap(segments: Sequence[Segment], volume: Volume, values: Sequence[int]) -> np.ndarray:
+    labelmap: np.ndarray = np.zeros(volume.shape_kji, dtype=_label_type(max(values)))
+    for value, segment in zip(values, segments):
+        labelmap[segment.mask.astype(bool, copy=False)] = value
+    return labelmap
+
+
+def _stated_values(segments: Sequence[Segment]) -> list[int]:
+    """The numbers that segments are named after, where all are; else their order."""
+    names = [segment.name for segment in segments]
+    if len(set(names)) == len(names) and all(name.isdecimal() and 0 < int(name) < 2**16 for name in names):
+        return [int(name) for name in names]
+    return list(range(1, len(segments) + 1))
 
 
 def _label_type(highest: int) -> type:
@@ -249,6 +267,16 @@ def _read_labelmap(path: Path) -> tuple[list[Segment], np.ndarray]:
     if len(values) > 1000:
         raise ValueError("it has more than 1000 different values, so it is a scan rather than a labelmap")
     return [Segment(f"Segment_{value:g}", labelmap == value) for value in values], image_to_ras(image)
+
+
+def _read_npz(path: Path, volume: Volume | None) -> list[Segment]:
+    """The label map of an archive, which lies on the grid of its scan and says no other."""
+    labelmap = read_npz_labels(path)
+    if labelmap is None:
+        raise ValueError("it has no label map: 'segs', 'gts' or 'label'")
+    if volume is not None and labelmap.shape != volume.shape_kji:
+        raise ValueError(f"its label map has shape {labelmap.shape}, the scan {volume.shape_kji}")
+    return [Segment(str(value), labelmap == value) for value in np.unique(labelmap) if value]
 
 
 def _on_grid(segment: Segment, ijk_to_ras: np.ndarray, volume: Volume) -> Segment:

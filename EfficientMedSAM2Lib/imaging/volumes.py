@@ -20,7 +20,21 @@ logger = logging.getLogger(__name__)
 
 FORMATS = "NIfTI, NRRD, MHA/MHD, PNG, JPEG, DICOM, or a folder of DICOM files"
 MODALITY_TAG = "0008|0060"
-ENDINGS = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".dcm", ".tif")
+ENDINGS = (
+    ".nii.gz",
+    ".seg.nrrd",
+    ".nii",
+    ".nrrd",
+    ".nhdr",
+    ".mha",
+    ".mhd",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".dcm",
+    ".tif",
+    ".npz",
+)
 
 
 @dataclass(frozen=True)
@@ -32,12 +46,16 @@ class Volume:
         ijk_to_ras: (4,4) voxel index (i, j, k) to RAS in mm.
         modality: DICOM modality where the file tells it, else None.
         name: File or folder name without ending.
+        window: Intensities (low, high) that the file's values were spread over before, where it tells; else None.
+        axes: Axes of the array in the file: "kji", or for an ``.npz`` also "jik", or "ji" for a picture.
     """
 
     array: np.ndarray
     ijk_to_ras: np.ndarray
     modality: str | None = None
     name: str = "volume"
+    window: tuple[float, float] | None = None
+    axes: str = "kji"
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 and not (self.array.ndim == 4 and self.array.shape[3] == 3):
@@ -70,6 +88,10 @@ def read_volume(path: str | Path, time_point: int | None = None) -> Volume:
     path = Path(path)
     if not path.exists():
         raise ValueError(f"There is no file or folder {path}; check the name.")
+    if path.is_file() and path.name.lower().endswith(".npz"):
+        from .npz import read_npz_volume
+
+        return read_npz_volume(path)
     if path.is_dir():
         image, modality = _read_dicom_folder(path)
     else:

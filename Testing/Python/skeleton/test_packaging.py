@@ -50,10 +50,9 @@ def test_public_names_come_from_their_rooms():
 
 
 def test_first_published_names_are_the_same_objects():
+    import EfficientMedSAM2Lib
     from efficient_medsam2.build_efficient_medsam2 import build_efficient_medsam2_model
     from efficient_medsam2.efficient_medsam2_image_predictor import EfficientMedSAM2ImagePredictor
-
-    import EfficientMedSAM2Lib
 
     assert build_efficient_medsam2_model is EfficientMedSAM2Lib.build_efficient_medsam2_model
     assert EfficientMedSAM2ImagePredictor is EfficientMedSAM2Lib.EfficientMedSAM2ImagePredictor

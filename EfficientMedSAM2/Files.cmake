@@ -107,7 +107,13 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/contestants/litemedsam.py
   EfficientMedSAM2Lib/evaluation/contestants/medsam2.py
   EfficientMedSAM2Lib/evaluation/contestants/ours.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/__init__.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/cases.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/protocol.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/report.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/run.py
   EfficientMedSAM2Lib/evaluation/gallery.py
+  EfficientMedSAM2Lib/evaluation/listed.py
   EfficientMedSAM2Lib/evaluation/metrics.py
   EfficientMedSAM2Lib/evaluation/prompts.py
   EfficientMedSAM2Lib/evaluation/protocols.py

@@ -131,6 +131,17 @@ def read_npz_prompts(path: str | Path) -> list[NpzPrompts]:
     return [entry for entry in prompts if entry.box_kji or entry.points]
 
 
+def npz_holds(path: str | Path) -> tuple[bool, bool]:
+    """Whether an archive holds a scan, and whether a label map.
+
+    Raises:
+        ValueError: It is no archive.
+    """
+    with _opened(Path(path)) as archive:
+        names = archive.namelist()
+    return any(f"{key}.npy" in names for key in _SCANS), any(f"{key}.npy" in names for key in _LABELS)
+
+
 def npz_shape(path: str | Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and number type of the scan, from its header.
 

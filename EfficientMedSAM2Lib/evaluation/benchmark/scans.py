@@ -88,13 +88,13 @@ def images_of(data_dir: Path | None) -> list[LoadedImage]:
     """The labelled scans to measure with.
 
     Args:
-        data_dir: Folder of image/label pairs, all of which are taken, or an `index.json` (or a folder with one), of
-            which the split `dev` is; None: slicerio's chest CT.
+        data_dir: Folder of image/label pairs or one `.npz`, all of which are taken, or an `index.json` (or a folder
+            with one), of which the split `dev` is; None: slicerio's chest CT.
 
     Raises:
         ValueError: There is nothing usable.
     """
-    from ...training.samples.manifest import read_manifest
+    from ...training.samples.manifest import is_listed, read_manifest
     from ...training.samples.slices import load_images
 
     if data_dir is None:
@@ -103,8 +103,7 @@ def images_of(data_dir: Path | None) -> list[LoadedImage]:
         return [sample_image()]
     manifest = read_manifest(data_dir)
     # A list of images says which of them were not trained on; a folder does not.
-    is_listed = data_dir.is_file() or (data_dir / "index.json").is_file()
-    images = load_images(manifest, manifest.select("dev" if is_listed else None, labelled=True))
+    images = load_images(manifest, manifest.select("dev" if is_listed(data_dir) else None, labelled=True))
     if not images:
         raise ValueError(
             f"'{data_dir}' holds no image with a label map (in split dev of an index.json); name label maps like their "

@@ -1,0 +1,25 @@
+"""Which images of a manifest an evaluation is about."""
+
+from __future__ import annotations
+
+import argparse
+
+from EfficientMedSAM2Lib.training.samples.manifest import Manifest, ManifestEntry, is_listed, read_manifest
+
+
+def listed_entries(args: argparse.Namespace) -> tuple[Manifest, list[ManifestEntry]]:
+    """Labelled entries of the split and the data sets that are asked for.
+
+    Without a split it is `dev` of an index, and all of a folder, which says of no image that it was trained on.
+
+    Raises:
+        ValueError: There is no manifest, or no such entry.
+    """
+    manifest = read_manifest(args.manifest)
+    split = args.split or ("dev" if is_listed(args.manifest) else "all")
+    entries = manifest.select(None if split == "all" else split, labelled=True)
+    if args.datasets:
+        entries = [entry for entry in entries if entry.dataset in args.datasets]
+    if not entries:
+        raise ValueError(f"{args.manifest} has no labelled image in split '{split}'; try --split all.")
+    return manifest, entries

@@ -178,9 +178,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/segment_voxels.py
   EfficientMedSAM2Lib/mrml/volume_reader.py
   EfficientMedSAM2Lib/predictors/__init__.py
+  EfficientMedSAM2Lib/predictors/automatic_mask_generator.py
   EfficientMedSAM2Lib/predictors/fov.py
   EfficientMedSAM2Lib/predictors/image_predictor.py
   EfficientMedSAM2Lib/predictors/inputs.py
+  EfficientMedSAM2Lib/predictors/mask_grid.py
   EfficientMedSAM2Lib/predictors/masks.py
   EfficientMedSAM2Lib/predictors/slices/__init__.py
   EfficientMedSAM2Lib/predictors/slices/feature_cache.py

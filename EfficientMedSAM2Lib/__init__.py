@@ -13,10 +13,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .interaction import InteractiveSession
-    from .predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor
+    from .predictors import (
+        EfficientMedSAM2AutomaticMaskGenerator,
+        EfficientMedSAM2ImagePredictor,
+        EfficientMedSAM2VolumePredictor,
+    )
     from .runtimes import build_efficient_medsam2_model
 
 _HOMES = {
+    "EfficientMedSAM2AutomaticMaskGenerator": "predictors",
     "EfficientMedSAM2ImagePredictor": "predictors",
     "EfficientMedSAM2VolumePredictor": "predictors",
     "InteractiveSession": "interaction",
@@ -24,6 +29,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "EfficientMedSAM2AutomaticMaskGenerator",
     "EfficientMedSAM2ImagePredictor",
     "EfficientMedSAM2VolumePredictor",
     "InteractiveSession",

@@ -17,7 +17,7 @@ def listed_entries(args: argparse.Namespace) -> tuple[Manifest, list[ManifestEnt
     """
     manifest = read_manifest(args.manifest)
     split = args.split or ("dev" if is_listed(args.manifest) else "all")
-    entries = manifest.select(None if split == "all" else split, labelled=True)
+    entries = [entry for entry in manifest.select(labelled=True) if split in ("all", entry.split)]
     if args.datasets:
         entries = [entry for entry in entries if entry.dataset in args.datasets]
     if not entries:

@@ -174,7 +174,7 @@ class EfficientMedSAM2AutomaticMaskGenerator:
 
     def _asked(self, point: np.ndarray) -> list[tuple[np.ndarray, float]]:
         """Logits (H,W) and predicted IoU of the masks for a point that are sure enough."""
-        click = {"point_coords": point[None], "point_labels": np.ones(1, int), "return_logits": True}
+        click: dict[str, Any] = {"point_coords": point[None], "point_labels": np.ones(1, int), "return_logits": True}
         logits, scores, low_res = self.predictor.predict(**click, multimask_output=self.multimask_output)
         answers = list(zip(logits, scores))
         if self.use_m2m:

@@ -18,7 +18,9 @@ PRECISIONS = (DEFAULT_PRECISION, "16-mixed", "32-true")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a training stage."""
-    parser.add_argument("--data_dir", type=Path, required=True, help="index.json, or a folder of image/label pairs")
+    parser.add_argument(
+        "--data_dir", type=Path, required=True, help="index.json, or a folder of image/label pairs or .npz"
+    )
     parser.add_argument("--pseudo", type=Path, help="folder of the teacher's pseudo-labels")
     parser.add_argument("--output", type=Path, required=True, help="folder for curve, checkpoints and weights")
     parser.add_argument(
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_teacher_arguments(parser.add_argument_group("teacher (stages distil and imitation)"))
     parser.add_argument("--resume", type=Path, help="checkpoint to go on from")
     parser.add_argument("--max-minutes", type=float, default=60.0)
+    parser.add_argument("--max_steps", type=int, metavar="N", help="end after N steps, if the minutes last so long")
     parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--trunk_rate", type=float, default=0.3, help="learning rate of the trunk over the other")
     parser.add_argument("--frozen_encoder", action="store_true", help="train only what stands behind the image encoder")
@@ -141,6 +144,8 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse what cannot work before anything is read."""
     from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import is_exported
 
+    if arguments.max_steps is not None and arguments.max_steps < 1:
+        raise ValueError(f"--max_steps is {arguments.max_steps}; give 1 or more.")
     if arguments.clip_length < 2:
         raise ValueError(f"A clip of {arguments.clip_length} slices has no memory; give --clip_length 2 or more.")
     if arguments.learned_slices is not None and not 1 <= arguments.learned_slices <= arguments.clip_length:
@@ -179,6 +184,7 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
         "seed": arguments.seed,
         "frozen_encoder": arguments.frozen_encoder,
         "train_only": tuple(arguments.train_only),
+        "max_steps": arguments.max_steps,
     }
     module, views = None, None
     if arguments.stage == "distil":

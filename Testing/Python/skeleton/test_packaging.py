@@ -105,6 +105,8 @@ def test_an_installed_wheel_finds_its_resources(tmp_path):
     alias, folder, models = run_python(tmp_path, "-S", "-c", code).splitlines()
     assert alias == str(site / "efficient_medsam2" / "__init__.py")
     assert folder == str(site / "EfficientMedSAM2Lib" / "Resources")
+    for name in ("web_interface.py", "image_prompt/index.html", ".streamlit/config.toml"):
+        assert (site / "efficient_medsam2" / "examples" / name).is_file()
     assert models == str(sorted(path.name for path in (REPOSITORY / "Resources" / "Models").iterdir()))
 
 

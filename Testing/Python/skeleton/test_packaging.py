@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -85,13 +86,45 @@ def test_dependencies_are_pinned_in_the_lock_file():
     assert wanted <= pinned
 
 
+@pytest.mark.parametrize(
+    ("versions", "wanted"),
+    [
+        ({"torch": "2.13.0+cpu"}, "torchvision>=0.28.0,<=0.28.0"),
+        ({"torch": "2.5.1"}, "torchvision>=0.20.0,<=0.20.1"),
+        ({"torch": "2.13.0+cpu", "torchvision": "0.28.0"}, None),
+        ({"numpy": "2.0.0"}, None),
+        ({"torch": "3.0.0"}, None),
+    ],
+)
+def test_an_installed_pytorch_stays(versions, wanted, tmp_path, monkeypatch):
+    """`pip install -e .` asks for the torchvision that belongs to it, where otherwise pip would replace it."""
+    from setuptools.dist import Distribution
+
+    for name, version in versions.items():
+        folder = tmp_path / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    command = runpy.run_path(str(REPOSITORY / "setup.py"))["EggInfo"](Distribution({"name": "x", "version": "1"}))
+    for _ in range(2):
+        command.finalize_options()
+    assert command.distribution.install_requires == ([wanted] if wanted else [])
+
+
+@pytest.mark.skipif(Path(sys.prefix).resolve() != (REPOSITORY / ".venv").resolve(), reason="not make's environment")
+def test_torchvision_can_be_imported_in_the_environment_of_make(tmp_path):
+    code = "import torch, torchvision.transforms as t; print(t.Resize(4)(torch.zeros(1, 8, 8)).shape[-1])"
+    assert run_python(tmp_path, "-c", code).strip() == "4"
+
+
 @pytest.mark.slow
 def test_an_installed_wheel_finds_its_resources(tmp_path):
     """Slow: builds a wheel and installs it, without dependencies, into a folder of its own."""
     source, wheels, site = tmp_path / "source", tmp_path / "wheels", tmp_path / "site"
     for folder in ("EfficientMedSAM2Lib", "efficient_medsam2", "Resources"):
         shutil.copytree(REPOSITORY / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
     run_python(tmp_path, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", wheels, source)
     run_python(tmp_path, "-m", "pip", "install", "-q", "--no-deps", "--target", site, next(wheels.glob("*.whl")))

@@ -86,6 +86,16 @@ def test_dependencies_are_pinned_in_the_lock_file():
     assert wanted <= pinned
 
 
+def test_slicer_is_asked_for_the_same_versions():
+    """3D Slicer's list is a part of the package's own: the bounds are said twice, and have to agree."""
+    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    dependencies = set(re.findall(r'"(.+?)"', project.split("\ndependencies = [", 1)[1].split("\n]", 1)[0]))
+    lines = (REPOSITORY / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    asked = {line for line in lines if line and not line.startswith("#")}
+    assert asked
+    assert asked <= dependencies
+
+
 @pytest.mark.parametrize(
     ("versions", "wanted"),
     [

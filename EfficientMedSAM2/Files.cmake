@@ -81,6 +81,50 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/appearance.py
   EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/streams.py
+  EfficientMedSAM2Lib/evaluation/__init__.py
+  EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
+  EfficientMedSAM2Lib/evaluation/benchmark/command.py
+  EfficientMedSAM2Lib/evaluation/benchmark/jobs.py
+  EfficientMedSAM2Lib/evaluation/benchmark/memory.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks/__init__.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks/interface.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks/litemedsam.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks/medsam2.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks/ours.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks/video.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/__init__.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/bar.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/markdown.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/overlays.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/plots.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/summary.py
+  EfficientMedSAM2Lib/evaluation/benchmark/run.py
+  EfficientMedSAM2Lib/evaluation/benchmark/scans.py
+  EfficientMedSAM2Lib/evaluation/benchmark/timing.py
+  EfficientMedSAM2Lib/evaluation/benchmark/worker.py
+  EfficientMedSAM2Lib/evaluation/cases.py
+  EfficientMedSAM2Lib/evaluation/command.py
+  EfficientMedSAM2Lib/evaluation/contestants/__init__.py
+  EfficientMedSAM2Lib/evaluation/contestants/ellipse.py
+  EfficientMedSAM2Lib/evaluation/contestants/grow_from_seeds.py
+  EfficientMedSAM2Lib/evaluation/contestants/interface.py
+  EfficientMedSAM2Lib/evaluation/contestants/litemedsam.py
+  EfficientMedSAM2Lib/evaluation/contestants/medsam2.py
+  EfficientMedSAM2Lib/evaluation/contestants/ours.py
+  EfficientMedSAM2Lib/evaluation/corrections.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/__init__.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/cases.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/protocol.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/report.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/run.py
+  EfficientMedSAM2Lib/evaluation/gallery.py
+  EfficientMedSAM2Lib/evaluation/listed.py
+  EfficientMedSAM2Lib/evaluation/metrics.py
+  EfficientMedSAM2Lib/evaluation/prompts.py
+  EfficientMedSAM2Lib/evaluation/protocols.py
+  EfficientMedSAM2Lib/evaluation/reliability.py
+  EfficientMedSAM2Lib/evaluation/report.py
+  EfficientMedSAM2Lib/evaluation/sample.py
   EfficientMedSAM2Lib/imaging/__init__.py
   EfficientMedSAM2Lib/imaging/components.py
   EfficientMedSAM2Lib/imaging/contained.py
@@ -97,6 +141,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/labelmaps.py
   EfficientMedSAM2Lib/imaging/markups.py
   EfficientMedSAM2Lib/imaging/nifti.py
+  EfficientMedSAM2Lib/imaging/npz.py
   EfficientMedSAM2Lib/imaging/planes.py
   EfficientMedSAM2Lib/imaging/preview.py
   EfficientMedSAM2Lib/imaging/segment.py
@@ -121,6 +166,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/interaction/session.py
   EfficientMedSAM2Lib/models/__init__.py
   EfficientMedSAM2Lib/models/builder.py
+  EfficientMedSAM2Lib/models/checkpoint.py
   EfficientMedSAM2Lib/models/config.py
   EfficientMedSAM2Lib/models/heuristics.py
   EfficientMedSAM2Lib/models/image_encoder.py
@@ -157,9 +203,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/segment_voxels.py
   EfficientMedSAM2Lib/mrml/volume_reader.py
   EfficientMedSAM2Lib/predictors/__init__.py
+  EfficientMedSAM2Lib/predictors/automatic_mask_generator.py
   EfficientMedSAM2Lib/predictors/fov.py
   EfficientMedSAM2Lib/predictors/image_predictor.py
   EfficientMedSAM2Lib/predictors/inputs.py
+  EfficientMedSAM2Lib/predictors/mask_grid.py
   EfficientMedSAM2Lib/predictors/masks.py
   EfficientMedSAM2Lib/predictors/network_methods.py
   EfficientMedSAM2Lib/predictors/pretrained.py
@@ -201,9 +249,95 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/onnx/quantise.py
   EfficientMedSAM2Lib/runtimes/out_of_memory.py
   EfficientMedSAM2Lib/runtimes/torch_arrays.py
+  EfficientMedSAM2Lib/training/__init__.py
+  EfficientMedSAM2Lib/training/command.py
+  EfficientMedSAM2Lib/training/initialise.py
+  EfficientMedSAM2Lib/training/losses.py
+  EfficientMedSAM2Lib/training/pseudo/__init__.py
+  EfficientMedSAM2Lib/training/pseudo/filters.py
+  EfficientMedSAM2Lib/training/pseudo/labels.py
+  EfficientMedSAM2Lib/training/pseudo/proposals.py
+  EfficientMedSAM2Lib/training/pseudo/questions.py
+  EfficientMedSAM2Lib/training/pseudo/slices.py
+  EfficientMedSAM2Lib/training/rounds.py
+  EfficientMedSAM2Lib/training/samples/__init__.py
+  EfficientMedSAM2Lib/training/samples/augment.py
+  EfficientMedSAM2Lib/training/samples/batches.py
+  EfficientMedSAM2Lib/training/samples/clips.py
+  EfficientMedSAM2Lib/training/samples/drawn.py
+  EfficientMedSAM2Lib/training/samples/manifest.py
+  EfficientMedSAM2Lib/training/samples/prompts.py
+  EfficientMedSAM2Lib/training/samples/slices.py
+  EfficientMedSAM2Lib/training/samples/sources/__init__.py
+  EfficientMedSAM2Lib/training/samples/sources/components.py
+  EfficientMedSAM2Lib/training/samples/sources/label_groups.py
+  EfficientMedSAM2Lib/training/samples/sources/labelled.py
+  EfficientMedSAM2Lib/training/samples/sources/object_index.py
+  EfficientMedSAM2Lib/training/samples/sources/pseudo.py
+  EfficientMedSAM2Lib/training/samples/sources/sample.py
+  EfficientMedSAM2Lib/training/samples/sources/shapes.py
+  EfficientMedSAM2Lib/training/samples/sources/superpixels.py
+  EfficientMedSAM2Lib/training/samples/synthesis.py
+  EfficientMedSAM2Lib/training/stages/__init__.py
+  EfficientMedSAM2Lib/training/stages/clips.py
+  EfficientMedSAM2Lib/training/stages/distil.py
+  EfficientMedSAM2Lib/training/stages/foreign.py
+  EfficientMedSAM2Lib/training/stages/imitation.py
+  EfficientMedSAM2Lib/training/stages/projection.py
+  EfficientMedSAM2Lib/training/stages/slices.py
+  EfficientMedSAM2Lib/training/teachers/__init__.py
+  EfficientMedSAM2Lib/training/teachers/cache.py
+  EfficientMedSAM2Lib/training/teachers/choose.py
+  EfficientMedSAM2Lib/training/teachers/interface.py
+  EfficientMedSAM2Lib/training/teachers/lessons.py
+  EfficientMedSAM2Lib/training/teachers/litemedsam.py
+  EfficientMedSAM2Lib/training/teachers/medsam2.py
+  EfficientMedSAM2Lib/training/teachers/medsam2_network.py
+  EfficientMedSAM2Lib/training/teachers/ours.py
+  EfficientMedSAM2Lib/training/train.py
+  EfficientMedSAM2Lib/web/__init__.py
+  EfficientMedSAM2Lib/web/command.py
+  EfficientMedSAM2Lib/web/connection.py
+  EfficientMedSAM2Lib/web/gateway/__init__.py
+  EfficientMedSAM2Lib/web/gateway/access.py
+  EfficientMedSAM2Lib/web/gateway/app.py
+  EfficientMedSAM2Lib/web/gateway/guesses.py
+  EfficientMedSAM2Lib/web/gateway/pages.py
+  EfficientMedSAM2Lib/web/gateway/proxy.py
+  EfficientMedSAM2Lib/web/gateway/sessions.py
+  EfficientMedSAM2Lib/web/log.py
+  EfficientMedSAM2Lib/web/page/__init__.py
+  EfficientMedSAM2Lib/web/page/application.py
+  EfficientMedSAM2Lib/web/page/commands.py
+  EfficientMedSAM2Lib/web/page/rehearsal.py
+  EfficientMedSAM2Lib/web/page/state.py
+  EfficientMedSAM2Lib/web/page/upkeep.py
+  EfficientMedSAM2Lib/web/session/__init__.py
+  EfficientMedSAM2Lib/web/session/config.py
+  EfficientMedSAM2Lib/web/session/desk.py
+  EfficientMedSAM2Lib/web/session/exports.py
+  EfficientMedSAM2Lib/web/session/measurements.py
+  EfficientMedSAM2Lib/web/session/process.py
+  EfficientMedSAM2Lib/web/session/reader.py
+  EfficientMedSAM2Lib/web/session/segments.py
+  EfficientMedSAM2Lib/web/session/surfaces.py
+  EfficientMedSAM2Lib/web/session/transfer.py
+  EfficientMedSAM2Lib/web/session/uploads.py
+  EfficientMedSAM2Lib/web/session/workspace.py
+  EfficientMedSAM2Lib/web/views/__init__.py
+  EfficientMedSAM2Lib/web/views/layout.py
+  EfficientMedSAM2Lib/web/views/outlines.py
+  EfficientMedSAM2Lib/web/views/painter.py
+  EfficientMedSAM2Lib/web/views/prompt_effect.py
+  EfficientMedSAM2Lib/web/views/prompt_looks.py
+  EfficientMedSAM2Lib/web/views/roi.py
+  EfficientMedSAM2Lib/web/views/slice_views.py
   )
 
 set(ENGINE_RESOURCES
+  "Resources/Demo/left lung.mrk.json"
+  "Resources/Demo/lumbar vertebral column.mrk.json"
+  "Resources/Demo/right lung.mrk.json"
   Resources/Icons/CTChest.png
   Resources/Icons/EfficientMedSAM2.png
   Resources/Images/demo.png
@@ -217,5 +351,13 @@ set(ENGINE_RESOURCES
   Resources/Models/efficient_medsam2_mobilenet.safetensors
   Resources/Models/efficient_medsam2_mobilenet_fp32.onnx.zip
   Resources/UI/EfficientMedSAM2.ui
+  Resources/Web/footer.html
+  Resources/Web/header.html
+  Resources/Web/icon.svg
+  Resources/Web/page.css
+  Resources/Web/page.js
+  Resources/Web/panel.html
+  Resources/Web/slice.html
+  Resources/Web/view3d.html
   Resources/requirements.txt
   )

@@ -19,10 +19,15 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 if TYPE_CHECKING:
     from .interaction import InteractiveSession
     from .interaction.nninteractive import nnInteractiveInferenceSession
-    from .predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor
+    from .predictors import (
+        EfficientMedSAM2AutomaticMaskGenerator,
+        EfficientMedSAM2ImagePredictor,
+        EfficientMedSAM2VolumePredictor,
+    )
     from .runtimes import build_efficient_medsam2_model
 
 _HOMES = {
+    "EfficientMedSAM2AutomaticMaskGenerator": "predictors",
     "EfficientMedSAM2ImagePredictor": "predictors",
     "EfficientMedSAM2VolumePredictor": "predictors",
     "InteractiveSession": "interaction",
@@ -31,6 +36,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "EfficientMedSAM2AutomaticMaskGenerator",
     "EfficientMedSAM2ImagePredictor",
     "EfficientMedSAM2VolumePredictor",
     "InteractiveSession",

@@ -6,10 +6,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..imaging.geometry import (
+    box_to_roi,
     ijk_box_from_corners,
+    ijk_to_ras_points,
     kji_from_ijk,
     line_hint,
     nearest_voxel,
@@ -17,10 +21,9 @@ from ..imaging.geometry import (
     roi_corners_ras,
 )
 from ..imaging.markups import Markup, markup_name, read_markups, rotation_warning, sign_note
+from ..imaging.npz import read_npz_prompts
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..imaging.volumes import Volume
     from ..interaction import InteractiveSession
 
@@ -38,11 +41,13 @@ class SegmentPrompts:
         name: Name of the segment.
         markups: Boxes, lines and points in RAS mm, from any number of files.
         mask: Mask (D,H,W) that the segment starts from; None for none.
+        slices: Half-open range of slices along k that hold it, where that is known.
     """
 
     name: str
     markups: tuple[Markup, ...]
     mask: np.ndarray | None = None
+    slices: tuple[int, int] | None = None
 
 
 def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list[SegmentPrompts]:
@@ -68,6 +73,37 @@ def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list
             raise ValueError(f"{path} holds no point, box or line; place one in 3D Slicer and save it again.")
         grouped.setdefault(name, []).extend(markups)
     return [SegmentPrompts(name, tuple(markups)) for name, markups in grouped.items()]
+
+
+def npz_prompts(path: str | Path, volume: Volume) -> list[SegmentPrompts]:
+    """Boxes and clicks of an ``.npz`` file of MedSAM or a challenge: a segment a class, named after its number.
+
+    Args:
+        path: The file that the volume was read from.
+        volume: The volume.
+
+    Raises:
+        ValueError: It has neither, or they are not as such files have them.
+    """
+    found = []
+    for entry in read_npz_prompts(path):
+        name = str(entry.label)
+        markups = [] if entry.box_kji is None else [box_markup(entry.box_kji, name, volume)]
+        if entry.points:
+            points = np.array(
+                [ijk_to_ras_points(np.array(kji[::-1], float), volume.ijk_to_ras) for kji, _ in entry.points]
+            )
+            markups.append(Markup("point", name, points, tuple(positive for _, positive in entry.points)))
+        found.append(SegmentPrompts(name, tuple(markups), slices=entry.slices))
+    if not found:
+        raise ValueError(f"{path} holds no boxes and no clicks; give prompts with --prompts.")
+    return found
+
+
+def box_markup(box_kji: Any, name: str, volume: Volume) -> Markup:
+    """A half-open voxel box [[k0,k1],[j0,j1],[i0,i1]] as the ROI that covers it."""
+    object_to_world, size = box_to_roi(box_kji, volume.ijk_to_ras)
+    return Markup("box", name, object_to_world=object_to_world, size=size)
 
 
 def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume) -> str:

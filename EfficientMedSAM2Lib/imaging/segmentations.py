@@ -1,7 +1,8 @@
 """Results as files: Slicer's ``.seg.nrrd`` with names, colours and terminology, or a plain labelmap.
 
-``.seg.nrrd`` keeps overlapping segments apart (in layers, as Slicer does). A labelmap holds less, see `labelmaps`.
-Every file is read back before it gets its name.
+``.seg.nrrd`` keeps overlapping segments apart (in layers, as Slicer does). A labelmap holds less, see `labelmaps`. In
+MedSAM's ``.npz``, segments whose names are numbers get those as labels. Every file is read back before it gets its
+name.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .dicom.reader import is_dicom
 from .files import check_name, one_line, quiet_libraries
 from .geometry import lps_to_ras
 from .labelmaps import LABELMAP_SUFFIXES, array_to_image, flattened, label_type, write_labelmap
+from .npz import NPZ_SUFFIX, read_npz_labels, write_npz
 from .segment import NOTES_KEY, Segment, Written, check_geometry
 from .terminology import segment_colors, terminology_entry
 from .volumes import Volume, read_volume
@@ -58,11 +60,14 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
     if name.endswith(SEGMENTATION_SUFFIX):
         _write_seg_nrrd(Path(path), segments, volume)
         return Written(tuple(segments))
-    if name.endswith(LABELMAP_SUFFIXES):
+    if name.endswith((*LABELMAP_SUFFIXES, NPZ_SUFFIX)):
         written = flattened(segments)
-        write_labelmap(Path(path), written.segments, volume)
+        if name.endswith(NPZ_SUFFIX):
+            _write_npz(Path(path), written.segments, volume)
+        else:
+            write_labelmap(Path(path), written.segments, volume)
         return written
-    endings = ", ".join((SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES))
+    endings = ", ".join((SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES, NPZ_SUFFIX))
     raise ValueError(f"Cannot tell the format of {Path(path).name!r}; end it in one of {endings}.")
 
 
@@ -83,6 +88,8 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     check_name(path)
     try:
         with quiet_libraries():
+            if path.name.lower().endswith(NPZ_SUFFIX):
+                return _read_npz(path, volume)
             check_contained(path)
             segments, ijk_to_ras = _reader(path)(path)
     except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
@@ -191,6 +198,22 @@ def _layers(segments: Sequence[Segment]) -> list[tuple[int, int]]:
     return places
 
 
+def _write_npz(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
+    values = _stated_values(segments)
+    labelmap: np.ndarray = np.zeros(volume.shape_kji, dtype=label_type(max(values)))
+    for value, segment in zip(values, segments):
+        labelmap[segment.mask.astype(bool, copy=False)] = value
+    write_npz(path, labelmap, volume.axes)
+
+
+def _stated_values(segments: Sequence[Segment]) -> list[int]:
+    """The numbers that segments are named after, where all are; else their order."""
+    names = [segment.name for segment in segments]
+    if len(set(names)) == len(names) and all(name.isdecimal() and 0 < int(name) < 2**16 for name in names):
+        return [int(name) for name in names]
+    return list(range(1, len(segments) + 1))
+
+
 def _read_seg_nrrd(path: Path) -> tuple[list[Segment], np.ndarray]:
     import SimpleITK as sitk
     from slicerio import segmentation as slicer_format
@@ -246,6 +269,16 @@ def _read_labelmap(path: Path) -> tuple[list[Segment], np.ndarray]:
     if len(values) > 1000:
         raise ValueError("it has more than 1000 different values, so it is a scan rather than a labelmap")
     return [Segment(f"Segment_{value:g}", volume.array == value) for value in values], volume.ijk_to_ras
+
+
+def _read_npz(path: Path, volume: Volume | None) -> list[Segment]:
+    """The label map of an archive, which lies on the grid of its scan and says no other."""
+    labelmap = read_npz_labels(path)
+    if labelmap is None:
+        raise ValueError("it has no label map: 'segs', 'gts' or 'label'")
+    if volume is not None and labelmap.shape != volume.shape_kji:
+        raise ValueError(f"its label map has shape {labelmap.shape}, the scan {volume.shape_kji}")
+    return [Segment(str(value), labelmap == value) for value in np.unique(labelmap) if value]
 
 
 def _on_grid(segment: Segment, ijk_to_ras: np.ndarray, volume: Volume) -> Segment:

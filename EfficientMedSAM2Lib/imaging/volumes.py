@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.files import normal_name
+from .components import time_index
 from .contained import check_contained
 from .dicom.reader import is_dicom, read_dicom
 from .files import check_complete, check_name
@@ -23,7 +24,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FORMATS = "NIfTI, NRRD, MHA/MHD, PNG, JPEG, DICOM, or a folder of DICOM files"
-ENDINGS = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".dcm", ".tif")
+ENDINGS = (
+    ".nii.gz",
+    ".seg.nrrd",
+    ".nii",
+    ".nrrd",
+    ".nhdr",
+    ".mha",
+    ".mhd",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".dcm",
+    ".tif",
+    ".npz",
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,8 @@ class Volume:
         notes: What was left out, changed or chosen on reading, a sentence each; results say it as well.
         spacing_known: False where the file does not say how large a voxel is: then nothing is told in mm or ml.
         nifti_forms: Both places of a NIfTI file, for results that keep them; None for other formats.
+        window: Intensities (low, high) that the file's values were spread over before, where it tells; else None.
+        axes: Axes of the array in the file: "kji", or for an ``.npz`` also "jik", or "ji" for a picture.
     """
 
     array: np.ndarray
@@ -47,6 +64,8 @@ class Volume:
     notes: tuple[str, ...] = ()
     spacing_known: bool = True
     nifti_forms: NiftiForms | None = None
+    window: tuple[float, float] | None = None
+    axes: str = "kji"
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 and not (self.array.ndim == 4 and self.array.shape[3] == 3):
@@ -121,6 +140,11 @@ def _read(path: Path, time_point: int | None, series: str | None) -> Volume:
             return Volume(array, scan.stack.ijk_to_ras, scan.modality, name, scan.notes, scan.spacing_known)
         if path.stat().st_size == 0:
             raise ValueError("it is empty; export it again.")
+        if path.name.lower().endswith(".npz"):
+            from .npz import read_npz_volume
+
+            time_index(1, time_point)
+            return read_npz_volume(path)
         check_contained(path)
         check_complete(path)
         if is_nifti(path):

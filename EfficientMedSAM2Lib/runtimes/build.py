@@ -32,8 +32,9 @@ def build_efficient_medsam2_model(
 
     Args:
         encoder_type: "efficientnet" (EfficientNet-Lite0), "mobilenet" (MobileNetV3-Large) or a registered name.
-        checkpoint: None for the weights shipped for that encoder, "random" for none, else a `.safetensors` file, or a
-            network that `efficient-medsam2 export` wrote (`.onnx.zip`).
+        checkpoint: None for the weights shipped for that encoder, "random" for none, else a `.safetensors` file, a
+            state dict that `torch.save` wrote (`.pth`), or a network that `efficient-medsam2 export` wrote
+            (`.onnx.zip`).
         device: "auto" takes cuda, then mps, then cpu; or a torch device. A cuda or mps device that is not there is
             replaced by the CPU, with a warning in the log. ONNX Runtime computes on the CPU.
         use_half_precision: Compute in FP16 on cuda and mps. A CPU computes in bfloat16 where it has instructions for
@@ -100,7 +101,7 @@ def exported_file(encoder_type: str, checkpoint: str | os.PathLike[str] | None, 
 
     Args:
         encoder_type: Name of the encoder.
-        checkpoint: A `.safetensors` file; None for the shipped weights; "random" is never kept for a next time.
+        checkpoint: A `.safetensors` or `.pth` file; None for the shipped weights; "random" is never kept.
         precision: "fp32" or "int8".
 
     Raises:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.files import check_place
+from ...imaging.npz import NPZ_SUFFIX
 from ..case import DIRECTIONS, PropagationOptions, SegmentResult, segment_case
 from ..engine import add_model_arguments, add_runtime_arguments, build_session
-from ..prompts import SegmentPrompts, read_prompts
+from ..prompts import SegmentPrompts, npz_prompts, read_prompts
 
 if TYPE_CHECKING:
     from ...imaging.segment import Written
@@ -26,13 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `segment`."""
     parser.description = (
         "Segment structures of one scan. Each prompts file (points, boxes, lines; saved by 3D Slicer as .mrk.json) is "
-        "one segment, named after the file; files with the same name are one segment."
+        "one segment, named after the file; files with the same name are one segment. An .npz of MedSAM or the CVPR "
+        "challenges holds its boxes and clicks."
     )
     add = parser.add_argument
-    add("volume", type=Path, metavar="VOLUME", help="scan: NIfTI, NRRD, MHA, or a DICOM folder")
-    add("--prompts", type=Path, action="append", required=True, metavar="FILE", help="markups file; may be repeated")
+    add("volume", type=Path, metavar="VOLUME", help="scan: NIfTI, NRRD, MHA, .npz, or a DICOM folder")
+    prompts_help = "markups file; may be repeated; an .npz needs none"
+    add("--prompts", type=Path, action="append", metavar="FILE", help=prompts_help)
     add("--name", action="append", default=[], metavar="NAME", help="segment name: one for all files, or one per file")
-    output_help = ".seg.nrrd, or a label map: .nii.gz, .nii, .nrrd, .mha"
+    output_help = ".seg.nrrd, or a label map: .nii.gz, .nii, .nrrd, .mha, .npz"
     add("--output", type=Path, required=True, metavar="FILE", help=output_help)
     add("--propagate", choices=DIRECTIONS, default="both", help="direction; default: both")
     add("--range-mm", type=float, metavar="MM", help="propagate no farther than this from a prompt")
@@ -61,8 +64,9 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.preview, (".png",), args.volume)
     propagation = PropagationOptions(args.propagate, args.range_mm, args.stop_when_lost)
     window = parse_window(args.window) if args.window else None
-    prompts = read_prompts(args.prompts, args.name)
+    prompts = _prompts_of_files(args)
     volume = read_volume(args.volume, args.time_point, args.series)
+    prompts = prompts or npz_prompts(args.volume, volume)
     session = build_session(args.encoder, args.weights, args.device, args.runtime, args.precision)
     progress = None if args.quiet else progress_bar
     results = segment_case(session, volume, prompts, propagation, window, args.modality, progress)
@@ -79,6 +83,17 @@ def run(args: argparse.Namespace) -> int:
             print(summary(replace(result, name=name, mask=segment.mask, message=message), volume))
         print(args.output)
     return 0
+
+
+def _prompts_of_files(args: argparse.Namespace) -> list[SegmentPrompts]:
+    """Prompts of the markups files; none where an .npz is left to bring its own."""
+    if args.prompts:
+        return read_prompts(args.prompts, args.name)
+    if not args.volume.name.lower().endswith(NPZ_SUFFIX):
+        raise ValueError("Give the prompts, --prompts FILE: markups that 3D Slicer saved as .mrk.json.")
+    if args.name:
+        raise ValueError("--name is for markups files; the segments of an .npz are named after their numbers.")
+    return []
 
 
 def write_results(

@@ -11,6 +11,7 @@ from typing import Any
 from ...core.files import readable_name, walk
 from ...imaging.markups import SUFFIX as MARKUPS_ENDING
 from ...imaging.markups import markup_name
+from ...imaging.npz import NPZ_SUFFIX, NpzPrompts, read_npz_prompts
 from ...imaging.segmentations import SEGMENTATION_SUFFIX
 from ...imaging.volumes import ENDINGS, volume_name
 
@@ -30,7 +31,7 @@ class Found:
     """What a folder holds.
 
     Attributes:
-        rows: Lines of a manifest, one for each markups file, with absolute paths.
+        rows: Lines of a manifest, one for each markups file or class of an .npz, with absolute paths.
         without_prompts: Scans that no markups file belongs to.
         without_scan: Markups files that belong to no scan, or of which it cannot be told to which.
     """
@@ -45,7 +46,8 @@ def find_cases(folder: Path) -> Found:
 
     A markups file belongs to the scan in its folder whose name its own name begins with, or to the only scan there is.
     A folder of DICOM files is a scan, named after the folder; its markups lie in it or beside it. Other images in it,
-    label maps as a rule, are scans only for the markups that are named after them.
+    label maps as a rule, are scans only for the markups that are named after them. An ``.npz`` of MedSAM or a challenge
+    without markups brings its own boxes and clicks.
 
     Raises:
         ValueError: There is no such folder, or a file in it has a name that a manifest cannot hold.
@@ -144,9 +146,44 @@ def _matched(scans: dict[Path, list[Path]], markups: list[Path], folder: Path) -
             {"case": _case_name(scan, folder), "image": str(scan), "prompts": str(path), "segment": structure}
         )
     everything = dict.fromkeys(scan for listed in scans.values() for scan in listed)
-    found.without_prompts = [scan for scan in everything if scan not in used]
+    for scan in (scan for scan in everything if scan not in used):
+        own = _npz_rows(scan, folder)
+        found.rows += own
+        if not own:
+            found.without_prompts.append(scan)
     found.rows.sort(key=lambda row: row["case"])
     return found
+
+
+def _npz_rows(scan: Path, folder: Path) -> list[dict[str, Any]]:
+    """A line for each class that an .npz has boxes or clicks of; none for other scans and unusable files."""
+    if not scan.name.lower().endswith(NPZ_SUFFIX):
+        return []
+    try:
+        prompts = read_npz_prompts(scan)
+    except ValueError:
+        return []
+    case = _case_name(scan, folder)
+    return [{"case": case, "image": str(scan), "segment": str(entry.label), **_in_voxels(entry)} for entry in prompts]
+
+
+def _in_voxels(entry: NpzPrompts) -> dict[str, str]:
+    """Columns of a manifest: box and clicks in i, j, k.
+
+    Where the slice with the box is the middle one of those with the object, an ROI says both.
+    """
+    columns = {}
+    if entry.box_kji is not None:
+        (k, _), (j0, j1), (i0, i1) = entry.box_kji
+        low, stop = entry.slices or (k, k + 1)
+        if (low + stop) // 2 != k:
+            low, stop = k, k + 1
+        columns["box_ijk"] = ",".join(map(str, (i0, j0, low, i1 - 1, j1 - 1, stop - 1)))
+    for column, wanted in (("points_ijk", True), ("negative_points_ijk", False)):
+        points = [",".join(map(str, kji[::-1])) for kji, positive in entry.points if positive == wanted]
+        if points:
+            columns[column] = "; ".join(points)
+    return columns
 
 
 def _case_name(scan: Path, folder: Path) -> str:

@@ -33,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--original_model", type=Path, metavar="FILE", help="MedSAM2's checkpoint (.pt); default: random weights"
     )
     parser.add_argument(
-        "--efficient_model", type=Path, metavar="FILE", help="our weights (.safetensors); default: the shipped ones"
+        "--efficient_model",
+        type=Path,
+        metavar="FILE",
+        help="our weights (.safetensors, .pth); default: ours",
     )
     parser.add_argument("--save_visualizations", action="store_true", help="masks of all networks side by side")
     parser.add_argument(

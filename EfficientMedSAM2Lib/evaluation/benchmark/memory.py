@@ -28,7 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--slices", type=int, nargs=2, default=[60, 300], metavar="N", help="default: 60 300")
     parser.add_argument("--size", type=int, default=512, help="side of a slice in pixels; default: 512")
     parser.add_argument("--encoder", default="efficientnet", metavar="NAME", help="efficientnet (default) or mobilenet")
-    parser.add_argument("--weights", metavar="FILE", help="a .safetensors file or 'random'; default: the shipped one")
+    parser.add_argument(
+        "--weights", metavar="FILE", help=".safetensors or .pth file, or 'random'; default: the shipped"
+    )
     parser.add_argument("--runtime", default="auto", choices=("auto", "torch", "onnx"), help="default: auto")
     parser.add_argument("--measure", type=int, metavar="N", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)

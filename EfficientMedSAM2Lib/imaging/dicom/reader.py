@@ -111,7 +111,7 @@ def _folder_frames(folder: Path, series: str | None) -> list[Frame]:
 
 
 def _say_unreadable(files: Sequence[Unreadable]) -> str:
-    more = f" and {len(files) - 1} more like it" if len(files) > 1 else ""
+    more = f", and {len(files) - 1} more cannot be read" if len(files) > 1 else ""
     return f"{files[0].path} cannot be read: {files[0].reason}{more}; copy or export the series again."
 
 

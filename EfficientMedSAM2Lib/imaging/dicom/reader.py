@@ -10,7 +10,8 @@ import numpy as np
 
 from ...core.files import walk
 from ..geometry import lps_to_ras
-from .headers import DicomError, Frame, NotAnImage, Unreadable, is_dicom, read_folder, read_frames
+from .frames import Frame
+from .headers import DicomError, NotAnImage, Unreadable, is_dicom, read_folder, read_frames
 from .series import Selection, choose_series, one_orientation, one_time_point, without_copies
 from .stack import TOLERANCE, Stack, stack_slices
 from .voxels import on_grid, read_voxels

@@ -180,6 +180,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/inputs.py
   EfficientMedSAM2Lib/predictors/masks.py
   EfficientMedSAM2Lib/predictors/slices/__init__.py
+  EfficientMedSAM2Lib/predictors/slices/clicks.py
   EfficientMedSAM2Lib/predictors/slices/feature_cache.py
   EfficientMedSAM2Lib/predictors/slices/rejection.py
   EfficientMedSAM2Lib/predictors/slices/roundness.py

@@ -79,7 +79,7 @@ def _sources(series: str | Path, shape_kji: tuple[int, ...]) -> list[Dataset]:
 
     if not Path(series).is_dir():
         raise ValueError(f"DICOM SEG refers to a DICOM series, and {series} is none; use --format seg.nrrd for it.")
-    sources = [dcmread(file, stop_before_pixels=True) for file in dicom_files(series)]
+    sources: list[Dataset] = [dcmread(file, stop_before_pixels=True) for file in dicom_files(series)]
     if len(sources) != shape_kji[0]:
         raise ValueError(
             f"{series} has {len(sources)} files for {shape_kji[0]} slices, so that a DICOM SEG cannot refer to them; "

@@ -117,15 +117,26 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/report.py
   EfficientMedSAM2Lib/evaluation/sample.py
   EfficientMedSAM2Lib/imaging/__init__.py
+  EfficientMedSAM2Lib/imaging/components.py
+  EfficientMedSAM2Lib/imaging/dicom/__init__.py
+  EfficientMedSAM2Lib/imaging/dicom/headers.py
+  EfficientMedSAM2Lib/imaging/dicom/reader.py
+  EfficientMedSAM2Lib/imaging/dicom/segmentations.py
+  EfficientMedSAM2Lib/imaging/dicom/series.py
+  EfficientMedSAM2Lib/imaging/dicom/stack.py
+  EfficientMedSAM2Lib/imaging/dicom/voxels.py
   EfficientMedSAM2Lib/imaging/files.py
   EfficientMedSAM2Lib/imaging/geometry.py
+  EfficientMedSAM2Lib/imaging/itk_files.py
   EfficientMedSAM2Lib/imaging/labelmaps.py
   EfficientMedSAM2Lib/imaging/markups.py
+  EfficientMedSAM2Lib/imaging/nifti.py
   EfficientMedSAM2Lib/imaging/planes.py
   EfficientMedSAM2Lib/imaging/preview.py
   EfficientMedSAM2Lib/imaging/segment.py
   EfficientMedSAM2Lib/imaging/segmentations.py
   EfficientMedSAM2Lib/imaging/terminology.py
+  EfficientMedSAM2Lib/imaging/text_headers.py
   EfficientMedSAM2Lib/imaging/volumes.py
   EfficientMedSAM2Lib/imaging/windows.py
   EfficientMedSAM2Lib/interaction/__init__.py

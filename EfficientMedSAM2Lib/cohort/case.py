@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
+from ..imaging.windows import NOTHING_TO_SEE, has_contrast
 from .prompts import SegmentPrompts, add_prompts
 
 if TYPE_CHECKING:
@@ -101,12 +102,14 @@ def segment_case(
         One result per entry of `prompts`, in that order. A mask may be empty.
 
     Raises:
-        ValueError: A prompt lies outside the volume or has no size.
+        ValueError: A prompt lies outside the volume or has no size, or there is nothing to see in the volume.
     """
     propagation = propagation or PropagationOptions()
     session.set_image(volume.array, volume.ijk_to_ras, modality=modality or volume.modality, window=window)
     # All prompts go in before the first slice is propagated: a misplaced one is reported at once.
     prompted = [_prompt(session, segment, volume) for segment in prompts]
+    if not has_contrast(volume.array):  # the network sees something in everything
+        raise ValueError(NOTHING_TO_SEE)
     return [_propagate(session, segment, propagation, progress) for segment in prompted]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gzip
 import logging
 import math
@@ -11,11 +12,12 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ..core.files import last_line as last_line  # read together with what is here
+from ..core.files import readable_name
 
 logger = logging.getLogger(__name__)
 
@@ -24,30 +26,49 @@ _CHUNK = 1 << 22
 
 @contextmanager
 def quiet_libraries() -> Iterator[list[str]]:
-    """Collect what C and C++ libraries print to stderr inside the block; the list is filled when the block ends.
+    """Collect what C and C++ libraries print inside the block; the list is filled when the block ends.
 
-    ITK, GDCM, libpng and the NIfTI reader write to the file descriptor itself, so it is the descriptor that is turned
-    away. Where there is none (a Windows program without console) nothing is collected.
+    ITK, GDCM, libpng and the NIfTI reader write to the file descriptor of stderr, libjpeg to that of stdout, so it is
+    the descriptors that are turned away. One that is not there (closed, a Windows program without console) is left.
     """
     lines: list[str] = []
-    try:
-        sys.stderr.flush()
-        kept = os.dup(2)
-    except (AttributeError, OSError, ValueError):
-        yield lines
-        return
+    kept: dict[int, int] = {}
     with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
+        for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+            try:
+                stream.flush()
+                kept[number] = os.dup(number)
+            except (AttributeError, OSError, ValueError):
+                continue
+            os.dup2(caught.fileno(), number)
         try:
             yield lines
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            _flush_c_streams()
+            for number, original in kept.items():
+                os.dup2(original, number)
+                os.close(original)
             caught.seek(0)
             text = caught.read().decode("utf-8", errors="replace")
             lines.extend(line for line in text.splitlines() if line.strip())
             for line in lines:
                 logger.debug("library message: %s", line)
+
+
+def _flush_c_streams() -> None:
+    """What C has not written yet would be seen after the block."""
+    with suppress(AttributeError, OSError, TypeError):  # Windows has no library of that name
+        ctypes.CDLL(None).fflush(None)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a path that is not UTF-8: half of the libraries crash on it, and no result could tell it.
+
+    Raises:
+        ValueError: It says the name, with its strange bytes as numbers.
+    """
+    if readable_name(str(path)) != str(path):
+        raise ValueError(f"The name {readable_name(str(path))} is not UTF-8 text; rename the file or folder.")
 
 
 def check_complete(path: Path) -> None:

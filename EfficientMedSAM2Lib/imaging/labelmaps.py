@@ -1,7 +1,8 @@
 """Label maps (``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``): one number a voxel, 1, 2, ... in the order of the segments.
 
-They hold no names, and of segments that overlap only one: the smaller, since a lesion in an organ is the one that would
-be lost for good. How many voxels another segment loses by that is said.
+They hold no names, and of segments that overlap one: the smaller, since a lesion in an organ is the one that would be
+lost for good. How many voxels another segment loses by that is said. What was done to the scan on reading stands in a
+comment.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 from ..core.files import last_line, replacing
 from .files import quiet_libraries
 from .geometry import check_matrix, grid_offset, lps_to_ras, spacing_of
-from .segment import GRID_TOLERANCE, Segment, Written, check_geometry
+from .nifti import NiftiForms
+from .segment import GRID_TOLERANCE, NOTES_KEY, Segment, Written, check_geometry
 from .volumes import Volume, image_to_ras
 
 if TYPE_CHECKING:
@@ -92,24 +94,37 @@ def write_labelmap(path: Path, segments: Sequence[Segment], volume: Volume) -> N
         if nifti:
             import nibabel
 
-            nibabel.save(nifti_image(labels, volume.ijk_to_ras), temporary)
+            label_image = nifti_image(labels, volume.ijk_to_ras, volume.nifti_forms)
+            if volume.notes:
+                comment = nibabel.nifti1.Nifti1Extension("comment", " ".join(volume.notes).encode())
+                label_image.header.extensions.append(comment)
+            nibabel.save(label_image, temporary)
         else:
             import SimpleITK as sitk
 
+            image = array_to_image(labels, volume.ijk_to_ras)
+            if volume.notes:
+                image.SetMetaData(NOTES_KEY, " ".join(volume.notes))
             with quiet_libraries():
-                sitk.WriteImage(array_to_image(labels, volume.ijk_to_ras), str(temporary), useCompression=True)
+                sitk.WriteImage(image, str(temporary), useCompression=True)
 
 
-def nifti_image(array: np.ndarray, ijk_to_ras: Any) -> nibabel.Nifti1Image:
+def nifti_image(array: np.ndarray, ijk_to_ras: Any, forms: NiftiForms | None = None) -> nibabel.Nifti1Image:
     """nibabel's image of a (D,H,W) array: its sform is the matrix; the qform too, where it can be that.
 
     A qform has no room for shear. Where the matrix has some the qform is off, so that every reader takes the sform.
+    With the forms of the scan, the image has both as they were, so that it lies on the scan in whatever program.
     """
     import nibabel
 
     affine = check_matrix(ijk_to_ras)
     image = nibabel.Nifti1Image(array.T, affine)
     image.header.set_xyzt_units("mm")
+    if forms is not None:
+        image.set_qform(forms.qform, forms.qform_code)
+        image.set_sform(forms.sform, forms.sform_code)
+        if np.allclose(image.affine, affine, atol=1e-4):
+            return image
     image.set_sform(affine, _SCANNER)
     image.set_qform(affine, _SCANNER, strip_shears=True)
     if grid_offset(affine, image.get_qform(), array.shape) > GRID_TOLERANCE:

@@ -13,6 +13,8 @@ from .terminology import Color
 if TYPE_CHECKING:
     from .volumes import Volume
 
+#: Key under which a file keeps what was done to the scan on reading.
+NOTES_KEY = "EfficientMedSAM2_Notes"
 #: Largest distance, in voxels, by which the grid of a file may lie beside the one that was meant: rounding of numbers
 #: that are written as text or in single precision.
 GRID_TOLERANCE = 0.01

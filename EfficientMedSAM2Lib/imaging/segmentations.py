@@ -7,26 +7,19 @@ Every file is read back before it gets its name.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..core.files import last_line, readable_name, replacing
-from .files import check_complete, quiet_libraries
+from .dicom.reader import is_dicom
+from .files import check_name, quiet_libraries
 from .geometry import lps_to_ras
-from .labelmaps import (
-    LABELMAP_SUFFIXES,
-    NIFTI_SUFFIXES,
-    array_to_image,
-    flattened,
-    label_type,
-    read_nifti,
-    write_labelmap,
-)
-from .segment import Segment, Written, check_geometry
+from .labelmaps import LABELMAP_SUFFIXES, array_to_image, flattened, label_type, write_labelmap
+from .segment import NOTES_KEY, Segment, Written, check_geometry
 from .terminology import segment_colors, terminology_entry
-from .volumes import Volume, image_to_ras
+from .volumes import Volume, read_volume
 
 SEGMENTATION_SUFFIX = ".seg.nrrd"
 #: Masks compress so well that a higher level only takes longer.
@@ -73,7 +66,7 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
 
 
 def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Segment]:
-    """Read the segments of a ``.seg.nrrd`` or of a labelmap (one segment a value, named ``Segment_<value>``).
+    """Read the segments of a ``.seg.nrrd``, a DICOM SEG, or a labelmap (one segment a value, ``Segment_<value>``).
 
     Args:
         path: The file.
@@ -86,9 +79,10 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"There is no segmentation file {path}; check the name.")
+    check_name(path)
     try:
         with quiet_libraries():
-            segments, ijk_to_ras = _read_seg_nrrd(path) if path.name.lower().endswith(".nrrd") else _read_labelmap(path)
+            segments, ijk_to_ras = _reader(path)(path)
     except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a segmentation ({last_line(error)}).") from error
     if volume is None:
@@ -135,7 +129,7 @@ def _write_seg_nrrd(path: Path, segments: Sequence[Segment], volume: Volume) -> 
     }
     with replacing(path, lambda file: _check_seg_nrrd(file, expected, names, volume)) as temporary:
         slicer_format.write_segmentation(str(temporary), segmentation, compression_level=COMPRESSION_LEVEL)
-        _finish_header(temporary, names)
+        _finish_header(temporary, names, volume.notes)
 
 
 def _check_seg_nrrd(path: Path, expected: np.ndarray, names: Sequence[str], volume: Volume) -> None:
@@ -149,8 +143,8 @@ def _check_seg_nrrd(path: Path, expected: np.ndarray, names: Sequence[str], volu
         raise ValueError("The segmentation reads back as another than was written; the disk may be full or damaged.")
 
 
-def _finish_header(path: Path, names: Sequence[str]) -> None:
-    """Write names into the header in UTF-8, as Slicer has them, and take out the time of writing.
+def _finish_header(path: Path, names: Sequence[str], notes: Sequence[str]) -> None:
+    """Write names into the header in UTF-8, as Slicer has them, and notes; take out the time of writing.
 
     The NRRD library knows ASCII only, and puts the time into a comment, by which equal segmentations would be different
     files.
@@ -161,6 +155,8 @@ def _finish_header(path: Path, names: Sequence[str]) -> None:
         found = _NAME_FIELD.match(line)
         if found:
             lines[n] = line[: found.start(2)] + names[int(found[1])].replace("\\", r"\\").encode()
+    if notes:
+        lines.append(f"{NOTES_KEY}:={' '.join(notes)}".replace("\\", r"\\").encode())
     path.write_bytes(b"\n".join(lines) + separator + voxels)
 
 
@@ -206,8 +202,10 @@ def _read_seg_nrrd(path: Path) -> tuple[list[Segment], np.ndarray]:
     if len(names) != len(content["segments"]):
         names = [fields.get("name", fields["id"]) for fields in content["segments"]]
     segments = []
-    for name, fields in zip(names, content["segments"]):
-        mask = fields.get("labelValue", 1) == layers[fields.get("layer", 0)].T
+    # Slicer 4.10 and older wrote neither labels nor layers: one layer for each segment, in their order
+    has_layers = len(layers) == 1 or any("layer" in fields for fields in content["segments"])
+    for number, (name, fields) in enumerate(zip(names, content["segments"])):
+        mask = fields.get("labelValue", 1) == layers[fields.get("layer", 0 if has_layers else number)].T
         terminology = fields.get("terminology")
         red, green, blue = fields.get("color", (None, None, None))
         segments.append(
@@ -221,22 +219,27 @@ def _read_seg_nrrd(path: Path) -> tuple[list[Segment], np.ndarray]:
     return segments, lps_to_ras(content["ijkToLPS"])
 
 
-def _read_labelmap(path: Path) -> tuple[list[Segment], np.ndarray]:
-    import SimpleITK as sitk
+def _reader(path: Path) -> Callable[[Path], tuple[list[Segment], np.ndarray]]:
+    if path.name.lower().endswith(".nrrd"):
+        return _read_seg_nrrd
+    return _read_dicom if is_dicom(path) else _read_labelmap
 
-    check_complete(path)
-    if path.name.lower().endswith(NIFTI_SUFFIXES):
-        labelmap, ijk_to_ras = read_nifti(path)
-    else:
-        image = sitk.ReadImage(str(path))
-        labelmap, ijk_to_ras = sitk.GetArrayFromImage(image), image_to_ras(image)
-    labelmap = labelmap[np.newaxis] if labelmap.ndim == 2 else labelmap
-    if labelmap.ndim != 3:
-        raise ValueError("it is neither 2D nor 3D")
-    values = [value for value in np.unique(labelmap) if value != 0]
+
+def _read_dicom(path: Path) -> tuple[list[Segment], np.ndarray]:
+    from .dicom.segmentations import read_dicom_seg
+
+    masks, ijk_to_ras = read_dicom_seg(path)
+    return [Segment(name, mask) for name, mask in masks], ijk_to_ras
+
+
+def _read_labelmap(path: Path) -> tuple[list[Segment], np.ndarray]:
+    volume = read_volume(path)
+    if volume.array.ndim != 3:
+        raise ValueError("it has colours, so it is a picture rather than a labelmap")
+    values = [value for value in np.unique(volume.array) if value != 0]
     if len(values) > 1000:
         raise ValueError("it has more than 1000 different values, so it is a scan rather than a labelmap")
-    return [Segment(f"Segment_{value:g}", labelmap == value) for value in values], ijk_to_ras
+    return [Segment(f"Segment_{value:g}", volume.array == value) for value in values], volume.ijk_to_ras
 
 
 def _on_grid(segment: Segment, ijk_to_ras: np.ndarray, volume: Volume) -> Segment:

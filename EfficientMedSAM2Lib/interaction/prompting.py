@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 
 from ..imaging.geometry import union
+from ..imaging.windows import NOTHING_TO_SEE
 from . import checks
 from .bits import slice_box
 from .predictor import AxisStates
@@ -241,6 +242,8 @@ def _take_result(
         return note
     if predicted.any():
         return "All that was found lies in a negative box; click a positive point inside that box to lift it."
+    if not states.has_contrast:
+        return NOTHING_TO_SEE
     return checks.explain_empty(states.volume.take(index, axis), box, points_xy, states.window, score)
 
 

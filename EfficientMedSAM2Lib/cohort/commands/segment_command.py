@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     window_help = "intensity range, or a preset such as lung; default: chosen by modality"
     add("--window", metavar="LOW,HIGH", help=window_help)
     add("--time-point", type=int, metavar="N", help="which volume of a time series, counted from 0")
+    add("--series", metavar="N", help="which series of a DICOM folder: its number or UID; default: the largest")
     add("--modality", metavar="NAME", help="CT, MR, PET, US, ...; default: from the file")
     add_model_arguments(parser)
     add_runtime_arguments(parser)
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     propagation = PropagationOptions(args.propagate, args.range_mm, args.stop_when_lost)
     window = parse_window(args.window) if args.window else None
     prompts = read_prompts(args.prompts, args.name)
-    volume = read_volume(args.volume, args.time_point)
+    volume = read_volume(args.volume, args.time_point, args.series)
     session = build_session(args.encoder, args.weights, args.device, args.runtime, args.precision)
     progress = None if args.quiet else progress_bar
     results = segment_case(session, volume, prompts, propagation, window, args.modality, progress)
@@ -132,7 +133,7 @@ def progress_bar(updates: Propagation, segment: str) -> Iterable[SliceUpdate]:
 
 
 def summary(result: SegmentResult, volume: Volume) -> str:
-    """One line about a segment: volume, slices, confidence; or why it is empty."""
+    """One line about a segment: ml, or voxels where the scan does not tell their size; scores; or why it is empty."""
     import numpy as np
 
     used = np.flatnonzero(result.mask.any(axis=tuple(axis for axis in range(3) if axis != result.axis)))
@@ -140,9 +141,10 @@ def summary(result: SegmentResult, volume: Volume) -> str:
         reason = result.message or "The network found nothing at the prompts; check that --window shows the structure."
         return f"{result.name}: empty. {reason}"
     millilitres = result.voxel_count * abs(np.linalg.det(volume.ijk_to_ras[:3, :3])) / 1000
+    size = f"{millilitres:.1f} ml" if volume.spacing_known else f"{result.voxel_count} voxels"
     lowest = min(used, key=lambda index: result.scores.get(int(index), 1.0))
     mean = np.mean([result.scores[int(index)] for index in used if int(index) in result.scores])
     return (
-        f"{result.name}: {millilitres:.1f} ml, slices {used[0]} to {used[-1]}, mean score {mean:.2f}, "
+        f"{result.name}: {size}, slices {used[0]} to {used[-1]}, mean score {mean:.2f}, "
         f"lowest {result.scores.get(int(lowest), float('nan')):.2f} on slice {lowest}"
     )

@@ -37,6 +37,7 @@ class CaseSpec:
         modality: Overrides what the image says.
         window: "LOW,HIGH" or a preset.
         time_point: Which image of a time series.
+        series: Which series of a DICOM folder.
         line: Line of the manifest where it is first mentioned.
     """
 
@@ -46,6 +47,7 @@ class CaseSpec:
     modality: str | None = None
     window: str | None = None
     time_point: int | None = None
+    series: str | None = None
     line: int = field(default=0, compare=False)
 
     @property

@@ -21,7 +21,7 @@ from .rows import ManifestRow
 logger = logging.getLogger(__name__)
 
 #: Columns that belong to the scan, so that all lines of a case must agree on them.
-_OF_THE_SCAN = ("modality", "window", "time_point")
+_OF_THE_SCAN = ("modality", "window", "time_point", "series")
 
 Problems = list[tuple[int, str]]  # line, sentence
 
@@ -141,6 +141,15 @@ def _grouped(rows: list[tuple[int, ManifestRow, str]], folder: Path, problems: P
             )
             segments.append(spec)
     return [
-        CaseSpec(name, absolute(row.image, folder), tuple(segments), row.modality, row.window, row.time_point, line)
+        CaseSpec(
+            name,
+            absolute(row.image, folder),
+            tuple(segments),
+            row.modality,
+            row.window,
+            row.time_point,
+            row.series,
+            line,
+        )
         for name, (line, row, segments) in found.items()
     ]

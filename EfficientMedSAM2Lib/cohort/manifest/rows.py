@@ -38,6 +38,7 @@ class ManifestRow(BaseModel):
         modality: CT, MR, PT, US, ...; default: what the image says.
         window: ``LOW,HIGH`` or a preset; default: chosen by modality and intensities.
         time_point: Which image of a time series, from 0.
+        series: Which series of a DICOM folder: its SeriesNumber or SeriesInstanceUID; default: the largest.
     """
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
@@ -58,6 +59,7 @@ class ManifestRow(BaseModel):
     modality: Optional[str] = None  # noqa: UP045
     window: Optional[str] = None  # noqa: UP045
     time_point: Optional[int] = Field(default=None, ge=0)  # noqa: UP045
+    series: Optional[str] = None  # noqa: UP045
 
     @field_validator("prompts", mode="before")
     @classmethod

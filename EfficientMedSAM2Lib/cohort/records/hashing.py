@@ -58,6 +58,8 @@ def case_key(case: CaseSpec, settings: RunSettings, hashes: Mapping[str, str]) -
     """
     wishes = asdict(case)
     wishes.pop("line")
+    if case.series is None:  # keys of cases that name none are those of earlier manifests
+        wishes.pop("series")
     wishes["image"] = hashes[case.image]
     for segment, spec in zip(wishes["segments"], case.segments):
         segment["prompts"] = [hashes[path] for path in spec.prompts]

@@ -51,7 +51,8 @@ def accept_corrections(output: Path) -> Iterator[tuple[str, str]]:
             if outcome.failed or not was_rewritten(folder, SEGMENTATION):
                 continue
             try:
-                volume = read_volume(outcome.record["image"], outcome.record["requested"]["time_point"])
+                requested = outcome.record["requested"]
+                volume = read_volume(outcome.record["image"], requested["time_point"], requested.get("series"))
                 record = _corrected(folder, outcome, volume, read_segmentation(folder / SEGMENTATION, volume))
             except ValueError as error:
                 yield outcome.name, str(error)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..records.folders import case_path, changed_by_hand
 from ..records.ledger import Ledger
 from ..records.outcome import Outcome
-from .contact_sheet import by_doubt, confidence, is_reviewed, write_contact_sheet
+from .contact_sheet import by_doubt, confidence, is_reviewed, size_of, write_contact_sheet
 from .corrections import check_output
 from .scene import write_scene
 from .tables import write_tables
@@ -71,5 +71,5 @@ def describe(outcome: Outcome) -> str:
             parts.append(f"{segment['segment']} empty")
         else:
             where = "" if segment["slice_lowest"] is None else f", lowest on slice {segment['slice_lowest']}"
-            parts.append(f"{segment['segment']} {segment['volume_ml']:.4g} ml{where}")
+            parts.append(f"{segment['segment']} {size_of(segment)}{where}")
     return "; ".join(parts)

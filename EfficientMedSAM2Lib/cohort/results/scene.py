@@ -12,8 +12,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from ...core.files import replacing
+from ...imaging.dicom.reader import dicom_files
 from ...imaging.markups import read_markups
-from ...imaging.volumes import dicom_files
 from ..records.folders import PROMPT_OF_SCENE, SCENE, case_path
 from ..records.outcome import Outcome
 
@@ -41,7 +41,11 @@ def write_scene(output: Path, outcome: Outcome) -> Path:
     image = Path(outcome.record["image"])
     if not image.exists():
         raise ValueError(f"The scan {image} of case {outcome.name!r} is gone; put it back to review the case.")
-    sources = [Path(file) for file in dicom_files(image)] if image.is_dir() else [image]
+    requested = outcome.record.get("requested", {})
+    sources = [image]
+    if image.is_dir():
+        files = dicom_files(image, requested.get("time_point"), requested.get("series"))
+        sources = [Path(file) for file in files]
     root = ET.Element("MRML", version="Slicer5.6.0", userTags="")
     _volume(root, [_relative(source, folder) for source in sources], outcome)
     if (folder / SEGMENTATION).is_file():

@@ -13,8 +13,8 @@ from .measurements import COLUMNS
 
 MEASUREMENTS, FAILURES = "measurements.csv", "failures.csv"
 _CASE_COLUMNS = ("case",)
-_LATER_COLUMNS = ("message", "seconds", "image", "weights_sha256")
-_TEXT = {"case", "segment", "message", "image", "weights_sha256"}
+_LATER_COLUMNS = ("message", "notes", "seconds", "image", "weights_sha256")
+_TEXT = {"case", "segment", "message", "notes", "image", "weights_sha256"}
 _WHOLE = {"voxels", "slices", "slice_lowest", "slice_axis"}
 
 
@@ -43,6 +43,7 @@ def measurement_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
         for segment in outcome.record.get("segments", ()) if not outcome.failed else ():
             row = {name: segment.get(name) for name in COLUMNS}
             row.update(case=outcome.name, message=segment.get("message", ""), seconds=round(outcome.seconds, 3))
+            row.update(notes=" ".join(outcome.record.get("notes", ())))
             row.update(image=outcome.record.get("image"), weights_sha256=outcome.record.get("weights_sha256"))
             rows.append(row)
     return rows

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -135,9 +136,8 @@ class Transfer:
             count = add_segments(self.desk, segments)
             return f"{count} segment{'s were' if count > 1 else ' was'} added from {upload.name}."
         volume = await asyncio.to_thread(read_volume, upload.path)
-        volume = Volume(volume.array, volume.ijk_to_ras, volume.modality, volume_name(upload.name))
-        self._show(volume)
-        return f"{upload.name} is open."
+        self._show(replace(volume, name=volume_name(upload.name)))
+        return " ".join([f"{upload.name} is open.", *volume.notes])
 
     async def _use_markups(self, upload: Upload) -> str:
         """Files of prompts, each for the segment of its name; all are read before the first is used."""

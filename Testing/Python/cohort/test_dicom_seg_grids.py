@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from EfficientMedSAM2Lib.cohort.results.dicom_seg import check_dicom_seg, write_dicom_seg
+from EfficientMedSAM2Lib.cohort.results.dicom_seg import dicom_series as open_series
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
-from EfficientMedSAM2Lib.imaging.volumes import dicom_files
 
 SHAPE = (4, 6, 5)
 
@@ -57,8 +57,9 @@ def test_a_dicom_seg_lies_where_its_series_lies(tmp_path_factory, dicom_series, 
     segments = [Segment(name, rng.random(SHAPE) > 0.6) for name in ("a", "肝臓")]
     refused = ""
     try:
-        check_dicom_seg(series, SHAPE, [segment.name for segment in segments])
-        write_dicom_seg(folder / "o.dcm", segments, series, "key")
+        scan = open_series(series)
+        check_dicom_seg(scan, [segment.name for segment in segments])
+        write_dicom_seg(folder / "o.dcm", segments, scan, "key")
     except ValueError as error:
         refused = str(error)
     if refused:
@@ -66,7 +67,7 @@ def test_a_dicom_seg_lies_where_its_series_lies(tmp_path_factory, dicom_series, 
         assert not (folder / "o.dcm").exists()
         return
     found = highdicom.seg.segread(folder / "o.dcm")
-    sources = {slice_.SOPInstanceUID: slice_ for slice_ in map(pydicom.dcmread, dicom_files(series))}
+    sources = {slice_.SOPInstanceUID: slice_ for slice_ in map(pydicom.dcmread, scan.files)}
     pixels = found.get_pixels_by_source_instance(list(sources), assert_missing_frames_are_empty=True)
     for number, segment in enumerate(segments):
         assert np.array_equal(pixels[..., number] > 0, segment.mask)
@@ -80,4 +81,4 @@ def test_a_dicom_seg_lies_where_its_series_lies(tmp_path_factory, dicom_series, 
 def test_names_that_dicom_cannot_hold_are_refused(tmp_path, dicom_series, bad):
     series = dicom_series(tmp_path / "ct", np.zeros(SHAPE, dtype=np.int16))
     with pytest.raises(ValueError, match="a DICOM SEG holds 64, and no backslash"):
-        check_dicom_seg(series, SHAPE, [bad])
+        check_dicom_seg(open_series(series), [bad])

@@ -154,7 +154,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     import nibabel
 
     try:
-        image = nibabel.load(path)
+        image: Any = nibabel.load(path)
         return np.asarray(image.dataobj).T, np.asarray(image.affine)
     except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
         raise ValueError(f"{path} is no whole NIfTI file ({last_line(error)}).") from error

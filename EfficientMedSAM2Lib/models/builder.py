@@ -114,7 +114,7 @@ def save_model(model: EfficientMedSAM2, path: str | os.PathLike[str], metadata: 
         if not name.endswith("num_batches_tracked")
     }
     notes = {"config": model.config.to_json(), "licence": WEIGHTS_LICENCE, **(metadata or {})}
-    with replacing(path) as temporary:
+    with replacing(Path(path)) as temporary:
         save_file(tensors, str(temporary), metadata=notes)
         temporary.chmod(0o644)  # safetensors makes it readable for its writer alone
 

@@ -113,7 +113,7 @@ def _is_around(mask: np.ndarray, clicked: np.ndarray, cells: np.ndarray) -> bool
         before = count
         reached = _grown(reached) & mask
         count = int(np.count_nonzero(reached))
-    return count >= CONNECTED_SHARE * np.count_nonzero(mask)
+    return bool(count >= CONNECTED_SHARE * np.count_nonzero(mask))
 
 
 def _grown(mask: np.ndarray) -> np.ndarray:

@@ -129,6 +129,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/components.py
   EfficientMedSAM2Lib/imaging/contained.py
   EfficientMedSAM2Lib/imaging/dicom/__init__.py
+  EfficientMedSAM2Lib/imaging/dicom/frames.py
   EfficientMedSAM2Lib/imaging/dicom/headers.py
   EfficientMedSAM2Lib/imaging/dicom/reader.py
   EfficientMedSAM2Lib/imaging/dicom/segmentations.py

@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import NamedTuple, NoReturn
 
 from . import __version__
+from .core.files import readable_name
 from .core.streams import prepare_streams
 
 FAILED, BAD_INPUT = 1, 2
@@ -126,7 +127,7 @@ def _what_to_install(command: str | None, error: ModuleNotFoundError) -> str:
 
 
 def _fail(code: int, message: str) -> int:
-    print(f"efficient-medsam2: {' '.join(message.split())}", file=sys.stderr)
+    print(f"efficient-medsam2: {readable_name(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
-from ..imaging.windows import IntensityWindow, has_contrast
+from ..imaging.windows import NOTHING_TO_SEE, IntensityWindow, has_contrast
 from .prompts import SegmentPrompts, add_prompts
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def segment_case(
     # All prompts go in before the first slice is propagated: a misplaced one is reported at once.
     prompted = [_prompt(session, segment, volume) for segment in prompts]
     if not has_contrast(volume.array):  # the network sees something in everything
-        raise ValueError("There is nothing to see in the scan: all its voxels have the same value, or none.")
+        raise ValueError(NOTHING_TO_SEE)
     return [_propagate(session, segment, propagation, progress) for segment in prompted]
 
 

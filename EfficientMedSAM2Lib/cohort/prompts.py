@@ -140,9 +140,9 @@ def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volum
         return rotation_warning(markup.name, markup.object_to_world, volume.ijk_to_ras)
     points_ijk = ras_to_ijk(markup.points_ras, volume.ijk_to_ras)
     if markup.kind == "line":
-        ends_kji = kji_from_ijk(points_ijk)
-        session.add_line_interaction(ends_kji[0], ends_kji[1], segment=segment)
-        return line_hint(ends_kji, session.prompts(segment)[-1].axis)
+        start_kji, end_kji = kji_from_ijk(points_ijk)
+        session.add_line_interaction(start_kji, end_kji, segment=segment)
+        return line_hint((start_kji, end_kji), session.prompts(segment)[-1].axis)
     voxels_kji = [nearest_voxel(point, shape_kji) for point in points_ijk]
     for positive in (True, False):
         for voxel_kji, is_positive in zip(voxels_kji, markup.positive):

@@ -14,7 +14,7 @@ class _Pipe(io.FileIO):
     Any other error, such as a full disk, is raised once; what is left over is dropped too.
     """
 
-    def write(self, data: Any) -> int | None:  # type: ignore[override]
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:

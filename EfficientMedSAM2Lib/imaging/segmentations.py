@@ -129,13 +129,13 @@ def _write_seg_nrrd(path: Path, segments: Sequence[Segment], volume: Volume) -> 
                 ),
             }
         )
+    expected = voxels[..., 0].T if count == 1 else voxels.T
     segmentation = {
-        "voxels": voxels[..., 0].T if count == 1 else voxels.T,
+        "voxels": expected,
         "ijkToLPS": lps_to_ras(volume.ijk_to_ras),
         "containedRepresentationNames": ["Binary labelmap"],
         "segments": fields,
     }
-    expected = np.asarray(segmentation["voxels"])
     with replacing(path, lambda file: _check_seg_nrrd(file, expected, names, volume)) as temporary:
         slicer_format.write_segmentation(str(temporary), segmentation, compression_level=COMPRESSION_LEVEL)
         _finish_header(temporary, names, volume.notes)

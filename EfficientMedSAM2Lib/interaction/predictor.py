@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..imaging.windows import IntensityWindow
+from ..imaging.windows import IntensityWindow, has_contrast
 
 
 class VolumePredictor(Protocol):
@@ -150,10 +151,20 @@ class AxisStates:
         """Let a slice be an ordinary one again, which propagation may change."""
         self.predictor.clear_all_prompts_in_frame(self[axis], index, obj_id, need_output=False)
 
+    @cached_property
+    def has_contrast(self) -> bool:
+        """False where there is nothing to see in the volume; a network finds something in everything."""
+        return has_contrast(self.volume)
+
     def result(self, axis: int, index: int, obj_id: int) -> tuple[np.ndarray | None, float]:
-        """Mask (bool HxW, None when there is none) and score of a slice as the predictor has them."""
+        """Mask (bool HxW, None when there is none) and score of a slice as the predictor has them.
+
+        There is none in a volume without contrast, whatever the predictor found.
+        """
         mask = self.predictor.slice_mask(self[axis], obj_id, index)
         score = self.predictor.slice_score(self[axis], obj_id, index)
+        if not self.has_contrast:
+            return None, 0.0
         return (None if mask is None else np.asarray(mask, dtype=bool)), float(score or 0.0)
 
     def snapshot(self, obj_id: int) -> dict[int, Any]:

@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 
 from ..imaging.geometry import Box, union
+from ..imaging.windows import NOTHING_TO_SEE
 from . import checks
 from .bits import slice_box
 from .clicks import Click, clicks_of, clicks_on
@@ -262,6 +263,8 @@ def take_result(
         return note
     if predicted.any():
         return "All that was found lies in a negative box or lasso; click a positive point inside it to lift it."
+    if not states.has_contrast:
+        return NOTHING_TO_SEE
     return checks.explain_empty(states.volume.take(index, axis), box, points_xy, states.window, score)
 
 

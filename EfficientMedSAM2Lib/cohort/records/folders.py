@@ -8,6 +8,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ...core.files import check_component
 from .hashing import sha256_of
 
 CASES, CORRECTED, RECORD, SCENE = "cases", "corrected", "provenance.json", "scene.mrml"
+PROMPT_OF_SCENE = "prompt-{}.mrk.json"  # a scene has a file for each prompt
 _NOBODYS = (".DS_Store", "Thumbs.db", "desktop.ini")  # systems' own, about how a folder is shown
 _PARTIAL, _OLD = ".partial-", ".old-"
 
@@ -74,8 +76,9 @@ def changed_by_hand(folder: Path) -> bool:
     record = _record(folder)
     if record.get("corrected") or any(was_rewritten(folder, file) for file in record.get("files", {})):
         return True
-    written = {*record.get("files", {}), RECORD, SCENE}
-    return any(path.name not in written and path.name not in _NOBODYS for path in folder.iterdir())
+    written = {*record.get("files", {}), RECORD, SCENE, *_NOBODYS}
+    others = (path for path in folder.iterdir() if path.name not in written)
+    return any(not fnmatch(path.name, PROMPT_OF_SCENE.format("*")) for path in others)
 
 
 def was_rewritten(folder: Path, file: str) -> bool:

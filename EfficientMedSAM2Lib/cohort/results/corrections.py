@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.files import replacing
+from ...imaging.files import quiet_libraries
 from ...imaging.segmentations import Segment, read_segmentation
 from ...imaging.volumes import Volume, read_volume
 from ...imaging.windows import IntensityWindow
@@ -94,11 +95,19 @@ def save_review(
             if volume is None or SEGMENTATION not in record.get("files", {}):
                 raise ValueError(f"Case {name!r} has no {SEGMENTATION}, so that a correction cannot be kept with it.")
             measured = _measured(volume, segments, record)  # what cannot be measured is not written
-            with replacing(folder / SEGMENTATION) as temporary:
+            with replacing(folder / SEGMENTATION, _check_whole) as temporary:
                 write(temporary)
             record = _corrected(folder, outcome, volume, segments, measured)
         _keep(ledger, folder, outcome, {**record, "reviewed": _now()})
         _write_overviews(output, ledger)
+
+
+def _check_whole(path: Path) -> None:
+    """Read a segmentation that somebody else has written to its end; RuntimeError where a full disk has cut it off."""
+    import SimpleITK as sitk
+
+    with quiet_libraries():
+        sitk.ReadImage(str(path))
 
 
 def check_output(output: Path) -> None:

@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 from ...core.files import replacing
 from ...imaging.dicom.reader import dicom_files
 from ...imaging.markups import read_markups
-from ..records.folders import SCENE, case_path
+from ..records.folders import PROMPT_OF_SCENE, SCENE, case_path
 from ..records.outcome import Outcome
 
 SEGMENTATION, PROMPTS = "segmentation.seg.nrrd", "prompts.mrk.json"
@@ -88,7 +88,7 @@ def _prompts(root: ET.Element, folder: Path) -> None:
     from ...imaging.markups import write_markups
 
     for number, markup in enumerate(read_markups(folder / PROMPTS), start=1):
-        file = f"prompt-{number}.mrk.json"
+        file = PROMPT_OF_SCENE.format(number)
         write_markups(folder / file, [markup])
         kind = _MARKUPS[markup.kind]
         # a line has the general kind of display

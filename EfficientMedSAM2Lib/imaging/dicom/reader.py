@@ -10,7 +10,8 @@ import numpy as np
 
 from ...core.files import walk
 from ..geometry import lps_to_ras
-from .headers import DicomError, Frame, NotAnImage, Unreadable, is_dicom, read_folder, read_frames
+from .frames import Frame
+from .headers import DicomError, NotAnImage, Unreadable, is_dicom, read_folder, read_frames
 from .series import Selection, choose_series, one_orientation, one_time_point, without_copies
 from .stack import TOLERANCE, Stack, stack_slices
 from .voxels import on_grid, read_voxels
@@ -111,7 +112,7 @@ def _folder_frames(folder: Path, series: str | None) -> list[Frame]:
 
 
 def _say_unreadable(files: Sequence[Unreadable]) -> str:
-    more = f" and {len(files) - 1} more like it" if len(files) > 1 else ""
+    more = f", and {len(files) - 1} more cannot be read" if len(files) > 1 else ""
     return f"{files[0].path} cannot be read: {files[0].reason}{more}; copy or export the series again."
 
 

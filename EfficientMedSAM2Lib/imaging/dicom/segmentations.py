@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .headers import Frame, read_frames
+from .frames import Frame
+from .headers import read_frames
 from .series import at_places
 from .stack import stack_slices
 from .voxels import decode

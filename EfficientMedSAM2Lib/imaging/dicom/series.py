@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..components import time_index
-from .headers import TIME_TAGS, Frame
+from .frames import TIME_TAGS, Frame
 from .stack import SAME_PLACE_MM, normal_of
 
 #: A series or orientation with this share of the images of the largest might as well be the one that is meant.

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...core.files import last_line
 from ..files import quiet_libraries
-from .headers import Frame
+from .frames import Frame
 from .stack import Stack
 
 if TYPE_CHECKING:

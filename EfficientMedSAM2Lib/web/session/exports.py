@@ -5,7 +5,6 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from .workspace import file_name, unique
 #: Kind of download -> ending of its file.
 SEGMENTATION_ENDINGS = {"segmentation": ".seg.nrrd", "nifti": ".nii.gz"}
 KINDS = (*SEGMENTATION_ENDINGS, "prompts")
-Export = tuple[str, Callable[[Path], Any]]
+Export = tuple[str, Callable[[Path], object]]
 
 
 def prepare(desk: Desk, kind: str) -> Export:

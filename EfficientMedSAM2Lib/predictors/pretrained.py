@@ -77,12 +77,18 @@ def encoder_of(path: str | os.PathLike[str]) -> str | None:
     """Name of the encoder that a weights file was made for, None where it does not say so.
 
     Raises:
-        ValueError: An exported network that cannot be read.
+        ValueError: An exported network or a checkpoint that cannot be read.
     """
     if is_exported(path):
         return read_description(path).config.encoder_type
     config = _metadata(path).get("config")
-    return ModelConfig.from_json(config).encoder_type if config else None
+    if config:
+        return ModelConfig.from_json(config).encoder_type
+    if Path(path).suffix.lower() == ".safetensors":
+        return None
+    from ..models.checkpoint import is_torch_file, read_checkpoint
+
+    return read_checkpoint(path)[0].encoder_type if is_torch_file(Path(path)) else None
 
 
 def licence_of(path: str | os.PathLike[str]) -> str | None:

@@ -18,7 +18,7 @@ from ...runtimes.out_of_memory import MemoryGuard
 from .. import zoom
 from ..fov import NO_OBJECT_LOGIT, FieldOfView, crop, resample
 from .clicks import heeding, holds
-from .dense_prompts import dense_maps, grey, known_pixels
+from .dense_prompts import dense_maps, grey
 from .feature_cache import FeatureCache
 from .rejection import rejects_earlier
 from .roundness import rounded
@@ -291,39 +291,10 @@ class SlicePredictor:
             batch.neighbour_logits = self._seen([prompts.neighbour] * count, views)
             batch.neighbour_mm = put(np.full(count, prompts.neighbour_mm, np.float32))
         if self.model.config.is_fine:
-            batch.dense = put(self._dense(image, prompts, views, (boxes, points, labels), looks))
+            earlier = [look.earlier for look in looks if look.earlier is not None]
+            crops = np.concatenate([self._crop(image, view) for view in views])
+            batch.dense = put(dense_maps(crops, prompts, views, earlier, (boxes, points, labels), self.low_res))
         return batch
-
-    def _dense(
-        self,
-        image: SliceImage,
-        prompts: SlicePrompts,
-        views: list[FieldOfView],
-        sparse: tuple[np.ndarray, np.ndarray, np.ndarray],
-        looks: list[_Look],
-    ) -> np.ndarray:
-        """Dense maps (V,5,h,h) of the prompts in V views."""
-        count, size = len(views), self.low_res
-        seen = Intensities.of(np.concatenate([grey(self._crop(image, view), size) for view in views]))
-        drawn = np.zeros((count, 3, size, size), np.float32)
-        for channel, placed in enumerate((prompts.scribble, prompts.scribble_outside, prompts.lasso)):
-            if placed is not None:
-                drawn[:, channel] = [placed.seen_in(view, size) > 0 for view in views]
-        model = prompts.appearance
-        if model is None:
-            nothing = np.zeros((count, size, size), np.float32)
-            masks = [
-                nothing if mask is None else np.stack([m.seen_in(view, size) for m, view in zip(mask, views)])
-                for mask in (
-                    None if looks[0].earlier is None else [look.earlier for look in looks if look.earlier is not None],
-                    None if prompts.neighbour is None else [prompts.neighbour] * count,
-                )
-            ]
-            known = [np.full(count, part is not None) for part in (looks[0].earlier, prompts.neighbour)]
-            model = AppearanceModel.fit(
-                seen, *known_pixels(*sparse, masks[0], known[0], masks[1], known[1], drawn, self.size)
-            )
-        return dense_maps(model.maps(seen), drawn)
 
     def appearance(self, image: SliceImage, view: FieldOfView, logits: np.ndarray) -> AppearanceModel | None:
         """What an object looks like whose mask has logits (h,w) in a view of a slice, for its other slices."""

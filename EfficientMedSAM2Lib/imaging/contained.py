@@ -37,7 +37,8 @@ def check_contained(path: Path) -> None:
     """Make sure that an image's voxels are in its file, or in files of the same folder, called by their bare names.
 
     Bare names have no folder before them, not even a drive; a LIST of them and a numbered pattern may be given, too. A
-    file so named must be a file, and no link but one that git-annex made. Files of other formats pass.
+    file so named must be a file, and no link that leads out of the folder, but for those of git-annex. Files of other
+    formats pass.
 
     Raises:
         ValueError: the header names another file, or has no end.
@@ -81,7 +82,10 @@ def image_reader(path: Path) -> SimpleITK.ImageFileReader:
     except RuntimeError:
         kind = ""
     if kind not in READERS:
-        raise ValueError(f"{path} cannot be read as an image (no format that is read here); save it as NRRD.")
+        raise ValueError(
+            f"{path} cannot be read as an image: its content is that of no format that is read here, whatever it is "
+            "called; save it as NRRD."
+        )
     reader.SetFileName(str(path))
     reader.SetImageIO(kind)
     return reader
@@ -151,10 +155,12 @@ def _check_name(path: Path, name: str) -> None:
 
 
 def _leads_away(entry: Path) -> bool:
-    """Whether a file is a link, other than into the store of the git-annex repository that it lies in."""
+    """Whether a file is a link out of its folder, other than into the store of the git-annex repository it lies in."""
     if not entry.is_symlink():
         return False
     target = entry.resolve()
+    if target.is_relative_to(entry.parent.resolve()):
+        return False
     return not any(
         target.is_relative_to(folder / ".git" / "annex" / "objects")
         for folder in (entry.parent.resolve(), *entry.parent.resolve().parents)

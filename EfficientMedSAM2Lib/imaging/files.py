@@ -10,6 +10,7 @@ import os
 import struct
 import sys
 import tempfile
+import unicodedata
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,8 @@ from ..core.files import readable_name
 logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 22
+#: Unicode's categories of control characters, and of what ends a line or a paragraph.
+_CONTROLS = ("Cc", "Zl", "Zp")
 #: What a spreadsheet takes for a formula when a cell begins with it; the wide ones are turned into the others.
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -59,7 +62,7 @@ def quiet_libraries() -> Iterator[list[str]]:
 
 def one_line(text: str) -> str:
     """Text without line breaks and other control characters, which become spaces; spaces are not repeated."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return " ".join("".join(" " if unicodedata.category(sign) in _CONTROLS else sign for sign in text).split())
 
 
 def csv_cell(value: Any) -> Any:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from .contained import MAX_HEADER
 
 #: Deflate packs to no less than a 1032nd.
 DEFLATE_AT_MOST = 1040
@@ -15,6 +18,10 @@ _META_SIZES = {"CHAR": 1, "SHORT": 2, "INT": 4, "LONG": 4, "LONG_LONG": 8, "FLOA
 _META_VECTORS = ("ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation")
 _META_MATRICES = ("TransformMatrix", "Rotation", "Orientation")
 _SPATIAL = ("domain", "space")
+
+
+#: Where a NRRD header ends that lists the files of its voxels.
+_LISTED = re.compile(rb"\s*data[\s_]*file\s*:\s*LIST.*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,11 @@ def _read_nrrd(path: Path) -> Stated:
 
     try:
         with path.open("rb") as stream:
-            header = nrrd.read_header(stream)
+            # The library reads no LIST of files, which ends a header.
+            lines = stream.read(MAX_HEADER).partition(b"\n\n")[0].splitlines()
+            listed = [number for number, line in enumerate(lines) if _LISTED.fullmatch(line)]
+            stream.seek(0)
+            header = nrrd.read_header(lines[: listed[0]] if listed else stream)
             start = stream.tell()
         sizes = [int(size) for size in header["sizes"]]
         itemsize = nrrd.reader._determine_datatype(header).itemsize
@@ -58,11 +69,13 @@ def _read_nrrd(path: Path) -> Stated:
     except Exception as error:  # nrrd.NRRDError, and whatever a damaged field raises
         reason = " ".join(str(error).split())
         raise ValueError(f"its NRRD header is damaged: {reason[:120]}") from error
-    packed = str(header.get("encoding", "raw")).lower() in ("gz", "gzip", "bz2", "bzip2")
     data = header.get("data file", header.get("datafile"))
-    if isinstance(data, str) and not data.startswith("LIST") and "%" not in data:
+    in_many = bool(listed) or isinstance(data, list) or (isinstance(data, str) and "%" in data)
+    encoding = str(header.get("encoding", "raw")).lower()
+    if isinstance(data, str) and not in_many:
         start, path = 0, path.parent / data
-    if not isinstance(data, list) and str(header.get("encoding", "raw")).lower() not in ("ascii", "text", "txt", "hex"):
+    if not in_many and encoding not in ("ascii", "text", "txt", "hex"):
+        packed = encoding in ("gz", "gzip", "bz2", "bzip2")
         _check_size(path, start, _product(sizes) * int(itemsize), packed)
     kinds = [str(kind).lower() for kind in header.get("kinds") or ()]
     others = [kind for kind in kinds if kind not in _SPATIAL]

@@ -26,6 +26,10 @@ Index = tuple[int, int, int]
 Point = tuple[float, float, float]
 
 
+#: Set on the nodes that show the prompts of a segment.
+KIND_ATTRIBUTE = "EfficientMedSAM2.Prompt"
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One prompt on the voxel grid.
@@ -108,6 +112,8 @@ def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[Pr
     if not prompts:
         msg = f"Markups '{node.GetName()}' has no points; place at least one on the structure."
         raise ValueError(msg)
+    if node.GetAttribute(KIND_ATTRIBUTE):
+        return prompts  # shown by the effect itself, whose user gave them as what they are
     labels = [node.GetNthControlPointLabel(n) for n in _placed(node)]
     return _with_sign_note(node.GetName(), prompts, labels)
 

@@ -190,7 +190,6 @@ def choose_candidate(
     presence: np.ndarray,
     slice_shape: tuple[int, int],
     heuristics: HeuristicsConfig,
-    holds: np.ndarray | None = None,
 ) -> tuple[int, int, float]:
     """The best of the candidate masks in several views.
 
@@ -201,14 +200,11 @@ def choose_candidate(
         presence: (V,) probability that the object is there.
         slice_shape: Rows and columns of the slice.
         heuristics: What counts besides the predicted scores.
-        holds: (V,C) bool, whether a candidate holds all clicks inside the object; None for all.
 
     Returns:
         Indices of view and candidate, and the score by which it is the best, 0 to 1.
     """
     score = iou * presence[:, None]
-    if holds is not None:
-        score = np.where(holds, score, score * heuristics.missed_click)
     masks = logits > 0
     for v, view in enumerate(views):
         for c in range(masks.shape[1]):

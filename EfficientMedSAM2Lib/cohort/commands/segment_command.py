@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from ...imaging.volumes import read_volume
     from ...imaging.windows import parse_window
 
-    check_writable(args.output, (SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES), args.volume)
+    check_writable(args.output, (SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES, NPZ_SUFFIX), args.volume)
     if args.preview:
         check_writable(args.preview, (".png",), args.volume)
     propagation = PropagationOptions(args.propagate, args.range_mm, args.stop_when_lost)

@@ -19,12 +19,11 @@ import numpy as np
 
 from ...imaging.geometry import ijk_box_from_corners, nearest_voxel, ras_to_ijk
 from ..labelmaps import to_vtk_matrix
-from ..markups_reader import Prompt
+from ..markups_reader import KIND_ATTRIBUTE, Prompt
 from ..volume_reader import volume_matrix, volume_shape
 
 PROMPTS_TAG = "EfficientMedSAM2.Prompts"
 STATE_TAG = "EfficientMedSAM2.State"
-KIND_ATTRIBUTE = "EfficientMedSAM2.Prompt"
 SEGMENT_ATTRIBUTE = "EfficientMedSAM2.SegmentID"
 SEGMENTATION_ROLE = "EfficientMedSAM2.Segmentation"
 FOLDER_NAME = "EfficientMedSAM2 prompts"

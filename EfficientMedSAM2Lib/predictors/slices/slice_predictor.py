@@ -182,20 +182,23 @@ class SlicePredictor:
         for more in (views[:1], views[1:]) if self.heuristics.sure_view else (views,):
             looks = [_Look(view, prompts.earlier) for view in more]
             found += self._segment(image, prompts, looks, cache, bank_for)
-            candidates = [prediction.logits[list(choices)] for prediction in found]
-            inside = prompts.points[prompts.labels == 1]
             best, choice, score = zoom.choose_candidate(
                 views[: len(found)],
-                np.stack(candidates),
-                np.stack([prediction.iou[list(choices)] for prediction in found]),
+                np.stack([prediction.logits[list(choices)] for prediction in found]),
+                np.stack([self._scores(prediction, prompts)[list(choices)] for prediction in found]),
                 np.array([prediction.presence for prediction in found]),
                 image.shape,
                 self.heuristics,
-                np.stack([holds(logits, view, inside) for logits, view in zip(candidates, views)]),
             )
             if score >= self.heuristics.sure_view_score or len(found) == len(views):
                 break
-        return found[best], choices[choice]
+        # Whoever is given all candidates finds the best by its score.
+        return dataclasses.replace(found[best], iou=self._scores(found[best], prompts)), choices[choice]
+
+    def _scores(self, prediction: SlicePrediction, prompts: SlicePrompts) -> np.ndarray:
+        """Scores (C,) of the masks; those that leave out a click inside the object are of another one."""
+        held = holds(prediction.logits, prediction.view, prompts.points[prompts.labels == 1])
+        return np.where(held, prediction.iou, self.heuristics.missed_click * prediction.iou)
 
     def _second_look(
         self,

@@ -50,6 +50,14 @@ class GatewayConfig:
     network: dict[str, Any] = field(default_factory=dict)
 
 
+async def expect(request: web.Request) -> None:
+    """Answer what a browser expects before it sends more; aiohttp's own answer fails at letters that are not UTF-8."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed(text="This is not what can be expected here.")
+    assert request.transport is not None
+    request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 class Gateway:
     """Routes of the gateway; see the module."""
 
@@ -65,14 +73,14 @@ class Gateway:
         app = web.Application(middlewares=[self._guard], client_max_size=MEGABYTE)
         app.add_routes(
             [
-                web.get("/", self.index),
-                web.get("/alive", self.alive),
-                web.get("/ended", self._ended_page),
-                web.post("/end", self.end),
-                web.post("/start", self.start),
-                web.post("/token", self.token),
-                web.get("/ws", self.socket),
-                web.route("*", "/{path:.*}", self.other),
+                web.get("/", self.index, expect_handler=expect),
+                web.get("/alive", self.alive, expect_handler=expect),
+                web.get("/ended", self._ended_page, expect_handler=expect),
+                web.post("/end", self.end, expect_handler=expect),
+                web.post("/start", self.start, expect_handler=expect),
+                web.post("/token", self.token, expect_handler=expect),
+                web.get("/ws", self.socket, expect_handler=expect),
+                web.route("*", "/{path:.*}", self.other, expect_handler=expect),
             ]
         )
         app.on_response_prepare.append(add_headers)

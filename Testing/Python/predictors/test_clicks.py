@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from EfficientMedSAM2Lib import EfficientMedSAM2ImagePredictor, build_efficient_medsam2_model
+from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import zoom
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView, paste
 from EfficientMedSAM2Lib.predictors.masks import clean_mask
@@ -21,10 +22,12 @@ from EfficientMedSAM2Lib.predictors.slices.clicks import heeding, holds
 @settings(deadline=None, max_examples=300)
 def test_the_first_view_shows_every_click_inside(rows, columns, x, y, spacing, count):
     clicks = np.array([[x * (columns - 1), y * (rows - 1)], [(1 - x) * (columns - 1), y * (rows - 1)], [0.0, 0.0]])
-    views = zoom.views_for_clicks(clicks[:count], np.ones(count, int), (rows, columns), spacing)
+    rules = HeuristicsConfig()
+    views = zoom.views_for_clicks(clicks[:count], np.ones(count, int), (rows, columns), spacing, rules)
     assert all(zoom.shows(view, clicks[:count]) for view in views)
-    assert views[0].width <= zoom.MAXIMUM_SIDE * max(rows * spacing[0], columns * spacing[1]) / spacing[1] + 1 or (
-        max(rows, columns) < 2 * zoom.MINIMUM_SIDE_PX
+    longest = max(rows * spacing[0], columns * spacing[1])
+    assert views[0].width <= rules.zoom_largest * longest / spacing[1] + 1 or (
+        max(rows, columns) < 2 * rules.zoom_smallest_px
     )
 
 
@@ -46,7 +49,7 @@ def test_a_click_near_the_border_finds_what_is_there(predictor, size, x):
     predictor.set_image((image + np.random.default_rng(0).normal(0, 6, image.shape)).astype(np.float32))
     (mask,), _, _ = predictor.predict([[x, size // 2]], [1], multimask_output=False)
     assert mask[size // 2, x]
-    assert 2 * (mask & small).sum() / (mask.sum() + small.sum()) > 0.9
+    assert 2 * (mask * small).sum() / (mask.sum() + small.sum()) > 0.9
 
 
 def test_a_mask_that_mostly_lies_elsewhere_is_not_of_what_was_clicked():

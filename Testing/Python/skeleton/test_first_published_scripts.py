@@ -189,7 +189,7 @@ def run(command, paths, folder, *extra):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TORCHDYNAMO_DISABLE": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *words[1:], *map(str, extra)],
-        cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False,
+        cwd=REPOSITORY, env=environment, capture_output=True, encoding="utf-8", check=False,
     )  # fmt: skip
 
 

@@ -82,7 +82,8 @@ def test_what_is_left_out_is_drawn_from_nowhere(manifest_path: Path, pseudo_fold
             with (pseudo_folder / "records_0.jsonl").open("a") as file:
                 file.write(json.dumps({"file": f"slice_{number}.npz", "source": source}) + "\n")
     (pseudo_folder / "index.json").write_text(json.dumps([{"file": "slice_0.npz", "source": "nuclei/n1.png"}]))
-    labels, synthetic, pseudo = slice_batches(manifest_path, pseudo_folder, leave_out=["organ"]).sources
+    labels, synthetic, superpixels, pseudo = slice_batches(manifest_path, pseudo_folder, leave_out=["organ"]).sources
+    assert {image.dataset for image in superpixels.images} == {"photo", "nuclei"}
     assert {image.dataset for image in labels.index.images} == {"photo", "nuclei"}
     assert {image.dataset for image in synthetic.images} == {"nuclei"}
     assert len(pseudo) == 2, "one of the organ is left out, and one of which nobody knows"

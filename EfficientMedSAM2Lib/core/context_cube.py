@@ -1,4 +1,4 @@
-"""A cube of a volume around an object, as the context network is shown it: one way of making it, in training and in use.
+"""A cube of a volume around an object, as the context network is shown it: made alike in training and in use.
 
 Axes are those of the volume (k, j, i). Voxels and cells have their centres at whole numbers.
 """
@@ -55,9 +55,9 @@ class Cube(NamedTuple):
         return self._replace(side_mm=self.side_mm * factor)
 
     def slab(self, axis: int, index: float) -> np.ndarray:
-        """The cells that a slice perpendicular to an axis lies in, (size,) bool: those within half its thickness, and
-        at least the nearest one."""
-        return np.asarray(np.abs(self.places(axis) - index) <= max(0.5, 0.51 * self.cell(axis)))
+        """The cells that a slice perpendicular to an axis lies in, (size,) bool; see `slab`."""
+        position = (index - self.centre[axis]) / self.cell(axis) + (self.size - 1) / 2
+        return slab(self.size, position, 1 / self.cell(axis))
 
     def validity(self, shape: Sequence[int]) -> np.ndarray:
         """Which cells lie in a volume of (D, H, W) voxels, bool (size,size,size)."""
@@ -77,6 +77,17 @@ class KnownSlice(NamedTuple):
     axis: int
     slab: np.ndarray
     share: np.ndarray
+
+
+def slab(size: int, position: float, thickness: float) -> np.ndarray:
+    """The cells of a line that a slice lies in, (size,) bool: those within half its thickness, and the nearest.
+
+    Args:
+        size: Cells of the line.
+        position: Of the slice's middle, in cells.
+        thickness: Of the slice, in cells.
+    """
+    return np.asarray(np.abs(np.arange(size) - position) <= max(0.5 * thickness, 0.51))
 
 
 def sample(volume: np.ndarray, cube: Cube, look: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -156,7 +167,9 @@ def network_input(image: np.ndarray, valid: np.ndarray, known: Sequence[KnownSli
         np.moveaxis(told, axis, 0)[slab] = 2 * share - 1
     told *= valid
     seen = Intensities(*(_blurred(image, sigma)[None] for sigma in _BLURS))
-    maps = AppearanceModel.fit(seen, (told > 0)[None].astype(np.float32), (told < 0)[None].astype(np.float32)).maps(seen)
+    maps = AppearanceModel.fit(seen, (told > 0)[None].astype(np.float32), (told < 0)[None].astype(np.float32)).maps(
+        seen
+    )
     values = image[valid]
     mean, spread = (float(values.mean()), float(values.std())) if len(values) else (0.0, 1.0)
     standard = ((image - mean) / max(spread, 1e-3)).clip(-_LARGEST_INTENSITY, _LARGEST_INTENSITY)
@@ -177,7 +190,7 @@ def _blur_matrix(size: int, sigma: float) -> np.ndarray:
 
 
 def connected_part(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """The parts of a mask bool (N,N,N) that meet seeds bool (N,N,N), by faces. In numpy, for scipy takes long to load."""
+    """The parts of a mask bool (N,N,N), connected by faces, that meet seeds bool (N,N,N). Scipy takes long to load."""
     part = mask & seeds
     count, before = int(part.sum()), -1
     while count != before:
@@ -192,4 +205,4 @@ def connected_part(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     return np.asarray(part)
 
 
-__all__ = ["CUBE_CHANNELS", "Cube", "KnownSlice", "connected_part", "network_input", "sample", "sample_plane"]
+__all__ = ["CUBE_CHANNELS", "Cube", "KnownSlice", "connected_part", "network_input", "sample", "sample_plane", "slab"]

@@ -1,4 +1,4 @@
-"""An exported network: one ZIP archive with five ONNX graphs and a description. Any unzip shows what is in it."""
+"""An exported network: one ZIP archive with its ONNX graphs and a description. Any unzip shows what is in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 from ...models.config import ModelConfig
 
 SUFFIX = ".onnx.zip"
-GRAPHS = ("encode", "prompt", "attend", "decode", "memorise")
+GRAPHS = ("encode", "prompt", "attend", "decode", "memorise", "context")
+"""The last one only of networks with a context part."""
 FORMAT = 2
 """Number of the form of these files, one more whenever an older program could not read them."""
 _DESCRIPTION = "network.json"
@@ -55,7 +56,7 @@ def write_exported(path: Path, description: Description, graphs: Mapping[str, by
     Args:
         path: The file.
         description: See `Description`.
-        graphs: Serialised ONNX models, by the names of `GRAPHS`.
+        graphs: Serialised ONNX models, by names of `GRAPHS`.
     """
     known: dict[str, Any] = dataclasses.asdict(description)
     text = json.dumps({"format": FORMAT, **known, "config": json.loads(description.config.to_json())}, indent=1)
@@ -64,7 +65,7 @@ def write_exported(path: Path, description: Description, graphs: Mapping[str, by
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             # ZipInfo's own date, 1980, instead of today's
             archive.writestr(zipfile.ZipInfo(_DESCRIPTION), text, zipfile.ZIP_DEFLATED)
-            for name in GRAPHS:
+            for name in graphs:
                 archive.writestr(zipfile.ZipInfo(f"{name}.onnx"), graphs[name], zipfile.ZIP_DEFLATED)
         os.replace(temporary, path)
     finally:

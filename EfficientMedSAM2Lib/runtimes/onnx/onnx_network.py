@@ -104,6 +104,17 @@ class OnnxNetwork:
         (memory,) = self._run("memorise", embedding=features.embedding, mask_logits=mask_logits)
         return np.asarray(memory)
 
+    def context_logits(self, cubes: np.ndarray) -> np.ndarray:
+        """Mask logits (B,N,N,N) of cubes (B,channels,N,N,N) from `core.context_cube.network_input`.
+
+        Raises:
+            ValueError: This network was exported from weights without a context network; `config.context` says so.
+        """
+        if self.config.context is None:
+            raise ValueError(f"{self.path} has no context network; export weights that have one.")
+        (logits,) = self._run("context", cubes=cubes)
+        return np.asarray(logits)
+
     def object_pointer(self, decoded: DecodedMasks, chosen: np.ndarray) -> np.ndarray:
         """Pointers (B,embed_dim) of the chosen masks (B,), or the learned 'no object' where the object is absent."""
         pointer = decoded.pointers[np.arange(len(chosen)), chosen]

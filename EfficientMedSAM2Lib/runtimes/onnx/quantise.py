@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STATIC = ("encode",)
 """Graphs whose convolutions are quantised; their input is an image."""
 DYNAMIC = ("encode", "prompt", "attend", "decode", "memorise")
-"""Graphs whose matrix products with weights are quantised."""
+"""Graphs whose matrix products with weights are quantised. The 3D network has none, and stays as it is."""
 
 
 def quantised(graphs: Mapping[str, bytes], model: EfficientMedSAM2) -> dict[str, bytes]:
@@ -43,6 +43,9 @@ def quantised(graphs: Mapping[str, bytes], model: EfficientMedSAM2) -> dict[str,
     with tempfile.TemporaryDirectory() as name, _quiet():
         folder = Path(name)
         for graph, content in graphs.items():
+            if graph not in (*STATIC, *DYNAMIC):
+                result[graph] = content
+                continue
             source, prepared = folder / f"{graph}.onnx", folder / f"{graph}-prepared.onnx"
             source.write_bytes(content)
             quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)

@@ -16,6 +16,7 @@ from ..masks import PackedMask, clean_mask
 from ..slices.feature_cache import FeatureCache
 from ..slices.slice_data import MASK_LOGIT, SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
 from ..slices.slice_predictor import Meanwhile, SlicePredictor
+from .context import ContextPrior, ContextRules, look_around
 from .frames import Frames
 from .sides import Sides, look_from_sides
 from .track import FramePrompts, ObjectTrack, SliceMemory, SliceResult
@@ -65,15 +66,18 @@ class Follower:
         slices: The core that asks the network.
         max_hole_area: Holes up to this many pixels are filled.
         memory_range_mm: Distance up to which memories count.
+        context_rules: How the context network is used, where there is one.
     """
 
     def __init__(
-        self, slices: SlicePredictor, max_hole_area: float = 0.0, memory_range_mm: float = MEMORY_RANGE_MM
-    ) -> None:
+        self, slices: SlicePredictor, max_hole_area: float = 0.0, memory_range_mm: float = MEMORY_RANGE_MM,
+        context_rules: ContextRules | None = None,
+    ) -> None:  # fmt: skip
         self.slices = slices
         self.max_hole_area = max_hole_area
         self.memory_range_mm = memory_range_mm
         self.max_memories = slices.model.config.max_memories
+        self.context_rules = context_rules or ContextRules()
 
     def propagate(
         self, track: ObjectTrack, frame_idx: int, run: Pass, frames: Frames, image: SliceImage, slice_mm: float,
@@ -96,8 +100,12 @@ class Follower:
         view = self._view_after(neighbour, image)
         step = (frame_idx - trusted[0]) * slice_mm
         away = float(np.copysign(max(abs(step), FOLLOWED_NEIGHBOUR_MM), step))
+        context = self._context(track, frames, image, slice_mm)
+        near = None
+        if context is not None and self.context_rules.is_neighbour:
+            near = context.placed(frame_idx, view, self.slices.low_res)
         prompts = SlicePrompts(
-            neighbour=neighbour.from_bits(), neighbour_mm=away, appearance=self._appearance(track, trusted)
+            neighbour=near or neighbour.from_bits(), neighbour_mm=away, appearance=self._appearance(track, trusted)
         )
         prediction, choice = self.slices.predict(
             image,
@@ -107,13 +115,12 @@ class Follower:
             lambda v: self.bank(track, frame_idx, trusted, v, slice_mm),
             meanwhile=meanwhile,
         )
-        sides = self._sides(track, frame_idx, frames, image, slice_mm)
-        if sides is not None:
+        prior, presence = self._extent(track, frame_idx, frames, image, slice_mm, prediction.view)
+        if prior is not None:
             logits = prediction.logits.copy()
-            logits[choice] += sides.prior(frame_idx, prediction.view, self.slices.low_res)
+            logits[choice] += prior
             prediction = dataclasses.replace(prediction, logits=logits)
-        doubt = self._doubt(track, frame_idx, image, slice_mm)
-        prediction = self._with_object_logit(prediction, prediction.object_logit - doubt)
+        prediction = self._with_object_logit(prediction, prediction.object_logit + presence)
         result = self._result(prediction, choice, prediction.object_logit > 0, image, keep_logits=False)
         track.results[frame_idx] = result
         track.memories[frame_idx] = self._memory(prediction, choice, result)
@@ -224,6 +231,33 @@ class Follower:
         if box is None or zoom.keeps_view(neighbour.view, box, image.shape):
             return neighbour.view
         return zoom.view_for_mask(box, np.zeros((0, 2)), image.shape, image.spacing)
+
+    def _extent(
+        self, track: ObjectTrack, frame_idx: int, frames: Frames, image: SliceImage, slice_mm: float, view: FieldOfView
+    ) -> tuple[np.ndarray | None, float]:
+        """What the volume around says of a slice without prompts: by the context network, else by cuts from the side.
+
+        Returns:
+            Logits (h,w) in a view, to be added to those of the mask, or None; and what is added to the object logit.
+        """
+        context = self._context(track, frames, image, slice_mm)
+        if context is not None:
+            # Between two slices on which the user showed the object it is there.
+            presence = 0.0 if track.leading_prompt(frame_idx) is None else context.presence(frame_idx)
+            return context.prior(frame_idx, view, self.slices.low_res), presence
+        sides = self._sides(track, frame_idx, frames, image, slice_mm)
+        prior = None if sides is None else sides.prior(frame_idx, view, self.slices.low_res)
+        return prior, -self._doubt(track, frame_idx, image, slice_mm)
+
+    def _context(self, track: ObjectTrack, frames: Frames, image: SliceImage, slice_mm: float) -> ContextPrior | None:
+        """What the context network says of an object; asked once for the masks on conditioning slices."""
+        volume = frames.volume
+        if self.slices.model.config.context is None or not self.context_rules.is_used or volume is None:
+            return None
+        known = track.known_masks()
+        if track.context is None or track.context[0] != known:
+            track.context = known, look_around(self.slices, volume, known, image, slice_mm, self.context_rules)
+        return track.context[1]
 
     @staticmethod
     def _doubt(track: ObjectTrack, frame_idx: int, image: SliceImage, slice_mm: float) -> float:

@@ -12,6 +12,10 @@ from ...models.config import DENSE_CHANNELS, DecodedMasks, EncodedPrompts, Image
 from .onnx_file import read_description, read_graph
 
 
+ALONE = ("context",)
+"""Graphs that no other one runs beside."""
+
+
 class Cpu:
     """Where an exported network computes; has of `torch.device` what callers ask for."""
 
@@ -128,16 +132,17 @@ class OnnxNetwork:
         session = self._sessions.get(graph)
         if session is None:
             # Two threads may both make one; the last stays, and either does the same.
-            session = self._sessions[graph] = self._session(read_graph(self.path, graph))
+            streams = 1 if graph in ALONE else self._streams
+            session = self._sessions[graph] = self._session(read_graph(self.path, graph), streams)
         # An input that a graph has no use for is not among its inputs.
         fed = {i.name: np.ascontiguousarray(inputs[i.name]) for i in session.get_inputs()}
         outputs: list[np.ndarray] = session.run(None, fed)
         return outputs
 
-    def _session(self, graph: bytes) -> Any:
+    def _session(self, graph: bytes, streams: int) -> Any:
         options = self._runtime.SessionOptions()
         # Two graphs at once use two cores better than the small operations of one graph.
-        options.intra_op_num_threads = -(-self.threads // self._streams)
+        options.intra_op_num_threads = -(-self.threads // streams)
         # Threads that wait busily for the next graph take the cores from numpy, and from each other's graphs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3

@@ -65,8 +65,9 @@ class MixedBatches(IterableDataset[dict[str, Any]], Generic[Sample]):
     """Endless batches; wrap in `DataLoader(batches, batch_size=None, num_workers=1)`.
 
     Args:
-        source: what to draw from; all its samples must fit into one batch.
-        collate: makes a batch of a list of samples, such as `collate_slices`.
+        sources: name -> source; all must give samples that fit into one batch.
+        mix: name -> share of the samples, as for `Mixture`.
+        collate: makes a batch of a list of samples: `collate_slices` or `collate_clips`.
         batch_size: samples per batch.
         seed: the same seed gives the same batches, however many workers make them.
         views: with a number, only so many different samples are drawn, and come again in random order: what a
@@ -74,17 +75,21 @@ class MixedBatches(IterableDataset[dict[str, Any]], Generic[Sample]):
 
     Attributes:
         first: Number of the first batch: a training that goes on does not begin anew with the same samples.
+
+    Raises:
+        ValueError: nothing is left to draw from.
     """
 
     def __init__(
         self,
-        source: Source[Sample],
+        sources: Mapping[str, Source[Sample]],
+        mix: Mapping[str, float],
         collate: Callable[[Sequence[Sample]], dict[str, Any]],
         batch_size: int = 16,
         seed: int = 0,
         views: int | None = None,
     ):
-        self.source = source
+        self.source = Mixture(sources, mix)
         self.collate = collate
         self.batch_size = batch_size
         self.seed = seed
@@ -141,7 +146,7 @@ def slice_batches(
         sources["superpixels"] = SuperpixelSource([*images, *load_unlabelled_images(manifest_paths)])
     if pseudo_folder is not None and any(Path(pseudo_folder).glob("*.npz")):
         sources["pseudo"] = PseudoSource(Path(pseudo_folder), wide_probability)
-    return MixedBatches(Mixture(sources, mix), collate_slices, batch_size, seed, views)
+    return MixedBatches(sources, mix, collate_slices, batch_size, seed, views)
 
 
 def clip_batches(
@@ -167,8 +172,7 @@ def clip_batches(
         "labels": LabelledClips(index, length, wide_probability),
         "synthetic": SyntheticClips(images, length),
     }
-    mixture = Mixture(sources, mix or {"labels": 0.7, "synthetic": 0.3})
-    return MixedBatches(mixture, collate_clips, batch_size, seed)
+    return MixedBatches(sources, mix or {"labels": 0.7, "synthetic": 0.3}, collate_clips, batch_size, seed)
 
 
 def load_training_images(manifest_paths: Manifests) -> tuple[list[LoadedImage], ObjectIndex]:

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from EfficientMedSAM2Lib.imaging.files import sha256_of
-from EfficientMedSAM2Lib.models import MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.models import EfficientMedSAM2, MemoryBank, ModelConfig, PromptBatch, save_model
+from EfficientMedSAM2Lib.models.config import ContextConfig
 from EfficientMedSAM2Lib.resources import resource_path, shipped_weights
 from EfficientMedSAM2Lib.runtimes import build as building
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
+from EfficientMedSAM2Lib.runtimes.onnx.export import export_network
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import FORMAT, read_description
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
 
@@ -163,3 +165,26 @@ def test_damaged_and_foreign_files_are_refused(exported, tmp_path):
     for path in (damaged, foreign):
         with pytest.raises(ValueError, match="is not a network exported by"):
             build_efficient_medsam2_model(checkpoint=path)
+
+
+def test_the_context_network_is_exported_where_there_is_one(tmp_path):
+    torch.manual_seed(0)
+    config = ModelConfig("mobilenet", context=ContextConfig(size=16, widths=(8, 8, 16, 16), fine_width=8))
+    save_model(EfficientMedSAM2(config), tmp_path / "model.safetensors")
+    model = build_efficient_medsam2_model("mobilenet", tmp_path / "model.safetensors", "cpu", precision="fp32")
+    export_network(model, tmp_path / "model.onnx.zip")
+    network = OnnxNetwork(tmp_path / "model.onnx.zip", threads=1)
+    assert network.config == config
+    cubes = torch.randn(3, 5, 16, 16, 16)
+    with torch.inference_mode():
+        expected = model.context_logits(cubes).numpy()
+    np.testing.assert_allclose(network.context_logits(cubes.numpy()), expected, atol=1e-3)
+
+
+def test_an_export_without_context_says_so(networks):
+    _, without = networks
+    assert without.config.context is None
+    with zipfile.ZipFile(without.path) as archive:
+        assert "context.onnx" not in archive.namelist()
+    with pytest.raises(ValueError, match="no context network"):
+        without.context_logits(np.zeros((1, 5, 64, 64, 64), np.float32))

@@ -59,7 +59,7 @@ def cube_source(
 
 def cube_batches(source: Source[LabelledCube], batch_size: int = 4, seed: int = 0) -> MixedBatches[CubeSample]:
     """Batches of a source's cubes: of `cube_source`, or of `CachedCubes`, which are shown differently each time."""
-    return MixedBatches(ShownCubes(source), collate_cubes, batch_size, seed)
+    return MixedBatches({"cubes": ShownCubes(source)}, {"cubes": 1.0}, collate_cubes, batch_size, seed)
 
 
 def _volumes(manifest_paths: Manifests, split: Split, labelled: bool) -> list[LoadedImage]:

@@ -77,6 +77,9 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/worker/memory.py
   EfficientMedSAM2Lib/cohort/worker/prompting.py
   EfficientMedSAM2Lib/cohort/worker/run_case.py
+  EfficientMedSAM2Lib/core/__init__.py
+  EfficientMedSAM2Lib/core/appearance.py
+  EfficientMedSAM2Lib/core/context_cube.py
   EfficientMedSAM2Lib/evaluation/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/command.py
@@ -136,6 +139,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/models/__init__.py
   EfficientMedSAM2Lib/models/builder.py
   EfficientMedSAM2Lib/models/config.py
+  EfficientMedSAM2Lib/models/context_network.py
   EfficientMedSAM2Lib/models/image_encoder.py
   EfficientMedSAM2Lib/models/layers.py
   EfficientMedSAM2Lib/models/mask_decoder.py
@@ -175,6 +179,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/inputs.py
   EfficientMedSAM2Lib/predictors/masks.py
   EfficientMedSAM2Lib/predictors/slices/__init__.py
+  EfficientMedSAM2Lib/predictors/slices/dense_prompts.py
   EfficientMedSAM2Lib/predictors/slices/feature_cache.py
   EfficientMedSAM2Lib/predictors/slices/rejection.py
   EfficientMedSAM2Lib/predictors/slices/roundness.py
@@ -183,6 +188,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/slices/slice_predictor.py
   EfficientMedSAM2Lib/predictors/volume/__init__.py
   EfficientMedSAM2Lib/predictors/volume/ahead.py
+  EfficientMedSAM2Lib/predictors/volume/context.py
   EfficientMedSAM2Lib/predictors/volume/follow.py
   EfficientMedSAM2Lib/predictors/volume/frames.py
   EfficientMedSAM2Lib/predictors/volume/opening.py
@@ -221,6 +227,15 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/training/samples/augment.py
   EfficientMedSAM2Lib/training/samples/batches.py
   EfficientMedSAM2Lib/training/samples/clips.py
+  EfficientMedSAM2Lib/training/samples/cubes/__init__.py
+  EfficientMedSAM2Lib/training/samples/cubes/batches.py
+  EfficientMedSAM2Lib/training/samples/cubes/cache.py
+  EfficientMedSAM2Lib/training/samples/cubes/cube.py
+  EfficientMedSAM2Lib/training/samples/cubes/labelled.py
+  EfficientMedSAM2Lib/training/samples/cubes/paint.py
+  EfficientMedSAM2Lib/training/samples/cubes/prompts.py
+  EfficientMedSAM2Lib/training/samples/cubes/unnamed.py
+  EfficientMedSAM2Lib/training/samples/drawn.py
   EfficientMedSAM2Lib/training/samples/manifest.py
   EfficientMedSAM2Lib/training/samples/prompts.py
   EfficientMedSAM2Lib/training/samples/slices.py
@@ -232,9 +247,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/training/samples/sources/pseudo.py
   EfficientMedSAM2Lib/training/samples/sources/sample.py
   EfficientMedSAM2Lib/training/samples/sources/shapes.py
+  EfficientMedSAM2Lib/training/samples/sources/superpixels.py
   EfficientMedSAM2Lib/training/samples/synthesis.py
   EfficientMedSAM2Lib/training/stages/__init__.py
   EfficientMedSAM2Lib/training/stages/clips.py
+  EfficientMedSAM2Lib/training/stages/context.py
   EfficientMedSAM2Lib/training/stages/distil.py
   EfficientMedSAM2Lib/training/stages/foreign.py
   EfficientMedSAM2Lib/training/stages/imitation.py

@@ -11,7 +11,6 @@ import numpy as np
 from ...models.config import DENSE_CHANNELS, DecodedMasks, EncodedPrompts, ImageFeatures, MemoryBank, PromptBatch
 from .onnx_file import read_description, read_graph
 
-
 ALONE = ("context",)
 """Graphs that no other one runs beside."""
 

@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from EfficientMedSAM2Lib.core.context_cube import CUBE_CHANNELS
-from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig, build_efficient_medsam2_model, load_model, save_model
+from EfficientMedSAM2Lib.models import (
+    EfficientMedSAM2,
+    ModelConfig,
+    build_efficient_medsam2_model,
+    load_model,
+    save_model,
+)
 from EfficientMedSAM2Lib.models.config import ContextConfig
 from EfficientMedSAM2Lib.models.context_network import ContextNetwork
 

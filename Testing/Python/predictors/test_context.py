@@ -110,9 +110,7 @@ def test_all_known_slices_are_told_and_lie_in_the_cube(context_network, scene):
 
 def test_colours_are_seen_as_grey(context_network, scene):
     volume, left, _ = scene
-    grey, colour = (
-        ask(context_network, v, {10: left[10]}) for v in (volume, np.repeat(volume[..., None], 3, axis=-1))
-    )
+    grey, colour = (ask(context_network, v, {10: left[10]}) for v in (volume, np.repeat(volume[..., None], 3, axis=-1)))
     assert np.array_equal(grey.logits, colour.logits)
 
 

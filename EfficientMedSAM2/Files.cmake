@@ -110,10 +110,12 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/contestants/litemedsam.py
   EfficientMedSAM2Lib/evaluation/contestants/medsam2.py
   EfficientMedSAM2Lib/evaluation/contestants/ours.py
+  EfficientMedSAM2Lib/evaluation/corrections.py
   EfficientMedSAM2Lib/evaluation/gallery.py
   EfficientMedSAM2Lib/evaluation/metrics.py
   EfficientMedSAM2Lib/evaluation/prompts.py
   EfficientMedSAM2Lib/evaluation/protocols.py
+  EfficientMedSAM2Lib/evaluation/reliability.py
   EfficientMedSAM2Lib/evaluation/report.py
   EfficientMedSAM2Lib/evaluation/sample.py
   EfficientMedSAM2Lib/imaging/__init__.py
@@ -140,6 +142,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/models/builder.py
   EfficientMedSAM2Lib/models/config.py
   EfficientMedSAM2Lib/models/context_network.py
+  EfficientMedSAM2Lib/models/heuristics.py
   EfficientMedSAM2Lib/models/image_encoder.py
   EfficientMedSAM2Lib/models/layers.py
   EfficientMedSAM2Lib/models/mask_decoder.py

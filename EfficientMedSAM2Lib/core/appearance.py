@@ -1,4 +1,4 @@
-"""How much each pixel looks like the object: intensity histograms of object and surroundings, fitted where they are known.
+"""How much each pixel looks like the object, by intensity histograms fitted where object and surroundings are known.
 
 A small network has no name for most anatomy. What it can be given instead is a model of the object at hand, fitted on
 the slice that was prompted, as GrabCut (Rother et al. 2004) and video object segmentation (Robinson et al. 2020, arXiv

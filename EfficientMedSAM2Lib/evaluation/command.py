@@ -13,6 +13,7 @@ from EfficientMedSAM2Lib.evaluation.cases import ObjectCase, choose_cases
 from EfficientMedSAM2Lib.evaluation.contestants import VOLUME, Contestant, contestant_builders
 from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, Record, check_protocol, run_protocol
 from EfficientMedSAM2Lib.evaluation.sample import sample_image
+from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.training.samples.slices import LoadedImage
@@ -38,7 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("train", "dev", "all"), default="dev", help="default: dev")
     parser.add_argument("--limit", type=int, metavar="N", help="objects per data set at most; default: all")
     parser.add_argument("--seed", type=int, default=0, help="of objects and jitter; default: 0")
-    parser.add_argument("--datasets", nargs="+", metavar="NAME", help="only these data sets")
+    parser.add_argument("--datasets", nargs="+", metavar="SET", help="only these data sets of the manifest")
+    parser.add_argument(
+        "--without", nargs="+", metavar="NAME", default=[],
+        help=f"switch rules of 'ours' off: {', '.join(HeuristicsConfig.rules())}, or all",
+    )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, default=Path("evaluation-output"), metavar="FOLDER", help="default: evaluation-output"
     )
@@ -51,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write `<protocol>.csv`, `<protocol>.json` and a gallery per model, and print the table."""
+    from EfficientMedSAM2Lib.evaluation.corrections import corrections_text
     from EfficientMedSAM2Lib.evaluation.gallery import write_gallery
+    from EfficientMedSAM2Lib.evaluation.reliability import reliability_text
     from EfficientMedSAM2Lib.evaluation.report import summarise, table, write_csv, write_json
 
     if args.limit is not None and args.limit < 1:
@@ -72,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
     settings = {key: str(value) for key, value in vars(args).items() if key not in ("run", "command", "debug")}
     write_json(args.output / f"{args.protocol}.json", summaries, settings)
     sys.stdout.write(table(summaries) + "\n")
+    for name, summary in summaries.items():
+        sys.stdout.write(reliability_text(name, summary) + corrections_text(name, summary))
     return 0
 
 
@@ -81,7 +90,13 @@ def _contestants(args: argparse.Namespace) -> list[Contestant]:
     def build_model() -> Any:
         from EfficientMedSAM2Lib.cohort.engine import build_model
 
-        return build_model(args.encoder, args.weights, args.device, args.runtime, args.precision)
+        model = build_model(args.encoder, args.weights, args.device, args.runtime, args.precision)
+        model.heuristics = model.heuristics.without(args.without)
+        return model
+
+    HeuristicsConfig().without(args.without)  # refuses unknown names before anything is loaded
+    if args.without and "ours" not in args.model:
+        raise ValueError("--without switches rules of 'ours' off; add it to --model.")
 
     builders = contestant_builders(build_model)
     contestants = [builders[name]() for name in dict.fromkeys(args.model)]
@@ -91,6 +106,8 @@ def _contestants(args: argparse.Namespace) -> list[Contestant]:
 
 
 def _cases(args: argparse.Namespace) -> list[ObjectCase]:
+    if args.manifest is None and args.datasets:
+        raise ValueError("--datasets chooses data sets of a manifest; give one with --manifest.")
     images = [sample_image()] if args.manifest is None else _listed_images(args)
     cases = choose_cases(images, args.limit, args.seed, as_volumes=args.protocol == VOLUME)
     if not cases:
@@ -103,9 +120,9 @@ def _listed_images(args: argparse.Namespace) -> list[LoadedImage]:
     from EfficientMedSAM2Lib.training.samples.slices import load_images
 
     manifest = read_manifest(args.manifest)
-    entries = manifest.select(None if args.split == "all" else args.split, labelled=True)
     if args.datasets:
-        entries = [entry for entry in entries if entry.dataset in args.datasets]
+        manifest = manifest.only(args.datasets)
+    entries = manifest.select(None if args.split == "all" else args.split, labelled=True)
     if not entries:
         raise ValueError(f"{args.manifest} has no labelled image in split '{args.split}'; try --split all.")
     return load_images(manifest, _progress(entries, args, desc="reading", unit="image"))

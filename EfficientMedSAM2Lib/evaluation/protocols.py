@@ -37,6 +37,7 @@ class Record:
     Attributes:
         values: measures by name; `dice` is always there.
         score_pairs: (predicted score, true IoU) of every slice that has a score and the object, found or true.
+        click_dices: Dice after each click that was given, for clicks.
     """
 
     model: str
@@ -45,6 +46,7 @@ class Record:
     seconds: float
     picture: Picture
     score_pairs: list[tuple[float, float]] = field(default_factory=list)
+    click_dices: list[float] = field(default_factory=list)
 
 
 def run_protocol(protocol: str, contestant: Contestant, cases: Sequence[ObjectCase], seed: int = 0) -> Iterator[Record]:
@@ -125,7 +127,8 @@ def _run_clicks(contestant: Contestant, case: ObjectCase, generator: np.random.G
         "clicks_to_85": metrics.clicks_needed(dices, 0.85),
         "clicks_to_90": metrics.clicks_needed(dices, 0.90),
     }
-    return Record(contestant.name, case, values, seconds, Picture(image, case.mask, mask, None, tuple(clicks)), pairs)
+    picture = Picture(image, case.mask, mask, None, tuple(clicks))
+    return Record(contestant.name, case, values, seconds, picture, pairs, dices[: len(clicks)])
 
 
 def _run_volume(contestant: Contestant, case: ObjectCase, generator: np.random.Generator) -> Record:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.evaluation.corrections import corrections
 from EfficientMedSAM2Lib.evaluation.metrics import SIZE_CLASSES
 from EfficientMedSAM2Lib.evaluation.protocols import Record
-
-MIN_PAIRS = 5
+from EfficientMedSAM2Lib.evaluation.reliability import reliability
 
 
 def summarise(records: Sequence[Record]) -> dict[str, Any]:
@@ -24,8 +24,8 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
     many images nor many labels outweigh others.
 
     Returns:
-        `macro` and `compact` (over compact objects), `datasets`, `labels`, `sizes`, `seconds`, `objects`, and
-        `score_correlation` (None where it is undefined).
+        `macro` and `compact` (over compact objects), `datasets`, `labels`, `sizes`, `seconds`, `objects`, `reliability`
+        and `corrections`, these two for compact objects as well.
     """
     compact = [record for record in records if record.case.compact]
     return {
@@ -45,17 +45,12 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
             for size in SIZE_CLASSES
             if any(record.case.size == size for record in records)
         },
-        "score_correlation": score_correlation(records),
+        "reliability": reliability(records),
+        "compact_reliability": reliability(compact),
+        "corrections": corrections(records),
+        "compact_corrections": corrections(compact),
         "seconds": float(np.median([record.seconds for record in records])) if records else None,
     }
-
-
-def score_correlation(records: Iterable[Record]) -> float | None:
-    """Correlate predicted scores with true IoUs (Pearson); None for few pairs or constant values."""
-    pairs = np.asarray([pair for record in records for pair in record.score_pairs])
-    if len(pairs) < MIN_PAIRS or np.ptp(pairs[:, 0]) == 0 or np.ptp(pairs[:, 1]) == 0:
-        return None
-    return float(np.corrcoef(pairs[:, 0], pairs[:, 1])[0, 1])
 
 
 def table(summaries: dict[str, dict[str, Any]], measure: str = "dice") -> str:
@@ -85,8 +80,10 @@ def table(summaries: dict[str, dict[str, Any]], measure: str = "dice") -> str:
     add(f"MACRO {measure}, compact", lambda summary: summary["compact"].get(measure))
     for other in first["macro"]:
         if other != measure:
+            add(f"macro {other}", lambda summary, other=other: summary["macro"].get(other))  # type: ignore[misc]
             add(f"macro {other}, compact", lambda summary, other=other: summary["compact"].get(other))  # type: ignore[misc]
-    add("score correlation", lambda summary: summary["score_correlation"])
+    add("score correlation", lambda summary: summary["reliability"]["correlation"])
+    add("score correlation, compact", lambda summary: summary["compact_reliability"]["correlation"])
     add("seconds per object", lambda summary: summary["seconds"])
     rows.append(("objects (compact)", [f"{s['objects']} ({s['compact_objects']})" for s in summaries.values()]))
     width = max(len(title) for title, _ in rows) + 2

@@ -17,6 +17,7 @@ from .config import (
     encoder_types,
     register_encoder,
 )
+from .heuristics import HeuristicsConfig
 
 if TYPE_CHECKING:
     from .builder import build_efficient_medsam2_model, load_model, save_model
@@ -32,6 +33,7 @@ _HOMES = {
 __all__ = [
     "DecodedMasks",
     "EfficientMedSAM2",
+    "HeuristicsConfig",
     "ImageFeatures",
     "MemoryBank",
     "ModelConfig",

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from ..resources import shipped_weights
 from .config import ModelConfig, timm_architecture
+from .heuristics import HeuristicsConfig
 from .network import EfficientMedSAM2
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ def load_model(path: str | os.PathLike[str]) -> EfficientMedSAM2:
     if "config" not in metadata:
         raise ValueError(f"{path} holds no EfficientMedSAM2 configuration; it is not a weights file of this program.")
     model = EfficientMedSAM2(ModelConfig.from_json(metadata["config"]))
+    model.heuristics = HeuristicsConfig.from_json(metadata.get("heuristics"))
     # safetensors keeps no integers that half precision made floats: batch counters are rebuilt at zero.
     wanted = {name for name in model.state_dict() if not name.endswith("num_batches_tracked")}
     if set(tensors) != wanted:
@@ -102,7 +104,7 @@ def load_model(path: str | os.PathLike[str]) -> EfficientMedSAM2:
 
 
 def save_model(model: EfficientMedSAM2, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
-    """Write weights in FP16 with configuration and licence in the file's metadata, under a temporary name first.
+    """Write weights in FP16, with configuration, heuristics and licence as metadata; under a temporary name first.
 
     Args:
         model: A network that is not fused.
@@ -115,7 +117,12 @@ def save_model(model: EfficientMedSAM2, path: str | os.PathLike[str], metadata: 
         for name, value in model.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    notes = {"config": model.config.to_json(), "licence": WEIGHTS_LICENCE, **(metadata or {})}
+    notes = {
+        "config": model.config.to_json(),
+        "heuristics": model.heuristics.to_json(),
+        "licence": WEIGHTS_LICENCE,
+        **(metadata or {}),
+    }
     temporary = path.with_name(path.name + ".part")
     try:
         save_file(tensors, str(temporary), metadata=notes)

@@ -50,7 +50,7 @@ class ModelConfig:
         num_multimask: Candidate masks for an ambiguous prompt, besides the single mask.
         max_memories: Memory maps attended to at once: conditioning slices and nearest slices together.
         mask_stride: Network pixels per pixel of the mask logits, 2 or 4. At 2 the decoder adds what features of stride
-            2 and dense maps of the prompts say; weights that do not name it are of an earlier version and have 4.
+            2 and dense maps of the prompts say; weights that do not name it have 4.
         fine_dim: Channels of the stride-2 features.
         context: Of the 3D context network; None where the weights have none.
     """
@@ -65,7 +65,7 @@ class ModelConfig:
     decoder_depth: int = 1
     num_multimask: int = 3
     max_memories: int = 7
-    mask_stride: int = 2
+    mask_stride: int = 4
     fine_dim: int = 16
     context: ContextConfig | None = None
 
@@ -98,7 +98,6 @@ class ModelConfig:
         try:
             values = json.loads(text)
             values["skip_dims"] = tuple(values["skip_dims"])
-            values.setdefault("mask_stride", 4)
             if values.get("context") is not None:
                 context = {**values["context"], "widths": tuple(values["context"]["widths"])}
                 values["context"] = ContextConfig(**context)

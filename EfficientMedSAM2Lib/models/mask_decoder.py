@@ -49,8 +49,8 @@ class FineMasks(nn.Module):
         self.norm2 = LayerNorm2d(fine)
         self.refine2 = nn.Sequential(SeparableConv(fine, 5), nn.ReLU(), SeparableConv(fine, 3))
         self.head = MLP(dim, dim // 2, fine)
-        nn.init.zeros_(self.head.layers[-1].weight)
-        nn.init.zeros_(self.head.layers[-1].bias)
+        for parameter in self.head.layers[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self, fine: Tensor, logits: Tensor, mask_tokens: Tensor, features: ImageFeatures, prompts: EncodedPrompts

@@ -21,7 +21,7 @@ POOLED = 4
 
 
 class MemoryEncoder(nn.Module):
-    """Image embedding (B,embed_dim,h,w) and mask logits (B,1,4h,4w), or 8h and 8w, to a memory map (B,memory_dim,h,w)."""
+    """Image embedding (B,embed_dim,h,w) and mask logits (B,1,low_res_size,...) to a memory map (B,memory_dim,h,w)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

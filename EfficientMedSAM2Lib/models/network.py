@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from .config import DecodedMasks, EncodedPrompts, ImageFeatures, MemoryBank, ModelConfig, PromptBatch
 from .context_network import ContextNetwork
+from .heuristics import HeuristicsConfig
 from .image_encoder import ImageEncoder
 from .mask_decoder import MaskDecoder
 from .memory import MemoryAttention, MemoryEncoder
@@ -29,6 +30,8 @@ class EfficientMedSAM2(nn.Module):
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__()
         self.config = config or ModelConfig()
+        self.heuristics = HeuristicsConfig()
+        """Rules and numbers that predictors add; those of the weights, once these are loaded."""
         self.image_encoder = ImageEncoder(self.config)
         self.prompt_encoder = PromptEncoder(self.config)
         self.mask_decoder = MaskDecoder(self.config)

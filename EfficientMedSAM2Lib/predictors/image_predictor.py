@@ -260,12 +260,7 @@ class EfficientMedSAM2ImagePredictor:
             raise RuntimeError(message)
         parts = []
         for image in self._images:
-            view = zoom.square_view(
-                ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2),
-                zoom.longest_side(image.shape, image.spacing),
-                image.shape,
-                image.spacing,
-            )
+            view = zoom.view_of_slice(image.shape, image.spacing, self._slices.heuristics)
             parts.append(self._slices.encode(image, [view], self._cache)[0].embedding)
         return self._slices.arrays.join(parts)
 

@@ -14,7 +14,7 @@ from .inputs import as_box, as_clicks, to_numpy
 from .slices.feature_cache import FeatureCache
 from .slices.slice_predictor import SlicePredictor
 from .volume.ahead import Ahead
-from .volume.follow import MEMORY_RANGE_MM, Follower, Outcome, Pass
+from .volume.follow import Follower, Outcome, Pass
 from .volume.opening import open_state
 from .volume.state import (
     State,
@@ -46,7 +46,7 @@ class EfficientMedSAM2VolumePredictor:
         feature_cache_bytes: Features of slices kept at most, per state.
         fill_hole_area: Holes up to this many pixels are filled; 0 leaves all.
         non_overlap_masks: Of objects that overlap on a slice, the returned logits leave each pixel to the surest one.
-        memory_range_mm: Distance up to which slices without prompts are remembered.
+        memory_range_mm: Distance up to which slices without prompts are remembered; by default as the weights say.
         **kwargs: Ignored, for scripts written for SAM2.
 
     Example:
@@ -63,7 +63,7 @@ class EfficientMedSAM2VolumePredictor:
         feature_cache_bytes: int = CACHE_BYTES,
         fill_hole_area: float = 0,
         non_overlap_masks: bool = False,
-        memory_range_mm: float = MEMORY_RANGE_MM,
+        memory_range_mm: float | None = None,
         **kwargs: Any,
     ) -> None:
         self.model = model
@@ -370,7 +370,7 @@ class EfficientMedSAM2VolumePredictor:
         image = slice_image(inference_state, frame_idx)
         track = inference_state["tracks"].get(obj_id)
         view = self._follower.expected_view(track, frame_idx, image) if track is not None else None
-        view = view or zoom.views_for_clicks(np.zeros((0, 2)), np.zeros(0), image.shape, image.spacing)[0]
+        view = view or zoom.view_of_slice(image.shape, image.spacing, self._slices.heuristics)
         self._slices.encode(image, [view], inference_state["cached_features"])
 
     def _look_ahead(self, ahead: Ahead, state: State, obj_id: Hashable, frame_idx: int, following: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Where to look: views chosen from prompts and masks. Pure functions; every number here may be tuned after training."""
+"""Where to look: views chosen from prompts and masks. Pure functions of these and of `HeuristicsConfig`."""
 
 from __future__ import annotations
 
@@ -6,42 +6,19 @@ import math
 
 import numpy as np
 
+from ..models.heuristics import HeuristicsConfig
 from .fov import FieldOfView
 
-BOX_ZOOM = 2.0
-"""Side of the view over the longest side of a box. Training saw 1.3 ... 2.6, mostly 2.0."""
-MASK_ZOOM = 2.0
-"""Side of the view over the longest side of a known mask."""
-CLICK_MARGIN = 0.08
-"""Share of the side that every prompt keeps from the border of the view."""
-MINIMUM_SIDE_PX = 24
-"""Fewer pixels across leave nothing but interpolation to look at."""
-MAXIMUM_SIDE = 1.1
-"""Largest view, over the longest side of the slice."""
-SIDE_STEP = 2 ** (1 / 4)
-"""Sides lie on a geometric grid of this ratio, so that similar prompts share one encoded view."""
-POSITION_STEP = 1 / 16
-"""Views are placed on a grid of this share of their side."""
-KEEP_FILL = (0.3, 0.75)
-"""A slice is looked at in its neighbour's view while the mask takes this share of its side."""
-KEEP_MARGIN = 0.06
-"""... and keeps this share of the side away from its border."""
-CLICK_VIEWS = (1.0, 0.35, 0.125)
-"""Views tried for clicks alone, over the longest side of the slice."""
-TOUCHING_PENALTY = 0.97
-"""Factor on the score of a candidate that is cut off by the border of its view: the network's own judgement of it is
-right as a rule, and the second look sees the rest."""
-SMALL_FILL = 0.12
-"""A candidate that takes less of its view than this is better judged in a narrower one; its score shrinks with it."""
-SURE_SCORE = 0.75
-"""A candidate of the widest view with this score is taken without a look at the narrower views: so is more than half of
-the first clicks on `dev`, and no mask of them got worse (see TRAINING.md)."""
 Spacing = tuple[float, float]
 Box = tuple[float, float, float, float]
 
 
 def square_view(
-    center_xy: tuple[float, float], side_mm: float, slice_shape: tuple[int, int], spacing: Spacing
+    center_xy: tuple[float, float],
+    side_mm: float,
+    slice_shape: tuple[int, int],
+    spacing: Spacing,
+    heuristics: HeuristicsConfig,
 ) -> FieldOfView:
     """A view of about this side and centre, on the grids of sides and positions.
 
@@ -50,23 +27,28 @@ def square_view(
         side_mm: Wanted side.
         slice_shape: Rows and columns of the slice.
         spacing: mm between rows, between columns.
+        heuristics: Limits and grids.
     """
-    side_mm = grid_side(side_mm, slice_shape, spacing)
+    side_mm = grid_side(side_mm, slice_shape, spacing, heuristics)
     width, height = max(round(side_mm / spacing[1]), 1), max(round(side_mm / spacing[0]), 1)
-    return FieldOfView(_place(center_xy[0], width), _place(center_xy[1], height), width, height)
+    x0, y0 = (_place(center, size, heuristics) for center, size in zip(center_xy, (width, height)))
+    return FieldOfView(x0, y0, width, height)
 
 
-def grid_side(side_mm: float, slice_shape: tuple[int, int], spacing: Spacing) -> float:
+def grid_side(side_mm: float, slice_shape: tuple[int, int], spacing: Spacing, heuristics: HeuristicsConfig) -> float:
     """The side in mm that a view of this wanted side gets."""
-    smallest = MINIMUM_SIDE_PX * min(spacing)
-    largest = max(MAXIMUM_SIDE * longest_side(slice_shape, spacing), smallest)
-    step = round(math.log(min(max(side_mm, smallest), largest) / smallest) / math.log(SIDE_STEP))
+    smallest = heuristics.zoom_smallest_px * min(spacing)
+    largest = max(heuristics.zoom_largest * longest_side(slice_shape, spacing), smallest)
+    side_mm = min(max(side_mm, smallest), largest)
+    if not heuristics.view_grid:
+        return side_mm
+    step = round(math.log(side_mm / smallest) / math.log(heuristics.view_grid_side_ratio))
     # Rounded to the grid, but never beyond the largest.
-    return min(smallest * SIDE_STEP**step, largest)
+    return min(smallest * heuristics.view_grid_side_ratio**step, largest)
 
 
-def _place(center: float, size: int) -> int:
-    grid = max(size * POSITION_STEP, 1.0)
+def _place(center: float, size: int, heuristics: HeuristicsConfig) -> int:
+    grid = max(size * heuristics.view_grid_step, 1.0) if heuristics.view_grid else 1.0
     return round(round((center + 0.5 - size / 2) / grid) * grid)
 
 
@@ -76,39 +58,64 @@ def longest_side(slice_shape: tuple[int, int], spacing: Spacing) -> float:
 
 
 def view_for_box(
-    box: Box, points_xy: np.ndarray, slice_shape: tuple[int, int], spacing: Spacing, zoom: float = BOX_ZOOM
+    box: Box, points_xy: np.ndarray, slice_shape: tuple[int, int], spacing: Spacing, heuristics: HeuristicsConfig
 ) -> FieldOfView:
     """The view for a box of first and last pixels XYXY; it shows all clicks (N,2) as well."""
+    return _view_around(box, points_xy, slice_shape, spacing, heuristics.zoom_box, heuristics)
+
+
+def view_for_mask(
+    box: Box, points_xy: np.ndarray, slice_shape: tuple[int, int], spacing: Spacing, heuristics: HeuristicsConfig
+) -> FieldOfView:
+    """The view for a mask with this bounding box (first and last pixels) and clicks (N,2)."""
+    return _view_around(box, points_xy, slice_shape, spacing, heuristics.zoom_mask, heuristics)
+
+
+def view_of_slice(slice_shape: tuple[int, int], spacing: Spacing, heuristics: HeuristicsConfig) -> FieldOfView:
+    """The view of a whole slice."""
+    middle = ((slice_shape[1] - 1) / 2, (slice_shape[0] - 1) / 2)
+    return square_view(middle, longest_side(slice_shape, spacing), slice_shape, spacing, heuristics)
+
+
+def _view_around(
+    box: Box,
+    points_xy: np.ndarray,
+    slice_shape: tuple[int, int],
+    spacing: Spacing,
+    zoom: float,
+    heuristics: HeuristicsConfig,
+) -> FieldOfView:
+    if not heuristics.zoom:
+        return view_of_slice(slice_shape, spacing, heuristics)
     x0, y0, x1, y1 = box
     low, high = np.array([x0, y0]) - 0.5, np.array([x1, y1]) + 0.5
     mm = np.array([spacing[1], spacing[0]])
     side = zoom * float(((high - low) * mm).max())
     center = (low + high) / 2
-    side = grid_side(side, slice_shape, spacing)
+    side = grid_side(side, slice_shape, spacing, heuristics)
+    margin = heuristics.zoom_margin
     if len(points_xy):
         # A click beside the object moves the view and, if need be, widens it.
         all_low, all_high = np.minimum(low, points_xy.min(axis=0)), np.maximum(high, points_xy.max(axis=0))
-        needed = float(((all_high - all_low) * mm).max()) / (1 - 2 * CLICK_MARGIN)
-        largest = grid_side(math.inf, slice_shape, spacing)
+        needed = float(((all_high - all_low) * mm).max()) / (1 - 2 * margin)
+        largest = grid_side(math.inf, slice_shape, spacing, heuristics)
         while side < min(needed, largest):
-            side = min(side * SIDE_STEP, largest)
-        reach = np.maximum(side / mm * (0.5 - CLICK_MARGIN), (all_high - all_low) / 2)
+            side = min(side * heuristics.view_grid_side_ratio, largest)
+        reach = np.maximum(side / mm * (0.5 - margin), (all_high - all_low) / 2)
         center = np.clip(center, all_high - reach, all_low + reach)
-    return square_view((float(center[0]), float(center[1])), side, slice_shape, spacing)
+    return square_view((float(center[0]), float(center[1])), side, slice_shape, spacing, heuristics)
 
 
-def view_for_mask(box: Box, points_xy: np.ndarray, slice_shape: tuple[int, int], spacing: Spacing) -> FieldOfView:
-    """The view for a mask with this bounding box (first and last pixels) and clicks (N,2)."""
-    return view_for_box(box, points_xy, slice_shape, spacing, MASK_ZOOM)
-
-
-def keeps_view(view: FieldOfView, box: Box, slice_shape: tuple[int, int]) -> bool:
+def keeps_view(view: FieldOfView, box: Box, slice_shape: tuple[int, int], heuristics: HeuristicsConfig) -> bool:
     """Whether a mask with this bounding box is still well placed in a view, so that no other is needed."""
+    if not heuristics.keep_view:
+        return False
+    lowest, highest = heuristics.keep_view_fill
     fill = max((box[2] - box[0] + 1) / view.width, (box[3] - box[1] + 1) / view.height)
-    if not KEEP_FILL[0] <= fill <= KEEP_FILL[1]:
+    if not lowest <= fill <= highest:
         # A view that cannot grow or shrink is kept as well.
         return False
-    margin_x, margin_y = KEEP_MARGIN * view.width, KEEP_MARGIN * view.height
+    margin_x, margin_y = heuristics.keep_view_margin * view.width, heuristics.keep_view_margin * view.height
     seen = view.clipped(slice_shape)
     return (
         (box[0] - view.x0 >= margin_x or seen.x0 > view.x0)
@@ -119,7 +126,11 @@ def keeps_view(view: FieldOfView, box: Box, slice_shape: tuple[int, int]) -> boo
 
 
 def views_for_clicks(
-    points_xy: np.ndarray, labels: np.ndarray, slice_shape: tuple[int, int], spacing: Spacing
+    points_xy: np.ndarray,
+    labels: np.ndarray,
+    slice_shape: tuple[int, int],
+    spacing: Spacing,
+    heuristics: HeuristicsConfig,
 ) -> list[FieldOfView]:
     """Candidate views, widest first, for clicks without a box or mask; all show the clicks inside the object."""
     positive = points_xy[labels == 1]
@@ -130,14 +141,15 @@ def views_for_clicks(
     extent = np.array([slice_shape[1], slice_shape[0]])
     needed = float(((positive.max(axis=0) - positive.min(axis=0)) * mm).max()) if len(positive) else 0.0
     views: list[FieldOfView] = []
-    for share in CLICK_VIEWS if len(positive) else CLICK_VIEWS[:1]:
+    narrower = heuristics.narrow_views_shares if heuristics.narrow_views and len(positive) else ()
+    for share in (1.0, *narrower):
         side = share * longest
-        if share < 1 and needed > side * (1 - 2 * CLICK_MARGIN):
+        if share < 1 and needed > side * (1 - 2 * heuristics.zoom_margin):
             break
         # Black borders teach nothing: a view stays within the slice where it can.
         half = np.minimum(side / mm / 2, extent / 2)
         center = np.clip(target, half - 0.5, extent - half - 0.5)
-        view = square_view((float(center[0]), float(center[1])), side, slice_shape, spacing)
+        view = square_view((float(center[0]), float(center[1])), side, slice_shape, spacing, heuristics)
         if view not in views and (not views or shows(view, positive)):
             views.append(view)
     return views
@@ -156,7 +168,12 @@ def shown(view: FieldOfView, points_xy: np.ndarray) -> np.ndarray:
 
 
 def choose_candidate(
-    views: list[FieldOfView], logits: np.ndarray, iou: np.ndarray, presence: np.ndarray, slice_shape: tuple[int, int]
+    views: list[FieldOfView],
+    logits: np.ndarray,
+    iou: np.ndarray,
+    presence: np.ndarray,
+    slice_shape: tuple[int, int],
+    heuristics: HeuristicsConfig,
 ) -> tuple[int, int, float]:
     """The best of the candidate masks in several views.
 
@@ -166,6 +183,7 @@ def choose_candidate(
         iou: (V,C) predicted intersection over union.
         presence: (V,) probability that the object is there.
         slice_shape: Rows and columns of the slice.
+        heuristics: What counts besides the predicted scores.
 
     Returns:
         Indices of view and candidate, and the score by which it is the best, 0 to 1.
@@ -178,10 +196,12 @@ def choose_candidate(
             if not mask.any():
                 score[v, c] *= 1e-3
                 continue
+            if not heuristics.candidate_score:
+                continue
             fill = max(np.ptp(np.flatnonzero(mask.any(axis=axis))) + 1 for axis in (0, 1)) / mask.shape[0]
-            score[v, c] *= min(fill / SMALL_FILL, 1.0)
+            score[v, c] *= min(fill / heuristics.candidate_score_fill, 1.0)
             if touches_border(mask, view, slice_shape):
-                score[v, c] *= TOUCHING_PENALTY
+                score[v, c] *= heuristics.candidate_score_cut_off
     best = int(score.argmax())
     return best // masks.shape[1], best % masks.shape[1], float(score.flat[best])
 

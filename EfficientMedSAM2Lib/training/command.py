@@ -19,13 +19,14 @@ PRECISIONS = (DEFAULT_PRECISION, "16-mixed", "32-true")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a training stage."""
     parser.add_argument(
-        "--data_dir",
-        type=Path,
-        nargs="+",
-        required=True,
+        "--data_dir", type=Path, nargs="+", required=True, metavar="PATH",
         help="one or several index.json, or folders of image/label pairs",
-    )
+    )  # fmt: skip
     parser.add_argument("--pseudo", type=Path, help="folder of the teacher's pseudo-labels")
+    parser.add_argument(
+        "--leave-out", nargs="+", metavar="SET", default=[],
+        help="data sets of which nothing is used: no labels, no pseudo-labels, no shapes in synthesis",
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, help="folder for curve, checkpoints and weights")
     parser.add_argument(
         "--stage", choices=("distil", "slices", "clips", "imitation", "context"), default="distil",
@@ -133,7 +134,7 @@ def start_model(arguments: argparse.Namespace) -> EfficientMedSAM2:
         load_imagenet_trunk(model)
     if arguments.decoder_from is not None:
         copy_parts(load_model(arguments.decoder_from), model)
-    return with_context(model) if arguments.stage == "context" else model
+    return model
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -184,6 +185,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError("--cache keeps cubes, of which --stage context learns; leave it out.")
     if arguments.teacher_views < 1:
         raise ValueError("--teacher_views has to be 1 or more.")
+    if arguments.cache is not None and arguments.leave_out:
+        raise ValueError("A cache holds cubes of all data sets; leave out --cache, or --leave-out.")
     if arguments.stage == "context" and arguments.weights is None:
         raise ValueError("--stage context adds a 3D part to a network that is trained already; name it by --weights.")
     for path in (arguments.resume, arguments.weights, arguments.decoder_from, arguments.teacher_checkpoint):
@@ -217,7 +220,12 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
     if arguments.stage == "distil":
         module, views = _distillation(arguments, model, options)
     slices = slice_batches(
-        arguments.data_dir, arguments.pseudo, batch_size=arguments.batch_size, seed=arguments.seed, views=views
+        arguments.data_dir,
+        arguments.pseudo,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        views=views,
+        leave_out=arguments.leave_out,
     )
     if arguments.stage in ("clips", "imitation"):
         clips = clip_batches(
@@ -226,6 +234,7 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
             length=arguments.clip_length,
             seed=arguments.seed,
             wide_probability=arguments.wide,
+            leave_out=arguments.leave_out,
         )
         both = {"slices": slices, "clips": clips}
         if arguments.stage == "clips":
@@ -246,7 +255,7 @@ def _cubes(arguments: argparse.Namespace, model: EfficientMedSAM2) -> Any:
     assert model.config.context is not None
     size, seed, batch_size = model.config.context.size, arguments.seed, arguments.cube_batch_size
     if arguments.cache is None:
-        return cube_batches(cube_source(arguments.data_dir, size=size), batch_size, seed)
+        return cube_batches(cube_source(arguments.data_dir, None, size, arguments.leave_out), batch_size, seed)
     missing = missing_files(arguments.cache, arguments.cached_cubes)
     if missing:
         source = cube_source(arguments.data_dir, size=size)

@@ -86,11 +86,11 @@ def first_prompts(batch: dict[str, Any], size: int, rng: np.random.Generator) ->
             points[i, slot] = torch.tensor([x - 0.5, y - 0.5])
             labels[i, slot] = label
     # A neighbour's mask is seldom perfect where it is needed: it was propagated itself.
-    neighbour = batch["neighbour_mask"].float()
+    neighbour = batch["neighbour_mask"].float().clone()
     faulty = has_neighbour & torch.from_numpy(rng.random(count) < SHARE_OF_FAULTY_NEIGHBOURS)
     if bool(faulty.any()):
         neighbour[faulty] = simulated.degraded_masks(neighbour[faulty], rng)
-    degraded = masks.float()
+    degraded = masks.float().clone()
     if bool(has_mask.any()):
         degraded[has_mask] = simulated.degraded_masks(degraded[has_mask], rng)
     nowhere = torch.tensor(math.nan)
@@ -156,7 +156,7 @@ def fitted_appearance(prompts: PromptBatch, seen: Intensities, image_size: int) 
             prompts.neighbour_logits[:, 0], prompts.neighbour_mm.isfinite(), prompts.dense[:, CHANNELS:],
         )
     ]  # fmt: skip
-    return AppearanceModel.fit(seen, *known_pixels(*numbers, image_size))
+    return AppearanceModel.fit(seen, *known_pixels(*numbers, image_size=image_size))
 
 
 def mask_appearance(logits: Tensor, images: Tensor) -> AppearanceModel:

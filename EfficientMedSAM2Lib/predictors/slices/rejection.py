@@ -7,29 +7,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from ...models.heuristics import HeuristicsConfig
     from .slice_data import PlacedLogits, SlicePrompts
 
-FIRST_CLICKS = 3
-"""Later clicks correct what they find: with all of them rejecting, Dice after five clicks on `train` fell from 0.892 to
-0.872."""
-DEPTH = 0.6
-"""Depth in the mask of the deepest click outside the object, over that of the deepest one inside it, from where on the
-mask is rejected. 0.8 is as good; with 1.0 MobileNetV3 loses lesions (see TRAINING.md)."""
 
-
-def rejects_earlier(prompts: SlicePrompts) -> bool:
+def rejects_earlier(prompts: SlicePrompts, heuristics: HeuristicsConfig) -> bool:
     """Whether the clicks want another object than the earlier mask, which is then better forgotten.
 
     A first click on a lymph node may be taken for one on the whole abdomen. A second one, deep in it and labelled
     outside, leaves little of the mask to correct: from it and its wide view the network finds the node late or never.
     Without it, the clicks are seen again in narrow views.
     """
+    if not heuristics.rejection:
+        return False
     if prompts.earlier is None or prompts.trusts_earlier or prompts.box is not None or prompts.neighbour is not None:
         return False
     inside, outside = prompts.points[prompts.labels == 1], prompts.points[prompts.labels == 0]
-    if len(prompts.points) > FIRST_CLICKS or len(inside) == 0 or len(outside) == 0:
+    if len(prompts.points) > heuristics.rejection_clicks or len(inside) == 0 or len(outside) == 0:
         return False
-    return _depth(prompts.earlier, outside) > DEPTH * _depth(prompts.earlier, inside)
+    return _depth(prompts.earlier, outside) > heuristics.rejection_depth * _depth(prompts.earlier, inside)
 
 
 def _depth(mask: PlacedLogits, points: np.ndarray) -> float:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-STRENGTH = 13.0
-"""Logits added in the middle of the ellipse for a mask that agrees with it entirely and of which nothing is sure."""
-LARGEST_DOUBT = 0.45
-"""Share of the box that counts as unsure at most."""
+from ...models.heuristics import HeuristicsConfig
 
 
-def rounded(logits: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
+def rounded(logits: np.ndarray, box: np.ndarray, size: int, heuristics: HeuristicsConfig) -> np.ndarray:
     """Draw masks towards the ellipse inscribed in their box: the more, the less sure and the rounder they are.
 
     What the network adds to the ellipse is in part noise, most of all where contrast is low. Masks of rings, cords and
@@ -21,6 +18,7 @@ def rounded(logits: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
         logits: (C,h,h) mask logits of a view.
         box: (4,) XYXY, first and last network pixels.
         size: Side of the view in network pixels.
+        heuristics: How much they are drawn.
 
     Returns:
         (C,h,h) float32.
@@ -38,5 +36,5 @@ def rounded(logits: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
     unsure = (
         (4 * presence * (1 - presence)).sum(axis=(1, 2)) * (size / side) ** 2 / max((x1 - x0 + 1) * (y1 - y0 + 1), 1.0)
     )
-    weight = STRENGTH * np.minimum(unsure, LARGEST_DOUBT) * agreement**2
+    weight = heuristics.roundness_logit * np.minimum(unsure, heuristics.roundness_unsure) * agreement**2
     return np.asarray(logits + weight[:, None, None] * ellipse, np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...core.appearance import AppearanceModel, Intensities
 from ...models.config import Array, DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+from ...models.heuristics import HeuristicsConfig
 from ...runtimes.arrays import arrays_of
 from ...runtimes.out_of_memory import MemoryGuard
 from .. import zoom
@@ -48,6 +49,12 @@ class SlicePredictor:
         self.low_res = model.config.low_res_size
         self.candidates = tuple(range(1, 1 + model.config.num_multimask))
 
+    @property
+    def heuristics(self) -> HeuristicsConfig:
+        """Rules and numbers that come with the network's weights."""
+        heuristics: HeuristicsConfig = self.model.heuristics
+        return heuristics
+
     def single_mask_choices(self, prompts: SlicePrompts) -> tuple[int, ...]:
         """Masks of which one is the answer where a single mask is wanted."""
         return self.candidates if prompts.is_ambiguous else (SINGLE_MASK,)
@@ -81,14 +88,15 @@ class SlicePredictor:
         """The view that prompts fix, None when there are clicks alone (or nothing)."""
         if prompts.box is not None:
             x0, y0, x1, y1 = prompts.box
-            return zoom.view_for_box((x0, y0, x1, y1), prompts.points, image.shape, image.spacing)
+            return zoom.view_for_box((x0, y0, x1, y1), prompts.points, image.shape, image.spacing, self.heuristics)
         for known in (prompts.earlier, prompts.neighbour):
             box = known.bounding_box() if known is not None else None
             if known is not None and box is not None:
                 view, is_view = known.rectangle, known.logits.shape == (self.low_res, self.low_res)
-                if is_view and zoom.keeps_view(view, box, image.shape) and zoom.shows(view, prompts.points):
+                keeps = is_view and zoom.keeps_view(view, box, image.shape, self.heuristics)
+                if keeps and zoom.shows(view, prompts.points):
                     return view
-                return zoom.view_for_mask(box, prompts.points, image.shape, image.spacing)
+                return zoom.view_for_mask(box, prompts.points, image.shape, image.spacing, self.heuristics)
         return None
 
     def predict(
@@ -131,7 +139,7 @@ class SlicePredictor:
         choices: tuple[int, ...],
         meanwhile: Meanwhile | None,
     ) -> tuple[SlicePrediction, int]:
-        if rejects_earlier(prompts):
+        if rejects_earlier(prompts, self.heuristics):
             prompts, view = dataclasses.replace(prompts, earlier=None), None
         view = view or self.view_for(image, prompts)
         if view is not None:
@@ -140,6 +148,8 @@ class SlicePredictor:
             return prediction, _best(prediction, choices)
 
         first, choice = self._look_for_clicks(image, prompts, cache, bank_for, choices)
+        if not self.heuristics.second_look:
+            return first, choice
         return self._second_look(image, prompts, cache, bank_for, first, choice), choice
 
     def _look_for_clicks(
@@ -151,9 +161,9 @@ class SlicePredictor:
         choices: tuple[int, ...],
     ) -> tuple[SlicePrediction, int]:
         """The best mask for clicks alone: of the widest view if that is sure, else of all views."""
-        views = zoom.views_for_clicks(prompts.points, prompts.labels, image.shape, image.spacing)
+        views = zoom.views_for_clicks(prompts.points, prompts.labels, image.shape, image.spacing, self.heuristics)
         found: list[SlicePrediction] = []
-        for more in (views[:1], views[1:]):
+        for more in (views[:1], views[1:]) if self.heuristics.sure_view else (views,):
             looks = [_Look(view, prompts.earlier) for view in more]
             found += self._segment(image, prompts, looks, cache, bank_for)
             best, choice, score = zoom.choose_candidate(
@@ -162,8 +172,9 @@ class SlicePredictor:
                 np.stack([prediction.iou[list(choices)] for prediction in found]),
                 np.array([prediction.presence for prediction in found]),
                 image.shape,
+                self.heuristics,
             )
-            if score >= zoom.SURE_SCORE or len(found) == len(views):
+            if score >= self.heuristics.sure_view_score or len(found) == len(views):
                 break
         return found[best], choices[choice]
 
@@ -181,9 +192,9 @@ class SlicePredictor:
         box = known.bounding_box()
         # A view that suits the mask is not left for a slightly better one: after five clicks as good (see TRAINING.md),
         # and one encoding and one decoding of four saved.
-        if box is None or zoom.keeps_view(first.view, box, image.shape):
+        if box is None or zoom.keeps_view(first.view, box, image.shape, self.heuristics):
             return first
-        view = zoom.view_for_mask(box, prompts.points, image.shape, image.spacing)
+        view = zoom.view_for_mask(box, prompts.points, image.shape, image.spacing, self.heuristics)
         second = self._segment(image, prompts, [_Look(view, known)], cache, bank_for)[0]
         # A mask given as prompt leaves nothing ambiguous: the answer is the single mask.
         others = resample(first.logits, first.view, view, (self.low_res, self.low_res))
@@ -220,9 +231,9 @@ class SlicePredictor:
         informed = self.model.attend(features, self._joined(known)) if known else self.model.without_memory(features)
         decoded: DecodedMasks = self.model.decode(informed, told())
         logits, iou, presence = self.arrays.get(decoded.logits, decoded.iou, decoded.object_logit)
-        if prompts.lone_box is not None:
+        if self.heuristics.roundness and prompts.lone_box is not None:
             boxes = [look.view.box_to_network(prompts.lone_box, self.size) for look in looks]
-            logits = np.stack([rounded(masks, box, self.size) for masks, box in zip(logits, boxes)])
+            logits = np.stack([rounded(masks, box, self.size, self.heuristics) for masks, box in zip(logits, boxes)])
         logits = logits.clip(NO_OBJECT_LOGIT, -NO_OBJECT_LOGIT)
         return [
             SlicePrediction(

@@ -13,10 +13,6 @@ from ..slices.feature_cache import FeatureCache
 from ..slices.slice_data import SliceImage
 from ..slices.slice_predictor import SlicePredictor
 
-SHARE_OF_PROMPTS = 1 / 6
-"""Part of the first thread's time for a slice that the second has to wait before it takes over the prompts. Reading
-these takes a sixth or less with the shipped networks (docs/PERFORMANCE.md), so that nobody waits longer afterwards."""
-
 
 class Ahead:
     """Encodes at most one slice at a time; nothing is left running after a `with` statement.
@@ -69,7 +65,7 @@ class Ahead:
         result()
         # Above 0: for what part of the time the first thread waited for the second; below: the second for the first.
         waited = (self._done - self._came) / max(self._came - before, 1e-6)
-        if abs(waited) > SHARE_OF_PROMPTS:
+        if abs(waited) > self._slices.heuristics.prefetch_prompts:
             self._reads_prompts = waited < 0
 
     def __enter__(self) -> Ahead:

@@ -9,37 +9,15 @@ import numpy as np
 
 from ...core.context_cube import Cube, KnownSlice, connected_part, network_input, sample, sample_plane
 from ...imaging.windows import IntensityWindow, apply_window
+from ...models.heuristics import HeuristicsConfig
 from ...runtimes.out_of_memory import MemoryGuard
 from ..fov import FieldOfView
 from ..masks import PackedMask
-from ..slices.slice_data import PlacedLogits, SliceImage
+from ..slices.slice_data import SliceImage
 from ..slices.slice_predictor import SlicePredictor
 
-
-@dataclasses.dataclass(frozen=True)
-class ContextRules:
-    """How the context network is asked, and what counts of its answer."""
-
-    is_used: bool = True
-    """Whether it is asked, where the weights have one; else cuts from the side tell of other slices."""
-    width: float = 2.2
-    """Side of the cube over the diameter of the known masks. Training saw 1.5 to 3.2, now and then up to 4.8."""
-    length: float = 1.3
-    """Side of the cube over the distance from the first to the last known slice, at least."""
-    growth: float = 1.45
-    """Factor on the side when the object reaches the cube's first or last slice."""
-    growths: int = 2
-    """How often, at most."""
-    least_voxels: int = 10
-    """Voxels along the cube's side at least. As in training."""
-    logit: float = 4.0
-    """Logits are cut here before they are added to those of a slice."""
-    presence: float = 0.03
-    """Part of the known masks' area that has to be found on a slice for the object to be there."""
-    presence_logit: float = 4.0
-    """Most that is added to, or taken from, the object logit of a slice."""
-    is_neighbour: bool = False
-    """Whether what is found on a slice is its dense prompt, instead of the neighbouring slice's mask."""
+ABSENT_LOGIT = -10.0
+"""Logit of cells outside the volume, and of parts that are not connected with what is known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,37 +29,29 @@ class ContextPrior:
         logits: (N,N,N) float16, below 0 where the object is not connected with what is known.
         cells: Cells of a slice that have to be the object's for it to be there.
         open_ends: Whether the object reaches the cube's first slice, and its last one: beyond, nothing is known of it.
-        rules: See `ContextRules`.
     """
 
     cube: Cube
     logits: np.ndarray
     cells: int
     open_ends: tuple[bool, bool]
-    rules: ContextRules
 
-    def prior(self, frame_idx: int, view: FieldOfView, size: int) -> np.ndarray:
-        """What is found on a slice: logits (size,size) float32 in a view, to be added to those of its mask."""
+    def prior(self, frame_idx: int, view: FieldOfView, size: int, limit: float) -> np.ndarray:
+        """What is found on a slice: logits (size,size) float32 in a view, between -limit and limit; 0 where nothing is
+        known."""
         plane = self._plane(frame_idx)
         if plane is None:
-            return np.full((size, size), 0 if self._is_open(frame_idx) else -self.rules.logit, np.float32)
+            return np.full((size, size), 0 if self._is_open(frame_idx) else -limit, np.float32)
         columns = view.x0 - 0.5 + (np.arange(size) + 0.5) * view.width / size
         rows = view.y0 - 0.5 + (np.arange(size) + 0.5) * view.height / size
         by_rows, by_columns = self._weights(1, rows), self._weights(2, columns)
-        limit = self.rules.logit
         # Relative to the surest absence, what lies outside the cube weighs nothing.
         inner = by_rows @ (plane.clip(-limit, limit) + limit) @ by_columns.T
         return np.asarray(inner - limit, np.float32)
 
-    def placed(self, frame_idx: int, view: FieldOfView, size: int) -> PlacedLogits | None:
-        """The same as a prompt; None where nothing is found."""
-        logits = self.prior(frame_idx, view, size)
-        return PlacedLogits(logits, view) if (logits > 0).any() else None
-
-    def presence(self, frame_idx: int) -> float:
-        """What is added to the object logit of a slice: above 0 where enough of it is found."""
+    def presence(self, frame_idx: int, limit: float) -> float:
+        """Logit, between -limit and limit, that the object is on a slice: above 0 where enough of it is found."""
         plane = self._plane(frame_idx)
-        limit = self.rules.presence_logit
         if plane is None:
             return 0.0 if self._is_open(frame_idx) else -limit
         return float(np.partition(plane.ravel(), -self.cells)[-self.cells].clip(-limit, limit))
@@ -111,7 +81,6 @@ def look_around(
     known: Mapping[int, PackedMask],
     like: SliceImage,
     slice_mm: float,
-    rules: ContextRules,
 ) -> ContextPrior | None:
     """Ask the context network about an object in a cube around it, and in larger ones while it reaches beyond.
 
@@ -121,17 +90,17 @@ def look_around(
         known: The object's masks by slice; empty ones say that it is not there.
         like: One of the slices, for window and spacing.
         slice_mm: Distance between slices.
-        rules: See `ContextRules`.
 
     Returns:
         None where no mask has a pixel.
     """
-    cube = _cube_around(slices, known, (slice_mm, *like.spacing), rules)
+    heuristics = slices.heuristics
+    cube = _cube_around(known, (slice_mm, *like.spacing), slices.model.config.context.size, heuristics)
     if cube is None:
         return None
     masks = {index: mask.full(like.shape) for index, mask in known.items()}
     guard = MemoryGuard(slices.model)
-    for number in range(rules.growths + 1):
+    for number in range(heuristics.context_growths + 1):
         shares = {index: sample_plane(mask, cube, 0) for index, mask in masks.items()}
         told = [KnownSlice(0, cube.slab(0, index), share) for index, share in shares.items()]
         valid = cube.validity(volume.shape)
@@ -140,22 +109,23 @@ def look_around(
             (answer,) = guard.run(
                 lambda: slices.arrays.get(slices.model.context_logits(slices.arrays.put(inputs)))  # noqa: B023
             )
-        found = np.where(valid, answer[0], -rules.logit)
+        found = np.where(valid, answer[0], ABSENT_LOGIT)
         seeds = np.zeros(valid.shape, bool)
         for _, slab, share in told:
             seeds[slab] |= share > 0.5
         part = connected_part((found > 0) | seeds, seeds) & (found > 0)
         open_ends = bool(part[0].any()), bool(part[-1].any())
-        if number == rules.growths or not any(open_ends):
+        if number == heuristics.context_growths or not any(open_ends):
             break
-        cube = cube.grown(rules.growth)
+        cube = cube.grown(heuristics.context_growth)
     area = max(int((share > 0.5).sum()) for share in shares.values())
-    logits = np.where(part | (found <= 0), found, -rules.logit).astype(np.float16)
-    return ContextPrior(cube, logits, max(round(rules.presence * area), 1), open_ends, rules)
+    logits = np.where(part | (found <= 0), found, ABSENT_LOGIT).clip(ABSENT_LOGIT, -ABSENT_LOGIT)
+    cells = max(round(heuristics.context_presence_area * area), 1)
+    return ContextPrior(cube, logits.astype(np.float16), cells, open_ends)
 
 
 def _cube_around(
-    slices: SlicePredictor, known: Mapping[int, PackedMask], spacing: tuple[float, float, float], rules: ContextRules
+    known: Mapping[int, PackedMask], spacing: tuple[float, float, float], size: int, heuristics: HeuristicsConfig
 ) -> Cube | None:
     boxes = {index: mask.box for index, mask in known.items() if mask.box is not None}
     if not boxes:
@@ -165,9 +135,10 @@ def _cube_around(
     between, row_mm, column_mm = spacing
     diameter = max((y1 - y0 + 1) * row_mm, (x1 - x0 + 1) * column_mm)
     length = (max(boxes) - min(boxes)) * between
-    side = max(rules.width * diameter, rules.length * length, rules.least_voxels * min(spacing))
+    least = heuristics.context_voxels * min(spacing)
+    side = max(heuristics.context_width * diameter, heuristics.context_length * length, least)
     centre = ((min(boxes) + max(boxes)) / 2, float(y0 + y1) / 2, float(x0 + x1) / 2)
-    return Cube(centre, spacing, float(side), slices.model.config.context.size)
+    return Cube(centre, spacing, float(side), size)
 
 
 def _grey(part: np.ndarray, window: IntensityWindow) -> np.ndarray:

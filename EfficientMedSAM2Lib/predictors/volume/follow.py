@@ -10,30 +10,18 @@ import numpy as np
 
 from ...core.appearance import AppearanceModel
 from ...models.config import MemoryBank
+from ...models.heuristics import HeuristicsConfig
 from .. import zoom
 from ..fov import FieldOfView
 from ..masks import PackedMask, clean_mask
 from ..slices.feature_cache import FeatureCache
 from ..slices.slice_data import MASK_LOGIT, SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
 from ..slices.slice_predictor import Meanwhile, SlicePredictor
-from .context import ContextPrior, ContextRules, look_around
+from .context import ContextPrior, look_around
 from .frames import Frames
 from .sides import Sides, look_from_sides
 from .track import FramePrompts, ObjectTrack, SliceMemory, SliceResult
 
-CONDITIONING_MEMORIES = 3
-"""Conditioning slices remembered at once, the nearest on either side."""
-MEMORY_RANGE_MM = 40.0
-"""Memories of other slices count up to this distance."""
-CONTEXT_RANGE_MM = 10.0
-"""Clicks on a slice not yet segmented are read in the light of the object's mask on a slice up to this far away."""
-FOLLOWED_NEIGHBOUR_MM = 25.0
-"""In propagation the neighbour's mask counts as at least this far away. Told the true distance of the next slice, the
-network copied the mask, and errors grew from slice to slice. Mean Dice of 13 volumes of three sets (hippocampus,
-lesion, sarcoma): true distance 0.596; at least 6 mm 0.621, 12 mm 0.639, 25 mm 0.687, 40 mm 0.693; without any
-neighbour 0.632."""
-LARGEST_DOUBT = 1.5
-"""The object logit must exceed the distance from the nearest prompts over the object's radius there, up to this."""
 ABSENT_LOGIT = -10.0
 """Memory of a slice without the object, as in training."""
 
@@ -65,19 +53,21 @@ class Follower:
     Args:
         slices: The core that asks the network.
         max_hole_area: Holes up to this many pixels are filled.
-        memory_range_mm: Distance up to which memories count.
-        context_rules: How the context network is used, where there is one.
+        memory_range_mm: Distance up to which memories count; None: as the network's heuristics say.
     """
 
     def __init__(
-        self, slices: SlicePredictor, max_hole_area: float = 0.0, memory_range_mm: float = MEMORY_RANGE_MM,
-        context_rules: ContextRules | None = None,
-    ) -> None:  # fmt: skip
+        self, slices: SlicePredictor, max_hole_area: float = 0.0, memory_range_mm: float | None = None
+    ) -> None:
         self.slices = slices
         self.max_hole_area = max_hole_area
         self.memory_range_mm = memory_range_mm
         self.max_memories = slices.model.config.max_memories
-        self.context_rules = context_rules or ContextRules()
+
+    @property
+    def heuristics(self) -> HeuristicsConfig:
+        """Rules and numbers that come with the network's weights."""
+        return self.slices.heuristics
 
     def propagate(
         self, track: ObjectTrack, frame_idx: int, run: Pass, frames: Frames, image: SliceImage, slice_mm: float,
@@ -98,15 +88,14 @@ class Follower:
         trusted = track.trusted(frame_idx, run.start, run.reverse)
         neighbour = track.results[trusted[0]]
         view = self._view_after(neighbour, image)
-        step = (frame_idx - trusted[0]) * slice_mm
-        away = float(np.copysign(max(abs(step), FOLLOWED_NEIGHBOUR_MM), step))
-        context = self._context(track, frames, image, slice_mm)
-        near = None
-        if context is not None and self.context_rules.is_neighbour:
-            near = context.placed(frame_idx, view, self.slices.low_res)
-        prompts = SlicePrompts(
-            neighbour=near or neighbour.from_bits(), neighbour_mm=away, appearance=self._appearance(track, trusted)
-        )
+        prompts = SlicePrompts(appearance=self._appearance(track, trusted))
+        if self.heuristics.neighbour_mask:
+            away = (frame_idx - trusted[0]) * slice_mm
+            if self.heuristics.neighbour_distance:
+                # Told the true distance, the network copied the mask, and errors grew from slice to slice.
+                away = float(np.copysign(max(abs(away), self.heuristics.neighbour_distance_mm), away))
+            mask = self._context_mask(track, frame_idx, frames, image, slice_mm, view) or neighbour.from_bits()
+            prompts = dataclasses.replace(prompts, neighbour=mask, neighbour_mm=away)
         prediction, choice = self.slices.predict(
             image,
             prompts,
@@ -148,7 +137,8 @@ class Follower:
         trusted: list[int] = []
         if given.box is None:
             around = track.trusted(frame_idx, None, False)
-            if around and (given.refines or abs(around[0] - frame_idx) * slice_mm <= CONTEXT_RANGE_MM):
+            near = around and abs(around[0] - frame_idx) * slice_mm <= self.heuristics.click_context_mm
+            if around and (given.refines or (self.heuristics.click_context and near)):
                 trusted = around
                 prompts = dataclasses.replace(
                     prompts,
@@ -158,8 +148,8 @@ class Follower:
         view = None
         if earlier is not None and given.box is None and before is not None and before.mask.box is not None:
             # The features at hand will do while the mask sits well in their view.
-            kept = zoom.keeps_view(before.view, before.mask.box, image.shape) and zoom.shows(before.view, given.points)
-            view = before.view if kept else None
+            kept = zoom.keeps_view(before.view, before.mask.box, image.shape, self.heuristics)
+            view = before.view if kept and zoom.shows(before.view, given.points) else None
         prediction, choice = self.slices.predict(
             image,
             prompts,
@@ -189,14 +179,12 @@ class Follower:
         packed = PackedMask.pack(mask)
         before = track.results.get(frame_idx)
         if packed.box is not None:
-            view = zoom.view_for_mask(packed.box, np.zeros((0, 2)), image.shape, image.spacing)
+            view = zoom.view_for_mask(packed.box, np.zeros((0, 2)), image.shape, image.spacing, self.heuristics)
             placed = PlacedLogits.from_mask(packed.part(), (packed.x0, packed.y0))
         else:
             near = track.trusted(frame_idx, None, False)
             known = before or (track.results[near[0]] if near else None)
-            middle = ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2)
-            longest = zoom.longest_side(image.shape, image.spacing)
-            view = known.view if known else zoom.square_view(middle, longest, image.shape, image.spacing)
+            view = known.view if known else zoom.view_of_slice(image.shape, image.spacing, self.heuristics)
             placed = PlacedLogits.from_mask(np.zeros((1, 1), bool), (view.x0, view.y0))
         prediction, _ = self.slices.predict(image, SlicePrompts(earlier=placed), cache, view)
         # Believed, whatever the network thinks of it: only its pointer is taken from the network.
@@ -225,12 +213,11 @@ class Follower:
         known = (track.memories[f].appearance for f in trusted if f in track.prompts and f in track.memories)
         return next((appearance for appearance in known if appearance is not None), None)
 
-    @staticmethod
-    def _view_after(neighbour: SliceResult, image: SliceImage) -> FieldOfView:
+    def _view_after(self, neighbour: SliceResult, image: SliceImage) -> FieldOfView:
         box = neighbour.mask.box
-        if box is None or zoom.keeps_view(neighbour.view, box, image.shape):
+        if box is None or zoom.keeps_view(neighbour.view, box, image.shape, self.heuristics):
             return neighbour.view
-        return zoom.view_for_mask(box, np.zeros((0, 2)), image.shape, image.spacing)
+        return zoom.view_for_mask(box, np.zeros((0, 2)), image.shape, image.spacing, self.heuristics)
 
     def _extent(
         self, track: ObjectTrack, frame_idx: int, frames: Frames, image: SliceImage, slice_mm: float, view: FieldOfView
@@ -240,45 +227,57 @@ class Follower:
         Returns:
             Logits (h,w) in a view, to be added to those of the mask, or None; and what is added to the object logit.
         """
+        heuristics, size = self.heuristics, self.slices.low_res
+        threshold = self._presence_threshold(track, frame_idx, image, slice_mm)
         context = self._context(track, frames, image, slice_mm)
-        if context is not None:
-            # Between two slices on which the user showed the object it is there.
-            presence = 0.0 if track.leading_prompt(frame_idx) is None else context.presence(frame_idx)
-            return context.prior(frame_idx, view, self.slices.low_res), presence
-        sides = self._sides(track, frame_idx, frames, image, slice_mm)
-        prior = None if sides is None else sides.prior(frame_idx, view, self.slices.low_res)
-        return prior, -self._doubt(track, frame_idx, image, slice_mm)
+        if context is None:
+            sides = self._sides(track, frame_idx, frames, image, slice_mm)
+            return None if sides is None else sides.prior(frame_idx, view, size, heuristics), -threshold
+        prior = context.prior(frame_idx, view, size, heuristics.context_logit)
+        # Between two slices on which the user showed the object it is there.
+        if not heuristics.context_presence or track.leading_prompt(frame_idx) is None:
+            return prior, -threshold
+        return prior, context.presence(frame_idx, heuristics.context_presence_logit)
+
+    def _context_mask(
+        self, track: ObjectTrack, frame_idx: int, frames: Frames, image: SliceImage, slice_mm: float, view: FieldOfView
+    ) -> PlacedLogits | None:
+        """What the context network finds on a slice, as a prompt in place of the neighbouring slice's mask."""
+        context = self._context(track, frames, image, slice_mm)
+        if context is None or not self.heuristics.context_prompt:
+            return None
+        logits = context.prior(frame_idx, view, self.slices.low_res, MASK_LOGIT)
+        return PlacedLogits(logits, view) if (logits > 0).any() else None
 
     def _context(self, track: ObjectTrack, frames: Frames, image: SliceImage, slice_mm: float) -> ContextPrior | None:
         """What the context network says of an object; asked once for the masks on conditioning slices."""
         volume = frames.volume
-        if self.slices.model.config.context is None or not self.context_rules.is_used or volume is None:
+        if self.slices.model.config.context is None or not self.heuristics.context or volume is None:
             return None
         known = track.known_masks()
         if track.context is None or track.context[0] != known:
-            track.context = known, look_around(self.slices, volume, known, image, slice_mm, self.context_rules)
+            track.context = known, look_around(self.slices, volume, known, image, slice_mm)
         return track.context[1]
 
-    @staticmethod
-    def _doubt(track: ObjectTrack, frame_idx: int, image: SliceImage, slice_mm: float) -> float:
+    def _presence_threshold(self, track: ObjectTrack, frame_idx: int, image: SliceImage, slice_mm: float) -> float:
         """How much clearer than 0 the object logit of a slice without prompts has to be.
 
         Most objects are about as deep as they are wide, so the further away from prompts, the more it takes to believe
         that the object is still there. Between two slices on which the user showed it there is no doubt.
         """
         nearest = track.leading_prompt(frame_idx)
-        if nearest is None:
+        if nearest is None or not self.heuristics.presence_threshold:
             return 0.0
         area_mm2 = track.results[nearest].mask.area * image.spacing[0] * image.spacing[1]
         radius_mm = math.sqrt(area_mm2 / math.pi)
-        return min(abs(nearest - frame_idx) * slice_mm / radius_mm, LARGEST_DOUBT)
+        return min(abs(nearest - frame_idx) * slice_mm / radius_mm, self.heuristics.presence_threshold_limit)
 
     def _sides(
         self, track: ObjectTrack, frame_idx: int, frames: Frames, image: SliceImage, slice_mm: float
     ) -> Sides | None:
         """The object seen from the side of its mask on the leading slice; looked at once for each mask."""
         leading = track.leading_prompt(frame_idx)
-        if leading is None:
+        if leading is None or not self.heuristics.orthogonal_prior:
             return None
         mask = track.results[leading].mask
         known = track.sides.get(leading)
@@ -299,8 +298,8 @@ class Follower:
     ) -> MemoryBank | None:
         """Memories of trusted slices (nearest first), as seen in a view; None when there are none."""
         known = [f for f in trusted if f in track.memories]
-        conditioning = [f for f in known if f in track.prompts][:CONDITIONING_MEMORIES]
-        reach = self.memory_range_mm / slice_mm
+        conditioning = [f for f in known if f in track.prompts][: self.heuristics.memory_conditioning]
+        reach = self._memory_range_mm() / slice_mm
         others = [f for f in known if f not in track.prompts and abs(f - frame_idx) <= reach]
         counted = {*conditioning, *others[: self.max_memories - len(conditioning)]}
         chosen = [f for f in known if f in counted]
@@ -316,6 +315,11 @@ class Follower:
             distance_mm=arrays.put(np.array([[(f - frame_idx) * slice_mm for f in chosen]], np.float32)),
             conditioning=arrays.put(np.array([[f in track.prompts for f in chosen]], np.float32)),
         )
+
+    def _memory_range_mm(self) -> float:
+        if self.memory_range_mm is not None:
+            return self.memory_range_mm
+        return self.heuristics.memory_range_mm if self.heuristics.memory_range else math.inf
 
     def _result(
         self, prediction: SlicePrediction, choice: int, present: bool, image: SliceImage, keep_logits: bool

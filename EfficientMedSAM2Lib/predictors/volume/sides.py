@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...models.heuristics import HeuristicsConfig
 from .. import zoom
 from ..fov import FieldOfView
 from ..masks import PackedMask
@@ -18,18 +19,6 @@ from .ahead import Ahead
 from .frames import Frames
 from .outline import ConvexOutline
 
-CUTS = (0.2, 0.5, 0.8)
-"""Rows, and columns, to cut along: so much of the mask's area lies before them."""
-CLICKS = ((0.0, 1), (-0.6, 1), (0.6, 1), (-1.2, 0), (1.2, 0))
-"""Clicks on a cut, along the line that is known: places from its middle in halves of its length, and labels."""
-VIEW_ZOOM = 2.0
-"""Side of the view of a cut over the longer of the known line and the object's mean diameter."""
-STRENGTH = 4.0
-"""Logits added deep inside the outline where the side views are sure, and taken away far outside of it."""
-EDGE = 0.3
-"""Distance from the outline, in radii of the object, from where on that is so."""
-SCORES = (0.6, 0.8)
-"""Scores of side views from which on they count a little, and wholly."""
 _CACHE_BYTES = 4 << 20
 """Features of the cut at hand and of the next one, 1.4 MB each."""
 
@@ -75,19 +64,21 @@ class Sides:
     cuts: tuple[Cut, ...]
     growth: float
 
-    def prior(self, frame_idx: int, view: FieldOfView, size: int) -> np.ndarray:
+    def prior(self, frame_idx: int, view: FieldOfView, size: int, heuristics: HeuristicsConfig) -> np.ndarray:
         """What the side views say of the mask on a slice.
 
         Args:
             frame_idx: The slice.
             view: Where it is looked at.
             size: Side of mask logits.
+            heuristics: How much it says.
 
         Returns:
             (size,size) float32, to be added to logits: above 0 inside the outline, below 0 outside.
         """
-        low, high = SCORES
-        trust = STRENGTH * np.mean([min(max((cut.score - low) / (high - low), 0.0), 1.0) for cut in self.cuts])
+        low, high = heuristics.orthogonal_prior_scores
+        sure = np.mean([min(max((cut.score - low) / (high - low), 0.0), 1.0) for cut in self.cuts])
+        trust = heuristics.orthogonal_prior_logit * sure
         ends = _ends(self.cuts, frame_idx)
         if len(ends) == 0:
             return np.full((size, size), -trust, np.float32)
@@ -99,7 +90,8 @@ class Sides:
         middle = outline.corners.mean(axis=0)
         x, y = (middle[0] + (columns - middle[0]) / self.growth, middle[1] + (rows - middle[1]) / self.growth)
         inward = self.growth * outline.depth(x, y)
-        return (trust * (inward / (EDGE * self.radius)).clip(-1, 1)).astype(np.float32)
+        edge = heuristics.orthogonal_prior_edge * self.radius
+        return (trust * (inward / edge).clip(-1, 1)).astype(np.float32)
 
 
 def look_from_sides(
@@ -125,9 +117,9 @@ def look_from_sides(
     rows_mm, columns_mm = like.spacing
     radius = math.sqrt(mask.area / math.pi)
     radius_mm = radius * math.sqrt(rows_mm * columns_mm)
-    if slice_mm > radius_mm:
+    if slice_mm > slices.heuristics.orthogonal_prior_spacing * radius_mm:
         return None
-    questions = _questions(frames, mask, frame_idx, like, slice_mm, radius_mm)
+    questions = _questions(frames, mask, frame_idx, like, slice_mm, radius_mm, slices.heuristics)
     cache, cuts = FeatureCache(_CACHE_BYTES), []
     with Ahead(slices, cache) as ahead:
         for question, following in zip(questions, [*questions[1:], None]):
@@ -138,25 +130,34 @@ def look_from_sides(
     outline = ConvexOutline.around(_ends(cuts, frame_idx))
     if outline is None:
         return None
-    return Sides(radius, tuple(cuts), math.sqrt(min(max(mask.area / outline.area, 0.8), 1.6)))
+    least, most = slices.heuristics.orthogonal_prior_growth
+    return Sides(radius, tuple(cuts), math.sqrt(min(max(mask.area / outline.area, least), most)))
 
 
 def _questions(
-    frames: Frames, mask: PackedMask, frame_idx: int, like: SliceImage, slice_mm: float, radius_mm: float
+    frames: Frames,
+    mask: PackedMask,
+    frame_idx: int,
+    like: SliceImage,
+    slice_mm: float,
+    radius_mm: float,
+    heuristics: HeuristicsConfig,
 ) -> list[_Question]:
     """The cuts to segment; none where slices are not of one array."""
     part, questions = mask.part(), []
     for along, (lines, first, before) in enumerate(((part, mask.y0, mask.x0), (part.T, mask.x0, mask.y0))):
         reached = lines.sum(axis=1).cumsum() / lines.sum()
-        for number in dict.fromkeys(int(np.searchsorted(reached, share)) for share in CUTS):
+        numbers = (int(np.searchsorted(reached, share)) for share in heuristics.orthogonal_prior_places)
+        for number in dict.fromkeys(numbers):
             place = first + number
             array = frames.side(along, place)
             if array is None:
                 return []
             image = SliceImage(array, like.window, (slice_mm, like.spacing[1 - along]), (along, place))
             start, end = (before + edge for edge in _longest_run(lines[number]))
-            side_mm = VIEW_ZOOM * max((end - start + 1) * image.spacing[1], 2 * radius_mm)
-            view = zoom.square_view(((start + end) / 2, float(frame_idx)), side_mm, image.shape, image.spacing)
+            side_mm = heuristics.orthogonal_prior_zoom * max((end - start + 1) * image.spacing[1], 2 * radius_mm)
+            middle = ((start + end) / 2, float(frame_idx))
+            view = zoom.square_view(middle, side_mm, image.shape, image.spacing, heuristics)
             questions.append(_Question(along, place, image, start, end, view))
     return questions
 
@@ -165,9 +166,10 @@ def _segment(slices: SlicePredictor, question: _Question, row: int, cache: Featu
     """The object on a cut of which one row is known."""
     along, place, image, start, end, view = question
     middle, half = (start + end) / 2, (end - start + 1) / 2
-    columns = np.clip([middle + offset * half for offset, _ in CLICKS], 0, image.shape[1] - 1)
-    points = np.stack([columns, np.full(len(CLICKS), float(row))], axis=1)
-    prompts = SlicePrompts(points, np.array([label for _, label in CLICKS]))
+    inside, outside = slices.heuristics.orthogonal_prior_inside, slices.heuristics.orthogonal_prior_outside
+    columns = np.clip([middle + offset * half for offset in (*inside, *outside)], 0, image.shape[1] - 1)
+    points = np.stack([columns, np.full(len(columns), float(row))], axis=1)
+    prompts = SlicePrompts(points, np.array([1] * len(inside) + [0] * len(outside)))
     prediction, choice = slices.predict(image, prompts, cache, view)
     seen, rectangle = prediction.mask_part(choice, image.shape)
     whole = PackedMask.pack(seen, (rectangle.x0, rectangle.y0)).full(image.shape)

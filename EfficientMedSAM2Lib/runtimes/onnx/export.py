@@ -48,6 +48,7 @@ def export_network(model: EfficientMedSAM2, path: Path, precision: str = "fp32",
         licence=WEIGHTS_LICENCE,
         no_memory=tuple(model.no_memory.flatten().tolist()),
         no_object_pointer=tuple(model.no_object_pointer.flatten().tolist()),
+        heuristics=model.heuristics,
         notes={"torch": torch.__version__, "opset": str(OPSET)},
     )
     write_exported(path, description, graphs)

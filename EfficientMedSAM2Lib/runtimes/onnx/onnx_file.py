@@ -1,4 +1,4 @@
-"""An exported network: one ZIP archive with its ONNX graphs and a description. Any unzip shows what is in it."""
+"""An exported network: a ZIP archive of ONNX graphs, a description and heuristics. Any unzip shows it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...models.config import ModelConfig
+from ...models.heuristics import HeuristicsConfig
 
 SUFFIX = ".onnx.zip"
 GRAPHS = ("encode", "prompt", "attend", "decode", "memorise", "context")
@@ -18,6 +19,8 @@ GRAPHS = ("encode", "prompt", "attend", "decode", "memorise", "context")
 FORMAT = 2
 """Number of the form of these files, one more whenever an older program could not read them."""
 _DESCRIPTION = "network.json"
+_HEURISTICS = "heuristics.json"
+"""A member of its own, which older programs do not read, and which is missing in what they wrote."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Description:
         no_memory: (embed_dim,) what is added to the features of a slice that stands alone.
         no_object_pointer: (embed_dim,) pointer of a slice without the object.
         notes: More to say, such as versions.
+        heuristics: Rules and numbers of predictors that come with the weights.
     """
 
     config: ModelConfig
@@ -43,6 +47,7 @@ class Description:
     no_memory: tuple[float, ...]
     no_object_pointer: tuple[float, ...]
     notes: dict[str, str] = dataclasses.field(default_factory=dict)
+    heuristics: HeuristicsConfig = dataclasses.field(default_factory=HeuristicsConfig)
 
 
 def is_exported(path: str | os.PathLike[str] | None) -> bool:
@@ -59,12 +64,15 @@ def write_exported(path: Path, description: Description, graphs: Mapping[str, by
         graphs: Serialised ONNX models, by names of `GRAPHS`.
     """
     known: dict[str, Any] = dataclasses.asdict(description)
+    known.pop("heuristics")
     text = json.dumps({"format": FORMAT, **known, "config": json.loads(description.config.to_json())}, indent=1)
     temporary = path.with_name(path.name + ".part")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             # ZipInfo's own date, 1980, instead of today's
             archive.writestr(zipfile.ZipInfo(_DESCRIPTION), text, zipfile.ZIP_DEFLATED)
+            heuristics = description.heuristics.to_json()
+            archive.writestr(zipfile.ZipInfo(_HEURISTICS), heuristics, zipfile.ZIP_DEFLATED)
             for name in graphs:
                 archive.writestr(zipfile.ZipInfo(f"{name}.onnx"), graphs[name], zipfile.ZIP_DEFLATED)
         os.replace(temporary, path)
@@ -86,7 +94,8 @@ def read_description(path: str | os.PathLike[str]) -> Description:
             )
         known["config"] = ModelConfig.from_json(json.dumps(known["config"]))
         known["no_memory"], known["no_object_pointer"] = tuple(known["no_memory"]), tuple(known["no_object_pointer"])
-        return Description(**known)
+        heuristics = HeuristicsConfig.from_json(_member(path, _HEURISTICS, optional=True).decode())
+        return Description(**known, heuristics=heuristics)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a network exported by `efficient-medsam2 export`: {error}") from error
 
@@ -100,11 +109,12 @@ def read_graph(path: str | os.PathLike[str], name: str) -> bytes:
     return _member(path, f"{name}.onnx")
 
 
-def _member(path: str | os.PathLike[str], name: str) -> bytes:
+def _member(path: str | os.PathLike[str], name: str, optional: bool = False) -> bytes:
+    """The bytes of a member; none where one that is optional is missing."""
     if not Path(path).is_file():
         raise ValueError(f"Exported network {path} does not exist; give the path of a {SUFFIX} file.")
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.read(name)
+            return b"" if optional and name not in archive.namelist() else archive.read(name)
     except (zipfile.BadZipFile, KeyError, OSError) as error:
         raise ValueError(f"{path} is not a network exported by `efficient-medsam2 export`: {error}") from error

@@ -36,6 +36,7 @@ class OnnxNetwork:
 
     Attributes:
         config: Sizes.
+        heuristics: Rules and numbers of predictors that come with the weights.
         threads: Threads of all graphs that run at once.
         device: Always the CPU.
         compute_dtype: "float32" or "int8".
@@ -54,6 +55,7 @@ class OnnxNetwork:
         self.path = Path(path)
         self.description = read_description(path)
         self.config = self.description.config
+        self.heuristics = self.description.heuristics
         self.compute_dtype = "int8" if self.description.precision == "int8" else "float32"
         self.threads = threads or _threads()
         self._streams = streams

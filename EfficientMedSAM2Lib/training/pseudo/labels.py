@@ -150,12 +150,23 @@ def label_all(
 
 def write_index(output: Path) -> None:
     """Join the records of all workers into index.json."""
-    records = [
-        json.loads(line) for part in sorted(output.glob("records_*.jsonl")) for line in part.read_text().splitlines()
-    ]
+    records = _records(output)
     temporary = output / f".index_{os.getpid()}.tmp"
     temporary.write_text(json.dumps(records, indent=0))
     temporary.replace(output / "index.json")
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    lines = (line for part in sorted(folder.glob("records_*.jsonl")) for line in part.read_text().splitlines(True))
+    # A line without its end is still being written.
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def read_sources(folder: Path) -> dict[str, str]:
+    """File name of a slice's labels -> path of its image in the manifest, from index.json and the workers' records."""
+    index = folder / "index.json"
+    records = [*(json.loads(index.read_text()) if index.is_file() else []), *_records(folder)]
+    return {record["file"]: record["source"] for record in records}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -124,6 +124,7 @@ def slice_batches(
     seed: int = 0,
     wide_probability: float = 0.3,
     views: int | None = None,
+    leave_out: Sequence[str] = (),
 ) -> MixedBatches[SliceSample]:
     """Load the train split and whatever pseudo-labels there are, and make batches of them.
 
@@ -135,17 +136,23 @@ def slice_batches(
         seed: source of randomness.
         wide_probability: share of views larger than about 2.6 times the object.
         views: number of different samples; see `MixedBatches`.
+        leave_out: data sets of which nothing is used: neither labels nor pseudo-labels, nor their shapes in synthesis.
+
+    Raises:
+        ValueError: there is no such data set, or nothing else.
     """
     mix = mix or SLICE_MIX
-    images, index = load_training_images(manifest_paths)
+    images, index = load_training_images(manifest_paths, leave_out)
     sources: dict[str, Source[SliceSample]] = {
         "labels": LabelledSource(index, wide_probability),
         "synthetic": SyntheticSource(images),
     }
     if mix.get("superpixels", 0.0) > 0:
-        sources["superpixels"] = SuperpixelSource([*images, *load_unlabelled_images(manifest_paths)])
+        sources["superpixels"] = SuperpixelSource([*images, *load_unlabelled_images(manifest_paths, leave_out)])
     if pseudo_folder is not None and any(Path(pseudo_folder).glob("*.npz")):
-        sources["pseudo"] = PseudoSource(Path(pseudo_folder), wide_probability)
+        pseudo = sources["pseudo"] = PseudoSource(Path(pseudo_folder), wide_probability, leave_out)
+        if leave_out and len(pseudo) == 0:
+            raise ValueError(f"'{pseudo_folder}' tells of no pseudo-labels that they are of other data sets.")
     return MixedBatches(sources, mix, collate_slices, batch_size, seed, views)
 
 
@@ -156,6 +163,7 @@ def clip_batches(
     length: int = 4,
     seed: int = 0,
     wide_probability: float = 0.2,
+    leave_out: Sequence[str] = (),
 ) -> MixedBatches[Clip]:
     """Load the train split and make batches of clips.
 
@@ -166,8 +174,12 @@ def clip_batches(
         length: slices per clip, T.
         seed: source of randomness.
         wide_probability: share of clips of labelled volumes seen through views larger than about 2.6 times the object.
+        leave_out: as for `slice_batches`.
+
+    Raises:
+        ValueError: as `slice_batches`.
     """
-    images, index = load_training_images(manifest_paths)
+    images, index = load_training_images(manifest_paths, leave_out)
     sources: dict[str, Source[Clip]] = {
         "labels": LabelledClips(index, length, wide_probability),
         "synthetic": SyntheticClips(images, length),
@@ -175,21 +187,50 @@ def clip_batches(
     return MixedBatches(sources, mix or {"labels": 0.7, "synthetic": 0.3}, collate_clips, batch_size, seed)
 
 
-def load_training_images(manifest_paths: Manifests) -> tuple[list[LoadedImage], ObjectIndex]:
-    """The labelled images of the train splits in memory, and the index of their objects."""
-    images = _load(manifest_paths, "train", labelled=True)
+def load_training_images(
+    manifest_paths: Manifests, leave_out: Sequence[str] = ()
+) -> tuple[list[LoadedImage], ObjectIndex]:
+    """The labelled images of the train splits in memory but for some data sets, and the index of their objects.
+
+    Raises:
+        ValueError: there is no such data set, or nothing else.
+    """
+    images = load_split(manifest_paths, "train", True, leave_out)
+    if not images:
+        raise ValueError("There is no labelled image to train on; leave out fewer data sets.")
     return images, ObjectIndex(images)
 
 
-def load_unlabelled_images(manifest_paths: Manifests) -> list[LoadedImage]:
-    """The images without labels in memory."""
-    return _load(manifest_paths, "unlabelled", labelled=False)
+def load_unlabelled_images(manifest_paths: Manifests, leave_out: Sequence[str] = ()) -> list[LoadedImage]:
+    """The images without labels in memory, but for some data sets.
+
+    Raises:
+        ValueError: there is no such data set.
+    """
+    return load_split(manifest_paths, "unlabelled", False, leave_out)
 
 
-def _load(manifest_paths: Manifests, split: Split, labelled: bool) -> list[LoadedImage]:
+def load_split(
+    manifest_paths: Manifests, split: Split, labelled: bool, leave_out: Sequence[str] = (), only_volumes: bool = False
+) -> list[LoadedImage]:
+    """The images of one split in memory, with labels or without any, but for some data sets and perhaps flat ones.
+
+    Raises:
+        ValueError: there is no such data set.
+    """
     paths = [manifest_paths] if isinstance(manifest_paths, (str, Path)) else manifest_paths
     manifests = [read_manifest(path) for path in paths]
-    return [image for m in manifests for image in load_images(m, m.select(split, labelled=labelled))]
+    known = {entry.dataset for manifest in manifests for entry in manifest.entries}
+    unknown = sorted(set(leave_out) - known)
+    if unknown:
+        raise ValueError(f"There is no data set {unknown[0]!r}; there are {', '.join(sorted(known))}.")
+    images: list[LoadedImage] = []
+    for manifest in manifests:
+        own = {entry.dataset for entry in manifest.entries}
+        kept = manifest.leaving_out(name for name in leave_out if name in own)
+        entries = kept.select(split, labelled=labelled)
+        images += load_images(kept, [entry for entry in entries if entry.dim == 3 or not only_volumes])
+    return images
 
 
 def process_numbers() -> tuple[int, int, int]:

@@ -46,8 +46,7 @@ class ManifestEntry(BaseModel):
     @property
     def dataset(self) -> str:
         """The folder the image lies in: the unit that sampling balances and evaluation averages over."""
-        parts = Path(self.image).parts
-        return parts[0] if len(parts) > 1 else "images"
+        return dataset_of(self.image)
 
     @property
     def is_instance_map(self) -> bool:
@@ -76,6 +75,35 @@ class Manifest(BaseModel):
             if (split is None or entry.split == split) and (labelled is None or (entry.label is not None) == labelled)
         ]
 
+    def only(self, datasets: Iterable[str]) -> Manifest:
+        """The same without all other data sets.
+
+        Raises:
+            ValueError: There is no such data set.
+        """
+        wanted = self._known(datasets)
+        return self._of(entry for entry in self.entries if entry.dataset in wanted)
+
+    def leaving_out(self, datasets: Iterable[str]) -> Manifest:
+        """The same without some data sets.
+
+        Raises:
+            ValueError: There is no such data set.
+        """
+        unwanted = self._known(datasets)
+        return self._of(entry for entry in self.entries if entry.dataset not in unwanted)
+
+    def _of(self, entries: Iterable[ManifestEntry]) -> Manifest:
+        return Manifest(root=self.root, entries=list(entries))
+
+    def _known(self, datasets: Iterable[str]) -> set[str]:
+        wanted, known = set(datasets), {entry.dataset for entry in self.entries}
+        if not wanted <= known:
+            raise ValueError(
+                f"There is no data set {min(wanted - known)!r} in {self.root}; there are {', '.join(sorted(known))}."
+            )
+        return wanted
+
     def image_path(self, entry: ManifestEntry) -> Path:
         """Full path of the image."""
         return self.root / entry.image
@@ -85,6 +113,12 @@ class Manifest(BaseModel):
         if entry.label is None:
             raise ValueError(f"'{entry.image}' has no label map: select labelled entries only.")
         return self.root / entry.label
+
+
+def dataset_of(image: str) -> str:
+    """Name of the data set of an image, given its path in the manifest."""
+    parts = Path(image).parts
+    return parts[0] if len(parts) > 1 else "images"
 
 
 def read_manifest(path: str | Path) -> Manifest:

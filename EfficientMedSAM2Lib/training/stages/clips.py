@@ -11,7 +11,6 @@ from torch import Tensor
 from EfficientMedSAM2Lib.core.appearance import AppearanceModel
 from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, MemoryBank, PromptBatch
 from EfficientMedSAM2Lib.predictors.slices.slice_data import MASK_LOGIT
-from EfficientMedSAM2Lib.predictors.volume.follow import FOLLOWED_NEIGHBOUR_MM
 from EfficientMedSAM2Lib.training.losses import low_resolution_target, round_loss
 from EfficientMedSAM2Lib.training.rounds import (
     box_prompts,
@@ -116,7 +115,7 @@ class ClipTraining(PromptTraining):
             if self.learned_slices is not None:
                 # As it is given in use: in bits, and far away.
                 prompts.neighbour_logits = torch.where(logits.detach() > 0, MASK_LOGIT, -MASK_LOGIT)
-                step = torch.copysign(step.abs().clamp_min(FOLLOWED_NEIGHBOUR_MM), step)
+                step = torch.copysign(step.abs().clamp_min(self.model.heuristics.neighbour_distance_mm), step)
             prompts.neighbour_mm = torch.where(shown, step, torch.tensor(math.nan))
         return on_device(prompts, masks.device)
 

@@ -24,6 +24,19 @@ STUDENT_PARTS = ("prompt_encoder", "mask_decoder", "memory_attention")
 """What learns. Image and memory encoder stay as they are, since the teacher is asked about what they see and keep."""
 
 
+SHARED_SIZES = (
+    "encoder_type",
+    "image_size",
+    "embed_dim",
+    "skip_dims",
+    "memory_dim",
+    "num_multimask",
+    "mask_stride",
+    "fine_dim",
+)
+"""Sizes that teacher and student must have in common."""
+
+
 class ImitationTraining(ClipTraining):
     """Output distillation (Hinton et al. 2015, arXiv 1503.02531) of everything behind the image encoder, on slices and
     clips, beside the labels.
@@ -55,7 +68,7 @@ class ImitationTraining(ClipTraining):
         options["train_only"] = tuple(options.get("train_only", ())) or STUDENT_PARTS
         super().__init__(model, learned_slices, **options)
         one, other = teacher.config, model.config
-        for name in ("encoder_type", "image_size", "embed_dim", "skip_dims", "memory_dim", "num_multimask"):
+        for name in SHARED_SIZES:
             if getattr(one, name) != getattr(other, name):
                 message = f"The teacher's {name} is {getattr(one, name)}, the student's {getattr(other, name)}."
                 raise ValueError(f"{message} Only what stands behind the image encoder may differ.")
@@ -67,7 +80,7 @@ class ImitationTraining(ClipTraining):
 
     def encode(self, images: Tensor) -> ImageFeatures:
         features = self._teacher().encode_image(images.cpu().numpy())
-        return ImageFeatures(*(torch.from_numpy(part).to(images.device) for part in features))
+        return features.map(lambda part: torch.from_numpy(part).to(images.device))
 
     def ask(self, features: ImageFeatures, prompts: PromptBatch, bank: MemoryBank | None = None) -> DecodedMasks:
         own = answer(self.model, features, prompts, bank)
@@ -88,7 +101,7 @@ class ImitationTraining(ClipTraining):
         device = self.device
         return (
             DecodedMasks(*(torch.from_numpy(part).to(device) for part in decoded)),
-            EncodedPrompts(*(torch.from_numpy(part).to(device) for part in told)),
+            EncodedPrompts(*(None if part is None else torch.from_numpy(part).to(device) for part in told)),
         )
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:

@@ -47,7 +47,8 @@ class OurTeacher:
         tensor = functional.pad(tensor, (0, side - valid[1], 0, side - valid[0]))
         with torch.inference_mode():
             features = self._model.encode_image(tensor.to(self._model.device))
-        return TeacherEmbedding(tuple(features), (height, width), valid)
+        maps = tuple(part for part in features if part is not None)
+        return TeacherEmbedding(maps, (height, width), valid)
 
     def predict(
         self, embedding: TeacherEmbedding, boxes: np.ndarray, full_resolution: bool = True

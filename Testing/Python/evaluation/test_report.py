@@ -10,7 +10,7 @@ from EfficientMedSAM2Lib.evaluation.cases import choose_cases
 from EfficientMedSAM2Lib.evaluation.contestants import EllipseContestant
 from EfficientMedSAM2Lib.evaluation.gallery import choose_examples, write_gallery
 from EfficientMedSAM2Lib.evaluation.protocols import run_protocol
-from EfficientMedSAM2Lib.evaluation.report import score_correlation, summarise, table, write_csv, write_json
+from EfficientMedSAM2Lib.evaluation.report import summarise, table, write_csv, write_json
 
 
 @pytest.fixture
@@ -35,21 +35,15 @@ def test_data_sets_and_labels_count_alike_whatever_their_number(records):
     assert summary["labels"]["others/ring"]["dice"] == pytest.approx(0.6)
 
 
-def test_correlation_needs_scores_that_differ(records):
-    for number, record in enumerate(records):
-        record.score_pairs = [(number / 20, 1 - number / 20)]
-    assert score_correlation(records) == pytest.approx(-1.0)
-    for record in records:
-        record.score_pairs = [(0.5, 0.5)]
-    assert score_correlation(records) is None
-
-
 def test_table_shows_contestants_side_by_side(records):
     text = table({"ellipse": summarise(records), "half": summarise(with_dice(records, lambda _: 0.5))})
     lines = text.splitlines()
     assert lines[0].split() == ["ellipse", "half"]
     macro = next(line for line in lines if line.startswith("MACRO dice "))
     assert macro.split()[-1] == "0.500"
+    assert [line.split("  ")[0] for line in lines if line.startswith("macro ")] == [
+        "macro iou", "macro iou, compact", "macro nsd", "macro nsd, compact",
+    ]  # fmt: skip
 
 
 def test_files_hold_every_object(records, tmp_path):

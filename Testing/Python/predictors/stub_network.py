@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from EfficientMedSAM2Lib.models import DecodedMasks, ImageFeatures, ModelConfig
+from EfficientMedSAM2Lib.models import DecodedMasks, HeuristicsConfig, ImageFeatures, ModelConfig
 
 
 class StubNetwork:
@@ -19,6 +19,7 @@ class StubNetwork:
 
     def __init__(self) -> None:
         self.config = ModelConfig()
+        self.heuristics = HeuristicsConfig()
         self.device = torch.device("cpu")
         self.encoded = 0
         self.decoded = 0

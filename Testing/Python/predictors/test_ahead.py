@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from stub_network import StubNetwork
 
+from EfficientMedSAM2Lib.models import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
@@ -105,7 +106,8 @@ def test_the_thread_that_waits_for_the_other_reads_the_prompts(monkeypatch):
 
         return result
 
-    slices = SimpleNamespace(second_thread=SimpleNamespace(is_there=True, queue=queue), encode=lambda *given: None)
+    thread = SimpleNamespace(is_there=True, queue=queue)
+    slices = SimpleNamespace(second_thread=thread, encode=lambda *given: None, heuristics=HeuristicsConfig())
     encoder = ahead.Ahead(slices, FeatureCache(0))
 
     def first_reads_prompts() -> bool:

@@ -12,15 +12,17 @@ from stub_network import StubNetwork
 
 from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
 from EfficientMedSAM2Lib.models.config import ContextConfig
+from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView
 from EfficientMedSAM2Lib.predictors.masks import PackedMask
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
-from EfficientMedSAM2Lib.predictors.volume.context import ContextRules, look_around
+from EfficientMedSAM2Lib.predictors.volume.context import look_around
 
 WHOLE = FieldOfView(0, 0, 96, 96)
-RULES = ContextRules()
+RULES = HeuristicsConfig()
+LOGIT, PRESENCE = RULES.context_logit, RULES.context_presence_logit
 CONTEXT = ContextConfig()
 
 
@@ -43,10 +45,10 @@ def context_network():
     return ContextStub()
 
 
-def ask(network, volume, masks, spacing=(3, 1, 1), rules=RULES):
+def ask(network, volume, masks, spacing=(3, 1, 1)):
     like = SliceImage(volume[0], IntensityWindow(0.0, 1.0), spacing[1:])
     known = {index: PackedMask.pack(mask) for index, mask in masks.items()}
-    return look_around(SlicePredictor(network), volume, known, like, spacing[0], rules)
+    return look_around(SlicePredictor(network), volume, known, like, spacing[0])
 
 
 @pytest.mark.parametrize("spacing", [(3, 1, 1), (1.5, 0.5, 0.5), (3, 1, 1.6)])
@@ -54,23 +56,23 @@ def test_a_ball_is_found_where_it_is_and_the_other_is_not(context_network, scene
     volume, left, right = scene
     found = ask(context_network, volume, {10: left[10]}, spacing)
     for index in range(24):
-        inside = found.prior(index, WHOLE, 96) > 0
+        inside = found.prior(index, WHOLE, 96, LOGIT) > 0
         wrong = inside ^ left[index]
         assert wrong.sum() <= 0.2 * left[index].sum() + 12
         assert not (inside & right[index]).any()
         if left[index].sum() != 0 or index < 4 or index > 16:
-            assert (found.presence(index) > 0) == (left[index].sum() > 12)
+            assert (found.presence(index, PRESENCE) > 0) == (left[index].sum() > 12)
 
 
 def test_a_view_shows_the_same_place(context_network, scene):
     volume, left, _ = scene
     found = ask(context_network, volume, {10: left[10]})
-    whole = found.prior(11, WHOLE, 96)
+    whole = found.prior(11, WHOLE, 96, LOGIT)
     view = FieldOfView(20, 30, 24, 24)
-    np.testing.assert_allclose(found.prior(11, view, 24), whole[30:54, 20:44], atol=1e-4)
-    outside = found.prior(11, FieldOfView(-40, -40, 20, 20), 8)
-    assert (outside == -RULES.logit).all()
-    assert found.prior(10, WHOLE, 96).max() == pytest.approx(RULES.logit)
+    np.testing.assert_allclose(found.prior(11, view, 24, LOGIT), whole[30:54, 20:44], atol=1e-4)
+    outside = found.prior(11, FieldOfView(-40, -40, 20, 20), 8, LOGIT)
+    assert (outside == -LOGIT).all()
+    assert found.prior(10, WHOLE, 96, LOGIT).max() == pytest.approx(LOGIT)
 
 
 def test_the_cube_grows_while_the_object_goes_on(context_network):
@@ -80,13 +82,13 @@ def test_the_cube_grows_while_the_object_goes_on(context_network):
     volume = np.repeat(disk[None].astype(np.float32), 100, axis=0)
     volume[:40] = 0
     found = ask(context_network, volume, {50: disk}, (1, 1, 1))
-    assert len(context_network.cubes) == 1 + RULES.growths
-    assert found.cube.side_mm == pytest.approx(RULES.width * 15 * RULES.growth**RULES.growths)
-    assert found.presence(80) > 0
-    assert found.presence(90) == 0, "beyond the largest cube nothing is known of an object that reaches its end"
-    assert (found.prior(90, WHOLE, 32) == 0).all()
-    assert found.presence(30) == found.presence(5) == -RULES.presence_logit
-    assert (found.prior(5, WHOLE, 32) == -RULES.logit).all()
+    assert len(context_network.cubes) == 1 + RULES.context_growths
+    assert found.cube.side_mm == pytest.approx(RULES.context_width * 15 * RULES.context_growth**RULES.context_growths)
+    assert found.presence(80, PRESENCE) > 0
+    assert found.presence(90, PRESENCE) == 0, "nothing is known beyond a cube whose end the object reaches"
+    assert (found.prior(90, WHOLE, 32, LOGIT) == 0).all()
+    assert found.presence(30, PRESENCE) == found.presence(5, PRESENCE) == -PRESENCE
+    assert (found.prior(5, WHOLE, 32, LOGIT) == -LOGIT).all()
 
 
 def test_an_object_that_ends_is_looked_at_once(context_network, scene):
@@ -139,7 +141,7 @@ def test_propagation_asks_it_once_and_no_cuts_from_the_side(context_network, sce
 
 def test_where_it_finds_nothing_the_object_is_absent(scene):
     """A network of slices that finds the ball everywhere is told where it ends."""
-    volume, left, _ = scene
+    left = scene[1]
     column = np.repeat(left[10][None].astype(np.float32), 24, axis=0)
     network = ContextStub()
     network.certainty = 2.0
@@ -160,9 +162,9 @@ def test_where_it_finds_nothing_the_object_is_absent(scene):
 def test_without_it_cuts_from_the_side_tell(scene, way):
     volume, left, _ = scene
     stub = ContextStub(None if way == "weights" else CONTEXT)
-    predictor = EfficientMedSAM2VolumePredictor(stub)
     if way == "rules":
-        predictor._follower.context_rules = ContextRules(is_used=False)
+        stub.heuristics = RULES.without(["context"])
+    predictor = EfficientMedSAM2VolumePredictor(stub)
     if way == "frames":
         state = predictor.init_state(torch.from_numpy(volume)[:, None].repeat(1, 3, 1, 1), 96, 96)
         predictor.add_new_mask(state, 10, 1, left[10])
@@ -176,7 +178,6 @@ def test_without_it_cuts_from_the_side_tell(scene, way):
 def test_its_mask_can_be_the_prompt_of_a_slice(context_network, scene):
     volume, left, _ = scene
     predictor = EfficientMedSAM2VolumePredictor(context_network)
-    predictor._follower.context_rules = ContextRules(is_neighbour=True)
     seen = []
     encode = context_network.encode_prompts
     context_network.encode_prompts = lambda prompts: seen.append(prompts.neighbour_logits) or encode(prompts)

@@ -9,14 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from EfficientMedSAM2Lib.models import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView
 from EfficientMedSAM2Lib.predictors.image_predictor import EfficientMedSAM2ImagePredictor
-from EfficientMedSAM2Lib.predictors.slices.rejection import DEPTH, FIRST_CLICKS, rejects_earlier
+from EfficientMedSAM2Lib.predictors.slices import rejection
 from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits, SlicePrompts
 
+HEURISTICS = HeuristicsConfig()
+DEPTH, FIRST_CLICKS = HEURISTICS.rejection_depth, HEURISTICS.rejection_clicks
 CENTRE, RADIUS = (50.0, 40.0), 30.0
 WHOLE = FieldOfView(0, 0, 100, 100)
+
+
+def rejects_earlier(prompts):
+    return rejection.rejects_earlier(prompts, HEURISTICS)
 
 
 def disc(view=WHOLE, cells=100):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from EfficientMedSAM2Lib.models import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors.image_predictor import EfficientMedSAM2ImagePredictor
 from EfficientMedSAM2Lib.predictors.slices.roundness import rounded
 
@@ -26,14 +27,14 @@ def test_a_frayed_disc_gets_smoother():
     disc = np.hypot(x - 127.5, y - 127.5) <= 64
     frayed = np.where(disc, 3, -3) + np.random.default_rng(0).normal(0, 3, (SIDE, SIDE)).astype(np.float32)
     box = np.array([64, 64, 191, 191], np.float32)
-    after = rounded(frayed[None], box, SIZE)[0] > 0
+    after = rounded(frayed[None], box, SIZE, HeuristicsConfig())[0] > 0
     assert dice(after, disc) > dice(frayed > 0, disc) + 0.03
 
 
 def test_a_thin_diagonal_hardly_changes():
     y, x = grid()
     cord = np.where((abs(x - y) < 10) & (x > 64) & (x < 191), 3, -3).astype(np.float32)
-    after = rounded(cord[None], np.array([64, 64, 191, 191], np.float32), SIZE)[0]
+    after = rounded(cord[None], np.array([64, 64, 191, 191], np.float32), SIZE, HeuristicsConfig())[0]
     assert ((after > 0) == (cord > 0)).all()
 
 
@@ -41,7 +42,7 @@ def test_a_thin_diagonal_hardly_changes():
 def test_nothing_grows_beyond_the_ellipse(corner_and_extent, seed):
     x0, y0, width, height = corner_and_extent
     logits = np.random.default_rng(seed).normal(0, 2, (4, SIDE, SIDE)).astype(np.float32)
-    after = rounded(logits, np.array([x0, y0, x0 + width, y0 + height]), SIZE)
+    after = rounded(logits, np.array([x0, y0, x0 + width, y0 + height]), SIZE, HeuristicsConfig())
     y, x = grid()
     u, v = (2 * x - 2 * x0 - width) / max(width + 1, 1), (2 * y - 2 * y0 - height) / max(height + 1, 1)
     outside = u * u + v * v >= 1

@@ -9,24 +9,19 @@ import numpy as np
 import pytest
 
 from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
+from EfficientMedSAM2Lib.models import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView
 from EfficientMedSAM2Lib.predictors.masks import PackedMask
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.volume.frames import PictureFrames, TensorFrames, VolumeFrames
-from EfficientMedSAM2Lib.predictors.volume.sides import (
-    CUTS,
-    EDGE,
-    SCORES,
-    STRENGTH,
-    Cut,
-    Sides,
-    _part_on,
-    look_from_sides,
-)
+from EfficientMedSAM2Lib.predictors.volume.sides import Cut, Sides, _part_on, look_from_sides
 
 WINDOW = IntensityWindow(0.0, 1.0)
+HEURISTICS = HeuristicsConfig()
+CUTS, EDGE = HEURISTICS.orthogonal_prior_places, HEURISTICS.orthogonal_prior_edge
+SCORES, STRENGTH = HEURISTICS.orthogonal_prior_scores, HEURISTICS.orthogonal_prior_logit
 
 
 def look(network, volume, mask, index, spacing, frames=None):
@@ -42,11 +37,11 @@ def test_a_ball_is_seen_where_it_is(network, scene, spacing):
     assert sorted(cut.along for cut in sides.cuts) == [0] * len(CUTS) + [1] * len(CUTS)
     view = FieldOfView(0, 0, 96, 96)
     for index in range(24):
-        inside = sides.prior(index, view, 96) > 0
+        inside = sides.prior(index, view, 96, HEURISTICS) > 0
         truth = left[index]
         assert abs(int(inside.sum()) - int(truth.sum())) <= 0.2 * truth.sum() + 12
         assert (inside & ~left[10]).sum() <= 40
-    assert (sides.prior(20, view, 96) == sides.prior(20, view, 96).min()).all(), "nothing of the ball is on slice 20"
+    assert len(np.unique(sides.prior(20, view, 96, HEURISTICS))) == 1, "nothing of the ball is on slice 20"
 
 
 def test_what_it_says_is_placed_by_the_view():
@@ -61,7 +56,7 @@ def test_what_it_says_is_placed_by_the_view():
             cuts.append(Cut(along, place, seen, 0.9))
     sides = Sides(10.0, tuple(cuts), 1.0)
     for view in (FieldOfView(30, 20, 40, 40), FieldOfView(0, 10, 80, 60), FieldOfView(44, 33, 12, 12)):
-        prior = sides.prior(2, view, 64)
+        prior = sides.prior(2, view, 64, HEURISTICS)
         x = view.x0 - 0.5 + (np.arange(64) + 0.5) * view.width / 64
         y = view.y0 - 0.5 + (np.arange(64) + 0.5) * view.height / 64
         distance = np.hypot(x[None] - 50, y[:, None] - 40)
@@ -69,7 +64,7 @@ def test_what_it_says_is_placed_by_the_view():
         assert (prior[distance > 12] < 0).all()
         assert np.allclose(prior[distance < 10 - 10 * EDGE - 2], STRENGTH)
         assert np.allclose(prior[distance > 10 + 10 * EDGE + 2], -STRENGTH)
-    assert np.allclose(sides.prior(0, FieldOfView(0, 0, 96, 96), 8), -STRENGTH)
+    assert np.allclose(sides.prior(0, FieldOfView(0, 0, 96, 96), 8, HEURISTICS), -STRENGTH)
 
 
 @pytest.mark.parametrize(
@@ -79,13 +74,13 @@ def test_what_it_says_is_placed_by_the_view():
 def test_it_says_as_much_as_the_cuts_are_sure(score, strength):
     nothing = np.full((3, 2), np.nan)
     sides = Sides(2.0, (Cut(0, 1, nothing, score), Cut(1, 1, nothing, score)), 1.0)
-    assert np.allclose(sides.prior(1, FieldOfView(0, 0, 4, 4), 4), -strength)
+    assert np.allclose(sides.prior(1, FieldOfView(0, 0, 4, 4), 4, HEURISTICS), -strength)
 
 
 def test_a_single_line_says_nothing():
     edges = np.array([[1.0, 3.0]])
     sides = Sides(2.0, (Cut(0, 1, edges, 1.0),), 1.0)
-    assert not sides.prior(0, FieldOfView(0, 0, 4, 4), 4).any()
+    assert not sides.prior(0, FieldOfView(0, 0, 4, 4), 4, HEURISTICS).any()
 
 
 def test_where_there_are_no_sides(network, scene, tmp_path):
@@ -132,7 +127,6 @@ def test_each_mask_is_looked_at_once(network, scene):
 def test_a_mask_that_floods_its_surroundings_is_held_back():
     """A ball in tissue that is hardly darker: from slice to slice the mask shrinks too slowly."""
     from EfficientMedSAM2Lib import build_efficient_medsam2_model
-    from EfficientMedSAM2Lib.predictors.volume import follow
 
     generator = np.random.default_rng(3)
     k, j, i = np.mgrid[:40, :128, :128]
@@ -150,9 +144,8 @@ def test_a_mask_that_floods_its_surroundings_is_held_back():
         return 2 * (found & ball).sum() / (found.sum() + ball.sum())
 
     with_sides = followed()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(follow, "look_from_sides", lambda *_: None)
-        without = followed()
+    predictor.model.heuristics = HEURISTICS.without(["orthogonal_prior"])
+    without = followed()
     assert with_sides > max(without + 0.01, 0.85)
 
 

@@ -7,9 +7,10 @@ import threading
 import numpy as np
 import pytest
 
+from EfficientMedSAM2Lib.models import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
-from EfficientMedSAM2Lib.predictors.volume.follow import CONDITIONING_MEMORIES, FOLLOWED_NEIGHBOUR_MM
-from EfficientMedSAM2Lib.predictors.volume.sides import CUTS
+
+HEURISTICS = HeuristicsConfig()
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_only_touched_slices_are_encoded(predictor, network, scene):
     assert network.encoded == 1
     list(predictor.propagate_object(state, 1, 10, [11, 12]))
     touched = network.encoded
-    assert touched == 3 + 2 * len(CUTS), "the object is looked at from its sides as well"
+    assert touched == 3 + 2 * len(HEURISTICS.orthogonal_prior_places), "the object is looked at from its sides as well"
     # Again: all from the cache.
     list(predictor.propagate_object(state, 1, 10, [11, 12]))
     assert network.encoded == touched
@@ -182,15 +183,15 @@ def test_memory_is_in_mm_and_takes_conditioning_slices_from_both_sides(predictor
         predictor.add_new_mask(state, f, 1, scene[1][10])
     network.distances.clear()
     list(predictor.propagate_object(state, 1, 8, [9]))
-    assert len(network.distances[0]) == CONDITIONING_MEMORIES
+    assert len(network.distances[0]) == HEURISTICS.memory_conditioning
     assert sorted(network.distances[0]) == [-15, 15, 45]
     list(predictor.propagate_object(state, 1, 14, [15, 16, 17, 18, 19]))
     # Besides conditioning slices, only two slices of 15 mm lie within 40 mm.
-    assert len(network.distances[-1]) == CONDITIONING_MEMORIES + 2
+    assert len(network.distances[-1]) == HEURISTICS.memory_conditioning + 2
     assert {-15, -30} < set(network.distances[-1])
 
 
-@pytest.mark.parametrize(("slice_mm", "counts_as"), [(1.0, FOLLOWED_NEIGHBOUR_MM), (30.0, 30.0)])
+@pytest.mark.parametrize(("slice_mm", "counts_as"), [(1.0, HEURISTICS.neighbour_distance_mm), (30.0, 30.0)])
 def test_a_neighbour_leads_as_if_it_were_far(predictor, network, scene, slice_mm, counts_as):
     state = predictor.init_state(scene[0], spacing=(slice_mm, 1, 1), window=(0, 1))
     predictor.add_new_points_or_box(state, 10, 1, box=[13, 25, 43, 55])

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from EfficientMedSAM2Lib.models import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import zoom
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView
 
+HEURISTICS = HeuristicsConfig()
 shapes = st.tuples(st.integers(40, 600), st.integers(40, 600))
 spacings = st.tuples(st.floats(0.3, 5.0), st.floats(0.3, 5.0))
 unit = st.floats(0.0, 1.0)
@@ -27,14 +29,14 @@ def boxes(draw):
 @given(boxes())
 def test_box_view_is_square_and_about_twice_the_box(case):
     shape, spacing, box = case
-    view = zoom.view_for_box(box, np.zeros((0, 2)), shape, spacing)
+    view = zoom.view_for_box(box, np.zeros((0, 2)), shape, spacing, HEURISTICS)
     width_mm, height_mm = view.width * spacing[1], view.height * spacing[0]
     assert abs(width_mm - height_mm) <= max(spacing)
     longest = max((box[2] - box[0] + 1) * spacing[1], (box[3] - box[1] + 1) * spacing[0])
-    largest = zoom.MAXIMUM_SIDE * zoom.longest_side(shape, spacing)
-    assert width_mm <= max(largest, zoom.MINIMUM_SIDE_PX * min(spacing)) + max(spacing)
-    if zoom.MINIMUM_SIDE_PX * min(spacing) < 2 * longest < largest:
-        step = zoom.SIDE_STEP**0.5
+    largest = HEURISTICS.zoom_largest * zoom.longest_side(shape, spacing)
+    assert width_mm <= max(largest, HEURISTICS.zoom_smallest_px * min(spacing)) + max(spacing)
+    if HEURISTICS.zoom_smallest_px * min(spacing) < 2 * longest < largest:
+        step = HEURISTICS.view_grid_side_ratio**0.5
         assert 2 * longest / step - max(spacing) <= max(width_mm, height_mm) <= 2 * longest * step + max(spacing)
 
 
@@ -42,7 +44,7 @@ def test_box_view_is_square_and_about_twice_the_box(case):
 def test_box_view_shows_all_clicks(case, clicks):
     shape, spacing, box = case
     points = np.array(clicks) * (shape[1] - 1, shape[0] - 1)
-    view = zoom.view_for_box(box, points, shape, spacing)
+    view = zoom.view_for_box(box, points, shape, spacing, HEURISTICS)
     reach = np.concatenate([points, np.array(box).reshape(2, 2)])
     extent = (np.ptp(reach, axis=0) * (spacing[1], spacing[0])).max()
     assume(1.4 * extent < zoom.longest_side(shape, spacing))  # else the view is bounded by the slice
@@ -53,32 +55,32 @@ def test_box_view_shows_all_clicks(case, clicks):
 def test_nearly_the_same_box_has_the_same_view_more_often_than_not(case, dx, dy):
     shape, spacing, box = case
     near = (box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy)
-    a, b = (zoom.view_for_box(x, np.zeros((0, 2)), shape, spacing) for x in (box, near))
+    a, b = (zoom.view_for_box(x, np.zeros((0, 2)), shape, spacing, HEURISTICS) for x in (box, near))
     assert a.width == b.width or abs(np.log(a.width / b.width)) < 0.3
     assert abs(a.x0 - b.x0) <= a.width / 8 + 2
 
 
 def test_hysteresis_keeps_the_view_of_a_mask_that_drifts_and_drops_it_at_the_border():
     view = FieldOfView(100, 100, 100, 100)
-    assert zoom.keeps_view(view, (125, 125, 174, 174), (400, 400))
-    assert zoom.keeps_view(view, (110, 125, 159, 174), (400, 400))
-    assert not zoom.keeps_view(view, (103, 125, 152, 174), (400, 400))
-    assert not zoom.keeps_view(view, (140, 140, 160, 160), (400, 400))
-    assert not zoom.keeps_view(view, (110, 110, 190, 190), (400, 400))
+    assert zoom.keeps_view(view, (125, 125, 174, 174), (400, 400), HEURISTICS)
+    assert zoom.keeps_view(view, (110, 125, 159, 174), (400, 400), HEURISTICS)
+    assert not zoom.keeps_view(view, (103, 125, 152, 174), (400, 400), HEURISTICS)
+    assert not zoom.keeps_view(view, (140, 140, 160, 160), (400, 400), HEURISTICS)
+    assert not zoom.keeps_view(view, (110, 110, 190, 190), (400, 400), HEURISTICS)
     # At the border of the slice there is nowhere to move to.
-    assert zoom.keeps_view(FieldOfView(-20, 100, 100, 100), (0, 125, 30, 174), (400, 400))
+    assert zoom.keeps_view(FieldOfView(-20, 100, 100, 100), (0, 125, 30, 174), (400, 400), HEURISTICS)
 
 
 def test_click_views_narrow_around_the_positive_clicks():
-    views = zoom.views_for_clicks(np.array([[300.0, 200.0]]), np.array([1]), (400, 500), (1.0, 1.0))
+    views = zoom.views_for_clicks(np.array([[300.0, 200.0]]), np.array([1]), (400, 500), (1.0, 1.0), HEURISTICS)
     assert len(views) == 3
     assert views[0].width >= 480
     assert all(a.width > 1.5 * b.width for a, b in zip(views, views[1:]))
     assert all(zoom.shows(view, np.array([[300.0, 200.0]])) for view in views)
     # Clicks inside the object that are far apart are all shown; one outside of it need not be.
     points = np.array([[10.0, 200.0], [450.0, 210.0]])
-    assert len(zoom.views_for_clicks(points, np.array([1, 1]), (400, 500), (1.0, 1.0))) == 1
-    narrow = zoom.views_for_clicks(points, np.array([1, 0]), (400, 500), (1.0, 1.0))[-1]
+    assert len(zoom.views_for_clicks(points, np.array([1, 1]), (400, 500), (1.0, 1.0), HEURISTICS)) == 1
+    narrow = zoom.views_for_clicks(points, np.array([1, 0]), (400, 500), (1.0, 1.0), HEURISTICS)[-1]
     assert zoom.shown(narrow, points).tolist() == [True, False]
 
 
@@ -88,7 +90,7 @@ def test_candidates_cut_off_or_absent_lose():
     logits[0, 0, 4:12, 4:12] = 5  # well within the first view
     logits[1, 0, :, 3:] = 5  # cut off by the second view
     iou, present = np.array([[0.8, 0.9], [0.81, 0.9]]), np.array([0.9, 0.9])
-    assert zoom.choose_candidate(views, logits, iou, present, (64, 64)) == (0, 0, pytest.approx(0.72))
+    assert zoom.choose_candidate(views, logits, iou, present, (64, 64), HEURISTICS) == (0, 0, pytest.approx(0.72))
     logits[1, 1, 4:12, 4:12] = 5
-    assert zoom.choose_candidate(views, logits, iou, present, (64, 64)) == (1, 1, pytest.approx(0.81))
-    assert zoom.choose_candidate(views, logits, iou, np.array([0.9, 0.1]), (64, 64))[:2] == (0, 0)
+    assert zoom.choose_candidate(views, logits, iou, present, (64, 64), HEURISTICS) == (1, 1, pytest.approx(0.81))
+    assert zoom.choose_candidate(views, logits, iou, np.array([0.9, 0.1]), (64, 64), HEURISTICS)[:2] == (0, 0)

@@ -69,6 +69,8 @@ def manifest_path(tmp_path: Path) -> Path:
     entries.append(
         {"image": "nuclei/n1.png", "label": "nuclei/n1_mask.png", "label_names": {"instances": "nuclei"}, "dim": 2}
     )
+    lump = ellipsoid((10, 60, 64), (5, 28, 30), (4, 12, 15))
+    write(root / "organ/other.nii.gz", (30 + 90 * lump).astype(np.int16), (1.0, 1.0, 2.0))
     entries.append({"image": "organ/other.nii.gz", "label": None, "dim": 3, "split": "unlabelled"})
     path = root / "index.json"
     path.write_text(json.dumps(entries))

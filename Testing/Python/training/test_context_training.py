@@ -133,6 +133,7 @@ def test_the_command_draws_a_cache_and_trains_on_it(
         (["--stage", "context"], "name it by --weights"),
         (["--stage", "context", "--cube_batch_size", "0"], "1 or more"),
         (["--stage", "slices", "--cache", "cubes"], "--cache keeps cubes"),
+        (["--stage", "context", "--cache", "cubes", "--leave-out", "organ"], "cubes of all data sets"),
         (["--stage", "slices", "--workers", "-1"], "0 or more"),
     ],
 )

@@ -88,6 +88,8 @@ def test_a_teacher_of_equal_sizes_needs_no_cache(manifest_path: Path, tmp_path: 
         (["--stage", "clips", "--learned_slices", "5"], "between 1 and --clip_length (4)"),
         (["--stage", "clips", "--wide", "3"], "share between 0 and 1"),
         (["--teacher_views", "0"], "1 or more"),
+        (["--stage", "slices", "--leave-out", "organs"], "There is no data set 'organs'"),
+        (["--stage", "clips", "--leave-out", "organ", "photo", "nuclei"], "leave out fewer data sets"),
         (["--stage", "imitation"], "takes an exported network (.onnx.zip)"),
         (["--teacher_checkpoint", "network.onnx.zip"], "takes an exported network (.onnx.zip)"),
         (["--stage", "imitation", "--teacher_checkpoint", "missing.onnx.zip"], "missing.onnx.zip does not exist"),

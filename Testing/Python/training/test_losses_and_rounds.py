@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, ModelConfig, PromptBatch
-from EfficientMedSAM2Lib.training.initialise import copy_parts, load_imagenet_trunk
-from EfficientMedSAM2Lib.training.losses import low_resolution_target, mask_iou, round_loss
-from EfficientMedSAM2Lib.training.rounds import MAX_POINTS, correct_prompts, first_prompts
+from EfficientMedSAM2Lib.models.config import LASSO, SCRIBBLE_INSIDE, SCRIBBLE_OUTSIDE
+from EfficientMedSAM2Lib.training.initialise import copy_parts, grown, load_imagenet_trunk
+from EfficientMedSAM2Lib.training.losses import boundary_band, low_resolution_target, mask_iou, round_loss
+from EfficientMedSAM2Lib.training.rounds import MAX_POINTS, correct_prompts, first_prompts, with_appearance
 
 
 @pytest.fixture
@@ -78,6 +80,44 @@ def test_only_the_best_candidate_learns(batch: dict) -> None:
     assert gradient[2] == 0
 
 
+def test_prompts_leave_the_batch_as_it_is(batch: dict) -> None:
+    before = {name: batch[name].clone() for name in ("mask", "neighbour_mask")}
+    for seed in range(12):
+        first_prompts(batch, 64, np.random.default_rng(seed))
+    assert all(torch.equal(batch[name], value) for name, value in before.items())
+
+
+def test_scribbles_lie_inside_and_lassos_around(batch: dict) -> None:
+    inside = F.avg_pool2d(batch["mask"][:, None], 2)[0, 0] > 0.5
+    seen = set()
+    for seed in range(8):
+        dense = first_prompts(batch, 128, np.random.default_rng(seed)).dense
+        for one in dense:
+            if one[SCRIBBLE_INSIDE].any():
+                seen.add("inside")
+                assert inside[one[SCRIBBLE_INSIDE] > 0].all()
+            if one[SCRIBBLE_OUTSIDE].any():
+                seen.add("outside")
+                assert not inside[one[SCRIBBLE_OUTSIDE] > 0].any()
+            if one[LASSO].any():
+                seen.add("lasso")
+                assert (one[LASSO] > 0)[inside].float().mean() > 0.85
+        assert not dense[:, :2].any(), "appearance is told later"
+    assert seen == {"inside", "outside", "lasso"}
+
+
+def test_appearance_tells_the_object_from_its_surroundings(batch: dict) -> None:
+    rng = np.random.default_rng(0)
+    images = (0.3 + 0.3 * batch["mask"] + 0.02 * torch.randn(24, 256, 256))[:, None].expand(-1, 3, -1, -1)
+    prompts = with_appearance(first_prompts(batch, 128, rng), images, rng)
+    inside = F.avg_pool2d(batch["mask"][:, None], 2)[0, 0] > 0.5
+    told = prompts.dense[:, :2].flatten(1).any(dim=1)
+    assert told.float().mean() > 0.7
+    has_box = told & prompts.boxes.isfinite().all(dim=1)
+    assert prompts.dense[has_box][:, :2][:, :, inside].mean() > 0.5
+    assert prompts.dense[has_box][:, :2][:, :, ~inside].mean() < -0.5
+
+
 def test_first_prompts_are_of_all_kinds_and_fit_their_masks(batch: dict) -> None:
     seen = set()
     for seed in range(8):
@@ -140,3 +180,28 @@ def test_imagenet_trunk_fits_only_its_architecture() -> None:
     assert not torch.equal(model.image_encoder.trunk.state_dict()["model.conv_stem.weight"], before)
     with pytest.raises(ValueError, match="EfficientNet-Lite0 only"):
         load_imagenet_trunk(EfficientMedSAM2(ModelConfig("mobilenet")))
+
+
+def test_the_boundary_band_is_a_rim() -> None:
+    target = torch.zeros(1, 40, 40)
+    target[:, 10:30, 10:30] = 1
+    band = boundary_band(target)[0]
+    assert band[10, 20] == band[8, 20] == band[11, 20] == 1
+    assert band[20, 20] == band[3, 20] == 0
+
+
+def test_a_grown_network_answers_as_before_with_finer_masks() -> None:
+    torch.manual_seed(0)
+    source = EfficientMedSAM2(ModelConfig("mobilenet")).eval()
+    target = grown(source).eval()
+    assert target.config.low_res_size == 2 * source.config.low_res_size
+    image = torch.rand(1, 3, 256, 256)
+    prompts = PromptBatch.empty(1)
+    prompts.boxes = torch.tensor([[60.0, 70.0, 180.0, 170.0]])
+    before = source.decode(source.without_memory(source.encode_image(image)), source.encode_prompts(prompts))
+    prompts.dense = torch.rand(1, 5, 128, 128)
+    after = target.decode(target.without_memory(target.encode_image(image)), target.encode_prompts(prompts))
+    assert after.logits.shape == (1, 4, 128, 128)
+    enlarged = F.interpolate(before.logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+    assert (after.logits - enlarged).abs().mean() < 0.1
+    assert torch.allclose(after.iou, before.iou, atol=0.02)

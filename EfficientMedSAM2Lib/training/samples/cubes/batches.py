@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from EfficientMedSAM2Lib.training.samples.batches import Manifests, MixedBatches, Mixture, Source
+from EfficientMedSAM2Lib.training.samples.batches import Manifests, MixedBatches, Mixture, Source, load_split
 from EfficientMedSAM2Lib.training.samples.cubes.cube import CubeSample, LabelledCube, collate_cubes, show
 from EfficientMedSAM2Lib.training.samples.cubes.labelled import CubeSource, deep_enough
 from EfficientMedSAM2Lib.training.samples.cubes.unnamed import InventedSource, SupervoxelSource
-from EfficientMedSAM2Lib.training.samples.manifest import Split, read_manifest
-from EfficientMedSAM2Lib.training.samples.slices import LoadedImage, load_images
 from EfficientMedSAM2Lib.training.samples.sources.object_index import ObjectIndex
 
 CUBE_MIX = {"labels": 0.62, "painted": 0.23, "supervoxels": 0.07, "shapes": 0.08}
@@ -31,7 +28,10 @@ class ShownCubes:
 
 
 def cube_source(
-    manifest_paths: Manifests, mix: Mapping[str, float] | None = None, size: int = 64
+    manifest_paths: Manifests,
+    mix: Mapping[str, float] | None = None,
+    size: int = 64,
+    leave_out: Sequence[str] = (),
 ) -> Mixture[LabelledCube]:
     """Load the volumes of the train split, and those without labels, to draw cubes around their objects.
 
@@ -39,12 +39,13 @@ def cube_source(
         manifest_paths: one or several, each an `index.json` or a folder of image/label pairs.
         mix: shares of "labels", "painted", "supervoxels" and "shapes".
         size: cells along a cube's edges.
+        leave_out: data sets of which nothing is used.
 
     Raises:
-        ValueError: there is no labelled volume.
+        ValueError: there is no labelled volume, or no such data set.
     """
     mix = mix or CUBE_MIX
-    images = _volumes(manifest_paths, "train", labelled=True)
+    images = deep_enough(load_split(manifest_paths, "train", True, leave_out, only_volumes=True))
     index = ObjectIndex(images)
     sources: dict[str, Source[LabelledCube]] = {
         "labels": CubeSource(index, size),
@@ -52,7 +53,7 @@ def cube_source(
         "shapes": InventedSource(size),
     }
     if mix.get("supervoxels", 0.0) > 0:
-        unlabelled = _volumes(manifest_paths, "unlabelled", labelled=False)
+        unlabelled = deep_enough(load_split(manifest_paths, "unlabelled", False, leave_out, only_volumes=True))
         sources["supervoxels"] = SupervoxelSource([*images, *unlabelled], size)
     return Mixture(sources, mix)
 
@@ -60,13 +61,3 @@ def cube_source(
 def cube_batches(source: Source[LabelledCube], batch_size: int = 4, seed: int = 0) -> MixedBatches[CubeSample]:
     """Batches of a source's cubes: of `cube_source`, or of `CachedCubes`, which are shown differently each time."""
     return MixedBatches({"cubes": ShownCubes(source)}, {"cubes": 1.0}, collate_cubes, batch_size, seed)
-
-
-def _volumes(manifest_paths: Manifests, split: Split, labelled: bool) -> list[LoadedImage]:
-    paths = [manifest_paths] if isinstance(manifest_paths, (str, Path)) else manifest_paths
-    found = []
-    for path in paths:
-        manifest = read_manifest(path)
-        entries = [entry for entry in manifest.select(split, labelled=labelled) if entry.dim == 3]
-        found += deep_enough(load_images(manifest, entries))
-    return found

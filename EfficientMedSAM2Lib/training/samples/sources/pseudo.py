@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from EfficientMedSAM2Lib.training.samples.augment import crop_bounds, random_view
+from EfficientMedSAM2Lib.training.samples.manifest import dataset_of
 from EfficientMedSAM2Lib.training.samples.sources.components import tight_box
 from EfficientMedSAM2Lib.training.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
 
@@ -27,14 +29,16 @@ class _PseudoObject:
 class PseudoSource:
     """Draws samples from a folder of pseudo-label files; usable once it holds an object."""
 
-    def __init__(self, folder: Path, wide_probability: float = 0.3):
+    def __init__(self, folder: Path, wide_probability: float = 0.3, leave_out: Iterable[str] = ()):
         """Read what is there.
 
         Args:
             folder: where `pseudo_labels` writes its `.npz` files.
             wide_probability: share of views larger than about 2.6 times the object.
+            leave_out: data sets whose images are not used. Then neither is a file that no record tells the image of.
         """
         self.folder = folder
+        self._leave_out = set(leave_out)
         self.wide_probability = wide_probability
         self._known: set[str] = set()
         self._slices: list[list[_PseudoObject]] = []
@@ -46,11 +50,18 @@ class PseudoSource:
 
     def refresh(self) -> None:
         """Read files that are new since the last time."""
-        from EfficientMedSAM2Lib.training.pseudo.labels import load_labels
+        from EfficientMedSAM2Lib.training.pseudo.labels import load_labels, read_sources
 
+        sources = read_sources(self.folder) if self._leave_out else {}
         for path in sorted(self.folder.glob("*.npz")):
             if path.name in self._known:
                 continue
+            if self._leave_out:
+                if path.name not in sources:
+                    continue  # its record may be written later
+                if dataset_of(sources[path.name]) in self._leave_out:
+                    self._known.add(path.name)
+                    continue
             self._known.add(path.name)
             image, masks, scores = load_labels(path)
             objects = []

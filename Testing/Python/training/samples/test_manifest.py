@@ -25,6 +25,17 @@ def test_knows_datasets_names_and_instance_maps(manifest_path: Path) -> None:
     assert entries["nuclei/n1.png"].names_of_values == {}
 
 
+def test_data_sets_are_chosen_and_left_out(manifest_path: Path) -> None:
+    manifest = read_manifest(manifest_path)
+    assert {entry.dataset for entry in manifest.entries} == {"organ", "photo", "nuclei"}
+    assert {entry.dataset for entry in manifest.only(["photo", "organ"]).entries} == {"organ", "photo"}
+    assert {entry.dataset for entry in manifest.leaving_out(["photo", "organ"]).entries} == {"nuclei"}
+    assert manifest.leaving_out([]) == manifest
+    for choose in (manifest.only, manifest.leaving_out):
+        with pytest.raises(ValueError, match=r"'organs' in .*; there are nuclei, organ, photo"):
+            choose(["photo", "organs"])
+
+
 def test_refuses_a_patient_in_two_splits(manifest_path: Path) -> None:
     rows = json.loads(manifest_path.read_text())
     rows[1]["group"] = rows[0]["group"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from EfficientMedSAM2Lib.training.samples.batches import (
     collate_clips,
     collate_slices,
     load_training_images,
+    load_unlabelled_images,
     slice_batches,
 )
 from EfficientMedSAM2Lib.training.samples.clips import LARGEST_STEP_MM, LabelledClips, SyntheticClips, random_slices
@@ -20,6 +22,8 @@ from EfficientMedSAM2Lib.training.samples.sources import shapes
 from EfficientMedSAM2Lib.training.samples.sources.labelled import FARTHEST_NEIGHBOUR_MM, LabelledSource
 from EfficientMedSAM2Lib.training.samples.sources.object_index import ObjectIndex
 from EfficientMedSAM2Lib.training.samples.sources.pseudo import PseudoSource
+from EfficientMedSAM2Lib.training.samples.sources.sample import MIN_VISIBLE_PX
+from EfficientMedSAM2Lib.training.samples.sources.superpixels import SuperpixelSource
 
 
 @pytest.fixture
@@ -68,6 +72,33 @@ def test_pseudo_labels_are_read_while_they_are_written(pseudo_folder: Path) -> N
     (pseudo_folder / "slice_1.npz").write_bytes(content)
     source.refresh()
     assert len(source) == 2
+
+
+def test_what_is_left_out_is_drawn_from_nowhere(manifest_path: Path, pseudo_folder: Path) -> None:
+    """Not its labels, not its shapes in synthesis, not what a teacher said of its images."""
+    for number, source in enumerate(["organ/other.nii.gz", "photo/p1.png", "organ/case0.nii.gz", None], start=1):
+        (pseudo_folder / f"slice_{number}.npz").write_bytes((pseudo_folder / "slice_0.npz").read_bytes())
+        if source is not None:
+            with (pseudo_folder / "records_0.jsonl").open("a") as file:
+                file.write(json.dumps({"file": f"slice_{number}.npz", "source": source}) + "\n")
+    (pseudo_folder / "index.json").write_text(json.dumps([{"file": "slice_0.npz", "source": "nuclei/n1.png"}]))
+    labels, synthetic, pseudo = slice_batches(manifest_path, pseudo_folder, leave_out=["organ"]).sources
+    assert {image.dataset for image in labels.index.images} == {"photo", "nuclei"}
+    assert {image.dataset for image in synthetic.images} == {"nuclei"}
+    assert len(pseudo) == 2, "one of the organ is left out, and one of which nobody knows"
+    rng = np.random.default_rng(0)
+    assert {pseudo.draw(rng).name for _ in range(40)} == {"pseudo/slice_0", "pseudo/slice_2"}
+    clips, shapes = clip_batches(manifest_path, leave_out=["photo", "nuclei"]).sources
+    assert {image.dataset for image in clips.index.images} == {image.dataset for image in shapes.images} == {"organ"}
+
+
+def test_leaving_out_what_is_not_there_or_everything_is_refused(manifest_path: Path, pseudo_folder: Path) -> None:
+    with pytest.raises(ValueError, match="'organs'"):
+        clip_batches(manifest_path, leave_out=["organs"])
+    with pytest.raises(ValueError, match="fewer data sets"):
+        slice_batches(manifest_path, leave_out=["organ", "photo", "nuclei"])
+    with pytest.raises(ValueError, match="no pseudo-labels"):
+        slice_batches(manifest_path, pseudo_folder, leave_out=["photo"])
 
 
 def test_empty_pseudo_folder_says_what_to_do(tmp_path: Path) -> None:
@@ -169,20 +200,39 @@ def test_clips_need_volumes(manifest_path: Path) -> None:
 
 
 def test_batches_are_reproducible_and_mixed(manifest_path: Path, pseudo_folder: Path) -> None:
-    first = next(iter(slice_batches(manifest_path, pseudo_folder, batch_size=12, seed=5)))
-    again = next(iter(slice_batches(manifest_path, pseudo_folder, batch_size=12, seed=5)))
-    other = next(iter(slice_batches(manifest_path, pseudo_folder, batch_size=12, seed=6)))
+    first = next(iter(slice_batches(manifest_path, pseudo_folder, batch_size=24, seed=5)))
+    again = next(iter(slice_batches(manifest_path, pseudo_folder, batch_size=24, seed=5)))
+    other = next(iter(slice_batches(manifest_path, pseudo_folder, batch_size=24, seed=6)))
     assert torch.equal(first["image"], again["image"])
     assert first["name"] != other["name"]
-    assert first["image"].shape == (12, 3, 256, 256)
+    assert first["image"].shape == (24, 3, 256, 256)
     assert first["image"].dtype == torch.float32
-    assert first["mask"].shape == first["neighbour_mask"].shape == (12, 256, 256)
+    assert first["mask"].shape == first["neighbour_mask"].shape == (24, 256, 256)
     assert first["mask"].flatten(1).any(dim=1).all()
     assert not first["neighbour_mask"][~first["neighbour_valid"]].any()
     names = first["name"]
     assert "synthetic" in names
     assert any(name.startswith("pseudo/") for name in names)
     assert any(name.startswith(("organ/", "photo/", "nuclei/")) for name in names)
+
+
+def test_superpixels_can_be_told_from_what_is_around_them(manifest_path: Path) -> None:
+    images = load_unlabelled_images(manifest_path)
+    assert [image.name for image in images] == ["organ/other.nii.gz"]
+    source = SuperpixelSource(images)
+    rng = np.random.default_rng(0)
+    samples = [source.draw(rng) for _ in range(6)]
+    assert {sample.name for sample in samples} == {"superpixel:organ/other.nii.gz"}
+    for sample in samples:
+        inside = sample.mask > 0.5
+        assert MIN_VISIBLE_PX <= int(inside.sum()) < inside.numel() / 2
+
+
+def test_unlabelled_images_are_read_for_superpixels_only(manifest_path: Path) -> None:
+    batches = slice_batches(manifest_path, mix={"superpixels": 1.0}, batch_size=2)
+    assert next(iter(batches))["name"][0].startswith("superpixel:")
+    both = slice_batches([manifest_path, manifest_path], mix={"labels": 1.0}, batch_size=2)
+    assert len(both.sources[0].index.images) == 2 * len(load_training_images(manifest_path)[0])
 
 
 def test_mix_leaves_out_what_is_missing(manifest_path: Path, tmp_path: Path) -> None:

@@ -1,0 +1,220 @@
+"""Every tuned number of predictors/ in one place. Stored with the weights, since other weights want other numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+from collections.abc import Iterable
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeuristicsConfig:
+    """What predictors/ add to the network: rules, each with a switch and its numbers. Stored as JSON with the weights.
+
+    A rule's name is the name of its switch; numbers begin with the name of their rule. Numbers without a switch belong
+    to how the network is asked, as training asked it. "dev" and "train" are the splits that a number was chosen on;
+    Resources/Models/TRAINING.md has the comparisons. Logits for "no object" or "a bare mask" are conventions between
+    predictors and training, not tuned, and stay where they are used.
+    """
+
+    zoom: bool = True
+    """A box or a known mask is looked at in a view fitted around it. Off: in the whole slice."""
+    zoom_box: float = 2.0
+    """Side of the view over the longest side of a box. Training saw 1.3 to 2.6, mostly 2.0; compared on dev."""
+    zoom_mask: float = 2.0
+    """Side of the view over the longest side of a known mask. As for boxes."""
+    zoom_margin: float = 0.08
+    """Share of the view's side that every prompt keeps from its border. Not compared."""
+    zoom_smallest_px: int = 24
+    """Least side of a view in slice pixels; below, there is nothing but interpolation to look at. Not compared."""
+    zoom_largest: float = 1.1
+    """Largest side of a view over the longest side of the slice. Not compared."""
+
+    view_grid: bool = True
+    """Views lie on grids of sides and places, so that similar prompts share features (speed). Off: exact views."""
+    view_grid_side_ratio: float = 2 ** (1 / 4)
+    """Ratio of one side of the grid to the next. Not compared."""
+    view_grid_step: float = 1 / 16
+    """Step between places, as a share of the view's side. Not compared."""
+
+    keep_view: bool = True
+    """The view of an earlier or a neighbouring mask is kept while the mask sits well in it. Off: always fitted anew."""
+    keep_view_fill: tuple[float, float] = (0.3, 0.75)
+    """Least and largest share of the view's side that a mask may take. After five clicks on dev as good as no range."""
+    keep_view_margin: float = 0.06
+    """Share of the view's side between mask and border. Not compared."""
+
+    narrow_views: bool = True
+    """Clicks without box or mask are also looked at in narrower views than the whole slice. Off: in that alone."""
+    narrow_views_shares: tuple[float, ...] = (0.35, 0.125)
+    """Sides of these views over the longest side of the slice. Chosen on first clicks of dev."""
+
+    sure_view: bool = True
+    """A mask of the whole slice that is sure is taken without the narrower views (speed). Off: all are looked at."""
+    sure_view_score: float = 0.75
+    """Score 0 to 1 from which on it is sure. Chosen on first clicks of dev: 56 % are, none of their masks got worse."""
+
+    candidate_score: bool = True
+    """Of masks in several views those cut off by the border, or small, count less. Off: predicted scores alone."""
+    candidate_score_cut_off: float = 0.97
+    """Factor on the score of a mask that the view's border cuts off. No comparison is recorded."""
+    candidate_score_fill: float = 0.12
+    """Share of the view's side below which a mask's score shrinks with its size. No comparison is recorded."""
+
+    second_look: bool = True
+    """The mask of clicks alone is segmented again in a view fitted around it. Off: the first answer stands."""
+
+    rejection: bool = True
+    """A click outside the object, deep in an earlier mask, makes the network forget that mask. Off: it is corrected."""
+    rejection_clicks: int = 3
+    """Most clicks with which this may happen. Chosen on train: with all, Dice after five fell from .892 to .872."""
+    rejection_depth: float = 0.6
+    """Depth of the deepest click outside over that of the deepest inside. Chosen on dev; 0.8 is as good, 1.0 is not."""
+
+    roundness: bool = True
+    """Masks of a box alone are drawn towards the ellipse in it, the more, the less sure they are. Off: left alone."""
+    roundness_logit: float = 13.0
+    """Logits added at the ellipse's centre for a mask that agrees with it and is nowhere sure. Chosen on dev."""
+    roundness_unsure: float = 0.45
+    """Share of the box's area that counts as unsure at most. Chosen on dev."""
+
+    click_context: bool = True
+    """Clicks on a slice without a mask are read in the light of the object's nearest mask. Off: on their own."""
+    click_context_mm: float = 10.0
+    """Distance of that mask in mm at most. Not compared."""
+
+    neighbour_mask: bool = True
+    """In propagation the neighbouring slice's mask is a prompt for the next. Off: memory alone tells of the object."""
+
+    neighbour_distance: bool = True
+    """... and counts as far away, or errors grow from slice to slice. Off: at its true distance."""
+    neighbour_distance_mm: float = 25.0
+    """Least distance in mm that it counts as. Chosen on dev: true distance .596, 12 mm .639, 25 mm .687, 40 mm .693."""
+
+    memory_range: bool = True
+    """Memories of slices without prompts count up to a distance. Off: however far away."""
+    memory_range_mm: float = 40.0
+    """That distance in mm. Not compared."""
+    memory_conditioning: int = 3
+    """Slices with prompts that are remembered at once, the nearest. Not compared."""
+
+    presence_threshold: bool = True
+    """The further from prompts, the more it takes to believe that the object is there. Off: object logit above 0."""
+    presence_threshold_limit: float = 1.5
+    """Most that the object logit has to exceed; less where fewer radii away. Chosen on dev and train."""
+
+    orthogonal_prior: bool = True
+    """Six cuts across the slices, through the prompted mask, say where the object ends on others. Off: no cuts."""
+    orthogonal_prior_places: tuple[float, ...] = (0.2, 0.5, 0.8)
+    """Rows, and columns, to cut along: so much of the mask's area lies before them. Chosen on dev."""
+    orthogonal_prior_inside: tuple[float, ...] = (0.0, -0.6, 0.6)
+    """Clicks inside, along the line known on a cut: places from its middle, in halves of its length. Not compared."""
+    orthogonal_prior_outside: tuple[float, ...] = (-1.2, 1.2)
+    """Clicks outside, in the same way. Not compared."""
+    orthogonal_prior_zoom: float = 2.0
+    """Side of a cut's view over the longer of that line and the object's mean diameter. Chosen on dev; 2.6 as good."""
+    orthogonal_prior_logit: float = 4.0
+    """Logits added deep inside the outline, and taken away far outside, where cuts are sure. Chosen on dev."""
+    orthogonal_prior_edge: float = 0.3
+    """Distance from the outline, in radii of the object, from where on that is so. Not compared."""
+    orthogonal_prior_scores: tuple[float, float] = (0.6, 0.8)
+    """Scores of cuts, 0 to 1, from which on they count a little, and wholly. Chosen on dev, train and the demo."""
+    orthogonal_prior_growth: tuple[float, float] = (0.8, 1.6)
+    """Least and most area of the mask over that of the outline through the cuts' ends. Not compared."""
+    orthogonal_prior_spacing: float = 1.0
+    """Distance of slices over the object's radius, above which cuts show nothing. Not compared."""
+
+    context: bool = True
+    """The 3D context network, where the weights have one, says where the object is on other slices. Off: the cuts."""
+    context_width: float = 2.2
+    """Side of its cube over the diameter of the known masks. Training saw 1.5 to 3.2, now and then up to 4.8."""
+    context_length: float = 1.3
+    """Side of its cube over the distance from the first known slice to the last, at least. Not compared."""
+    context_growth: float = 1.45
+    """Factor on the side where the object reaches the cube's first or last slice. Not compared."""
+    context_growths: int = 2
+    """How often the cube grows at most. Not compared."""
+    context_voxels: int = 10
+    """Voxels along the cube's side at least, as in training."""
+    context_logit: float = 4.0
+    """Its logits are cut here before they are added to those of a slice. Not compared."""
+
+    context_presence: bool = True
+    """... and whether it is there at all. Off: the presence threshold."""
+    context_presence_logit: float = 4.0
+    """Most that is added to, or taken from, the object logit. Not compared."""
+    context_presence_area: float = 0.03
+    """Part of the known masks' area that has to be found on a slice. Not compared."""
+
+    context_prompt: bool = True
+    """... and what it finds on a slice is the prompt there. Off: the neighbouring slice's mask, as without it."""
+
+    prefetch_prompts: float = 1 / 6
+    """Share of a slice's time that prompts take: from such a wait on, the other thread reads them. Changes no mask."""
+
+    @classmethod
+    def rules(cls) -> tuple[str, ...]:
+        """Names of the rules that can be switched off."""
+        return tuple(field.name for field in dataclasses.fields(cls) if isinstance(field.default, bool))
+
+    def without(self, names: Iterable[str]) -> HeuristicsConfig:
+        """The same with some rules switched off; "all" names all of them.
+
+        Raises:
+            ValueError: There is no such rule.
+        """
+        wanted = list(names)
+        unknown = [name for name in wanted if name not in (*self.rules(), "all")]
+        if unknown:
+            raise ValueError(f"There is no rule {unknown[0]!r}; there are {', '.join(self.rules())}, and all.")
+        off: dict[str, Any] = dict.fromkeys(self.rules() if "all" in wanted else wanted, False)
+        return dataclasses.replace(self, **off)
+
+    def to_json(self) -> str:
+        """All values as a JSON object."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | None) -> HeuristicsConfig:
+        """Read what `to_json` wrote; what is missing has its default, None stands for all defaults.
+
+        Values that this version does not know belong to rules that it no longer has, and are left out.
+
+        Raises:
+            ValueError: Not a JSON object, or a value of the wrong kind.
+        """
+        try:
+            stored = json.loads(text) if text else {}
+        except json.JSONDecodeError as error:
+            raise ValueError(f"Not a configuration of heuristics: {error}") from error
+        if not isinstance(stored, dict):
+            raise ValueError(f"Not a configuration of heuristics, which is a JSON object: {text}")
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        unknown = sorted(set(stored) - set(fields))
+        if unknown:
+            logger.info("Not known to this version, and left out: %s.", ", ".join(unknown))
+        return cls(**{name: _checked(fields[name], value) for name, value in stored.items() if name in fields})
+
+
+def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
+    """A value read from JSON as the kind of its default: a switch, a whole number, a number, or several numbers."""
+    default = field.default
+    if isinstance(default, tuple):
+        is_long_enough = isinstance(value, list) and (value if "..." in str(field.type) else len(value) == len(default))
+        if is_long_enough and all(_is_number(number) for number in value):
+            return tuple(float(number) for number in value)
+    elif isinstance(default, bool):
+        if isinstance(value, bool):
+            return value
+    elif _is_number(value) and (isinstance(default, float) or value == int(value)):
+        return float(value) if isinstance(default, float) else int(value)
+    raise ValueError(f"The heuristics' {field.name} cannot be {value!r}; it is {default!r} by default.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,95 @@
+"""Rules and numbers of predictors: they travel with the weights, and rules can be switched off by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from EfficientMedSAM2Lib.models import EfficientMedSAM2, HeuristicsConfig, ModelConfig, load_model, save_model
+from EfficientMedSAM2Lib.resources import shipped_weights
+from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import GRAPHS, Description, read_description, write_exported
+
+OTHER = dataclasses.replace(
+    HeuristicsConfig(), roundness=False, zoom_box=1.7, rejection_clicks=2, orthogonal_prior_places=(0.5,)
+)
+
+
+def test_json_keeps_every_value():
+    for heuristics in (HeuristicsConfig(), OTHER, HeuristicsConfig().without(["all"])):
+        assert HeuristicsConfig.from_json(heuristics.to_json()) == heuristics
+
+
+def test_what_is_missing_has_its_default_and_what_is_gone_is_left_out():
+    assert HeuristicsConfig.from_json(None) == HeuristicsConfig()
+    stored = json.dumps({"zoom_box": 3, "a_rule_of_an_earlier_version": True, "its_number": 4})
+    assert HeuristicsConfig.from_json(stored) == dataclasses.replace(HeuristicsConfig(), zoom_box=3.0)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "[1]",
+        "{",
+        '{"zoom": 1}',
+        '{"zoom_box": true}',
+        '{"zoom_box": "2"}',
+        '{"zoom_box": NaN}',
+        '{"rejection_clicks": 2.5}',
+        '{"keep_view_fill": [0.3]}',
+        '{"keep_view_fill": 0.3}',
+        '{"narrow_views_shares": []}',
+        '{"narrow_views_shares": [0.5, null]}',
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused(stored):
+    with pytest.raises(ValueError, match="euristics"):
+        HeuristicsConfig.from_json(stored)
+
+
+def test_rules_are_switched_off_by_name():
+    rules = HeuristicsConfig.rules()
+    assert {"roundness", "rejection", "orthogonal_prior", "presence_threshold", "neighbour_mask"} < set(rules)
+    for rule in rules:
+        off = HeuristicsConfig().without([rule])
+        changed = [
+            field.name
+            for field in dataclasses.fields(off)
+            if getattr(off, field.name) != getattr(HeuristicsConfig(), field.name)
+        ]
+        assert changed == [rule]
+    assert not any(getattr(HeuristicsConfig().without(["all"]), rule) for rule in rules)
+    assert HeuristicsConfig().without([]) == HeuristicsConfig()
+
+
+def test_an_unknown_rule_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match=r"'roundnes'; there are zoom, .*roundness.*, and all"):
+        HeuristicsConfig().without(["zoom", "roundnes"])
+
+
+def test_weights_bring_their_own(tmp_path: Path):
+    model = EfficientMedSAM2(ModelConfig("mobilenet"))
+    model.heuristics = OTHER
+    save_model(model, tmp_path / "model.safetensors")
+    assert load_model(tmp_path / "model.safetensors").heuristics == OTHER
+
+
+def test_weights_of_before_have_the_defaults():
+    """The shipped files may or may not say so; both mean the same."""
+    assert load_model(shipped_weights("mobilenet")).heuristics == HeuristicsConfig()
+
+
+def test_exported_networks_bring_their_own(tmp_path: Path):
+    path = tmp_path / "network.onnx.zip"
+    description = Description(ModelConfig(), "fp32", "", 1, "", (0.0,), (0.0,), heuristics=OTHER)
+    write_exported(path, description, dict.fromkeys(GRAPHS, b""))
+    assert read_description(path) == description
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist() if name != "heuristics.json"}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    assert read_description(path).heuristics == HeuristicsConfig()

@@ -1,0 +1,162 @@
+"""Every rule of `HeuristicsConfig`: what it does, and that it no longer does it when it is switched off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from EfficientMedSAM2Lib.models import HeuristicsConfig
+from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor, zoom
+from EfficientMedSAM2Lib.predictors.fov import FieldOfView
+from EfficientMedSAM2Lib.predictors.slices.rejection import rejects_earlier
+from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits, SlicePrompts
+
+NO_CLICKS = np.zeros((0, 2))
+SQUARE = ((400, 400), (1.0, 1.0))
+LEFT = (28, 40)
+
+
+def _zoom(network, volume):
+    return zoom.view_for_box((100, 100, 149, 149), NO_CLICKS, *SQUARE, network.heuristics).width < 200
+
+
+def _view_grid(network, volume):
+    boxes = [(100, 100, 149 + more, 149) for more in (0, 2)]
+    first, second = (zoom.view_for_box(box, NO_CLICKS, *SQUARE, network.heuristics) for box in boxes)
+    return first == second
+
+
+def _keep_view(network, volume):
+    return zoom.keeps_view(FieldOfView(100, 100, 100, 100), (125, 125, 174, 174), SQUARE[0], network.heuristics)
+
+
+def _narrow_views(network, volume):
+    return len(zoom.views_for_clicks(np.array([[200.0, 200.0]]), np.array([1]), *SQUARE, network.heuristics)) == 3
+
+
+def _sure_view(network, volume):
+    """One view is encoded of a click that the network is sure of, and the fitted one."""
+    click(network, volume)
+    return network.encoded == 2
+
+
+def _candidate_score(network, volume):
+    logits = np.full((1, 2, 64, 64), -1.0)
+    logits[0, 0, 30:33, 30:33] = 1  # small
+    logits[0, 1, 10:40, 10:40] = 1
+    view, iou = FieldOfView(0, 0, 64, 64), np.array([[0.9, 0.8]])
+    return zoom.choose_candidate([view], logits, iou, np.ones(1), (64, 64), network.heuristics)[1] == 1
+
+
+def _second_look(network, volume):
+    click(network, volume)
+    return network.decoded == 2
+
+
+def _rejection(network, volume):
+    clicks, everything = np.array([(28.0, 40.0), (48.0, 48.0)]), PlacedLogits.from_mask(np.ones((96, 96), bool))
+    return rejects_earlier(SlicePrompts(clicks, np.array([1, 0]), earlier=everything), network.heuristics)
+
+
+def _roundness(network, volume):
+    predictor = EfficientMedSAM2ImagePredictor(network)
+    predictor.set_image(volume[10], window=(0, 1))
+    logits = predictor.predict(box=[13, 25, 43, 55], multimask_output=False, return_logits=True)[0]
+    return bool((logits > 8).any())  # the network's own are 8 at most
+
+
+def _click_context(network, volume):
+    predictor, state = opened(network, volume)
+    predictor.add_new_mask(state, 10, 1, volume[10] > 0.5)
+    network.neighbours.clear()
+    predictor.add_new_points_or_box(state, 11, 1, points=[LEFT], labels=[1])
+    return set(network.neighbours) == {3.0}
+
+
+def _neighbour_mask(network, volume):
+    follow(network, volume, range(11, 13))
+    return len(network.neighbours) == 2
+
+
+def _neighbour_distance(network, volume):
+    follow(network, volume, range(11, 13))
+    assert set(network.neighbours) in ({25.0}, {3.0})
+    return 25.0 in network.neighbours
+
+
+def _memory_range(network, volume):
+    predictor, state = opened(network, volume, slice_mm=15)
+    predictor.add_new_mask(state, 10, 1, volume[10] > 0.5)
+    list(predictor.propagate_object(state, 1, 10, range(11, 16)))
+    return sorted(network.distances[-1], key=abs) == [-15, -30, -75]  # the last one was prompted
+
+
+def _presence_threshold(network, volume):
+    """An object logit of 1.2 is believed less far away."""
+    network.certainty = 1.2
+    cylinder = np.repeat(volume[10:11], 24, axis=0)
+    masks = follow(network, cylinder, range(11, 24))
+    assert masks[0].any()
+    return not masks[-1].any()
+
+
+def _orthogonal_prior(network, volume):
+    follow(network, volume, [11])
+    return network.encoded > 3
+
+
+EFFECTS = {
+    "zoom": _zoom,
+    "view_grid": _view_grid,
+    "keep_view": _keep_view,
+    "narrow_views": _narrow_views,
+    "sure_view": _sure_view,
+    "candidate_score": _candidate_score,
+    "second_look": _second_look,
+    "rejection": _rejection,
+    "roundness": _roundness,
+    "click_context": _click_context,
+    "neighbour_mask": _neighbour_mask,
+    "neighbour_distance": _neighbour_distance,
+    "memory_range": _memory_range,
+    "presence_threshold": _presence_threshold,
+    "orthogonal_prior": _orthogonal_prior,
+}
+
+
+def click(network, volume):
+    predictor = EfficientMedSAM2ImagePredictor(network)
+    # Small in its slice, so that a view fitted around it is wanted.
+    large = np.zeros((200, 200), np.float32)
+    large[50:146, 50:146] = volume[10]
+    predictor.set_image(large, window=(0, 1))
+    predictor.predict(point_coords=[(50 + LEFT[0], 50 + LEFT[1])], point_labels=[1])
+
+
+def opened(network, volume, slice_mm=3):
+    predictor = EfficientMedSAM2VolumePredictor(network)
+    return predictor, predictor.init_state(volume, spacing=(slice_mm, 1, 1), window=(0, 1))
+
+
+def follow(network, volume, frames):
+    predictor, state = opened(network, volume)
+    predictor.add_new_points_or_box(state, 10, 1, box=[13, 25, 43, 55])
+    return [mask for _, mask, _ in predictor.propagate_object(state, 1, 10, frames)]
+
+
+def test_every_rule_is_listed_here():
+    assert tuple(EFFECTS) == HeuristicsConfig.rules()
+
+
+@pytest.mark.parametrize("rule", EFFECTS)
+@pytest.mark.parametrize("is_on", [True, False])
+def test_a_rule_works_only_while_it_is_on(rule, is_on, network, scene):
+    if not is_on:
+        network.heuristics = network.heuristics.without([rule])
+    assert EFFECTS[rule](network, scene[0]) == is_on
+
+
+def test_numbers_are_those_of_the_weights(network, scene):
+    network.heuristics = HeuristicsConfig.from_json('{"neighbour_distance_mm": 7.0}')
+    follow(network, scene[0], range(11, 13))
+    assert set(network.neighbours) == {7.0}

@@ -30,16 +30,18 @@ $(VENV)/.python:
 	@.ci/make-venv "$(VENV)" "$(PYTHON)"
 	@touch $@
 
-# torch comes first and alone: where PyTorch's own index answers, Linux gets the CPU build (0.2 instead of 3 GB).
-$(VENV)/.torch: $(VENV)/.python $(LOCK)
+# torch and torchvision, of which each wants one release of the other, come first and from one index: where PyTorch's own
+# answers, Linux gets the CPU builds (0.2 instead of 3 GB).
+$(VENV)/.torch: $(VENV)/.python $(LOCK) .ci/match-torchvision
 	@echo "Installing PyTorch into $(VENV) (once; takes a few minutes) ..."
 	@if [ "$$(uname -s)" = Linux ] && [ -z "$$(ls /proc/driver/nvidia 2>/dev/null)" ] \
 	    && curl -fsI -m 5 $(CPU_WHEELS)/torch/ >/dev/null 2>&1; \
-	 then $(PIP) install -c $(LOCK) torch --extra-index-url $(CPU_WHEELS); \
-	 else $(PIP) install -c $(LOCK) torch; fi
+	 then $(PIP) install -c $(LOCK) torch torchvision --extra-index-url $(CPU_WHEELS); \
+	 else $(PIP) install -c $(LOCK) torch torchvision; fi
+	@.ci/match-torchvision $(BIN)/python
 	@touch $@
 
-$(VENV)/.engine: $(VENV)/.torch pyproject.toml $(LOCK)
+$(VENV)/.engine: $(VENV)/.torch pyproject.toml setup.py $(LOCK)
 	@echo "Installing EfficientMedSAM2 into $(VENV) ..."
 	@$(PIP) install -c $(LOCK) setuptools
 	@$(PIP) install -c $(LOCK) --no-build-isolation -e .

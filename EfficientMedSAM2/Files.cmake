@@ -80,6 +80,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/__init__.py
   EfficientMedSAM2Lib/core/appearance.py
   EfficientMedSAM2Lib/core/context_cube.py
+  EfficientMedSAM2Lib/core/files.py
+  EfficientMedSAM2Lib/core/streams.py
   EfficientMedSAM2Lib/evaluation/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/command.py
@@ -111,7 +113,13 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/contestants/medsam2.py
   EfficientMedSAM2Lib/evaluation/contestants/ours.py
   EfficientMedSAM2Lib/evaluation/corrections.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/__init__.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/cases.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/protocol.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/report.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/run.py
   EfficientMedSAM2Lib/evaluation/gallery.py
+  EfficientMedSAM2Lib/evaluation/listed.py
   EfficientMedSAM2Lib/evaluation/metrics.py
   EfficientMedSAM2Lib/evaluation/prompts.py
   EfficientMedSAM2Lib/evaluation/protocols.py
@@ -119,19 +127,39 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/report.py
   EfficientMedSAM2Lib/evaluation/sample.py
   EfficientMedSAM2Lib/imaging/__init__.py
+  EfficientMedSAM2Lib/imaging/components.py
+  EfficientMedSAM2Lib/imaging/contained.py
+  EfficientMedSAM2Lib/imaging/dicom/__init__.py
+  EfficientMedSAM2Lib/imaging/dicom/frames.py
+  EfficientMedSAM2Lib/imaging/dicom/headers.py
+  EfficientMedSAM2Lib/imaging/dicom/reader.py
+  EfficientMedSAM2Lib/imaging/dicom/segmentations.py
+  EfficientMedSAM2Lib/imaging/dicom/series.py
+  EfficientMedSAM2Lib/imaging/dicom/stack.py
+  EfficientMedSAM2Lib/imaging/dicom/voxels.py
   EfficientMedSAM2Lib/imaging/files.py
   EfficientMedSAM2Lib/imaging/geometry.py
+  EfficientMedSAM2Lib/imaging/itk_files.py
+  EfficientMedSAM2Lib/imaging/labelmaps.py
   EfficientMedSAM2Lib/imaging/markups.py
+  EfficientMedSAM2Lib/imaging/nifti.py
+  EfficientMedSAM2Lib/imaging/npz.py
   EfficientMedSAM2Lib/imaging/planes.py
   EfficientMedSAM2Lib/imaging/preview.py
+  EfficientMedSAM2Lib/imaging/segment.py
   EfficientMedSAM2Lib/imaging/segmentations.py
   EfficientMedSAM2Lib/imaging/terminology.py
+  EfficientMedSAM2Lib/imaging/text_headers.py
   EfficientMedSAM2Lib/imaging/volumes.py
   EfficientMedSAM2Lib/imaging/windows.py
   EfficientMedSAM2Lib/interaction/__init__.py
   EfficientMedSAM2Lib/interaction/bits.py
   EfficientMedSAM2Lib/interaction/checks.py
+  EfficientMedSAM2Lib/interaction/clicks.py
+  EfficientMedSAM2Lib/interaction/constraints.py
+  EfficientMedSAM2Lib/interaction/drawn.py
   EfficientMedSAM2Lib/interaction/history.py
+  EfficientMedSAM2Lib/interaction/nninteractive.py
   EfficientMedSAM2Lib/interaction/predictor.py
   EfficientMedSAM2Lib/interaction/prompting.py
   EfficientMedSAM2Lib/interaction/prompts.py
@@ -140,6 +168,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/interaction/session.py
   EfficientMedSAM2Lib/models/__init__.py
   EfficientMedSAM2Lib/models/builder.py
+  EfficientMedSAM2Lib/models/checkpoint.py
   EfficientMedSAM2Lib/models/config.py
   EfficientMedSAM2Lib/models/context_network.py
   EfficientMedSAM2Lib/models/heuristics.py
@@ -177,11 +206,16 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/segment_voxels.py
   EfficientMedSAM2Lib/mrml/volume_reader.py
   EfficientMedSAM2Lib/predictors/__init__.py
+  EfficientMedSAM2Lib/predictors/automatic_mask_generator.py
   EfficientMedSAM2Lib/predictors/fov.py
   EfficientMedSAM2Lib/predictors/image_predictor.py
   EfficientMedSAM2Lib/predictors/inputs.py
+  EfficientMedSAM2Lib/predictors/mask_grid.py
   EfficientMedSAM2Lib/predictors/masks.py
+  EfficientMedSAM2Lib/predictors/network_methods.py
+  EfficientMedSAM2Lib/predictors/pretrained.py
   EfficientMedSAM2Lib/predictors/slices/__init__.py
+  EfficientMedSAM2Lib/predictors/slices/clicks.py
   EfficientMedSAM2Lib/predictors/slices/dense_prompts.py
   EfficientMedSAM2Lib/predictors/slices/feature_cache.py
   EfficientMedSAM2Lib/predictors/slices/rejection.py
@@ -194,8 +228,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/volume/context.py
   EfficientMedSAM2Lib/predictors/volume/follow.py
   EfficientMedSAM2Lib/predictors/volume/frames.py
+  EfficientMedSAM2Lib/predictors/volume/given_inputs.py
+  EfficientMedSAM2Lib/predictors/volume/movie.py
   EfficientMedSAM2Lib/predictors/volume/opening.py
   EfficientMedSAM2Lib/predictors/volume/outline.py
+  EfficientMedSAM2Lib/predictors/volume/session_calls.py
   EfficientMedSAM2Lib/predictors/volume/sides.py
   EfficientMedSAM2Lib/predictors/volume/state.py
   EfficientMedSAM2Lib/predictors/volume/track.py
@@ -207,6 +244,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/build.py
   EfficientMedSAM2Lib/runtimes/choice.py
   EfficientMedSAM2Lib/runtimes/exported.py
+  EfficientMedSAM2Lib/runtimes/home_process.py
   EfficientMedSAM2Lib/runtimes/onnx/__init__.py
   EfficientMedSAM2Lib/runtimes/onnx/calibration.py
   EfficientMedSAM2Lib/runtimes/onnx/export.py
@@ -276,9 +314,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/gateway/__init__.py
   EfficientMedSAM2Lib/web/gateway/access.py
   EfficientMedSAM2Lib/web/gateway/app.py
+  EfficientMedSAM2Lib/web/gateway/guesses.py
   EfficientMedSAM2Lib/web/gateway/pages.py
   EfficientMedSAM2Lib/web/gateway/proxy.py
   EfficientMedSAM2Lib/web/gateway/sessions.py
+  EfficientMedSAM2Lib/web/log.py
   EfficientMedSAM2Lib/web/page/__init__.py
   EfficientMedSAM2Lib/web/page/application.py
   EfficientMedSAM2Lib/web/page/commands.py
@@ -291,9 +331,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/session/exports.py
   EfficientMedSAM2Lib/web/session/measurements.py
   EfficientMedSAM2Lib/web/session/process.py
+  EfficientMedSAM2Lib/web/session/reader.py
   EfficientMedSAM2Lib/web/session/segments.py
   EfficientMedSAM2Lib/web/session/surfaces.py
   EfficientMedSAM2Lib/web/session/transfer.py
+  EfficientMedSAM2Lib/web/session/uploads.py
   EfficientMedSAM2Lib/web/session/workspace.py
   EfficientMedSAM2Lib/web/views/__init__.py
   EfficientMedSAM2Lib/web/views/layout.py
@@ -317,8 +359,10 @@ set(ENGINE_RESOURCES
   Resources/Models/TRAINING.md
   Resources/Models/efficient_medsam2_efficientnet.md
   Resources/Models/efficient_medsam2_efficientnet.safetensors
+  Resources/Models/efficient_medsam2_efficientnet_fp32.onnx.zip
   Resources/Models/efficient_medsam2_mobilenet.md
   Resources/Models/efficient_medsam2_mobilenet.safetensors
+  Resources/Models/efficient_medsam2_mobilenet_fp32.onnx.zip
   Resources/UI/EfficientMedSAM2.ui
   Resources/Web/footer.html
   Resources/Web/header.html

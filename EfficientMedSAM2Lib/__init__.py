@@ -6,29 +6,43 @@ before torch is installed - 3D Slicer shows its panel, and explains what is miss
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+# ONNX Runtime reads this when it is imported, which every way into this package does later than this. Without it, it
+# keeps an identifier of the machine under the home folder and notes events there, to be sent.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 if TYPE_CHECKING:
     from .interaction import InteractiveSession
-    from .predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor
+    from .interaction.nninteractive import nnInteractiveInferenceSession
+    from .predictors import (
+        EfficientMedSAM2AutomaticMaskGenerator,
+        EfficientMedSAM2ImagePredictor,
+        EfficientMedSAM2VolumePredictor,
+    )
     from .runtimes import build_efficient_medsam2_model
 
 _HOMES = {
+    "EfficientMedSAM2AutomaticMaskGenerator": "predictors",
     "EfficientMedSAM2ImagePredictor": "predictors",
     "EfficientMedSAM2VolumePredictor": "predictors",
     "InteractiveSession": "interaction",
     "build_efficient_medsam2_model": "runtimes",
+    "nnInteractiveInferenceSession": "interaction.nninteractive",
 }
 
 __all__ = [
+    "EfficientMedSAM2AutomaticMaskGenerator",
     "EfficientMedSAM2ImagePredictor",
     "EfficientMedSAM2VolumePredictor",
     "InteractiveSession",
     "__version__",
     "build_efficient_medsam2_model",
+    "nnInteractiveInferenceSession",
 ]
 
 

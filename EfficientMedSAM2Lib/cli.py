@@ -7,13 +7,18 @@ imported when that command is asked for, so that `--help` answers at once and no
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
 from . import __version__
+from .core.files import readable_name
+from .core.streams import prepare_streams
 
 FAILED, BAD_INPUT = 1, 2
 
@@ -63,7 +68,31 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Arguments default to the process's own."""
+    prepare_streams()
     arguments = _join_negative_values(sys.argv[1:] if argv is None else argv)
+    with _ended_as_by_ctrl_c():
+        return _guarded(arguments)
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM, as a batch system or a service manager sends it, ends a command like Ctrl+C: with a word, and tidily."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _guarded(arguments: Sequence[str]) -> int:
+    """Run a command; what goes wrong becomes a line and an exit code."""
     if "--debug" in arguments:
         return _run(arguments)
     warnings.simplefilter("ignore")
@@ -80,8 +109,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    args = _build_parser(arguments).parse_args(arguments)
-    return int(args.run(args))
+    try:
+        args = _build_parser(arguments).parse_args(arguments)
+        return int(args.run(args))
+    finally:
+        sys.stdout.flush()  # what cannot be printed is said now, not by a traceback at the very end
 
 
 def _command_of(arguments: Sequence[str]) -> str | None:
@@ -95,7 +127,7 @@ def _what_to_install(command: str | None, error: ModuleNotFoundError) -> str:
 
 
 def _fail(code: int, message: str) -> int:
-    print(f"efficient-medsam2: {' '.join(message.split())}", file=sys.stderr)
+    print(f"efficient-medsam2: {readable_name(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

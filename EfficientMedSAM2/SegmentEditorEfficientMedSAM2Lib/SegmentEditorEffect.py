@@ -24,7 +24,7 @@ from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
 from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import show_slice, tilt_hint, view_slice
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_slice, tilt_hint, view_slice
 from EfficientMedSAM2Lib.mrml.effect.worker import Worker
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import offered_markups
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
@@ -100,7 +100,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "commit": lambda: self._act(self.controller.commit),
             "reject": self.onReject,
             "weakest": self.onWeakest,
-            "useMarkups": lambda: self._act(lambda: self.controller.use_markups(self._markupsNode())),
+            "useMarkups": lambda: self._act(lambda: self._useMarkups(self._markupsNode())),
             "useSegment": lambda: self._act(self.controller.use_segment),
             "placeRoi": self.onPlaceRoi,
             "perTimePoint": lambda: self.controller.keep_one_per_time_point(slicer.modules.sequences.logic()),
@@ -204,7 +204,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         node = self.roiPlacement.placed(interactionNode)
         if node is not None:
             self.scriptedEffect.setNodeReference("Markups", node)
-            self._act(lambda: self.controller.use_markups(node))
+            self._act(lambda: self._useMarkups(node))
 
     # --- views
 
@@ -274,6 +274,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             nodes = slicer.util.getNodesByClass("vtkMRMLSliceNode")
             if not show_slice(self.controller.scores.axis, index, volumeNode, nodes):
                 self._say(_("No view shows slices in this direction; choose another layout or orientation."))
+
+    def _useMarkups(self, node):
+        """Give all prompts of a markups node, along the axis of the view that it was drawn in."""
+        views = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+        self.controller.use_markups(node, axis_of_markups(node, self._volumeNode(), views))
 
     def onPlaceRoi(self):
         """Let the user place an ROI with Slicer's own tool."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
+from ..imaging.windows import NOTHING_TO_SEE, IntensityWindow, has_contrast
 from .prompts import SegmentPrompts, add_prompts
 
 if TYPE_CHECKING:
     from ..imaging.volumes import Volume
-    from ..imaging.windows import IntensityWindow
     from ..interaction import InteractiveSession, Propagation, SliceUpdate
 
 DIRECTIONS = ("both", "forward", "backward", "none")
@@ -39,8 +40,10 @@ class PropagationOptions:
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
             raise ValueError(f"Unknown direction {self.direction!r}; use one of {', '.join(DIRECTIONS)}.")
-        if self.range_mm is not None and not self.range_mm > 0:
-            raise ValueError(f"The propagation range must be a positive number of mm, not {self.range_mm}.")
+        if self.range_mm is not None and not 0 < self.range_mm < math.inf:
+            raise ValueError(
+                f"The propagation range must be a positive number of mm, not {self.range_mm}; leave it out for all."
+            )
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,16 @@ def segment_case(
         One result per entry of `prompts`, in that order. A mask may be empty.
 
     Raises:
-        ValueError: A prompt lies outside the volume or has no size.
+        ValueError: A prompt lies outside the volume or has no size, or there is nothing to see in the volume.
     """
     propagation = propagation or PropagationOptions()
+    if window is None and volume.window is not None:
+        window = IntensityWindow(*volume.window, "as in the file")
     session.set_image(volume.array, volume.ijk_to_ras, modality=modality or volume.modality, window=window)
     # All prompts go in before the first slice is propagated: a misplaced one is reported at once.
     prompted = [_prompt(session, segment, volume) for segment in prompts]
+    if not has_contrast(volume.array):  # the network sees something in everything
+        raise ValueError(NOTHING_TO_SEE)
     return [_propagate(session, segment, propagation, progress) for segment in prompted]
 
 
@@ -113,13 +120,15 @@ class _Prompted:
     axis: int
     seconds: float
     message: str
+    slices: tuple[int, int] | None
 
 
 def _prompt(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume) -> _Prompted:
     begun = time.perf_counter()
     message = add_prompts(session, prompts, volume)
     axis = session.prompts(prompts.name)[-1].axis  # propagation goes along the axis of the last prompt
-    return _Prompted(prompts.name, axis, time.perf_counter() - begun, message)
+    slices = prompts.slices if axis == 0 else None
+    return _Prompted(prompts.name, axis, time.perf_counter() - begun, message, slices)
 
 
 def _propagate(
@@ -127,27 +136,27 @@ def _propagate(
 ) -> SegmentResult:
     count, begun, message = 0, time.perf_counter(), segment.message
     if options.direction != "none":
-        limits = _limits(session, segment.name, options, segment.axis)
+        limits = _limits(session, segment, options)
         updates = session.propagate(segment.name, options.direction, limits, options.stop_when_lost)
         for _ in progress(updates, segment.name) if progress else updates:
             count += 1
-        message = session.last_message or message
+        if session.last_message not in message:
+            message = f"{message} {session.last_message}".strip()
     seconds = time.perf_counter() - begun
     mask, scores = session.mask(segment.name), session.scores(segment.name)
     return SegmentResult(segment.name, mask, scores, segment.axis, segment.seconds, count, seconds, message)
 
 
-def _limits(
-    session: InteractiveSession, segment: str, propagation: PropagationOptions, axis: int
-) -> tuple[int, int] | None:
-    """Half-open range of slice numbers within reach of the prompted slices; None leaves it to the session."""
+def _limits(session: InteractiveSession, segment: _Prompted, propagation: PropagationOptions) -> tuple[int, int] | None:
+    """Half-open range of slices within reach of the prompted ones and of the segment's own; None: the session's."""
+    name, axis, known = segment.name, segment.axis, segment.slices
+    prompted = session.conditioning_slices(name, axis)
     if propagation.range_mm is None:
-        return None
-    prompted = session.conditioning_slices(segment, axis)
+        return None if known is None else (min(known[0], *prompted), max(known[1], *(p + 1 for p in prompted)))
     reach = int(propagation.range_mm / session.spacing_kji[axis] + 1e-6)
     near = [
         index
-        for index in session.slices_to_propagate(segment, propagation.direction, axis=axis)
-        if prompted[0] - reach <= index <= prompted[-1] + reach
+        for index in session.slices_to_propagate(name, propagation.direction, axis=axis)
+        if prompted[0] - reach <= index <= prompted[-1] + reach and (known is None or known[0] <= index < known[1])
     ]
     return min(prompted + near), max(prompted + near) + 1

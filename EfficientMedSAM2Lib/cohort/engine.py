@@ -17,7 +17,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `--encoder`, `--weights` and `--device`, of the arguments of `build_model`."""
     parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help=".safetensors or .onnx.zip file; default: the shipped one"
+        "--weights", type=Path, metavar="FILE", help=".safetensors, .pth or .onnx.zip file; default: the shipped one"
     )
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
 
@@ -42,7 +42,7 @@ def build_model(
 
     Args:
         encoder: Name of the encoder; None takes the one that the weights file is for, else the default.
-        weights: A `.safetensors` file or an exported network; None takes the shipped one.
+        weights: A `.safetensors` or `.pth` file or an exported network; None takes the shipped one.
         device: "auto", "cuda", "mps" or "cpu".
         runtime: "torch", "onnx", or "auto" for the better one on this machine.
         precision: "fp32", "fp16", "bf16" or "int8".
@@ -101,10 +101,15 @@ def encoder_of(weights: str | Path) -> str:
         ValueError: The file cannot be read or holds no configuration of this program.
     """
     from ..models import ModelConfig
+    from ..runtimes.choice import installed
     from ..runtimes.onnx.onnx_file import is_exported, read_description
 
     if is_exported(weights):
         return read_description(weights).config.encoder_type
+    if Path(weights).suffix.lower() != ".safetensors" and installed("torch"):
+        from ..models.checkpoint import read_checkpoint
+
+        return read_checkpoint(weights)[0].encoder_type
     metadata = weights_metadata(weights)
     if "config" not in metadata:
         raise ValueError(f"{weights} holds no EfficientMedSAM2 configuration; give weights of this program.")

@@ -1,1 +1,1 @@
-"""What every other room stands on: numpy and the standard library only."""
+"""What every other room stands on: the standard library and numpy only, one of each thing."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from EfficientMedSAM2Lib.cohort.engine import add_runtime_arguments
 from EfficientMedSAM2Lib.evaluation.cases import ObjectCase, choose_cases
 from EfficientMedSAM2Lib.evaluation.contestants import VOLUME, Contestant, contestant_builders
+from EfficientMedSAM2Lib.evaluation.cvpr25.run import CVPR25, run_cvpr25
 from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, Record, check_protocol, run_protocol
 from EfficientMedSAM2Lib.evaluation.sample import sample_image
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
@@ -20,24 +21,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MODELS = ("ours", "litemedsam", "ellipse", "growfromseeds")
+DEFAULT_MODELS = ("ours", "ellipse")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; `--encoder`, `--weights` and `--device` are for our network."""
     parser.add_argument(
         "--manifest", type=Path, metavar="PATH",
-        help="index.json, or a folder of image/label pairs; default: the sample CT with its reference segmentation",
+        help="index.json, or a folder of image/label pairs or .npz; default: the sample CT with its reference",
     )  # fmt: skip
     parser.add_argument(
         "--model",
         nargs="+",
         choices=MODELS,
-        default=["ours", "ellipse"],
-        help="compared side by side; default: ours ellipse",
+        help="compared side by side; default: ours ellipse, for cvpr25 ours",
     )
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="box", help="default: box")
-    parser.add_argument("--split", choices=("train", "dev", "all"), default="dev", help="default: dev")
-    parser.add_argument("--limit", type=int, metavar="N", help="objects per data set at most; default: all")
+    parser.add_argument(
+        "--protocol", choices=(*PROTOCOLS, CVPR25), default="box",
+        help="default: box; cvpr25: the challenge's, a box and five clicks in 3D",
+    )  # fmt: skip
+    split_help = "default: dev of an index.json, all of a folder"
+    parser.add_argument("--split", choices=("train", "dev", "all"), help=split_help)
+    limit_help = "objects per data set at most, for cvpr25 cases; default: all"
+    parser.add_argument("--limit", type=int, metavar="N", help=limit_help)
     parser.add_argument("--seed", type=int, default=0, help="of objects and jitter; default: 0")
     parser.add_argument("--datasets", nargs="+", metavar="SET", help="only these data sets of the manifest")
     parser.add_argument(
@@ -48,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("evaluation-output"), metavar="FOLDER", help="default: evaluation-output"
     )
     parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors file; default: the shipped one")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
     add_runtime_arguments(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -63,6 +69,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.limit is not None and args.limit < 1:
         raise ValueError(f"--limit is {args.limit}; give at least 1, or leave it out for all objects.")
+    if args.protocol == CVPR25:
+        if any(name != "ours" for name in args.model or ()):
+            raise ValueError(f"Only 'ours' can take the prompts of protocol '{CVPR25}'; leave --model out.")
+        return run_cvpr25(args, _build_model(args))
     contestants = _contestants(args)
     cases = _cases(args)
     args.output.mkdir(parents=True, exist_ok=True)
@@ -84,22 +94,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _build_model(args: argparse.Namespace) -> Any:
+    from EfficientMedSAM2Lib.cohort.engine import build_model
+
+    model = build_model(args.encoder, args.weights, args.device, args.runtime, args.precision)
+    model.heuristics = model.heuristics.without(args.without)
+    return model
+
+
 def _contestants(args: argparse.Namespace) -> list[Contestant]:
     """Build all models first: what is missing shows before the long work."""
-
-    def build_model() -> Any:
-        from EfficientMedSAM2Lib.cohort.engine import build_model
-
-        model = build_model(args.encoder, args.weights, args.device, args.runtime, args.precision)
-        model.heuristics = model.heuristics.without(args.without)
-        return model
-
     HeuristicsConfig().without(args.without)  # refuses unknown names before anything is loaded
-    if args.without and "ours" not in args.model:
+    names = list(dict.fromkeys(args.model or DEFAULT_MODELS))
+    if args.without and "ours" not in names:
         raise ValueError("--without switches rules of 'ours' off; add it to --model.")
-
-    builders = contestant_builders(build_model)
-    contestants = [builders[name]() for name in dict.fromkeys(args.model)]
+    builders = contestant_builders(lambda: _build_model(args))
+    contestants = [builders[name]() for name in names]
     for contestant in contestants:
         check_protocol(args.protocol, contestant)
     return contestants
@@ -116,15 +126,10 @@ def _cases(args: argparse.Namespace) -> list[ObjectCase]:
 
 
 def _listed_images(args: argparse.Namespace) -> list[LoadedImage]:
-    from EfficientMedSAM2Lib.training.samples.manifest import read_manifest
+    from EfficientMedSAM2Lib.evaluation.listed import listed_entries
     from EfficientMedSAM2Lib.training.samples.slices import load_images
 
-    manifest = read_manifest(args.manifest)
-    if args.datasets:
-        manifest = manifest.only(args.datasets)
-    entries = manifest.select(None if args.split == "all" else args.split, labelled=True)
-    if not entries:
-        raise ValueError(f"{args.manifest} has no labelled image in split '{args.split}'; try --split all.")
+    manifest, entries = listed_entries(args)
     return load_images(manifest, _progress(entries, args, desc="reading", unit="image"))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.evaluation.prompts import tight_box
 from EfficientMedSAM2Lib.evaluation.protocols import Picture, Record
 
@@ -45,9 +46,8 @@ def write_gallery(path: Path, records: Sequence[Record]) -> None:
             place = record.case.image.name.split("/")[-1]
             axes.set_title(f"{title} {record.values['dice']:.2f}\n{place}\n{record.case.label}", fontsize=6)
     figure.tight_layout()
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, dpi=110, format="png")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
 
 
 def _draw(axes: Any, picture: Picture) -> None:

@@ -27,7 +27,11 @@ def intersection_over_union(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 
 def surface_dice(
-    prediction: np.ndarray, truth: np.ndarray, spacing_mm: Sequence[float], tolerance_mm: float = NSD_TOLERANCE_MM
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    spacing_mm: Sequence[float],
+    tolerance_mm: float = NSD_TOLERANCE_MM,
+    subvoxels: bool = False,
 ) -> float:
     """Normalised surface Dice: the share of both surfaces that lies within a tolerance of the other one.
 
@@ -36,6 +40,7 @@ def surface_dice(
         truth: same shape.
         spacing_mm: distance of neighbour voxels along each axis.
         tolerance_mm: how far surfaces may be apart.
+        subvoxels: surfaces run between voxels and count by their area, as in the challenges; else voxels count.
 
     Returns:
         0..1.
@@ -52,7 +57,12 @@ def surface_dice(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # MONAI warns about its own calls
         value = compute_surface_dice(
-            predicted, true, [tolerance_mm], include_background=True, spacing=tuple(spacing_mm)
+            predicted,
+            true,
+            [tolerance_mm],
+            include_background=True,
+            spacing=tuple(float(value) for value in spacing_mm),
+            use_subvoxels=subvoxels,
         )
     return float(value[0, 0])
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.evaluation.corrections import corrections
 from EfficientMedSAM2Lib.evaluation.metrics import SIZE_CLASSES
 from EfficientMedSAM2Lib.evaluation.protocols import Record
 from EfficientMedSAM2Lib.evaluation.reliability import reliability
+from EfficientMedSAM2Lib.imaging.files import csv_cell
 
 
 def summarise(records: Sequence[Record]) -> dict[str, Any]:
@@ -94,8 +96,7 @@ def write_csv(path: Path, records: Sequence[Record]) -> None:
     """Write one line per object and contestant."""
     measures = list(dict.fromkeys(name for record in records for name in record.values))
     head = ["model", "dataset", "image", "modality", "label", "axis", "slice", "area_px", "size", "compact", *measures]
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*head, "score", "seconds"])
         for record in records:
@@ -104,15 +105,13 @@ def write_csv(path: Path, records: Sequence[Record]) -> None:
             shape = ["kji"[case.axis], case.index, int(case.mask.sum()), case.size, int(case.compact)]
             values = [f"{record.values[name]:.5f}" if name in record.values else "" for name in measures]
             score = f"{np.mean([score for score, _ in record.score_pairs]):.5f}" if record.score_pairs else ""
-            writer.writerow([*place, *shape, *values, score, f"{record.seconds:.4f}"])
-    temporary.replace(path)
+            writer.writerow([*map(csv_cell, place), *shape, *values, score, f"{record.seconds:.4f}"])
 
 
 def write_json(path: Path, summaries: dict[str, dict[str, Any]], settings: dict[str, Any]) -> None:
     """Write the summaries with the settings that gave them."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps({"settings": settings, "results": summaries}, indent=2), encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"settings": settings, "results": summaries}, indent=2), encoding="utf-8")
 
 
 def _macro(records: Iterable[Record]) -> dict[str, float]:

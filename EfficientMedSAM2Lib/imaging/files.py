@@ -1,84 +1,55 @@
-"""Whole files: written whole or not at all, noticed when cut off; and libraries' messages kept off the terminal."""
+"""Files that were cut off are noticed, and libraries' messages are kept off the terminal."""
 
 from __future__ import annotations
 
+import ctypes
 import gzip
-import hashlib
 import logging
 import math
 import os
 import struct
 import sys
 import tempfile
-import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from ..core.files import last_line as last_line  # read together with what is here
+from ..core.files import readable_name
 
 logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 22
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for chunk in iter(lambda: stream.read(_CHUNK), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name in the folder of ``path``; what was written there becomes ``path`` when the block succeeds.
-
-    The temporary name ends as ``path`` does, since writers tell the format from it. It is removed when the block fails,
-    and what was at ``path`` before is then still there.
-
-    Raises:
-        ValueError: the folder does not exist or cannot be written to, or the writer failed.
-    """
-    target = Path(path)
-    if target.is_dir():
-        raise ValueError(f"Cannot write {target}: it is a folder; give the name of a file.")
-    if not target.parent.is_dir():
-        raise ValueError(f"Cannot write {target}: there is no folder {target.parent}; create it first.")
-    temporary = target.with_name(f".partial-{uuid.uuid4().hex[:8]}-{target.name}")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    except OSError as error:
-        raise ValueError(f"Cannot write {target}: {error.strerror or error}; choose another place.") from error
-    except RuntimeError as error:  # SimpleITK's only kind
-        raise ValueError(f"Cannot write {target}: {last_line(error)}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+#: What a spreadsheet takes for a formula when a cell begins with it; the wide ones are turned into the others.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 @contextmanager
 def quiet_libraries() -> Iterator[list[str]]:
-    """Collect what C and C++ libraries print to stderr inside the block; the list is filled when the block ends.
+    """Collect what C and C++ libraries print inside the block; the list is filled when the block ends.
 
-    ITK, GDCM, libpng and the NIfTI reader write to the file descriptor itself, so it is the descriptor that is turned
-    away. Where there is none (a Windows program without console) nothing is collected.
+    ITK, GDCM, libpng and the NIfTI reader write to the file descriptor of stderr, libjpeg to that of stdout, so it is
+    the descriptors that are turned away. One that is not there (closed, a Windows program without console) is left.
     """
     lines: list[str] = []
-    try:
-        sys.stderr.flush()
-        kept = os.dup(2)
-    except (AttributeError, OSError, ValueError):
-        yield lines
-        return
+    kept: dict[int, int] = {}
     with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
+        for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+            try:
+                stream.flush()
+                kept[number] = os.dup(number)
+            except (AttributeError, OSError, ValueError):
+                continue
+            os.dup2(caught.fileno(), number)
         try:
             yield lines
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            _flush_c_streams()
+            for number, original in kept.items():
+                os.dup2(original, number)
+                os.close(original)
             caught.seek(0)
             text = caught.read().decode("utf-8", errors="replace")
             lines.extend(line for line in text.splitlines() if line.strip())
@@ -86,10 +57,39 @@ def quiet_libraries() -> Iterator[list[str]]:
                 logger.debug("library message: %s", line)
 
 
-def last_line(error: BaseException) -> str:
-    """The last line of an exception's text: ITK puts the source position first and the reason last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def one_line(text: str) -> str:
+    """Text without line breaks and other control characters, which become spaces; spaces are not repeated."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
+def csv_cell(value: Any) -> Any:
+    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe before it.
+
+    Names of segments, cases and files may come from somebody else, and a formula can send a table away.
+    """
+    is_formula = isinstance(value, str) and (value.lstrip().startswith(_FORMULA) or value[:1] in ("\t", "\r", "\n"))
+    return f"'{value}" if is_formula else value
+
+
+def from_csv_cell(text: str) -> str:
+    """The inverse of ``csv_cell`` for text."""
+    return text[1:] if text.startswith("'") and csv_cell(text[1:]) == text else text
+
+
+def _flush_c_streams() -> None:
+    """What C has not written yet would be seen after the block."""
+    with suppress(AttributeError, OSError, TypeError):  # Windows has no library of that name
+        ctypes.CDLL(None).fflush(None)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a path that is not UTF-8: half of the libraries crash on it, and no result could tell it.
+
+    Raises:
+        ValueError: It says the name, with its strange bytes as numbers.
+    """
+    if readable_name(str(path)) != str(path):
+        raise ValueError(f"The name {readable_name(str(path))} is not UTF-8 text; rename the file or folder.")
 
 
 def check_complete(path: Path) -> None:
@@ -110,7 +110,7 @@ def check_complete(path: Path) -> None:
         if expected is None:
             return  # not NIfTI: the reader says so
         complete = _unpacked_size_is(path, expected) if compressed else path.stat().st_size >= expected
-    except (OSError, EOFError, zlib.error):
+    except (OSError, EOFError, zlib.error, OverflowError, ValueError):  # an offset may be infinite or no number
         complete = False
     if not complete:
         raise ValueError(f"{path} cannot be read as an image (it is cut off or damaged); copy or export it again.")
@@ -138,13 +138,14 @@ def _size(dimensions: Any, header: bytes, bits: str, bits_at: int, offset: str, 
 
 
 def _unpacked_size_is(path: Path, expected: int) -> bool:
-    """The gzip trailer tells the size of the last member, which is all of it nearly always; else unpack and count."""
+    """The gzip trailer tells the size of the last member, which is all of it nearly always; else unpack and
+    count, no further than that."""
     with path.open("rb") as stream:
         stream.seek(-4, 2)
         if struct.unpack("<I", stream.read(4))[0] == expected % (1 << 32):
             return True
     count = 0
     with gzip.open(path) as unpacked:
-        for chunk in iter(lambda: unpacked.read(_CHUNK), b""):
+        while count < expected and (chunk := unpacked.read(min(_CHUNK, expected - count))):
             count += len(chunk)
     return count >= expected

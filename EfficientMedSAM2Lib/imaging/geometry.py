@@ -19,6 +19,8 @@ Box = list[list[int]]
 
 #: Rounding noise of matrix products and of coordinates written as text, in voxels.
 INDEX_TOLERANCE = 1e-4
+#: Angle between a line and the slices of the default axis up to which it counts as drawn on one of them.
+LINE_TILT_DEGREES = 20.0
 #: Spacings that differ by less than this share count as equal.
 SPACING_TOLERANCE = 0.01
 
@@ -93,6 +95,14 @@ def spacing_of(ijk_to_ras: Any) -> np.ndarray:
     return lengths
 
 
+def grid_offset(ijk_to_ras: Any, other: Any, shape_kji: Sequence[int]) -> float:
+    """How far apart two matrices put the corner voxels of one grid: the largest distance along any axis, in voxels."""
+    size_ijk = np.asarray(shape_kji[:3], dtype=np.float64)[::-1]
+    corners = np.array(list(product((0.0, 1.0), repeat=3))) * (size_ijk - 1)
+    moved = ras_to_ijk(transform_points(corners, other), ijk_to_ras)
+    return float(np.abs(moved - corners).max())
+
+
 def slice_axis(spacing_ijk: Any, shape_kji: Sequence[int] | None = None) -> int:
     """Array axis (0 = k, 1 = j, 2 = i) that a stack of slices is read along.
 
@@ -103,6 +113,16 @@ def slice_axis(spacing_ijk: Any, shape_kji: Sequence[int] | None = None) -> int:
         return list(shape_kji).index(1)
     spacing_kji = np.asarray(spacing_ijk, dtype=np.float64)[::-1]
     return int(np.flatnonzero(spacing_kji >= spacing_kji.max() * (1.0 - SPACING_TOLERANCE))[0])
+
+
+def nearest_index(position: Any) -> np.ndarray:
+    """Index of the voxel or slice that a continuous one lies in, int, of the same shape; halves go up.
+
+    The one rule for what lies between two slices, so that a click, a box and a line there are on the same slice. A half
+    that matrix products have made a little smaller is still a half.
+    """
+    index: np.ndarray = np.floor(np.asarray(position, dtype=np.float64) + (0.5 + INDEX_TOLERANCE)).astype(int)
+    return index
 
 
 def nearest_voxel(point_ijk: Any, shape_kji: Sequence[int]) -> tuple[int, int, int]:
@@ -119,7 +139,7 @@ def nearest_voxel(point_ijk: Any, shape_kji: Sequence[int]) -> tuple[int, int, i
         size = " x ".join(f"{value:.0f}" for value in size_ijk)
         msg = f"The point at (i, j, k) = ({at}) is outside the volume of {size} voxels; move it in."
         raise ValueError(msg)
-    i, j, k = np.clip(np.floor(point + 0.5), 0, size_ijk - 1).astype(int).tolist()
+    i, j, k = np.clip(nearest_index(point), 0, size_ijk.astype(int) - 1).tolist()
     return k, j, i
 
 
@@ -165,7 +185,7 @@ def ijk_box_from_corners(corners_ijk: Any, shape_kji: Sequence[int]) -> Box:
     start = np.ceil(low - INDEX_TOLERANCE)
     stop = np.floor(high + INDEX_TOLERANCE) + 1
     thin = stop <= start
-    start = np.where(thin, np.floor((low + high) / 2 + 0.5), start)
+    start = np.where(thin, nearest_index((low + high) / 2), start)
     stop = np.where(thin, start + 1, stop)
     size_ijk = np.asarray(shape_kji[:3], dtype=np.float64)[::-1]
     first, last = np.clip(start, 0, size_ijk), np.clip(stop, 0, size_ijk)
@@ -193,6 +213,42 @@ def box_to_roi(box_kji: Sequence[Sequence[int]], ijk_to_ras: Any) -> tuple[np.nd
     object_to_world[:3, 3] = transform_points(bounds_ijk.mean(axis=1) - 0.5, affine)
     size: np.ndarray = (bounds_ijk[:, 1] - bounds_ijk[:, 0]) * spacing
     return object_to_world, size
+
+
+def line_axis(ends_kji: Any, spacing_kji: Sequence[float], default_axis: int) -> int:
+    """Array axis of the slices that a line was drawn on, where nobody says it.
+
+    That is the default axis, unless the line leaves its slices by more than `LINE_TILT_DEGREES`; then it is the axis
+    that the line keeps to best. A line drawn in a tilted view, or by an unsteady hand, stays on the slices that it was
+    meant for.
+
+    Args:
+        ends_kji: (2, 3) continuous voxel indices.
+        spacing_kji: mm between voxels along k, j, i.
+        default_axis: Axis that wins where it can.
+    """
+    start, end = np.asarray(ends_kji, dtype=np.float64)
+    along = np.abs(end - start) * np.asarray(spacing_kji, dtype=np.float64)
+    length = float(np.linalg.norm(along))
+    if along[default_axis] <= length * np.sin(np.deg2rad(LINE_TILT_DEGREES)):
+        return default_axis
+    return int(np.argmin(along))
+
+
+def onto_slice(ends_kji: Any, axis: int) -> np.ndarray:
+    """Ends (2, 3) of a line, projected along an axis onto the slice through its middle; float64."""
+    ends = np.array(ends_kji, dtype=np.float64)
+    ends[:, axis] = nearest_index(ends[:, axis].mean())
+    return ends
+
+
+def line_hint(ends_kji: Any, axis: int) -> str:
+    """What the user should know of a line that is not on one slice; nothing for one that is."""
+    first, last = nearest_index(np.asarray(ends_kji, dtype=np.float64)[:, axis]).tolist()
+    if first == last:
+        return ""
+    index = int(onto_slice(ends_kji, axis)[0, axis])
+    return f"The line crosses {abs(last - first) + 1} slices; it counts on slice {index}, through its middle."
 
 
 def is_rotated_against_grid(object_to_world: Any, ijk_to_ras: Any, tolerance_degrees: float = 1.0) -> bool:

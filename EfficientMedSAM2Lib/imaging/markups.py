@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .files import replacing
-from .geometry import lps_to_ras
+from ..core.files import normal_name, replacing
+from .geometry import is_rotated_against_grid, lps_to_ras
 
 SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
@@ -22,6 +22,8 @@ SUFFIX = ".mrk.json"
 KINDS = {"Fiducial": "point", "ROI": "box", "Line": "line"}
 #: A control point excludes when its label or description starts with one of these.
 NEGATIVE_PREFIXES = ("-", "neg", "bg")
+#: Labels that start so do not exclude, though somebody may think so.
+_LOOK_NEGATIVE = ("background", "exclude", "not", "outside")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Markup:
         name: What the file, or the markup in it, is called.
         points_ras: (N,3) mm: the placed control points; the two ends of a line; empty for a box.
         positive: Per point, False where it excludes.
+        labels: Per point, what the file calls it; empty where nobody has labelled them.
         object_to_world: Box only: 4x4 matrix from the box's own frame (origin in its middle) to RAS.
         size: Box only: (3,) edge lengths in mm.
     """
@@ -41,6 +44,7 @@ class Markup:
     name: str = ""
     points_ras: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     positive: tuple[bool, ...] = ()
+    labels: tuple[str, ...] = ()
     object_to_world: np.ndarray | None = None
     size: np.ndarray | None = None
 
@@ -80,7 +84,7 @@ def read_markups(path: str | Path) -> list[Markup]:
         raise ValueError(f"There is no markups file {path}; check the name.") from None
     except OSError as error:
         raise ValueError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except ValueError as error:  # neither text nor JSON
+    except (ValueError, RecursionError) as error:  # neither text nor JSON, or lists in lists without end
         raise ValueError(f"{path} is not a markups file; save the markup in 3D Slicer as {SUFFIX}.") from error
     entries = content.get("markups") if isinstance(content, dict) else None
     if not isinstance(entries, list):
@@ -89,13 +93,34 @@ def read_markups(path: str | Path) -> list[Markup]:
     for entry in entries:
         try:
             markup = _markup(entry, path)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
             raise ValueError(f"{path} is damaged: {error!r} in a markup; save it in 3D Slicer again.") from error
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         if markup.kind != "point" or len(markup.points_ras):
             markups.append(markup)
     return markups
+
+
+def rotation_warning(name: str, object_to_world: Any, ijk_to_ras: Any) -> str:
+    """What the user should know of an ROI whose edges are not those of the grid; nothing for others."""
+    if not is_rotated_against_grid(object_to_world, ijk_to_ras):
+        return ""
+    return f"ROI '{name}' is rotated against the image; the larger box that encloses it is used."
+
+
+def sign_note(name: str, positive: Sequence[bool], labels: Sequence[str] = ()) -> str:
+    """How points are taken, where their labels decide it or look as if they did; nothing for others.
+
+    Slicer makes labels of a list's name, so that both may surprise: all points of a list named BG exclude, and those of
+    a list named background do not.
+    """
+    excluding = sum(not include for include in positive)
+    rule = f"labels or descriptions that start with {', '.join(NEGATIVE_PREFIXES[:-1])} or {NEGATIVE_PREFIXES[-1]}"
+    if excluding:
+        return f'{excluding} of {len(positive)} points of {name!r} say "not here": {rule} do.'
+    doubtful = next((label for label in labels if label.strip().lower().startswith(_LOOK_NEGATIVE)), None)
+    return f"The points of {name!r} count as inside, {doubtful!r} too: only {rule} exclude." if doubtful else ""
 
 
 def write_markups(path: str | Path, markups: Sequence[Markup]) -> None:
@@ -123,9 +148,9 @@ def _markup(entry: dict[str, Any], path: Path) -> Markup:
     if kind == "line" and len(points) != 2:
         raise ValueError(f"the line {name!r} has {len(points)} placed ends; place both.")
     positive = tuple(not is_negative(point.get("label", ""), point.get("description", "")) for point in placed)
-    return Markup(
-        kind, name, lps_to_ras(points) if flip else points, positive if kind == "point" else (True,) * len(points)
-    )
+    labels = tuple(str(point.get("label") or "") for point in placed)
+    positive = positive if kind == "point" else (True,) * len(points)
+    return Markup(kind, name, lps_to_ras(points) if flip else points, positive, labels)
 
 
 def _box(entry: dict[str, Any], name: str, flip: bool) -> Markup:
@@ -175,7 +200,7 @@ def _entry(markup: Markup) -> dict[str, Any]:
 
 def markup_name(path: str | Path) -> str:
     """Name of a markup by its file, as Slicer names it: the file's name without its ending."""
-    name = Path(path).name
+    name = normal_name(Path(path).name)
     for suffix in (SUFFIX, ".json"):
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .files import replacing
+from ..core.files import replacing
 from .geometry import (
     Box,
     bounding_box,

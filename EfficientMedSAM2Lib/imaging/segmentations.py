@@ -1,59 +1,48 @@
 """Results as files: Slicer's ``.seg.nrrd`` with names, colours and terminology, or a plain labelmap.
 
-``.seg.nrrd`` keeps overlapping segments apart (in layers, as Slicer does). A labelmap (``.nii``, ``.nii.gz``,
-``.nrrd``, ``.mha``) has one value a voxel: segments are numbered 1, 2, ... in their order, and where two overlap the
-later wins.
+``.seg.nrrd`` keeps overlapping segments apart (in layers, as Slicer does). A labelmap holds less, see `labelmaps`. In
+MedSAM's ``.npz``, segments whose names are numbers get those as labels. Every file is read back before it gets its
+name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .files import check_complete, last_line, quiet_libraries, replacing
-from .geometry import check_matrix, lps_to_ras, spacing_of
-from .terminology import Color, segment_colors, terminology_entry
-from .volumes import Volume, image_to_ras
-
-if TYPE_CHECKING:
-    import SimpleITK
+from ..core.files import last_line, readable_name, replacing
+from .contained import check_contained, image_reader
+from .dicom.reader import is_dicom
+from .files import check_name, one_line, quiet_libraries
+from .geometry import lps_to_ras
+from .labelmaps import LABELMAP_SUFFIXES, array_to_image, flattened, label_type, write_labelmap
+from .npz import NPZ_SUFFIX, read_npz_labels, write_npz
+from .segment import NOTES_KEY, Segment, Written, check_geometry
+from .terminology import segment_colors, terminology_entry
+from .volumes import Volume, read_volume
 
 SEGMENTATION_SUFFIX = ".seg.nrrd"
-LABELMAP_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 #: Masks compress so well that a higher level only takes longer.
 COMPRESSION_LEVEL = 3
+#: How NRRD writes a backslash and a new line in a value.
+_ESCAPED = re.compile(r"\\\\|\\n")
 _NAME_FIELD = re.compile(rb"Segment(\d+)_Name:=(.*)")
 
 
-@dataclass(frozen=True)
-class Segment:
-    """One structure.
-
-    Attributes:
-        name: What the user calls it.
-        mask: (D,H,W) bool, on the volume's grid.
-        color: Red, green, blue in 0 ... 1; None for the standard colour of what the name says.
-        terminology: Slicer's terminology entry; None for the one the name says.
-    """
-
-    name: str
-    mask: np.ndarray
-    color: Color | None = None
-    terminology: str | None = None
-
-
-def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Volume) -> None:
+def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Volume) -> Written:
     """Write segments on the volume's grid; the ending of ``path`` says how (see above).
 
     The file appears whole or not at all. Empty segments are kept: they still say that the structure was looked for.
 
+    Returns:
+        The segments as they are in the file, and what was lost on the way into it.
+
     Raises:
-        ValueError: no segments, a mask of another shape, an ending that is not known, a place that cannot be written.
+        ValueError: no segments, a mask of another shape, an ending that is not known, a place that cannot be written,
+            or a grid, names or a number of segments that the format cannot hold.
     """
     if not segments:
         raise ValueError("There is no segment to write; add at least one.")
@@ -62,20 +51,28 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
             raise ValueError(
                 f"The mask of {segment.name!r} has shape {segment.mask.shape}, the volume {volume.shape_kji}."
             )
+        if readable_name(segment.name) != segment.name:
+            raise ValueError(
+                f"The segment name {readable_name(segment.name)!r} is not UTF-8 text, which files hold names in; "
+                "give it another name."
+            )
     name = Path(path).name.lower()
     if name.endswith(SEGMENTATION_SUFFIX):
-        with replacing(path) as temporary:
-            _write_seg_nrrd(temporary, segments, volume)
-    elif name.endswith(LABELMAP_SUFFIXES):
-        with replacing(path) as temporary:
-            _write_labelmap(temporary, segments, volume)
-    else:
-        endings = ", ".join((SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES))
-        raise ValueError(f"Cannot tell the format of {Path(path).name!r}; end it in one of {endings}.")
+        _write_seg_nrrd(Path(path), segments, volume)
+        return Written(tuple(segments))
+    if name.endswith((*LABELMAP_SUFFIXES, NPZ_SUFFIX)):
+        written = flattened(segments)
+        if name.endswith(NPZ_SUFFIX):
+            _write_npz(Path(path), written.segments, volume)
+        else:
+            write_labelmap(Path(path), written.segments, volume)
+        return written
+    endings = ", ".join((SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES, NPZ_SUFFIX))
+    raise ValueError(f"Cannot tell the format of {Path(path).name!r}; end it in one of {endings}.")
 
 
 def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Segment]:
-    """Read the segments of a ``.seg.nrrd`` or of a labelmap (one segment a value, named ``Segment_<value>``).
+    """Read the segments of a ``.seg.nrrd``, a DICOM SEG, or a labelmap (one segment a value, ``Segment_<value>``).
 
     Args:
         path: The file.
@@ -88,27 +85,18 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"There is no segmentation file {path}; check the name.")
+    check_name(path)
     try:
         with quiet_libraries():
-            segments, ijk_to_ras = _read_seg_nrrd(path) if path.name.lower().endswith(".nrrd") else _read_labelmap(path)
+            if path.name.lower().endswith(NPZ_SUFFIX):
+                return _read_npz(path, volume)
+            check_contained(path)
+            segments, ijk_to_ras = _reader(path)(path)
     except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as a segmentation ({last_line(error)}).") from error
     if volume is None:
         return segments
     return [_on_grid(segment, ijk_to_ras, volume) for segment in segments]
-
-
-def array_to_image(array: np.ndarray, ijk_to_ras: Any) -> SimpleITK.Image:
-    """SimpleITK image (LPS) of a (D,H,W) array."""
-    import SimpleITK as sitk
-
-    affine = check_matrix(ijk_to_ras)
-    lps, spacing = lps_to_ras(affine), spacing_of(affine)
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    return image
 
 
 def _write_seg_nrrd(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
@@ -117,10 +105,10 @@ def _write_seg_nrrd(path: Path, segments: Sequence[Segment], volume: Volume) -> 
     layers = _layers(segments)
     count = max(layer for layer, _ in layers) + 1
     # last axis fastest in memory: written as it lies once it is transposed to (layer, i, j, k)
-    voxels: np.ndarray = np.zeros((*volume.shape_kji, count), dtype=_label_type(max(label for _, label in layers)))
+    voxels: np.ndarray = np.zeros((*volume.shape_kji, count), dtype=label_type(max(label for _, label in layers)))
     colors = segment_colors([s.name for s in segments], [s.color for s in segments])
     depth, height, width = volume.shape_kji
-    names = [" ".join(segment.name.split()) or f"Segment_{n}" for n, segment in enumerate(segments, start=1)]
+    names = [one_line(segment.name) or f"Segment_{n}" for n, segment in enumerate(segments, start=1)]
     fields = []
     for number, (segment, color, (layer, label)) in enumerate(zip(segments, colors, layers), start=1):
         voxels[segment.mask.astype(bool, copy=False), layer] = label
@@ -141,18 +129,31 @@ def _write_seg_nrrd(path: Path, segments: Sequence[Segment], volume: Volume) -> 
                 ),
             }
         )
+    expected = voxels[..., 0].T if count == 1 else voxels.T
     segmentation = {
-        "voxels": voxels[..., 0].T if count == 1 else voxels.T,
+        "voxels": expected,
         "ijkToLPS": lps_to_ras(volume.ijk_to_ras),
         "containedRepresentationNames": ["Binary labelmap"],
         "segments": fields,
     }
-    slicer_format.write_segmentation(str(path), segmentation, compression_level=COMPRESSION_LEVEL)
-    _finish_header(path, names)
+    with replacing(path, lambda file: _check_seg_nrrd(file, expected, names, volume)) as temporary:
+        slicer_format.write_segmentation(str(temporary), segmentation, compression_level=COMPRESSION_LEVEL)
+        _finish_header(temporary, names, volume.notes)
 
 
-def _finish_header(path: Path, names: Sequence[str]) -> None:
-    """Write names into the header in UTF-8, as Slicer has them, and take out the time of writing.
+def _check_seg_nrrd(path: Path, expected: np.ndarray, names: Sequence[str], volume: Volume) -> None:
+    """Voxels, names and place of a file that was just written are what was meant; ValueError where they are not."""
+    from slicerio import segmentation as slicer_format
+
+    content = slicer_format.read_segmentation(str(path))
+    check_geometry(lps_to_ras(content["ijkToLPS"]), volume, SEGMENTATION_SUFFIX)
+    read_names = [name for _, name in sorted(_read_names(path).items())]
+    if read_names != list(names) or not np.array_equal(content["voxels"], expected):
+        raise ValueError("The segmentation reads back as another than was written; the disk may be full or damaged.")
+
+
+def _finish_header(path: Path, names: Sequence[str], notes: Sequence[str]) -> None:
+    """Write names into the header in UTF-8, as Slicer has them, and notes; take out the time of writing.
 
     The NRRD library knows ASCII only, and puts the time into a comment, by which equal segmentations would be different
     files.
@@ -162,7 +163,9 @@ def _finish_header(path: Path, names: Sequence[str]) -> None:
     for n, line in enumerate(lines):
         found = _NAME_FIELD.match(line)
         if found:
-            lines[n] = line[: found.start(2)] + names[int(found[1])].encode()
+            lines[n] = line[: found.start(2)] + names[int(found[1])].replace("\\", r"\\").encode()
+    if notes:
+        lines.append(f"{NOTES_KEY}:={' '.join(notes)}".replace("\\", r"\\").encode())
     path.write_bytes(b"\n".join(lines) + separator + voxels)
 
 
@@ -173,7 +176,8 @@ def _read_names(path: Path) -> dict[int, str]:
         for line in iter(lambda: stream.readline().rstrip(b"\r\n"), b""):
             found = _NAME_FIELD.match(line)
             if found:
-                names[int(found[1])] = found[2].decode(errors="replace")
+                text = found[2].decode(errors="replace")
+                names[int(found[1])] = _ESCAPED.sub(lambda escape: " " if escape[0] == r"\n" else "\\", text)
     return names
 
 
@@ -194,35 +198,43 @@ def _layers(segments: Sequence[Segment]) -> list[tuple[int, int]]:
     return places
 
 
-def _write_labelmap(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
-    import SimpleITK as sitk
-
-    labelmap: np.ndarray = np.zeros(volume.shape_kji, dtype=_label_type(len(segments)))
-    for label, segment in enumerate(segments, start=1):
-        labelmap[segment.mask.astype(bool, copy=False)] = label
-    with quiet_libraries():
-        sitk.WriteImage(array_to_image(labelmap, volume.ijk_to_ras), str(path), useCompression=True)
+def _write_npz(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
+    values = _stated_values(segments)
+    labelmap: np.ndarray = np.zeros(volume.shape_kji, dtype=label_type(max(values)))
+    for value, segment in zip(values, segments):
+        labelmap[segment.mask.astype(bool, copy=False)] = value
+    write_npz(path, labelmap, volume.axes)
 
 
-def _label_type(highest: int) -> type:
-    return np.uint8 if highest <= 255 else np.uint16
+def _stated_values(segments: Sequence[Segment]) -> list[int]:
+    """The numbers that segments are named after, where all are; else their order."""
+    names = [segment.name for segment in segments]
+    if len(set(names)) == len(names) and all(name.isdecimal() and 0 < int(name) < 2**16 for name in names):
+        return [int(name) for name in names]
+    return list(range(1, len(segments) + 1))
 
 
 def _read_seg_nrrd(path: Path) -> tuple[list[Segment], np.ndarray]:
+    import SimpleITK as sitk
     from slicerio import segmentation as slicer_format
 
-    content = slicer_format.read_segmentation(str(path))
+    content = slicer_format.read_segmentation(str(path), skip_voxels=True)
     if not content.get("segments"):
         return _read_labelmap(path)
-    voxels = content["voxels"]
-    layers = voxels if voxels.ndim == 4 else voxels[np.newaxis]
+    # the NRRD library unpacks whatever there is, ITK no more than the header announces; layers are its components
+    voxels = sitk.GetArrayFromImage(image_reader(path).Execute())
+    layers = np.moveaxis(voxels, 3, 0) if voxels.ndim == 4 else voxels[np.newaxis]
+    if layers.ndim != 4:
+        raise ValueError("it is not 3D")
     # the library sorts by number, but drops the numbers
     names = [name for _, name in sorted(_read_names(path).items())]
     if len(names) != len(content["segments"]):
         names = [fields.get("name", fields["id"]) for fields in content["segments"]]
     segments = []
-    for name, fields in zip(names, content["segments"]):
-        mask = fields.get("labelValue", 1) == layers[fields.get("layer", 0)].T
+    # Slicer 4.10 and older wrote neither labels nor layers: one layer for each segment, in their order
+    has_layers = len(layers) == 1 or any("layer" in fields for fields in content["segments"])
+    for number, (name, fields) in enumerate(zip(names, content["segments"])):
+        mask = fields.get("labelValue", 1) == layers[fields.get("layer", 0 if has_layers else number)]
         terminology = fields.get("terminology")
         red, green, blue = fields.get("color", (None, None, None))
         segments.append(
@@ -236,19 +248,37 @@ def _read_seg_nrrd(path: Path) -> tuple[list[Segment], np.ndarray]:
     return segments, lps_to_ras(content["ijkToLPS"])
 
 
-def _read_labelmap(path: Path) -> tuple[list[Segment], np.ndarray]:
-    import SimpleITK as sitk
+def _reader(path: Path) -> Callable[[Path], tuple[list[Segment], np.ndarray]]:
+    if path.name.lower().endswith(".nrrd"):
+        return _read_seg_nrrd
+    return _read_dicom if is_dicom(path) else _read_labelmap
 
-    check_complete(path)
-    image = sitk.ReadImage(str(path))
-    labelmap = sitk.GetArrayFromImage(image)
-    labelmap = labelmap[np.newaxis] if labelmap.ndim == 2 else labelmap
-    if labelmap.ndim != 3:
-        raise ValueError("it is neither 2D nor 3D")
-    values = [value for value in np.unique(labelmap) if value != 0]
+
+def _read_dicom(path: Path) -> tuple[list[Segment], np.ndarray]:
+    from .dicom.segmentations import read_dicom_seg
+
+    masks, ijk_to_ras = read_dicom_seg(path)
+    return [Segment(name, mask) for name, mask in masks], ijk_to_ras
+
+
+def _read_labelmap(path: Path) -> tuple[list[Segment], np.ndarray]:
+    volume = read_volume(path)
+    if volume.array.ndim != 3:
+        raise ValueError("it has colours, so it is a picture rather than a labelmap")
+    values = [value for value in np.unique(volume.array) if value != 0]
     if len(values) > 1000:
         raise ValueError("it has more than 1000 different values, so it is a scan rather than a labelmap")
-    return [Segment(f"Segment_{value:g}", labelmap == value) for value in values], image_to_ras(image)
+    return [Segment(f"Segment_{value:g}", volume.array == value) for value in values], volume.ijk_to_ras
+
+
+def _read_npz(path: Path, volume: Volume | None) -> list[Segment]:
+    """The label map of an archive, which lies on the grid of its scan and says no other."""
+    labelmap = read_npz_labels(path)
+    if labelmap is None:
+        raise ValueError("it has no label map: 'segs', 'gts' or 'label'")
+    if volume is not None and labelmap.shape != volume.shape_kji:
+        raise ValueError(f"its label map has shape {labelmap.shape}, the scan {volume.shape_kji}")
+    return [Segment(str(value), labelmap == value) for value in np.unique(labelmap) if value]
 
 
 def _on_grid(segment: Segment, ijk_to_ras: np.ndarray, volume: Volume) -> Segment:

@@ -1,17 +1,22 @@
-"""Reading scans: any file that SimpleITK reads, or a DICOM folder, as an array and its place in the patient."""
+"""Reading scans: DICOM, NIfTI, and any file that SimpleITK reads, as an array and its place in the patient."""
 
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .files import check_complete, last_line, quiet_libraries
+from ..core.files import normal_name
+from .components import time_index
+from .contained import check_contained
+from .dicom.reader import is_dicom, read_dicom
+from .files import check_complete, check_name
 from .geometry import check_matrix, lps_to_ras
+from .itk_files import read_by_itk
+from .nifti import NiftiForms, is_nifti, read_nifti
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -19,8 +24,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FORMATS = "NIfTI, NRRD, MHA/MHD, PNG, JPEG, DICOM, or a folder of DICOM files"
-MODALITY_TAG = "0008|0060"
-ENDINGS = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".dcm", ".tif")
+ENDINGS = (
+    ".nii.gz",
+    ".seg.nrrd",
+    ".nii",
+    ".nrrd",
+    ".nhdr",
+    ".mha",
+    ".mhd",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".dcm",
+    ".tif",
+    ".npz",
+)
 
 
 @dataclass(frozen=True)
@@ -29,15 +47,25 @@ class Volume:
 
     Attributes:
         array: (D,H,W) grey or (D,H,W,3) colour, in the file's own type (k, j, i order).
-        ijk_to_ras: (4,4) voxel index (i, j, k) to RAS in mm.
+        ijk_to_ras: (4,4) voxel index (i, j, k) to RAS in mm; k may lean.
         modality: DICOM modality where the file tells it, else None.
         name: File or folder name without ending.
+        notes: What was left out, changed or chosen on reading, a sentence each; results say it as well.
+        spacing_known: False where the file does not say how large a voxel is: then nothing is told in mm or ml.
+        nifti_forms: Both places of a NIfTI file, for results that keep them; None for other formats.
+        window: Intensities (low, high) that the file's values were spread over before, where it tells; else None.
+        axes: Axes of the array in the file: "kji", or for an ``.npz`` also "jik", or "ji" for a picture.
     """
 
     array: np.ndarray
     ijk_to_ras: np.ndarray
     modality: str | None = None
     name: str = "volume"
+    notes: tuple[str, ...] = ()
+    spacing_known: bool = True
+    nifti_forms: NiftiForms | None = None
+    window: tuple[float, float] | None = None
+    axes: str = "kji"
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 and not (self.array.ndim == 4 and self.array.shape[3] == 3):
@@ -56,35 +84,40 @@ class Volume:
         return depth, height, width
 
 
-def read_volume(path: str | Path, time_point: int | None = None) -> Volume:
-    """Read a scan. NaN and infinite voxels stay, except in NIfTI files, where ITK reads them as 0.
+def read_volume(path: str | Path, time_point: int | None = None, series: str | None = None) -> Volume:
+    """Read a scan, without any file that a header names elsewhere (see contained.py). NaN and infinite voxels stay.
+
+    What was done to it is logged once as a warning.
 
     Args:
-        path: An image file, or a folder of DICOM files (subfolders included), of which the largest series is taken.
+        path: An image file, or a folder of DICOM files (subfolders included).
         time_point: Which image of a time series to take, from 0; needed only for those.
+        series: SeriesInstanceUID or SeriesNumber of the series to take from a DICOM folder; None for the one with most
+            images.
 
     Raises:
-        ValueError: nothing there, not an image, no DICOM series in the folder, a time series without ``time_point``,
-            complex values.
+        ValueError: nothing there, not an image, voxels in a file elsewhere, no DICOM series in the folder or several
+            that may be meant, files of it that cannot be read, a time series without ``time_point``, complex values.
     """
     path = Path(path)
+    check_name(path)
     if not path.exists():
         raise ValueError(f"There is no file or folder {path}; check the name.")
-    if path.is_dir():
-        image, modality = _read_dicom_folder(path)
-    else:
-        image, modality = _read_file(path)
     try:
-        return _volume(image, time_point, modality, volume_name(path))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        volume = _read(path, time_point, series)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror or error}).") from error
+    for note in volume.notes:
+        logger.warning("%s: %s", path, note)
+    return volume
 
 
 def volume_name(path: str | Path) -> str:
-    """File name without the ending of an image format."""
-    name = Path(path).resolve().name
+    """File name without the ending of an image format; of a link its own name, not that of what it leads to."""
+    name = Path(path).name
+    name = name if name not in ("", "..") else Path(path).resolve().name
     ending = next((ending for ending in ENDINGS if name.lower().endswith(ending)), "")
-    return name[: len(name) - len(ending)] or name
+    return normal_name(name[: len(name) - len(ending)] or name)
 
 
 def image_to_ras(image: SimpleITK.Image) -> np.ndarray:
@@ -98,106 +131,39 @@ def image_to_ras(image: SimpleITK.Image) -> np.ndarray:
     return lps_to_ras(matrix)
 
 
-def _read_file(path: Path) -> tuple[SimpleITK.Image, str | None]:
-    import SimpleITK as sitk
-
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty; export it again.")
-    check_complete(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+def _read(path: Path, time_point: int | None, series: str | None) -> Volume:
+    """The volume of an existing path; the path is in every message."""
+    name = volume_name(path)
     try:
-        with quiet_libraries():
-            image = reader.Execute()
-    except RuntimeError as error:
-        raise ValueError(f"{path} cannot be read as an image ({_reason(error)}); use {FORMATS}.") from error
-    return image, _modality(reader)
+        if path.is_dir() or is_dicom(path):
+            array, scan = read_dicom(path, time_point, series)
+            return Volume(array, scan.stack.ijk_to_ras, scan.modality, name, scan.notes, scan.spacing_known)
+        if path.stat().st_size == 0:
+            raise ValueError("it is empty; export it again.")
+        if path.name.lower().endswith(".npz"):
+            from .npz import read_npz_volume
+
+            time_index(1, time_point)
+            return read_npz_volume(path)
+        check_contained(path)
+        check_complete(path)
+        if is_nifti(path):
+            nifti = read_nifti(path, time_point)
+            forms = nifti.forms
+            return Volume(nifti.array, nifti.ijk_to_ras, None, name, nifti.notes, nifti.spacing_known, forms)
+        found = read_by_itk(path, time_point)
+        notes = () if found.spacing_known else (_NO_SPACING,)
+        return Volume(found.array, image_to_ras(found.image), None, name, notes, found.spacing_known)
+    except ValueError as error:
+        raise ValueError(_located(error, path)) from error
 
 
-def _read_dicom_folder(folder: Path) -> tuple[SimpleITK.Image, str | None]:
-    import SimpleITK as sitk
-
-    with quiet_libraries():
-        files = dicom_files(folder)
-    if not files:
-        raise ValueError(f"The folder {folder} holds no DICOM images; give a file, or the folder of one DICOM series.")
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(files)
-    try:
-        with quiet_libraries() as messages:
-            image = reader.Execute()
-            modality = _read_modality(files[0])
-    except RuntimeError as error:
-        raise ValueError(f"The DICOM series in {folder} cannot be read ({_reason(error)}).") from error
-    if any("ampling" in line or "missing slices" in line for line in messages):
-        logger.warning("%s: slices are not evenly spaced, or some are missing; distances may be wrong.", folder)
-    return image, modality
+_NO_SPACING = "The file does not say how large a voxel is: lengths and volumes in mm are not known."
 
 
-def dicom_files(folder: str | Path) -> tuple[str, ...]:
-    """Files of the series with most files, in the folder or below, in the order of their slices (k)."""
-    import SimpleITK as sitk
-
-    best: tuple[str, ...] = ()
-    for directory, subfolders, names in os.walk(folder):
-        subfolders.sort()
-        if not names:
-            continue
-        for series in sitk.ImageSeriesReader.GetGDCMSeriesIDs(directory, True):
-            files = tuple(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(directory, series, True))
-            if len(files) > len(best):
-                best = files
-    return best
-
-
-def _read_modality(file: str) -> str | None:
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(file)
-    reader.ReadImageInformation()
-    return _modality(reader)
-
-
-def _modality(reader: SimpleITK.ImageFileReader) -> str | None:
-    """DICOM modality among what a reader found, None where the format has none."""
-    text = reader.GetMetaData(MODALITY_TAG) if reader.HasMetaDataKey(MODALITY_TAG) else ""
-    return text.strip() or None
-
-
-def _volume(image: SimpleITK.Image, time_point: int | None, modality: str | None, name: str) -> Volume:
-    import SimpleITK as sitk
-
-    array = sitk.GetArrayFromImage(image)  # a copy, in k, j, i (component) order
-    if np.iscomplexobj(array):
-        raise ValueError("complex values are no picture; save the magnitude instead.")
-    dimension, components = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
-    if dimension > 4:
-        raise ValueError(f"an image of {dimension} dimensions is not supported; save one volume of it.")
-    if dimension == 4:
-        array = array[_time_index(array.shape[0], time_point)]
-    elif dimension == 2:
-        array = array[np.newaxis]
-    if components > 4:  # Slicer keeps time series and diffusion images as components
-        array = array[..., _time_index(components, time_point)]
-    elif components in (3, 4):
-        array = array[..., :3]  # the fourth is opacity
-    elif components == 2:
-        array = array[..., 0]
-    return Volume(np.ascontiguousarray(array), image_to_ras(image), modality, name)
-
-
-def _time_index(count: int, time_point: int | None) -> int:
-    if time_point is None and count > 1:
-        raise ValueError(f"it holds {count} volumes (a time series); save one of them, or choose with time_point.")
-    index = time_point or 0
-    if not 0 <= index < count:
-        raise ValueError(f"there is no time point {index}; it has 0 to {count - 1}.")
-    return index
-
-
-def _reason(error: RuntimeError) -> str:
-    """ITK's reason in a few words: without its prefixes and pointers."""
-    line = last_line(error).split("ITK ERROR:")[-1].strip()
-    line = line.split("): ", 1)[-1].rstrip(".")
-    return line if len(line) <= 160 else line[:157] + "..."
+def _located(error: ValueError, path: Path) -> str:
+    """The message with the file it is about, once."""
+    text = str(error)
+    if str(path) in text:
+        return text
+    return f"{path} cannot be read as a scan: {text}"

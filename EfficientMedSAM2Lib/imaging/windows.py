@@ -119,6 +119,20 @@ def choose_window(volume: np.ndarray, modality: str | None = None) -> IntensityW
     return _foreground_window(sample) or _full_range_window(array)
 
 
+#: What is said of a volume without contrast.
+NOTHING_TO_SEE = "There is nothing to see in the scan: all its voxels have the same value, or none."
+
+
+def has_contrast(volume: np.ndarray) -> bool:
+    """False where all finite voxels of a volume are the same, or none is finite: there is nothing to see in it."""
+    array = _real_array(volume)
+    for part in (array[len(array) // 2], array):  # nearly always the middle slice tells
+        values = part if np.issubdtype(part.dtype, np.integer) else part[np.isfinite(part)]
+        if values.size and values.min() < values.max():
+            return True
+    return False
+
+
 def apply_window(array: np.ndarray, window: IntensityWindow) -> np.ndarray:
     """Copy of ``array`` with the window spread over 0 ... 1, clipped, float32. NaN and infinite values become 0."""
     values = _real_array(array)

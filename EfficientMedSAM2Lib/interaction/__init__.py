@@ -2,7 +2,16 @@
 
 from .history import History
 from .predictor import VolumePredictor
-from .prompts import BoxPrompt, LinePrompt, MaskPrompt, PointPrompt, Prompt, line_to_prompts
+from .prompts import (
+    BoxPrompt,
+    LassoPrompt,
+    LinePrompt,
+    MaskPrompt,
+    PointPrompt,
+    Prompt,
+    ScribblePrompt,
+    line_to_prompts,
+)
 from .propagation import Propagation, SliceUpdate, StopRule
 from .session import InteractiveSession
 
@@ -10,11 +19,13 @@ __all__ = [
     "BoxPrompt",
     "History",
     "InteractiveSession",
+    "LassoPrompt",
     "LinePrompt",
     "MaskPrompt",
     "PointPrompt",
     "Prompt",
     "Propagation",
+    "ScribblePrompt",
     "SliceUpdate",
     "StopRule",
     "VolumePredictor",

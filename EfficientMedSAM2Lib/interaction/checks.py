@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.geometry import ijk_from_kji, nearest_voxel
+from ..imaging.geometry import ijk_from_kji, line_axis, line_hint, nearest_index, nearest_voxel, onto_slice
 from ..imaging.windows import IntensityWindow
+from ..predictors.inputs import as_mask, to_numpy
 from .bits import PackedMask
 from .prompts import BoxPrompt, LinePrompt, MaskPrompt, PointPrompt
 
@@ -20,8 +21,8 @@ SATURATED_SHARE = 0.98
 
 
 def check_volume(volume: Any) -> np.ndarray:
-    """Read-only view of a volume (D,H,W) or (D,H,W,3) of any real dtype."""
-    array = np.asarray(volume)
+    """Read-only view of a volume (D,H,W) or (D,H,W,3) of any real dtype, numpy or torch."""
+    array = to_numpy(volume)
     if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] != 3):
         message = f"A volume must have shape (D,H,W) or (D,H,W,3), not {array.shape}; a single image is (1,H,W)."
         raise ValueError(message)
@@ -79,7 +80,7 @@ def box_prompt(
     if box.shape != (3, 2) or box.dtype.kind not in "uif" or not np.isfinite(box).all():
         message = f"A box must be [[k0, k1], [j0, j1], [i0, i1]] in voxels, not {bbox_kji!r}."
         raise ValueError(message)
-    bounds = np.rint(box).astype(int)
+    bounds = nearest_index(box)
     if (bounds[:, 1] <= bounds[:, 0]).any():
         message = f"The box {bounds.tolist()} has zero size; bounds are half-open, so the second must be the larger."
         raise ValueError(message)
@@ -97,29 +98,32 @@ def box_prompt(
 
 
 def line_prompt(
-    start_kji: Any, end_kji: Any, axis: int | None, default_axis: int, shape_kji: Sequence[int]
-) -> LinePrompt:
-    """Diameter from two ends on one slice."""
-    ends = [_three(end, "An end of a line") for end in (start_kji, end_kji)]
-    first, second = (nearest_voxel(ijk_from_kji(end), shape_kji) for end in ends)
-    shared = [a for a in range(3) if first[a] == second[a]]
-    wanted = [default_axis, 0, 1, 2] if axis is None else [axis]
-    found = next((a for a in wanted if a in shared), None)
-    if found is None:
-        message = f"The line from {first} to {second} (k, j, i) must have both ends on one slice; draw it on one slice."
+    start_kji: Any,
+    end_kji: Any,
+    axis: int | None,
+    default_axis: int,
+    shape_kji: Sequence[int],
+    spacing_kji: Sequence[float] = (1.0, 1.0, 1.0),
+) -> tuple[LinePrompt, str]:
+    """Diameter from two ends, and what the user should know: it lies on the slice through its middle."""
+    drawn = np.array([_three(end, "An end of a line") for end in (start_kji, end_kji)])
+    if not np.isfinite(drawn).all():
+        message = f"The ends of a line must be finite numbers, not {start_kji!r} and {end_kji!r}."
         raise ValueError(message)
-    if len(shared) == 3:
+    if axis is None:
+        axis = line_axis(drawn, spacing_kji, default_axis)
+    ends = onto_slice(drawn, axis)
+    first, second = (nearest_voxel(ijk_from_kji(end), shape_kji) for end in ends)
+    if first == second:
         message = f"The line has no length: both ends are in voxel {first}; draw it across the lesion."
         raise ValueError(message)
-    for end in ends:
-        end[found] = first[found]  # the slice is a voxel index, whatever the ends' distance from its centre
-    (k0, j0, i0), (k1, j1, i1) = (end.tolist() for end in ends)
-    return LinePrompt((k0, j0, i0), (k1, j1, i1), found)
+    (k0, j0, i0), (k1, j1, i1) = ends.tolist()
+    return LinePrompt((k0, j0, i0), (k1, j1, i1), axis), line_hint(drawn, axis)
 
 
-def mask_prompt(mask: Any, axis: int, index: int | None, shape_kji: Sequence[int]) -> MaskPrompt:
+def mask_prompt(mask: Any, axis: int, index: int | None, shape_kji: Sequence[int], fixed: bool = True) -> MaskPrompt:
     """Mask of the whole volume, or of one slice when ``index`` is given."""
-    array = np.asarray(mask)
+    array = to_numpy(mask)
     if index is not None:
         index = check_slice(index, axis, shape_kji)
         expected = tuple(size for a, size in enumerate(shape_kji) if a != axis)
@@ -129,8 +133,7 @@ def mask_prompt(mask: Any, axis: int, index: int | None, shape_kji: Sequence[int
         hint = "" if array.ndim != 2 or index is not None else "; say which slice by axis and index"
         message = f"The mask has shape {array.shape}, but {expected} is needed{hint}."
         raise ValueError(message)
-    if array.dtype != bool:
-        array = array != 0
+    array = as_mask(array)
     if index is not None:
         origin = [0, 0, 0]
         origin[axis] = index
@@ -139,7 +142,7 @@ def mask_prompt(mask: Any, axis: int, index: int | None, shape_kji: Sequence[int
     if packed.box is None:
         message = "The initial mask is empty; paint the structure on at least one slice first."
         raise ValueError(message)
-    return MaskPrompt(packed, axis)
+    return MaskPrompt(packed, axis, None, fixed)
 
 
 def check_direction(direction: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..imaging.windows import IntensityWindow
+from ..imaging.windows import IntensityWindow, has_contrast
 
 
 class VolumePredictor(Protocol):
@@ -37,11 +38,26 @@ class VolumePredictor(Protocol):
         clear_old_points: bool = True,
         normalize_coords: bool = True,
         box: Any = None,
+        *,
+        need_output: bool = True,
     ) -> Any:
-        """Prompt one slice; the result is read by ``slice_mask``."""
+        """Prompt one slice; the result is read by ``slice_mask``, so that a session needs no output."""
 
-    def add_new_mask(self, inference_state: dict[str, Any], frame_idx: int, obj_id: int, mask: np.ndarray) -> Any:
+    def add_new_mask(
+        self,
+        inference_state: dict[str, Any],
+        frame_idx: int,
+        obj_id: int,
+        mask: np.ndarray,
+        *,
+        need_output: bool = True,
+    ) -> Any:
         """Give the mask of one slice."""
+
+    def clear_all_prompts_in_frame(
+        self, inference_state: dict[str, Any], frame_idx: int, obj_id: int, need_output: bool = True
+    ) -> Any:
+        """Take an object's prompts on a slice back."""
 
     def propagate_object(
         self,
@@ -124,16 +140,31 @@ class AxisStates:
             labels=np.array(labels, dtype=np.int32) if points_xy else None,
             clear_old_points=box_xyxy is not None,
             box=box_xyxy,
+            need_output=False,
         )
 
     def give_mask(self, axis: int, index: int, obj_id: int, mask: np.ndarray) -> None:
         """Tell the predictor the mask (bool HxW) of a slice."""
-        self.predictor.add_new_mask(self[axis], index, obj_id, mask)
+        self.predictor.add_new_mask(self[axis], index, obj_id, mask, need_output=False)
+
+    def forget_prompts(self, axis: int, index: int, obj_id: int) -> None:
+        """Let a slice be an ordinary one again, which propagation may change."""
+        self.predictor.clear_all_prompts_in_frame(self[axis], index, obj_id, need_output=False)
+
+    @cached_property
+    def has_contrast(self) -> bool:
+        """False where there is nothing to see in the volume; a network finds something in everything."""
+        return has_contrast(self.volume)
 
     def result(self, axis: int, index: int, obj_id: int) -> tuple[np.ndarray | None, float]:
-        """Mask (bool HxW, None when there is none) and score of a slice as the predictor has them."""
+        """Mask (bool HxW, None when there is none) and score of a slice as the predictor has them.
+
+        There is none in a volume without contrast, whatever the predictor found.
+        """
         mask = self.predictor.slice_mask(self[axis], obj_id, index)
         score = self.predictor.slice_score(self[axis], obj_id, index)
+        if not self.has_contrast:
+            return None, 0.0
         return (None if mask is None else np.asarray(mask, dtype=bool)), float(score or 0.0)
 
     def snapshot(self, obj_id: int) -> dict[int, Any]:

@@ -7,21 +7,24 @@ from typing import cast
 
 import numpy as np
 
-from ..imaging.geometry import union
+from ..imaging.geometry import Box, union
+from ..imaging.windows import NOTHING_TO_SEE
 from . import checks
 from .bits import slice_box
+from .clicks import Click, clicks_of, clicks_on
+from .constraints import constrained
 from .predictor import AxisStates
 from .prompts import (
     BoxPrompt,
+    LassoPrompt,
     LinePrompt,
     MaskPrompt,
     PointPrompt,
     Prompt,
+    ScribblePrompt,
     box_xyxy,
-    exclusions,
     in_plane_axes,
     line_to_prompts,
-    overlap,
     point_xy,
 )
 from .segment import SegmentState, SliceKind, SliceRecord, with_correction
@@ -30,12 +33,16 @@ from .segment import SegmentState, SliceKind, SliceRecord, with_correction
 MASK_SLICES_PER_STACK = 3
 #: The same for the whole mask.
 MAX_MASK_SLICES = 16
+#: Slices of an initial mask that is not fixed make way for a correction up to this far from them.
+REFINED_MM = 10.0
 #: What the user paints is the truth.
 USER_SCORE = 1.0
 
 
-def apply_prompt(states: AxisStates, segment: SegmentState, prompt: Prompt) -> str:
-    """Add a prompt to the segment and bring its slice up to date."""
+def apply_prompt(
+    states: AxisStates, segment: SegmentState, prompt: PointPrompt | BoxPrompt | LinePrompt | MaskPrompt
+) -> str:
+    """Add a prompt that is not drawn to the segment and bring its slice up to date."""
     segment.prompts = (*segment.prompts, prompt)
     if isinstance(prompt, PointPrompt):
         return _apply_point(states, segment, prompt)
@@ -48,43 +55,68 @@ def apply_prompt(states: AxisStates, segment: SegmentState, prompt: Prompt) -> s
     )
 
 
-def without_exclusions(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> np.ndarray:
-    """Slice mask (bool HxW) less the negative boxes in force."""
-    here = slice_box(segment.bits.shape, axis, index)
-    for prompt in exclusions(segment.prompts):
-        common = overlap(prompt.box_kji, here)
-        if common is not None:
-            rows, columns = (slice(*common[a]) for a in in_plane_axes(axis))
-            mask = mask.copy()
-            mask[rows, columns] = False
-    return mask
+def as_told(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> tuple[np.ndarray, str]:
+    """A predicted slice mask (bool HxW) that contradicts no prompt, and what had to be done for that, if anything.
+
+    Constraints in force come first. A click is heard by the predictor; where its mask goes past one all the same, the
+    clicked voxel itself is put right. A mask that is empty stays so: nothing was found, and that is said elsewhere.
+    """
+    kept = constrained(segment, axis, index, mask)
+    row, column = in_plane_axes(axis)
+    clicks = {
+        (p.index_kji[row], p.index_kji[column]): p.positive
+        for p in segment.prompts
+        if isinstance(p, PointPrompt) and p.index_kji[axis] == index
+    }
+    wrong = [at for at, positive in clicks.items() if kept[at] != positive] if kept.any() else []
+    if wrong:
+        # What a constraint says of a voxel holds whatever was predicted there, a click that it overrules included.
+        full, empty = (constrained(segment, axis, index, np.full_like(mask, value)) for value in (True, False))
+        wrong = [at for at in wrong if full[at] != empty[at]]
+    if not wrong:
+        return kept, ""
+    kept = kept.copy()
+    for at in wrong:
+        kept[at] = clicks[at]
+    several = f"{len(wrong)} clicks" if len(wrong) > 1 else "a click"
+    return kept, (
+        f"The mask of slice {index} went past {several}, of which only the clicked voxel was put right; "
+        "click once more beside it, or use a box."
+    )
 
 
 def _apply_point(states: AxisStates, segment: SegmentState, prompt: PointPrompt) -> str:
     axis, index = prompt.axis, prompt.index
+    return click_slice(states, segment, axis, index, clicks_of(prompt, axis, index))
+
+
+def click_slice(states: AxisStates, segment: SegmentState, axis: int, index: int, clicks: Sequence[Click]) -> str:
+    """Correct a slice by the newest clicks on it, or look for what they mean; all are positive, or all are negative."""
+    release(states, segment, axis, index)
     record = segment.slice_records(axis).get(index)
-    points = [prompt]
+    positive = any(click.positive for click in clicks)
     if record is None or record.kind is not SliceKind.CONDITIONING:
-        # The predictor has heard of none of this slice's points yet, and may not know the mask that the user sees and
+        # The predictor has heard of none of this slice's clicks yet, and may not know the mask that the user sees and
         # corrects: a slice of an initial mask, or one that was propagated along another axis.
-        points = _points_on(segment, axis, index)
+        clicks = clicks_on(segment, axis, index)
         visible = segment.read_slice(axis, index)
         if visible.any():
             known, _ = states.result(axis, index, segment.obj_id)
             if known is None or not np.array_equal(known, visible):
                 states.give_mask(axis, index, segment.obj_id, visible)
-        elif not any(point.positive for point in points):
+        elif not any(click.positive for click in clicks):
             return "A negative point alone marks nothing; it counts from the first positive point or box on its slice."
-    coordinates = [point_xy(point.index_kji, axis) for point in points]
-    states.give_prompts(axis, index, segment.obj_id, coordinates, [int(point.positive) for point in points])
-    message = _take_result(states, segment, axis, index, coordinates)
-    if message and not prompt.positive:  # nothing was looked for, so that nothing found is what was wanted
+    coordinates = [click.xy for click in clicks]
+    states.give_prompts(axis, index, segment.obj_id, coordinates, [int(click.positive) for click in clicks])
+    message = take_result(states, segment, axis, index, coordinates)
+    if not positive and not segment.read_slice(axis, index).any():
+        # nothing was looked for, so that nothing found is what was wanted
         return "The slice is empty now; propagation takes it that the structure is not there."
     return message
 
 
 def _apply_box(states: AxisStates, segment: SegmentState, prompt: BoxPrompt) -> str:
-    return _start_slice(states, segment, prompt.axis, prompt.index, box_xyxy(prompt.box_kji, prompt.axis), [])
+    return start_slice(states, segment, prompt.axis, prompt.index, box_xyxy(prompt.box_kji, prompt.axis), [])
 
 
 def _apply_line(states: AxisStates, segment: SegmentState, prompt: LinePrompt) -> str:
@@ -94,10 +126,10 @@ def _apply_line(states: AxisStates, segment: SegmentState, prompt: LinePrompt) -
         point_xy(prompt.end_kji, prompt.axis),
         (states.spacing_kji[column], states.spacing_kji[row]),
     )
-    return _start_slice(states, segment, prompt.axis, prompt.index, box, [(float(x), float(y)) for x, y in points])
+    return start_slice(states, segment, prompt.axis, prompt.index, box, [(float(x), float(y)) for x, y in points])
 
 
-def _start_slice(
+def start_slice(
     states: AxisStates,
     segment: SegmentState,
     axis: int,
@@ -106,19 +138,28 @@ def _start_slice(
     inner_points: Sequence[tuple[float, float]],
 ) -> str:
     """A box says where the whole structure is: the slice is segmented anew from it and from the points it has."""
-    earlier = _points_on(segment, axis, index)
-    coordinates = [*inner_points, *(point_xy(point.index_kji, axis) for point in earlier)]
-    labels = [1] * len(inner_points) + [int(point.positive) for point in earlier]
+    release(states, segment, axis, index)
+    earlier = clicks_on(segment, axis, index)
+    coordinates = [*inner_points, *(click.xy for click in earlier)]
+    labels = [1] * len(inner_points) + [int(click.positive) for click in earlier]
     states.give_prompts(axis, index, segment.obj_id, coordinates, labels, box)
-    return _take_result(states, segment, axis, index, coordinates, box)
+    return take_result(states, segment, axis, index, coordinates, box)
 
 
 def _apply_exclusion(states: AxisStates, segment: SegmentState, prompt: BoxPrompt) -> str:
-    axis, box = prompt.axis, [list(bounds) for bounds in prompt.box_kji]
-    old = segment.bits.read(box)
+    box = [list(bounds) for bounds in prompt.box_kji]
+    overruled = [p for p in segment.prompts if isinstance(p, PointPrompt) and p.positive and _is_in(p.index_kji, box)]
+    message = cut(states, segment, prompt.axis, box, np.ones([high - low for low, high in box], dtype=bool))
+    # the newer prompt counts
+    return message or (f"Positive clicks in this box count no more ({len(overruled)})." if overruled else "")
+
+
+def cut(states: AxisStates, segment: SegmentState, axis: int, box: Box, region: np.ndarray) -> str:
+    """Take voxels away: a region, bool of the size of a half-open box."""
+    old = segment.bits.read(box) & region
     if not old.any():
-        return "The segment has no voxels in this box; propagation will keep out of it."
-    segment.write(box, np.zeros_like(old))
+        return "The segment has no voxels in it; propagation will keep out of it."
+    segment.write(box, segment.bits.read(box) & ~region)
     if segment.latest is not None and segment.latest[0] != axis:
         return ""  # a cut across the slices that are propagated: kept by the exclusion, no slice to start from
     removed = old.sum(axis=in_plane_axes(axis))
@@ -142,11 +183,17 @@ def _apply_slice_mask(states: AxisStates, segment: SegmentState, prompt: MaskPro
     if prompt.mask.box is not None:
         moved = [slice(low - start, high - start) for (low, high), (start, _) in zip(prompt.mask.box, here)]
         mask[tuple(moved)] = prompt.mask.unpack()
-    segment.write(here, mask)
-    states.give_mask(axis, index, segment.obj_id, mask.squeeze(axis))
+    take_mask(states, segment, axis, index, mask.squeeze(axis))
+    return ""
+
+
+def take_mask(states: AxisStates, segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> None:
+    """Write what the user says a slice is, bool (rows, columns), and tell the predictor."""
+    release(states, segment, axis, index)
+    segment.write_slice(axis, index, mask)
+    states.give_mask(axis, index, segment.obj_id, mask)
     segment.records[axis] = with_correction(segment.slice_records(axis), index, USER_SCORE, not mask.any())
     segment.latest = (axis, index)
-    return ""
 
 
 def _apply_mask(states: AxisStates, segment: SegmentState, prompt: MaskPrompt) -> str:
@@ -164,7 +211,11 @@ def _apply_mask(states: AxisStates, segment: SegmentState, prompt: MaskPrompt) -
     segment.write(box, mask)
     areas = mask.sum(axis=in_plane_axes(axis))
     by_slice = {box[axis][0] + int(offset): int(areas[offset]) for offset in np.flatnonzero(areas)}
-    records = {index: SliceRecord(SliceKind.GIVEN, USER_SCORE) for index in by_slice}
+    kind = SliceKind.GIVEN if prompt.fixed else SliceKind.PROPAGATED
+    records = {index: SliceRecord(kind, USER_SCORE) for index in by_slice}
+    if not prompt.fixed:  # the mask also says where the object ends, until a correction near its end
+        others = set(range(segment.bits.shape[axis])) - by_slice.keys()
+        records.update((index, SliceRecord(SliceKind.SKIPPED)) for index in others)
     for index in mask_slices(by_slice):
         states.give_mask(axis, index, segment.obj_id, segment.read_slice(axis, index))
         records[index] = SliceRecord(SliceKind.CONDITIONING, USER_SCORE)
@@ -189,7 +240,7 @@ def mask_slices(areas: dict[int, int]) -> list[int]:
     return chosen
 
 
-def _take_result(
+def take_result(
     states: AxisStates,
     segment: SegmentState,
     axis: int,
@@ -197,19 +248,62 @@ def _take_result(
     points_xy: Sequence[tuple[float, float]],
     box: np.ndarray | None = None,
 ) -> str:
+    """Write what the predictor found on a slice, as the constraints allow it; returns a sentence for the user."""
     predicted, score = states.result(axis, index, segment.obj_id)
     if predicted is None:
         predicted = np.zeros_like(segment.read_slice(axis, index))
-    mask = without_exclusions(segment, axis, index, predicted)
+    mask, note = as_told(segment, axis, index, predicted)
     segment.write_slice(axis, index, mask)
+    if not np.array_equal(mask, predicted) and drawn_on(segment, axis, index):
+        # What is propagated from here starts from what the user sees.
+        states.give_mask(axis, index, segment.obj_id, mask)
     segment.records[axis] = with_correction(segment.slice_records(axis), index, score, not mask.any())
     segment.latest = (axis, index)
     if mask.any():
-        return ""
+        return note
     if predicted.any():
-        return "All that was found lies in a negative box; click a positive point inside that box to lift it."
+        return "All that was found lies in a negative box or lasso; click a positive point inside it to lift it."
+    if not states.has_contrast:
+        return NOTHING_TO_SEE
     return checks.explain_empty(states.volume.take(index, axis), box, points_xy, states.window, score)
 
 
-def _points_on(segment: SegmentState, axis: int, index: int) -> list[PointPrompt]:
-    return [p for p in segment.prompts if isinstance(p, PointPrompt) and p.axis == axis and p.index == index]
+def _is_in(index_kji: Sequence[int], box: Sequence[Sequence[int]]) -> bool:
+    return all(low <= index < high for index, (low, high) in zip(index_kji, box))
+
+
+def unheard_points(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> list[PointPrompt]:
+    """Clicks on a slice that its propagated mask goes past: negative ones that waited for a mask to take away from."""
+    points = [p for p in segment.prompts if isinstance(p, PointPrompt) and p.axis == axis and p.index == index]
+    row, column = in_plane_axes(axis)
+    wrong = any(mask[p.index_kji[row], p.index_kji[column]] != p.positive for p in points)
+    return points if wrong else []
+
+
+def drawn_on(segment: SegmentState, axis: int, index: int) -> bool:
+    """Whether there is a scribble or a lasso on a slice."""
+    drawn = [p for p in segment.prompts if isinstance(p, (ScribblePrompt, LassoPrompt))]
+    return any(low <= index < high for low, high in (p.mask.box_kji[axis] for p in drawn))
+
+
+def release(states: AxisStates, segment: SegmentState, axis: int, index: int) -> None:
+    """Let a correction on a slice spread into an initial mask that is not fixed: slices of it that the predictor was
+    told, and that are near, no longer hold."""
+    first = segment.prompts[0]
+    if not isinstance(first, MaskPrompt) or first.fixed or first.index is not None or first.axis != axis:
+        return
+    prompted = {i for prompt in segment.prompts[1:] for i in _slices_of(prompt, axis)}
+    reach = REFINED_MM / states.spacing_kji[axis]
+    for i, record in list(segment.slice_records(axis).items()):
+        told = record.kind is SliceKind.CONDITIONING and i not in prompted
+        if told and i != index and abs(i - index) <= reach:
+            states.forget_prompts(axis, i, segment.obj_id)
+            segment.slice_records(axis)[i] = SliceRecord(SliceKind.PROPAGATED, record.score)
+
+
+def _slices_of(prompt: Prompt, axis: int) -> range:
+    if prompt.axis != axis:
+        return range(0)
+    if isinstance(prompt, (ScribblePrompt, LassoPrompt)):
+        return range(*prompt.mask.box_kji[axis])
+    return range(0) if prompt.index is None else range(prompt.index, prompt.index + 1)

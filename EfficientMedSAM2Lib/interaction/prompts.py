@@ -6,13 +6,13 @@ of the two remaining axes) and y the row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Union
 
 import numpy as np
 
-from ..imaging.geometry import Box
+from ..imaging.geometry import Box, nearest_index
 from .bits import PackedMask
 
 #: Short axis of a lesion as a share of its measured longest diameter, when only the latter was drawn.
@@ -69,19 +69,41 @@ class LinePrompt:
     @property
     def index(self) -> int:
         """Number of the slice along ``axis``."""
-        return round(self.start_kji[self.axis])
+        return int(nearest_index(self.start_kji[self.axis]))
 
 
 @dataclass(frozen=True)
 class MaskPrompt:
-    """A given mask: the whole segment (``index`` None) or one slice of it. Packed, since prompts are kept for undo."""
+    """A given mask: the whole segment (``index`` None) or one slice of it. Packed, since prompts are kept for undo.
+
+    ``fixed`` says of a whole segment whether propagation must not change it; else corrections are propagated into it.
+    """
 
     mask: PackedMask
     axis: int
     index: int | None = None
+    fixed: bool = True
 
 
-Prompt = Union[PointPrompt, BoxPrompt, LinePrompt, MaskPrompt]
+@dataclass(frozen=True)
+class ScribblePrompt:
+    """Voxels drawn over, on one slice of ``axis`` or on several: all of them belong to the object, or none."""
+
+    mask: PackedMask
+    positive: bool
+    axis: int
+
+
+@dataclass(frozen=True)
+class LassoPrompt:
+    """What a closed line encloses, on one slice of ``axis`` or on several: the object is in it; or nothing of it is."""
+
+    mask: PackedMask
+    positive: bool
+    axis: int
+
+
+Prompt = Union[PointPrompt, BoxPrompt, LinePrompt, MaskPrompt, ScribblePrompt, LassoPrompt]
 
 
 def in_plane_axes(axis: int) -> tuple[int, int]:
@@ -138,25 +160,7 @@ def line_to_prompts(
     return points.astype(np.float32), np.concatenate([center - half, center + half]).astype(np.float32)
 
 
-def exclusions(prompts: Iterable[Prompt]) -> list[BoxPrompt]:
-    """Negative boxes still in force: a later positive point or box wholly inside one lifts it."""
-    active: list[BoxPrompt] = []
-    for prompt in prompts:
-        if isinstance(prompt, BoxPrompt) and not prompt.positive:
-            active.append(prompt)
-        elif isinstance(prompt, BoxPrompt):
-            active = [box for box in active if not _contains(box.box_kji, prompt.box_kji)]
-        elif isinstance(prompt, PointPrompt) and prompt.positive:
-            voxel = tuple((v, v + 1) for v in prompt.index_kji)
-            active = [box for box in active if not _contains(box.box_kji, voxel)]
-    return active
-
-
 def overlap(box: Sequence[Sequence[int]], other: Sequence[Sequence[int]]) -> Box | None:
     """Half-open box common to both, None when there is none."""
     common = [[max(a[0], b[0]), min(a[1], b[1])] for a, b in zip(box, other)]
     return common if all(low < high for low, high in common) else None
-
-
-def _contains(outer: Sequence[Sequence[int]], inner: Sequence[Sequence[int]]) -> bool:
-    return all(a[0] <= b[0] and b[1] <= a[1] for a, b in zip(outer, inner))

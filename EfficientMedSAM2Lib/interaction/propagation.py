@@ -14,8 +14,8 @@ import numpy as np
 
 from ..imaging.geometry import Box, union
 from .history import SegmentStore
-from .prompting import without_exclusions
-from .prompts import in_plane_axes
+from .prompting import as_told, unheard_points
+from .prompts import in_plane_axes, point_xy
 from .segment import Records, SegmentState, SliceKind, SliceRecord
 
 
@@ -211,14 +211,21 @@ def _pass(
     )
     try:
         for at, (index, predicted, score) in enumerate(source):
-            mask, box = _write(segment, axis, index, np.asarray(predicted, dtype=bool))
-            records[index] = SliceRecord(SliceKind.PROPAGATED, float(score))
+            predicted, kind = np.asarray(predicted, dtype=bool), SliceKind.PROPAGATED
+            waiting = unheard_points(segment, axis, index, predicted)
+            if waiting:  # a negative click made before there was a mask: it corrects the one that has come
+                where, signs = [point_xy(p.index_kji, axis) for p in waiting], [int(p.positive) for p in waiting]
+                states.give_prompts(axis, index, segment.obj_id, where, signs)
+                corrected, score = states.result(axis, index, segment.obj_id)
+                predicted = np.zeros_like(predicted) if corrected is None else corrected
+                kind = SliceKind.CONDITIONING
+            mask, box, message = _write(segment, axis, index, predicted)
+            records[index] = SliceRecord(kind, float(score), empty=kind is SliceKind.CONDITIONING and not mask.any())
             if rule is None or (mask.any() and score >= rule.min_score):
                 lost = []
             else:
                 lost = [*lost, index] if lost and abs(index - lost[-1]) == 1 else [index]
             stop = rule is not None and len(lost) >= rule.slices_needed(spacing_mm) and at >= last_stale
-            message = ""
             if stop and at + 1 < len(run.frames):
                 records.update((i, SliceRecord(SliceKind.SKIPPED)) for i in run.frames[at + 1 :])
                 message = (
@@ -232,14 +239,15 @@ def _pass(
             source.close()
 
 
-def _write(segment: SegmentState, axis: int, index: int, predicted: np.ndarray) -> tuple[np.ndarray, Box | None]:
-    """Write a propagated slice, except where a negative box forbids it or the user prompted a slice across it."""
+def _write(segment: SegmentState, axis: int, index: int, predicted: np.ndarray) -> tuple[np.ndarray, Box | None, str]:
+    """Write a propagated slice, except where a prompt forbids it or the user prompted a slice across it."""
     old = segment.read_slice(axis, index)
-    mask = without_exclusions(segment, axis, index, predicted).copy()
+    told, message = as_told(segment, axis, index, predicted)
+    mask = told.copy()
     for position, other in enumerate(in_plane_axes(axis)):
         fixed = [i for i, record in segment.slice_records(other).items() if record.fixed]
         if fixed and position == 0:
             mask[fixed, :] = old[fixed, :]
         elif fixed:
             mask[:, fixed] = old[:, fixed]
-    return mask, segment.write_slice(axis, index, mask)
+    return mask, segment.write_slice(axis, index, mask), message

@@ -11,17 +11,24 @@ import numpy as np
 from ..imaging.geometry import Box, check_matrix, kji_from_ijk, slice_axis, spacing_of, union
 from ..imaging.windows import IntensityWindow, choose_window
 from . import checks
+from .drawn import DrawnPrompts, apply_any_prompt
 from .history import MAX_BYTES, MAX_STEPS, History, SegmentStore
 from .predictor import AxisStates, VolumePredictor
-from .prompting import apply_prompt
-from .prompts import BoxPrompt, LinePrompt, MaskPrompt, PointPrompt, Prompt
+from .prompts import BoxPrompt, LassoPrompt, LinePrompt, MaskPrompt, PointPrompt, Prompt, ScribblePrompt
 from .propagation import Propagation, Run, StopRule, plan_runs, propagation_steps
 from .segment import SegmentState, SliceKind, stale_indices
 
-_LABELS = {PointPrompt: "add point", BoxPrompt: "add box", LinePrompt: "add line", MaskPrompt: "add mask"}
+_LABELS = {
+    PointPrompt: "add point",
+    BoxPrompt: "add box",
+    LinePrompt: "add line",
+    MaskPrompt: "add mask",
+    ScribblePrompt: "add scribble",
+    LassoPrompt: "add lasso",
+}
 
 
-class InteractiveSession:
+class InteractiveSession(DrawnPrompts):
     """Interactive segmentation of one volume.
 
     Indices are voxels in (k, j, i) order, boxes half-open ``[[k0, k1], [j0, j1], [i0, i1]]``. ``axis`` is the array
@@ -146,32 +153,42 @@ class InteractiveSession:
     def add_line_interaction(
         self, start_kji: Any, end_kji: Any, segment: str = "1", axis: int | None = None
     ) -> Box | None:
-        """Longest diameter of a lesion (RECIST), both ends on one slice. Returns the changed box."""
+        """Longest diameter of a lesion (RECIST), on the slice through its middle. Returns the changed box."""
         shape = self._image().shape_kji
         if axis is not None:
             checks.check_axis(axis, 0)
-        return self.add_prompt(checks.line_prompt(start_kji, end_kji, axis, self._default_axis, shape), segment)
+        prompt, hint = checks.line_prompt(start_kji, end_kji, axis, self._default_axis, shape, self.spacing_kji)
+        changed = self.add_prompt(prompt, segment)
+        self.last_message = f"{hint} {self.last_message}".strip()
+        return changed
 
     def add_initial_seg_interaction(
-        self, mask: np.ndarray, segment: str = "1", axis: int | None = None, index: int | None = None
+        self,
+        mask: np.ndarray,
+        segment: str = "1",
+        axis: int | None = None,
+        index: int | None = None,
+        fixed: bool = True,
     ) -> Box | None:
-        """Start from a mask, written as it is and never changed by propagation. Returns the changed box.
+        """Start from a mask, written as it is. Returns the changed box.
 
         Args:
             mask: (D,H,W): replaces the segment, earlier prompts included; or, with ``index``, one slice of it.
             segment: Name of the segment.
             axis: Slicing axis.
             index: Slice that a 2D mask belongs to; an empty one says that the structure is not there.
+            fixed: Propagation never changes the mask; else it is an earlier result, into which later corrections are
+                propagated. A slice by itself is always fixed.
         """
         shape = self._image().shape_kji
         axis = checks.check_axis(axis, self._default_axis)
-        return self.add_prompt(checks.mask_prompt(mask, axis, index, shape), segment)
+        return self.add_prompt(checks.mask_prompt(mask, axis, index, shape, fixed), segment)
 
     def add_prompt(self, prompt: Prompt, segment: str = "1") -> Box | None:
         """Add a prompt record, such as ``prompts`` lists. Returns the changed box."""
         store = self._ready()
         with store.change(segment, _LABELS[type(prompt)]) as state:
-            message = apply_prompt(store.states, state, prompt)
+            message = apply_any_prompt(store.states, state, prompt)
         self.last_message = message
         step = self._history.next_undo
         return step.box if step is not None else None

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..core.files import replacing
 from ..resources import shipped_weights
+from .checkpoint import read_checkpoint
 from .config import ModelConfig, timm_architecture
-from .heuristics import HeuristicsConfig
 from .network import EfficientMedSAM2
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,8 @@ def build_efficient_medsam2_model(
 
     Args:
         encoder_type: "efficientnet" (EfficientNet-Lite0), "mobilenet" (MobileNetV3-Large) or a registered name.
-        checkpoint: None for the weights shipped for that encoder, "random" for none, else a `.safetensors` file.
+        checkpoint: None for the weights shipped for that encoder, "random" for none, else a `.safetensors` file, or a
+            state dict that `torch.save` wrote (`.pth`), alone or as "model" or "state_dict" of a dictionary.
         device: "auto" takes cuda, then mps, then cpu; or a torch device. A cuda or mps device that is not there is
             replaced by the CPU, with a warning in the log.
         use_half_precision: Compute in FP16 on cuda and mps. A CPU computes in bfloat16 where it has instructions for
@@ -50,17 +51,16 @@ def build_efficient_medsam2_model(
         raise ValueError(f"torch computes in {', '.join(_DTYPES)}, not in {precision!r}.")
     target = _device(device)
     if checkpoint is not None and str(checkpoint) == "random":
-        model = EfficientMedSAM2(ModelConfig(encoder_type))
+        model = EfficientMedSAM2(ModelConfig(encoder_type)).eval()
+        model.image_encoder.fuse()
     else:
         path = shipped_weights(encoder_type) if checkpoint is None else Path(checkpoint)
-        model = load_model(path)
+        model = load_model(path, for_inference=True)
         if model.config.encoder_type != encoder_type:
             raise ValueError(
                 f"{path} holds weights for the encoder {model.config.encoder_type!r}, not {encoder_type!r}; "
                 f"ask for encoder_type={model.config.encoder_type!r}."
             )
-    model.eval()
-    model.image_encoder.fuse()
     model.requires_grad_(False)
     model.set_compute_dtype(_DTYPES[precision] if precision else _compute_dtype(target, use_half_precision))
     for name, part in model.named_children():
@@ -69,27 +69,34 @@ def build_efficient_medsam2_model(
     return model.to(target)
 
 
-def load_model(path: str | os.PathLike[str]) -> EfficientMedSAM2:
-    """Read a weights file as float32, not fused: the form that training goes on from.
+def load_model(path: str | os.PathLike[str], for_inference: bool = False) -> EfficientMedSAM2:
+    """Read a weights file as float32.
+
+    Args:
+        path: See `read_checkpoint`.
+        for_inference: Fold batch normalisation into the convolutions. A file that was saved from a network built for
+            inference has it folded already, and cannot be read otherwise: training needs it.
+
+    Returns:
+        The network; not fused unless `for_inference`.
 
     Raises:
         ValueError: The file is missing or is not a weights file of this program.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"Weights file {path} does not exist; give the path of a .safetensors file.")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a readable .safetensors file: {error}") from error
-    if "config" not in metadata:
-        raise ValueError(f"{path} holds no EfficientMedSAM2 configuration; it is not a weights file of this program.")
-    model = EfficientMedSAM2(ModelConfig.from_json(metadata["config"]))
-    model.heuristics = HeuristicsConfig.from_json(metadata.get("heuristics"))
-    # safetensors keeps no integers that half precision made floats: batch counters are rebuilt at zero.
-    wanted = {name for name in model.state_dict() if not name.endswith("num_batches_tracked")}
+    config, tensors, heuristics = read_checkpoint(path)
+    model = EfficientMedSAM2(config).eval()
+    if set(tensors) != _names(model):
+        fused = EfficientMedSAM2(config).eval()
+        fused.image_encoder.fuse()
+        if set(tensors) == _names(fused):
+            if not for_inference:
+                raise ValueError(
+                    f"{path} was saved from a network built for inference, without the batch normalisation that "
+                    "training needs; give the .safetensors file that training wrote."
+                )
+            model = fused
+    model.heuristics = heuristics
+    wanted = _names(model)
     if set(tensors) != wanted:
         odd = sorted(wanted.symmetric_difference(tensors))
         raise ValueError(
@@ -100,7 +107,15 @@ def load_model(path: str | os.PathLike[str]) -> EfficientMedSAM2:
         model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit this version's network: {error}") from error
-    return model
+    if for_inference:
+        model.image_encoder.fuse()
+        return model
+    return model.train()
+
+
+def _names(model: EfficientMedSAM2) -> set[str]:
+    """Names of the tensors that count; how many batches were seen is of no use."""
+    return {name for name in model.state_dict() if not name.endswith("num_batches_tracked")}
 
 
 def save_model(model: EfficientMedSAM2, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> None:
@@ -111,7 +126,6 @@ def save_model(model: EfficientMedSAM2, path: str | os.PathLike[str], metadata: 
         path: The `.safetensors` file.
         metadata: More to say of the weights, such as the training command.
     """
-    path = Path(path)
     tensors = {
         name: value.detach().to("cpu", torch.float16).contiguous()
         for name, value in model.state_dict().items()
@@ -123,13 +137,9 @@ def save_model(model: EfficientMedSAM2, path: str | os.PathLike[str], metadata: 
         "licence": WEIGHTS_LICENCE,
         **(metadata or {}),
     }
-    temporary = path.with_name(path.name + ".part")
-    try:
+    with replacing(Path(path)) as temporary:
         save_file(tensors, str(temporary), metadata=notes)
         temporary.chmod(0o644)  # safetensors makes it readable for its writer alone
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def default_device() -> torch.device:

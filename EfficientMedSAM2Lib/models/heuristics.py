@@ -65,6 +65,8 @@ class HeuristicsConfig:
     """Factor on the score of a mask that the view's border cuts off. No comparison is recorded."""
     candidate_score_fill: float = 0.12
     """Share of the view's side below which a mask's score shrinks with its size. No comparison is recorded."""
+    missed_click: float = 0.1
+    """Factor on the score of a mask that leaves out a click inside the object: it is of another one. Not compared."""
 
     second_look: bool = True
     """The mask of clicks alone is segmented again in a view fitted around it. Off: the first answer stands."""

@@ -49,6 +49,11 @@ class EfficientMedSAM2(nn.Module):
         return self.no_memory.device
 
     @property
+    def image_size(self) -> int:
+        """Side of the square that the network looks at, in its pixels. SAM2's name."""
+        return self.config.image_size
+
+    @property
     def threads(self) -> int:
         """Threads that torch computes with on a CPU, in the calling thread."""
         return torch.get_num_threads()

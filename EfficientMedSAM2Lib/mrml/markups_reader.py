@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,13 @@ from ..imaging.geometry import (
     Box,
     box_to_roi,
     ijk_box_from_corners,
-    is_rotated_against_grid,
+    line_hint,
     nearest_voxel,
+    onto_slice,
     ras_to_ijk,
     roi_corners_ras,
 )
-from ..imaging.markups import Markup, is_negative
+from ..imaging.markups import Markup, is_negative, rotation_warning, sign_note
 from .labelmaps import linear_matrix, to_numpy, transform_between
 from .volume_reader import volume_matrix, volume_shape, world_to_local
 
@@ -78,9 +79,16 @@ def box_prompt(bbox_kji: Box, volume_node: Any, positive: bool = True, axis: int
 def line_prompt(
     start_world_ras: Any, end_world_ras: Any, volume_node: Any, axis: int | None = None, node_id: str | None = None
 ) -> Prompt:
-    """A diameter between two world positions, RAS mm; ValueError outside of the volume."""
+    """A diameter between two world positions, RAS mm, on the slice through its middle; ValueError off the volume."""
     points_ras = world_to_local([start_world_ras, end_world_ras], volume_node)
-    return Prompt("line", _rows(points_ras), _voxels(points_ras, volume_node), True, axis, node_id)
+    ends_ijk = ras_to_ijk(points_ras, volume_matrix(volume_node))
+    warning = None
+    if axis is not None:
+        warning = line_hint(ends_ijk[:, ::-1], axis) or None
+        ends_ijk = onto_slice(ends_ijk[:, ::-1], axis)[:, ::-1]
+    shape = volume_shape(volume_node)
+    voxels = tuple(nearest_voxel(end, shape) for end in ends_ijk)
+    return Prompt("line", _rows(points_ras), voxels, True, axis, node_id, warning)
 
 
 def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[Prompt]:
@@ -100,7 +108,14 @@ def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[Pr
     if not prompts:
         msg = f"Markups '{node.GetName()}' has no points; place at least one on the structure."
         raise ValueError(msg)
-    return prompts
+    labels = [node.GetNthControlPointLabel(n) for n in _placed(node)]
+    return _with_sign_note(node.GetName(), prompts, labels)
+
+
+def _with_sign_note(name: str, points: list[Prompt], labels: Sequence[str]) -> list[Prompt]:
+    """Points of a list, the first of which says how they are taken, where that may surprise."""
+    note = sign_note(name, [point.positive for point in points], labels)
+    return [replace(points[0], warning=note or None), *points[1:]]
 
 
 def read_line(node: Any, volume_node: Any, axis: int | None = None) -> Prompt:
@@ -160,7 +175,8 @@ def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | Non
                 prompts.append(line_prompt(markup.points_ras[0], markup.points_ras[1], volume_node, axis))
             else:
                 placed = zip(markup.points_ras, markup.positive)
-                prompts += [point_prompt(point, volume_node, positive, axis) for point, positive in placed]
+                points = [point_prompt(point, volume_node, positive, axis) for point, positive in placed]
+                prompts += _with_sign_note(markup.name, points, markup.labels)
         except ValueError as error:
             msg = f"{markup.kind.capitalize()} of '{markup.name}': {error}"
             raise ValueError(msg) from error
@@ -182,8 +198,8 @@ def _roi_prompt(
     warning = None
     if frames is None:
         warning = f"ROI '{name}' is bent by a nonlinear transform; the voxels between its corners are used."
-    elif is_rotated_against_grid(frames @ object_to_world, affine):
-        warning = f"ROI '{name}' is rotated against the image; the larger box that encloses it is used."
+    else:
+        warning = rotation_warning(name, frames @ object_to_world, affine) or None
     indices = tuple((low, high) for low, high in box)
     return Prompt("box", _rows(corners_ras), indices, True, axis, node_id, warning)
 

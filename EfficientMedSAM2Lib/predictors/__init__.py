@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from .automatic_mask_generator import EfficientMedSAM2AutomaticMaskGenerator
 from .image_predictor import EfficientMedSAM2ImagePredictor
 from .volume_predictor import EfficientMedSAM2VolumePredictor
 
-__all__ = ["EfficientMedSAM2ImagePredictor", "EfficientMedSAM2VolumePredictor"]
+__all__ = [
+    "EfficientMedSAM2AutomaticMaskGenerator",
+    "EfficientMedSAM2ImagePredictor",
+    "EfficientMedSAM2VolumePredictor",
+]

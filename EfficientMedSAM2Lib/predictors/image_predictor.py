@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..models.config import encoder_types
-from ..runtimes import build_efficient_medsam2_model
 from . import zoom
 from .fov import NO_OBJECT_LOGIT, resample, whole_slice
-from .inputs import as_box, as_clicks, as_image, as_spacing, as_window, to_numpy
+from .inputs import NotFiniteError, as_box, as_clicks, as_image, as_spacing, as_window, to_numpy
 from .masks import clean_mask
+from .pretrained import FromPretrained
 from .slices.feature_cache import FeatureCache
 from .slices.slice_data import PlacedLogits, SliceImage, SlicePrompts
 from .slices.slice_predictor import SlicePredictor
 
 LOW_RES_SIZE = 256
 """Side of the low-resolution logits handed out and taken back: the whole image pressed into a square, as in SAM2."""
-_BUILD_ARGUMENTS = ("device", "use_half_precision", "encoder_type", "runtime", "precision")
 CACHE_BYTES = 32 * 2**20
 """Features of one image kept at most: about fifty views in half precision."""
+CLEANING_LOGIT = 10.0
+"""Logit above or below the threshold that a filled hole or a removed part gets, as in SAM2."""
 
 
-class EfficientMedSAM2ImagePredictor:
+class EfficientMedSAM2ImagePredictor(FromPretrained):
     """Segments single images from points, boxes and masks.
 
     Args:
@@ -59,20 +58,6 @@ class EfficientMedSAM2ImagePredictor:
         self._cache = FeatureCache(CACHE_BYTES)
         self._is_batch = False
         self._answers: dict[Hashable, tuple[np.ndarray, PlacedLogits]] = {}
-
-    @classmethod
-    def from_pretrained(cls, model_id: str | os.PathLike[str], **kwargs: Any) -> EfficientMedSAM2ImagePredictor:
-        """A predictor with shipped or own weights.
-
-        Args:
-            model_id: An encoder's name ("efficientnet", "mobilenet"), or the path of a weights file.
-            **kwargs: For the constructor, or for `build_efficient_medsam2_model` (device, use_half_precision,
-                encoder_type, runtime, precision).
-        """
-        build = {name: kwargs.pop(name) for name in _BUILD_ARGUMENTS if name in kwargs}
-        if str(model_id) in encoder_types():
-            return cls(build_efficient_medsam2_model(**{**build, "encoder_type": str(model_id)}), **kwargs)
-        return cls(build_efficient_medsam2_model(checkpoint=model_id, **build), **kwargs)
 
     @property
     def device(self) -> Any:
@@ -121,7 +106,7 @@ class EfficientMedSAM2ImagePredictor:
         return_logits: bool = False,
         normalize_coords: bool = True,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Segment what the prompts point at in the image.
+        """Segment what the prompts point at in the image; of several images, in the last one.
 
         Args:
             point_coords: (N,2) clicks (x, y).
@@ -130,23 +115,26 @@ class EfficientMedSAM2ImagePredictor:
             mask_input: (1,256,256) low-resolution logits of an earlier prediction.
             multimask_output: Three candidate masks, for ambiguous prompts such as one click; else one mask, for a lone
                 click the best of the three.
-            return_logits: Masks as float logits instead of bool.
+            return_logits: Masks as logits instead of 0 and 1.
             normalize_coords: Coordinates are in pixels of the image; False: in 0...1 of its size, as in SAM2.
 
+        Prompts need not lie on the image, and may be missing: then the network says what it takes for an object. Of
+        several boxes or sets of points, one that is NaN or infinite gets an empty mask with the score 0.
+
         Returns:
-            Masks (C,H,W), their predicted intersection over union (C,) float32, and low-resolution logits (C,256,256)
-            float32, the whole image pressed into a square, to be given back as `mask_input`. For B boxes or B sets of
-            points each has a leading dimension B.
+            Masks (C,H,W) float32 of 0 and 1, their predicted intersection over union (C,) float32, and low-resolution
+            logits (C,256,256) float32, the whole image pressed into a square, to be given back as `mask_input`. For B
+            boxes or B sets of points each has a leading dimension B.
 
         Raises:
             RuntimeError: No image was set.
-            ValueError: Prompts of the wrong shape, not numbers, outside the image, or none at all.
+            ValueError: Prompts of the wrong shape, or not numbers.
         """
-        if not self._images or self._is_batch:
+        if not self._images:
             message = "An image must be set with .set_image(...) before mask prediction."
             raise RuntimeError(message)
         prompts = (point_coords, point_labels, box, mask_input)
-        return self._predict(self._images[0], prompts, multimask_output, return_logits, normalize_coords)
+        return self._answer(self._images[-1], prompts, multimask_output, return_logits, normalize_coords)
 
     def predict_batch(
         self,
@@ -168,7 +156,7 @@ class EfficientMedSAM2ImagePredictor:
                 message = f"Give one entry of prompts for each of the {len(self._images)} images, not {len(column)}."
                 raise ValueError(message)
         results = [
-            self._predict(
+            self._answer(
                 image,
                 tuple(None if column is None else column[number] for column in columns),
                 multimask_output,
@@ -179,7 +167,7 @@ class EfficientMedSAM2ImagePredictor:
         ]
         return [r[0] for r in results], [r[1] for r in results], [r[2] for r in results]
 
-    def _predict(
+    def _answer(
         self, image: SliceImage, prompts: tuple[Any, ...], multimask: bool, return_logits: bool, in_pixels: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         points, labels, box, mask_input = (None if prompt is None else to_numpy(prompt) for prompt in prompts)
@@ -196,21 +184,29 @@ class EfficientMedSAM2ImagePredictor:
                 prompt[number] if prompt is not None and prompt.ndim == ndim and len(prompt) == objects[0] else prompt
                 for prompt, ndim in ((points, 3), (labels, 2), (box, 2), (mask_input, 4))
             )
-            found = self._one_object(image, p, marks, b, m, multimask, in_pixels)
+            try:
+                found = self._one_object(image, p, marks, b, m, multimask, in_pixels)
+            except NotFiniteError:
+                found = self._nothing(image, multimask)
             every.append(self._finish(*found, return_logits=return_logits))
         masks, scores, low_res = zip(*every)
         return np.stack(masks), np.stack(scores), np.stack(low_res)
 
     def _one_object(
-        self, image: SliceImage, points: Any, labels: Any, box: Any, mask_input: Any, multimask: bool, in_pixels: bool
+        self,
+        image: SliceImage,
+        points: Any,
+        labels: Any,
+        box: Any,
+        mask_input: Any,
+        multimask: bool,
+        in_pixels: bool,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Logits (C,H,W), scores (C,) and low-resolution logits (C,256,256)."""
-        xy, marks, corners = as_clicks(points, labels, image.shape, in_pixels)
+        # SAM2 looks at labels only where there are points.
+        xy, marks, corners = as_clicks(points, None if points is None else labels, image.shape, in_pixels)
         given = as_box(box, image.shape, in_pixels)
         prompts = SlicePrompts(xy, marks, corners if given is None else given, self._earlier(mask_input, image))
-        if len(xy) == 0 and prompts.box is None and prompts.earlier is None:
-            message = "There is nothing to segment from: give points with labels, a box, or a mask_input."
-            raise ValueError(message)
         choices = self._slices.candidates if multimask else self._slices.single_mask_choices(prompts)
         prediction, best = self._slices.predict(image, prompts, self._cache, choices=choices)
         choices = choices if multimask else (best,)
@@ -218,7 +214,15 @@ class EfficientMedSAM2ImagePredictor:
         low_res = resample(chosen, prediction.view, whole_slice(image.shape), (LOW_RES_SIZE, LOW_RES_SIZE))
         self._answers[image.key] = (low_res.copy(), PlacedLogits(chosen, prediction.view))
         full = np.stack([prediction.full_logits(choice, image.shape) for choice in choices])
+        full = self._cleaned(full, xy[marks == 1], xy[marks == 0])
         return full, prediction.iou[list(choices)].astype(np.float32), low_res
+
+    def _nothing(self, image: SliceImage, multimask: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What `_one_object` gives where nothing can be said."""
+        count = len(self._slices.candidates) if multimask else 1
+        sizes = (image.shape, (LOW_RES_SIZE, LOW_RES_SIZE))
+        full, low_res = (np.full((count, *size), NO_OBJECT_LOGIT, np.float32) for size in sizes)
+        return full, np.zeros(count, np.float32), low_res
 
     def _earlier(self, mask_input: Any, image: SliceImage) -> PlacedLogits | None:
         if mask_input is None:
@@ -228,9 +232,12 @@ class EfficientMedSAM2ImagePredictor:
             logits = logits[0]
         if logits.ndim == 2:
             logits = logits[None]
-        if logits.shape != (1, LOW_RES_SIZE, LOW_RES_SIZE) or not np.isfinite(logits).all():
-            message = f"mask_input must be finite logits (1,256,256), as low_res_logits are; got shape {logits.shape}."
+        if logits.shape != (1, LOW_RES_SIZE, LOW_RES_SIZE):
+            message = f"mask_input must be logits (1,256,256), as low_res_logits are; got shape {logits.shape}."
             raise ValueError(message)
+        if not np.isfinite(logits).all():
+            message = "mask_input must be finite logits, not NaN or infinite."
+            raise NotFiniteError(message)
         given_out, known = self._answers.get(image.key, (logits[:0], None))
         for number, low_res in enumerate(given_out):
             if known is not None and np.array_equal(low_res, logits[0]):
@@ -239,18 +246,23 @@ class EfficientMedSAM2ImagePredictor:
         limit = -NO_OBJECT_LOGIT
         return PlacedLogits(logits[0].astype(np.float32).clip(-limit, limit), whole_slice(image.shape))
 
+    def _cleaned(self, logits: np.ndarray, inside_xy: np.ndarray, outside_xy: np.ndarray) -> np.ndarray:
+        """Logits (C,H,W) without the holes and specks that are not wanted, but for those that clicks ask for."""
+        if self.max_hole_area > 0 or self.max_sprinkle_area > 0:
+            masks = logits > self.mask_threshold
+            areas = self.max_hole_area, self.max_sprinkle_area
+            cleaned = np.stack([clean_mask(mask, *areas, inside_xy, outside_xy) for mask in masks])
+            logits[cleaned & ~masks] = self.mask_threshold + CLEANING_LOGIT
+            logits[masks & ~cleaned] = self.mask_threshold - CLEANING_LOGIT
+        return logits
+
     def _finish(
         self, logits: np.ndarray, scores: np.ndarray, low_res: np.ndarray, return_logits: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if return_logits:
-            return logits, scores, low_res
-        masks = logits > self.mask_threshold
-        if self.max_hole_area > 0 or self.max_sprinkle_area > 0:
-            masks = np.stack([clean_mask(mask, self.max_hole_area, self.max_sprinkle_area) for mask in masks])
-        return masks, scores, low_res
+        return (logits if return_logits else (logits > self.mask_threshold).astype(np.float32)), scores, low_res
 
     def get_image_embedding(self) -> Any:
-        """Stride-16 embedding (B,C,h,w) of the whole of each image set, in the network's own kind of array.
+        """Stride-16 embedding (B,C,h,w) float32 of the whole of each image set: a tensor where there is torch.
 
         Raises:
             RuntimeError: No image was set.
@@ -258,11 +270,16 @@ class EfficientMedSAM2ImagePredictor:
         if not self._images:
             message = "An image must be set with .set_image(...) to generate an embedding."
             raise RuntimeError(message)
-        parts = []
+        return self._whole_images()[0]
+
+    def _whole_images(self) -> list[Any]:
+        """Embedding, stride-8 and stride-4 features of the whole of each image, float32."""
+        seen = []
         for image in self._images:
             view = zoom.view_of_slice(image.shape, image.spacing, self._slices.heuristics)
-            parts.append(self._slices.encode(image, [view], self._cache)[0].embedding)
-        return self._slices.arrays.join(parts)
+            seen.append(self._slices.encode(image, [view], self._cache)[0])
+        arrays = self._slices.arrays
+        return [arrays.public(arrays.join(parts)) for parts in zip(*seen) if parts[0] is not None]
 
     def reset_predictor(self) -> None:
         """Forget the images and their features."""
@@ -275,3 +292,32 @@ class EfficientMedSAM2ImagePredictor:
     def images(self) -> tuple[SliceImage, ...]:
         """The images set, with the window that was chosen for each."""
         return tuple(dataclasses.replace(image) for image in self._images)
+
+    @property
+    def original_size(self) -> tuple[int, int]:
+        """Rows and columns of the image; of the last one of several. SAM's name.
+
+        Raises:
+            RuntimeError: No image was set.
+        """
+        if not self._images:
+            message = "An image must be set with .set_image(...) before its size is asked for."
+            raise RuntimeError(message)
+        return self._images[-1].shape
+
+    # SAM2's own attributes that scripts read; there is nothing behind them but what is told above.
+
+    @property
+    def _is_image_set(self) -> bool:
+        return bool(self._images)
+
+    @property
+    def _orig_hw(self) -> list[tuple[int, int]] | None:
+        return [image.shape for image in self._images] or None
+
+    @property
+    def _features(self) -> dict[str, Any] | None:
+        if not self._images:
+            return None
+        embedding, stride8, stride4 = self._whole_images()
+        return {"image_embed": embedding, "high_res_feats": [stride4, stride8]}

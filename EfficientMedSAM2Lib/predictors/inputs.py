@@ -1,4 +1,8 @@
-"""What users hand in, checked and brought to one form. Everything wrong is a ValueError that says what to do."""
+"""What users hand in, checked and brought to one form. Everything wrong is a ValueError that says what to do.
+
+Prompts that SAM2 answers are answered: a thin or reversed box, one that lies outside, points outside, none at all. Who
+wants them refused, as `InteractiveSession` does, looks before it asks.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,10 @@ from ..imaging.windows import IntensityWindow, choose_window, preset_window
 NEGATIVE, POSITIVE = 0, 1
 _PADDING, _FIRST_CORNER, _SECOND_CORNER = -1, 2, 3
 """SAM2's other labels: nothing, and a box given as two points."""
+
+
+class NotFiniteError(ValueError):
+    """Numbers that are NaN or infinite."""
 
 
 def to_numpy(values: Any) -> np.ndarray:
@@ -53,6 +61,37 @@ def as_image(image: Any) -> np.ndarray:
         message = f"An image must be HxW, HxWx3, (1,1,H,W) or (1,3,H,W) and not empty; this one has shape {given}."
         raise ValueError(message)
     return array
+
+
+def as_mask(mask: Any) -> np.ndarray:
+    """A mask of any shape as bool.
+
+    Args:
+        mask: bool; whole numbers, of which one besides 0 says what is inside (1, 255, a label); or floats, such as
+            probabilities, inside above 0.5.
+
+    Raises:
+        ValueError: NaN or infinite values, several labels, or no numbers.
+    """
+    array = to_numpy(mask)
+    if array.dtype == bool:
+        return array
+    if array.dtype.kind not in "uif":
+        message = f"A mask needs bool or real numbers, not {array.dtype}."
+        raise ValueError(message)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        message = "The mask has values that are not finite; give bool, or probabilities from 0 to 1."
+        raise ValueError(message)
+    if array.dtype.kind in "ui" or (array == np.rint(array)).all():
+        inside = np.asarray(array != 0)
+        values = array[inside]
+        if len(values) and (values != values[0]).any():
+            labels = np.unique(values)
+            listed = ", ".join(f"{label:g}" for label in labels[:4]) + (", ..." if len(labels) > 4 else "")
+            message = f"The mask has several labels ({listed}); choose one, as in mask == {labels[0]:g}."
+            raise ValueError(message)
+        return inside
+    return np.asarray(array > 0.5)
 
 
 def as_window(window: Any, image: np.ndarray, modality: str | None) -> IntensityWindow:
@@ -98,10 +137,11 @@ def as_clicks(
         in_pixels: Whether points are in pixels; else 0...1 of the slice.
 
     Returns:
-        Points (N,2) float64 in pixels, labels (N,) int64, box (4,) or None.
+        Points (N,2) float64 in pixels of the slice, labels (N,) int64, box (4,) or None. A point inside the object that
+        lies outside the slice is moved to the nearest pixel, one outside the object says nothing there.
 
     Raises:
-        ValueError: Shapes or labels do not fit, or a point is not a number or not on the slice.
+        ValueError: Shapes or labels do not fit, or a point is not a number.
     """
     if points is None and labels is None:
         return np.zeros((0, 2)), np.zeros(0, np.int64), None
@@ -123,29 +163,26 @@ def as_clicks(
     marks = marks.astype(np.int64)
     xy, marks = xy[marks != _PADDING], marks[marks != _PADDING]
     xy = _pixels(xy, slice_shape, in_pixels)
-    is_click = marks <= POSITIVE
     height, width = slice_shape
     # One pixel of grace: x = width is what some viewers report for the right edge.
-    outside = ((xy < -1) | (xy > (width, height))).any(axis=1) & is_click
-    if outside.any():
-        x, y = xy[outside][0]
-        message = (
-            f"Point ({x:g}, {y:g}) lies outside the slice of {width} x {height} pixels; give (x, y) = (column, row)."
-        )
-        raise ValueError(message)
+    outside = ((xy < -1) | (xy > (width, height))).any(axis=1)
+    xy, marks = (values[~(outside & (marks == NEGATIVE))] for values in (xy, marks))
     first, second = xy[marks == _FIRST_CORNER], xy[marks == _SECOND_CORNER]
     if len(first) != len(second) or len(first) > 1:
         message = "A box given as points needs one point with label 2 and one with label 3."
         raise ValueError(message)
     box = as_box(np.concatenate([first[0], second[0]]), slice_shape) if len(first) else None
+    is_click = marks <= POSITIVE
     return xy[is_click].clip(0, (width - 1, height - 1)), marks[is_click], box
 
 
 def as_box(box: Any, slice_shape: tuple[int, int], in_pixels: bool = True) -> np.ndarray | None:
-    """A box XYXY of first and last pixels (4,) float64, cut to the slice; None stays None.
+    """A box XYXY of first and last pixels (4,) float64, its corners in order, cut to the slice; None stays None.
+
+    What of it lies outside the slice is moved to the slice's border.
 
     Raises:
-        ValueError: Not four numbers, no area, or not on the slice at all.
+        ValueError: Not four numbers.
     """
     if box is None:
         return None
@@ -154,20 +191,18 @@ def as_box(box: Any, slice_shape: tuple[int, int], in_pixels: bool = True) -> np
         message = f"A box is four numbers x0, y0, x1, y1; got shape {corners.shape}."
         raise ValueError(message)
     corners = _pixels(corners.reshape(2, 2), slice_shape, in_pixels)
-    (x0, y0), (x1, y1) = corners
-    if x1 <= x0 or y1 <= y0:
-        message = f"The box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) has no area; give x0 < x1 and y0 < y1."
-        raise ValueError(message)
     height, width = slice_shape
-    if x1 < 0 or y1 < 0 or x0 > width - 1 or y0 > height - 1:
-        message = f"The box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) lies outside the slice of {width} x {height} pixels."
-        raise ValueError(message)
-    return corners.clip(0, (width - 1, height - 1)).ravel()
+    return np.sort(corners, axis=0).clip(0, (width - 1, height - 1)).ravel()
 
 
 def _pixels(xy: np.ndarray, slice_shape: tuple[int, int], in_pixels: bool) -> np.ndarray:
     if not np.isfinite(xy).all():
         message = "Coordinates must be finite numbers, not NaN or infinite."
-        raise ValueError(message)
+        raise NotFiniteError(message)
     # SAM2 divides by the size without a shift of half a pixel.
     return xy if in_pixels else xy * np.array([slice_shape[1], slice_shape[0]])
+
+
+def as_number(value: Any) -> Any:
+    """A scalar of torch or numpy as the plain number that it holds, so that it can be a key; anything else as it is."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value

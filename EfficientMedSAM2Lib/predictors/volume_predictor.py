@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Hashable, Iterable, Iterator
-from functools import partial
+from collections.abc import Generator, Hashable
 from typing import Any
 
 import numpy as np
 
-from . import zoom
-from .inputs import as_box, as_clicks, to_numpy
+from .fov import resize
+from .inputs import as_box, as_clicks, as_mask, as_number, to_numpy
+from .network_methods import NetworkMethods
 from .slices.feature_cache import FeatureCache
 from .slices.slice_predictor import SlicePredictor
 from .volume.ahead import Ahead
 from .volume.follow import Follower, Outcome, Pass
 from .volume.opening import open_state
+from .volume.session_calls import SessionCalls
 from .volume.state import (
     State,
     check_frame,
@@ -23,11 +24,10 @@ from .volume.state import (
     register,
     renumber,
     slice_image,
-    slice_shape,
-    track_of,
     video_logits,
+    without_overlap,
 )
-from .volume.track import ObjectSnapshot, ObjectTrack, combine_prompts
+from .volume.track import ObjectTrack, combine_prompts
 
 CACHE_BYTES = 32 * 2**20
 """Features kept at most per volume: about fifty views in half precision, which any propagation fills."""
@@ -35,7 +35,7 @@ Triple = tuple[int, list, Any]
 """Slice, objects, and logits: a torch tensor, or a numpy array where the network runs without torch."""
 
 
-class EfficientMedSAM2VolumePredictor:
+class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
     """Segments objects in a volume slice by slice, from prompts on any slices.
 
     Objects are independent of each other. Slices with prompts are conditioning slices: they stay as the user made them,
@@ -73,9 +73,13 @@ class EfficientMedSAM2VolumePredictor:
         self._follower = Follower(self._slices, fill_hole_area, memory_range_mm)
 
     @property
-    def device(self) -> Any:
-        """Where the network is."""
-        return self.model.device
+    def fill_hole_area(self) -> float:
+        """Holes up to this many pixels are filled; 0 leaves all."""
+        return self._follower.max_hole_area
+
+    @fill_hole_area.setter
+    def fill_hole_area(self, pixels: float) -> None:
+        self._follower.max_hole_area = pixels
 
     def init_state(
         self,
@@ -89,15 +93,16 @@ class EfficientMedSAM2VolumePredictor:
         video_path: str | os.PathLike[str] | None = None,
         video_height: int | None = None,
         video_width: int | None = None,
-        offload_video_to_cpu: bool = False,  # noqa: ARG002
-        offload_state_to_cpu: bool = False,  # noqa: ARG002
+        offload_video_to_cpu: bool = False,
+        offload_state_to_cpu: bool = False,
         async_loading_frames: bool = False,  # noqa: ARG002
     ) -> State:
         """Open a volume. Nothing is encoded, converted or copied yet.
 
         Args:
             volume: Array (D,H,W) or (D,H,W,3) of any real type. Also MedSAM2's form, a tensor [D,3,S,S] of prepared
-                slices followed by video_height and video_width; or SAM2's, the path of a folder of JPEG frames.
+                slices followed by video_height and video_width; or SAM2's, the path of a folder of JPEG frames or of
+                a video file (with the package decord).
             spacing: mm along k, j and i; by default 1.
             modality: DICOM modality such as "CT", if known; helps to choose the window.
             axis: Slices are `volume.take(frame_idx, axis)`.
@@ -118,10 +123,10 @@ class EfficientMedSAM2VolumePredictor:
             ValueError: Not a volume, or spacing, axis or window make no sense.
         """
         source = next((given for given in (volume, images, video_path) if given is not None), None)
-        return open_state(
-            source, spacing, modality, axis, window, video_height, video_width, FeatureCache(self.feature_cache_bytes),
-            self.device,
-        )  # fmt: skip
+        cache = FeatureCache(self.feature_cache_bytes)
+        state = open_state(source, spacing, modality, axis, window, video_height, video_width, cache, self.device)
+        offloaded = {"offload_video_to_cpu": offload_video_to_cpu, "offload_state_to_cpu": offload_state_to_cpu}
+        return {**state, **offloaded}
 
     def add_new_points_or_box(
         self,
@@ -133,6 +138,8 @@ class EfficientMedSAM2VolumePredictor:
         clear_old_points: bool = True,
         normalize_coords: bool = True,
         box: Any = None,
+        *,
+        need_output: bool = True,
     ) -> Triple:
         """Prompt an object on a slice; a new obj_id makes a new object, at any time.
 
@@ -147,12 +154,13 @@ class EfficientMedSAM2VolumePredictor:
             clear_old_points: Forget earlier clicks and box of this slice; else add to them.
             normalize_coords: Coordinates are in pixels; False: in 0...1 of the slice's size, as in SAM2.
             box: (4,) XYXY.
+            need_output: Whether the logits are wanted; else there is None in their place.
 
         Returns:
             frame_idx, all object ids, and mask logits (N,1,H,W) float32 of all objects on this slice.
 
         Raises:
-            ValueError: Prompts that make no sense, or no such slice.
+            ValueError: Prompts of the wrong shape, not numbers, or no such slice.
         """
         if points is None and labels is None and box is None:
             message = "at least one of points or box must be provided as input"
@@ -160,6 +168,7 @@ class EfficientMedSAM2VolumePredictor:
         if box is not None and not clear_old_points:
             message = "a box replaces what was given before: call with clear_old_points=True, and click afterwards"
             raise ValueError(message)
+        frame_idx, obj_id = check_frame(inference_state, frame_idx), as_number(obj_id)
         image = slice_image(inference_state, frame_idx)
         clicks = as_clicks(points, labels, image.shape, normalize_coords)
         track = inference_state["tracks"].get(obj_id) or ObjectTrack()
@@ -170,31 +179,43 @@ class EfficientMedSAM2VolumePredictor:
             track, frame_idx, given, is_fresh, image, inference_state["slice_mm"], inference_state["cached_features"]
         )
         register(inference_state, obj_id, track)
-        return self._answer(inference_state, frame_idx, {obj_id: outcome})
+        return self._answer(inference_state, frame_idx, {obj_id: outcome}, need_output)
 
     def add_new_points(self, *args: Any, **kwargs: Any) -> Triple:
         """SAM2's older name of `add_new_points_or_box`."""
         return self.add_new_points_or_box(*args, **kwargs)
 
-    def add_new_mask(self, inference_state: State, frame_idx: int, obj_id: Hashable, mask: Any) -> Triple:
-        """Give an object's mask (H,W) on a slice: it is the result there, and leads the other slices.
+    def add_new_mask(
+        self, inference_state: State, frame_idx: int, obj_id: Hashable, mask: Any, *, need_output: bool = True
+    ) -> Triple:
+        """Give an object's mask on a slice: it is the result there, and leads the other slices.
+
+        Args:
+            inference_state: From `init_state`.
+            frame_idx: The slice.
+            obj_id: The object's name.
+            mask: (H,W); of another size it is resized to the slice, as in SAM2.
+            need_output: Whether the logits are wanted; else there is None in their place.
 
         Returns:
             As `add_new_points_or_box`.
 
         Raises:
-            ValueError: The mask is not of the slice's size, or there is no such slice.
+            ValueError: The mask has no two axes or is none (see `as_mask`), or there is no such slice.
         """
+        frame_idx, obj_id = check_frame(inference_state, frame_idx), as_number(obj_id)
         image = slice_image(inference_state, frame_idx)
         array = to_numpy(mask)
-        if array.shape != image.shape:
-            message = f"The mask must have the slice's shape {image.shape}, not {array.shape}."
+        if array.ndim != 2 or array.size == 0:
+            message = f"A mask must be (H,W), not of shape {array.shape}."
             raise ValueError(message)
         track = inference_state["tracks"].get(obj_id) or ObjectTrack()
-        mask_bool = array if array.dtype == bool else array > 0.5
+        mask_bool = as_mask(array)
+        if mask_bool.shape != image.shape:
+            mask_bool = resize(mask_bool[None].astype(np.float32), image.shape)[0] >= 0.5
         outcome = self._follower.with_mask(track, frame_idx, mask_bool, image, inference_state["cached_features"])
         register(inference_state, obj_id, track)
-        return self._answer(inference_state, frame_idx, {obj_id: outcome})
+        return self._answer(inference_state, frame_idx, {obj_id: outcome}, need_output)
 
     def propagate_in_video_preflight(self, inference_state: State) -> None:
         """Check that every object has prompts.
@@ -234,8 +255,8 @@ class EfficientMedSAM2VolumePredictor:
         count = inference_state["num_frames"]
         if start_frame_idx is None:
             start_frame_idx = min(f for track in inference_state["tracks"].values() for f in track.prompts)
-        check_frame(inference_state, start_frame_idx)
-        span = count if max_frame_num_to_track is None else max_frame_num_to_track
+        start_frame_idx = check_frame(inference_state, start_frame_idx)
+        span = count if max_frame_num_to_track is None else int(max_frame_num_to_track)
         if reverse:
             # As in SAM2 there is nothing before slice 0, not even itself.
             frames = range(start_frame_idx, max(start_frame_idx - span, 0) - 1, -1) if start_frame_idx > 0 else range(0)
@@ -250,37 +271,6 @@ class EfficientMedSAM2VolumePredictor:
                         outcomes[obj_id] = self._visit(inference_state, obj_id, frame_idx, following, run, ahead)
                 yield self._answer(inference_state, frame_idx, outcomes)
 
-    def propagate_object(
-        self,
-        inference_state: State,
-        obj_id: Hashable,
-        start_frame_idx: int,
-        frames: Iterable[int],
-        reverse: bool = False,
-    ) -> Iterator[tuple[int, np.ndarray, float]]:
-        """Follow one object through chosen slices.
-
-        Args:
-            inference_state: From `init_state`.
-            obj_id: The object.
-            start_frame_idx: Where the run starts, a slice with prompts as a rule; what lies behind it does not lead.
-            frames: Slices in the order of the run; those with prompts are yielded as they are.
-            reverse: Whether the run goes towards slice 0.
-
-        Yields:
-            frame_idx, mask bool (H,W), score 0...1.
-
-        Raises:
-            KeyError: No such object.
-            RuntimeError: It has no prompts.
-        """
-        check_prompts(obj_id, track_of(inference_state, obj_id))
-        run, order = Pass(start_frame_idx, reverse), list(frames)
-        with Ahead(self._slices, inference_state["cached_features"]) as ahead:
-            for frame_idx, following in zip(order, [*order[1:], None]):
-                result = self._visit(inference_state, obj_id, frame_idx, following, run, ahead).result
-                yield frame_idx, result.mask.full(slice_shape(inference_state)), result.score
-
     def clear_all_prompts_in_frame(
         self, inference_state: State, frame_idx: int, obj_id: Hashable, need_output: bool = True
     ) -> Triple | None:
@@ -289,7 +279,7 @@ class EfficientMedSAM2VolumePredictor:
         Returns:
             As `add_new_points_or_box`; None if need_output is False.
         """
-        check_frame(inference_state, frame_idx)
+        frame_idx, obj_id = check_frame(inference_state, frame_idx), as_number(obj_id)
         track = inference_state["tracks"].get(obj_id) or ObjectTrack()
         before = track.prompts.pop(frame_idx, None)
         if before is not None and not before.refines:
@@ -322,6 +312,7 @@ class EfficientMedSAM2VolumePredictor:
         Raises:
             RuntimeError: There is no such object, and strict is True.
         """
+        obj_id = as_number(obj_id)
         track = inference_state["tracks"].pop(obj_id, None)
         if track is None:
             if strict:
@@ -335,66 +326,17 @@ class EfficientMedSAM2VolumePredictor:
         frames = sorted(track.prompts) if need_output and ids else []
         return ids, [(frame_idx, self._answer(inference_state, frame_idx, {})[2]) for frame_idx in frames]
 
-    def slice_mask(self, inference_state: State, obj_id: Hashable, frame_idx: int) -> np.ndarray | None:
-        """An object's mask bool (H,W) on a slice, None if it was not segmented there."""
-        track = inference_state["tracks"].get(obj_id)
-        result = track.results.get(frame_idx) if track is not None else None
-        return None if result is None else result.mask.full(slice_shape(inference_state))
+    def _apply_non_overlapping_constraints(self, pred_masks: Any) -> Any:
+        """Logits (N,1,H,W) of N objects that leave each pixel to the surest one; an array or a tensor, as given."""
+        logits = without_overlap(to_numpy(pred_masks))
+        # Back to where the caller's tensor is, without torch's name in this file.
+        return pred_masks.new_tensor(logits) if hasattr(pred_masks, "new_tensor") else logits
 
-    def slice_score(self, inference_state: State, obj_id: Hashable, frame_idx: int) -> float | None:
-        """How sure the mask of a slice is: predicted IoU times the probability that the object is there, 0...1."""
-        track = inference_state["tracks"].get(obj_id)
-        result = track.results.get(frame_idx) if track is not None else None
-        return None if result is None else result.score
-
-    def snapshot_object(self, inference_state: State, obj_id: Hashable) -> ObjectSnapshot | None:
-        """All that is known of an object, for `restore_object`; None if there is no such object."""
-        track = inference_state["tracks"].get(obj_id)
-        return None if track is None else track.snapshot()
-
-    def restore_object(self, inference_state: State, obj_id: Hashable, snapshot: ObjectSnapshot | None) -> None:
-        """Bring an object back to a snapshot; None removes it."""
-        if snapshot is None:
-            self.remove_object(inference_state, obj_id, need_output=False)
-        else:
-            register(inference_state, obj_id, ObjectTrack(snapshot))
-
-    def prefetch(self, inference_state: State, frame_idx: int, obj_id: Hashable | None = None) -> None:
-        """Encode a slice ahead of time, where it will probably be looked at. May run in another thread.
-
-        Args:
-            inference_state: From `init_state`.
-            frame_idx: The slice.
-            obj_id: The object whose mask on the nearest slice tells where; None: the whole slice.
-        """
-        image = slice_image(inference_state, frame_idx)
-        track = inference_state["tracks"].get(obj_id)
-        view = self._follower.expected_view(track, frame_idx, image) if track is not None else None
-        view = view or zoom.view_of_slice(image.shape, image.spacing, self._slices.heuristics)
-        self._slices.encode(image, [view], inference_state["cached_features"])
-
-    def _look_ahead(self, ahead: Ahead, state: State, obj_id: Hashable, frame_idx: int, following: int | None) -> None:
-        """Begin to encode the slice after this one, in this one's view: few slices change it."""
-        track = state["tracks"][obj_id]
-        if ahead.is_there and following is not None and following not in track.prompts:
-            view = self._follower.expected_view(track, frame_idx, slice_image(state, frame_idx))
-            ahead.start(slice_image(state, following), view)
-
-    def _visit(
-        self, state: State, obj_id: Hashable, frame_idx: int, following: int | None, run: Pass, ahead: Ahead
-    ) -> Outcome:
-        ahead.wait()
-        track = track_of(state, obj_id)
-        image = slice_image(state, frame_idx)
-        if frame_idx in track.prompts:
-            self._look_ahead(ahead, state, obj_id, frame_idx, following)
-            return Outcome(track.results[frame_idx])
-        check_prompts(obj_id, track)
-        meanwhile = ahead.turn(partial(self._look_ahead, ahead, state, obj_id, frame_idx, following))
-        return self._follower.propagate(
-            track, frame_idx, run, state["images"], image, state["slice_mm"], state["cached_features"], meanwhile
-        )
-
-    def _answer(self, state: State, frame_idx: int, outcomes: dict[Hashable, Outcome]) -> Triple:
-        logits = video_logits(state, frame_idx, outcomes, self._follower.max_hole_area > 0, self.non_overlap_masks)
-        return frame_idx, list(state["obj_ids"]), self._slices.arrays.public(logits)
+    def _answer(
+        self, state: State, frame_idx: int, outcomes: dict[Hashable, Outcome], need_output: bool = True
+    ) -> Triple:
+        obj_ids = list(state["obj_ids"])
+        if not need_output:
+            return frame_idx, obj_ids, None
+        logits = video_logits(state, frame_idx, outcomes, self.fill_hole_area > 0, self.non_overlap_masks)
+        return frame_idx, obj_ids, self._slices.arrays.public(logits)

@@ -150,9 +150,25 @@ def views_for_clicks(
         half = np.minimum(side / mm / 2, extent / 2)
         center = np.clip(target, half - 0.5, extent - half - 0.5)
         view = square_view((float(center[0]), float(center[1])), side, slice_shape, spacing, heuristics)
+        if not views:
+            # Of a whole slice the grids of sides and positions may leave out a margin, and a click in it.
+            largest = grid_side(math.inf, slice_shape, spacing, heuristics)
+            side = grid_side(side, slice_shape, spacing, heuristics)
+            while not _shows_well(view, positive, slice_shape, heuristics) and side < largest:
+                side = min(side * heuristics.view_grid_side_ratio, largest)
+                view = square_view((float(center[0]), float(center[1])), side, slice_shape, spacing, heuristics)
         if view not in views and (not views or shows(view, positive)):
             views.append(view)
     return views
+
+
+def _shows_well(
+    view: FieldOfView, points_xy: np.ndarray, slice_shape: tuple[int, int], heuristics: HeuristicsConfig
+) -> bool:
+    """Whether a view shows points (N,2) and, where the slice goes on, some more of it around each of them."""
+    margin = heuristics.zoom_margin * np.array([view.width, view.height])
+    last = np.array([slice_shape[1], slice_shape[0]]) - 1
+    return shows(view, np.concatenate([points_xy - margin, points_xy + margin]).clip(0, last))
 
 
 def shows(view: FieldOfView, points_xy: np.ndarray) -> bool:
@@ -174,6 +190,7 @@ def choose_candidate(
     presence: np.ndarray,
     slice_shape: tuple[int, int],
     heuristics: HeuristicsConfig,
+    holds: np.ndarray | None = None,
 ) -> tuple[int, int, float]:
     """The best of the candidate masks in several views.
 
@@ -184,11 +201,14 @@ def choose_candidate(
         presence: (V,) probability that the object is there.
         slice_shape: Rows and columns of the slice.
         heuristics: What counts besides the predicted scores.
+        holds: (V,C) bool, whether a candidate holds all clicks inside the object; None for all.
 
     Returns:
         Indices of view and candidate, and the score by which it is the best, 0 to 1.
     """
     score = iou * presence[:, None]
+    if holds is not None:
+        score = np.where(holds, score, score * heuristics.missed_click)
     masks = logits > 0
     for v, view in enumerate(views):
         for c in range(masks.shape[1]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,8 +44,9 @@ class Arrays(Protocol):
     def resample_map(self, memory: Array, source: Rectangle, target: Rectangle) -> Array:
         """A memory map (C,h,h) of one field of view as seen in another; zeros where that leaves the first."""
 
-    def public(self, values: np.ndarray) -> Any:
-        """What a caller of SAM2's methods expects: a torch tensor on the CPU, where there is torch."""
+    def public(self, values: Array) -> Any:
+        """What a caller of SAM2's methods expects of numpy's or the network's values: float32, and a torch tensor where
+        torch is installed."""
 
 
 class NumpyArrays:
@@ -89,9 +91,20 @@ class NumpyArrays:
         resampled: np.ndarray = rows @ memory @ columns.T
         return resampled
 
-    def public(self, values: np.ndarray) -> np.ndarray:
-        """See `Arrays`."""
-        return values
+    def public(self, values: np.ndarray) -> Any:
+        """See `Arrays`; torch is loaded with the first of these."""
+        torch, values = _torch(), np.asarray(values, np.float32)
+        return values if torch is None else torch.from_numpy(np.require(values, requirements=("C", "W")))
+
+
+@lru_cache(maxsize=1)
+def _torch() -> Any:
+    """Torch, or None where it is not installed, or broken."""
+    try:
+        import torch
+    except (ImportError, OSError):
+        return None
+    return torch
 
 
 def _bilinear(count: int, source_start: float, source_size: float, target_start: float, target_size: float) -> Any:

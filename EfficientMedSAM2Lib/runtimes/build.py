@@ -10,6 +10,7 @@ from typing import Any
 from ..models.config import timm_architecture
 from .choice import choose_runtime, installed
 from .exported import cached_file, exported_at_hand, weights_sha256
+from .home_process import note_home
 from .onnx.onnx_file import is_exported
 
 logger = logging.getLogger(__name__)
@@ -31,8 +32,9 @@ def build_efficient_medsam2_model(
 
     Args:
         encoder_type: "efficientnet" (EfficientNet-Lite0), "mobilenet" (MobileNetV3-Large) or a registered name.
-        checkpoint: None for the weights shipped for that encoder, "random" for none, else a `.safetensors` file, or a
-            network that `efficient-medsam2 export` wrote (`.onnx.zip`).
+        checkpoint: None for the weights shipped for that encoder, "random" for none, else a `.safetensors` file, a
+            state dict that `torch.save` wrote (`.pth`), or a network that `efficient-medsam2 export` wrote
+            (`.onnx.zip`).
         device: "auto" takes cuda, then mps, then cpu; or a torch device. A cuda or mps device that is not there is
             replaced by the CPU, with a warning in the log. ONNX Runtime computes on the CPU.
         use_half_precision: Compute in FP16 on cuda and mps. A CPU computes in bfloat16 where it has instructions for
@@ -60,14 +62,18 @@ def build_efficient_medsam2_model(
     if runtime not in RUNTIMES:
         raise ValueError(f"Unknown runtime {runtime!r}; use {AUTO}, {' or '.join(RUNTIMES)}.")
     if runtime == "onnx":
-        return _onnx_network(encoder_type, checkpoint, device, precision)
+        network = _onnx_network(encoder_type, checkpoint, device, precision)
+        note_home(network)
+        return network
     if precision == "int8" or is_exported(checkpoint):
         raise ValueError("INT8 and exported networks need runtime='onnx'.")
     if not installed("torch"):
         raise ValueError("PyTorch is not installed; install it, or use runtime='onnx'.")
     from ..models.builder import build_efficient_medsam2_model as build
 
-    return build(encoder_type, checkpoint, device, use_half_precision, precision)
+    model = build(encoder_type, checkpoint, device, use_half_precision, precision)
+    note_home(model)
+    return model
 
 
 def _onnx_network(encoder_type: str, checkpoint: Any, device: Any, precision: str | None) -> Any:
@@ -95,7 +101,7 @@ def exported_file(encoder_type: str, checkpoint: str | os.PathLike[str] | None, 
 
     Args:
         encoder_type: Name of the encoder.
-        checkpoint: A `.safetensors` file; None for the shipped weights; "random" is never kept for a next time.
+        checkpoint: A `.safetensors` or `.pth` file; None for the shipped weights; "random" is never kept.
         precision: "fp32" or "int8".
 
     Raises:
@@ -104,17 +110,24 @@ def exported_file(encoder_type: str, checkpoint: str | os.PathLike[str] | None, 
     found = exported_at_hand(encoder_type, checkpoint, precision)
     if found is not None:
         return found
-    missing = [name for name in ("torch", "timm", "onnx") if not installed(name)]
+    # INT8 is made of the same graphs in float32, so that where these are there, nothing else is needed.
+    plain = exported_at_hand(encoder_type, checkpoint, "fp32") if precision == "int8" else None
+    missing = [name for name in (("onnx",) if plain else ("torch", "timm", "onnx")) if not installed(name)]
     if missing:
         raise ValueError(
             f"There is no exported network for {checkpoint or encoder_type} ({precision}), and {missing[0]} is not "
-            "installed to make one. Run `efficient-medsam2 export --output FILE.onnx.zip` where it is, and give that "
-            "file as weights."
+            f"installed to make one: pip install {missing[0]}. Or run `efficient-medsam2 export --output "
+            "FILE.onnx.zip` where it is, and give that file as weights."
         )
     path = cached_file(weights_sha256(encoder_type, checkpoint) or os.urandom(32).hex(), precision)
     logger.info("Exporting %s for ONNX Runtime into %s (once).", checkpoint or encoder_type, path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    export(encoder_type, checkpoint, precision, path)
+    if plain is not None:
+        from .onnx.quantise import quantise_exported
+
+        quantise_exported(plain, path)
+    else:
+        export(encoder_type, checkpoint, precision, path)
     return path
 
 

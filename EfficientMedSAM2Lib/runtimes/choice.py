@@ -35,13 +35,14 @@ def choose_runtime(
     """
     if precision == "int8" or is_exported(checkpoint):
         return "onnx"
-    if precision in ("fp16", "bf16") or str(device).split(":")[0] not in ("auto", "cpu"):
+    if precision in ("fp16", "bf16"):
         return "torch"
     if not installed("torch"):
         return "onnx"
     if not installed("onnxruntime") or exported_at_hand(encoder_type, checkpoint, "fp32") is None:
         return "torch"
-    return "torch" if str(device) == "auto" and _has_gpu() else "onnx"
+    # A GPU that is asked for and not there is replaced by the CPU.
+    return "torch" if str(device) != "cpu" and _has_gpu() else "onnx"
 
 
 def installed(name: str) -> bool:

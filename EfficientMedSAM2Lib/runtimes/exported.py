@@ -7,7 +7,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from ..imaging.files import sha256_of
+from ..core.files import sha256_of
 from ..resources import resource_path, shipped_weights
 from .onnx.onnx_file import FORMAT, SUFFIX, read_description
 
@@ -44,7 +44,7 @@ def weights_sha256(encoder_type: str, checkpoint: str | os.PathLike[str] | None)
         return ""
     weights = Path(checkpoint) if checkpoint is not None else shipped_weights(encoder_type)
     if not weights.is_file():
-        raise ValueError(f"Weights file {weights} does not exist; give the path of a .safetensors file.")
+        raise ValueError(f"Weights file {weights} does not exist; give the path of a .safetensors or .pth file.")
     state = weights.stat()
     return _sha256_of_version(weights, state.st_mtime_ns, state.st_size)
 

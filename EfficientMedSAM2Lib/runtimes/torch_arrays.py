@@ -71,6 +71,6 @@ class TorchArrays:
 
         return resample_map(memory, source, target)
 
-    def public(self, values: np.ndarray) -> Array:
-        """See `Arrays`."""
-        return self._torch.from_numpy(values)
+    def public(self, values: Array) -> Array:
+        """See `Arrays`; numpy's values stay on the CPU."""
+        return (self._torch.from_numpy(values) if isinstance(values, np.ndarray) else values).float()

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a training stage."""
     parser.add_argument(
         "--data_dir", type=Path, nargs="+", required=True, metavar="PATH",
-        help="one or several index.json, or folders of image/label pairs",
+        help="one or several index.json, or folders of image/label pairs or .npz",
     )  # fmt: skip
     parser.add_argument("--pseudo", type=Path, help="folder of the teacher's pseudo-labels")
     parser.add_argument(
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_teacher_arguments(parser.add_argument_group("teacher (stages distil and imitation)"))
     parser.add_argument("--resume", type=Path, help="checkpoint to go on from")
     parser.add_argument("--max-minutes", type=float, default=60.0)
+    parser.add_argument("--max_steps", type=int, metavar="N", help="end after N steps, if the minutes last so long")
     parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--trunk_rate", type=float, default=0.3, help="learning rate of the trunk over the other")
     parser.add_argument("--frozen_encoder", action="store_true", help="train only what stands behind the image encoder")
@@ -92,7 +93,7 @@ def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
 def _add_teacher_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--teacher_checkpoint", type=Path,
-        help="default: LiteMedSAM; .safetensors: weights of this program; .pt, .pth: MedSAM2 or SAM2.1-Hiera-T; "
+        help="default: LiteMedSAM; .safetensors, .pth: weights of this program; .pt, .pth: MedSAM2 or SAM2.1-Hiera-T; "
         "for imitation an .onnx.zip of `efficient-medsam2 export`",
     )  # fmt: skip
     group.add_argument(
@@ -165,6 +166,8 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse what cannot work before anything is read."""
     from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import is_exported
 
+    if arguments.max_steps is not None and arguments.max_steps < 1:
+        raise ValueError(f"--max_steps is {arguments.max_steps}; give 1 or more.")
     if arguments.clip_length < 2:
         raise ValueError(f"A clip of {arguments.clip_length} slices has no memory; give --clip_length 2 or more.")
     if arguments.learned_slices is not None and not 1 <= arguments.learned_slices <= arguments.clip_length:
@@ -211,6 +214,7 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
         "seed": arguments.seed,
         "frozen_encoder": arguments.frozen_encoder,
         "train_only": tuple(arguments.train_only),
+        "max_steps": arguments.max_steps,
     }
     if arguments.stage == "context":
         from EfficientMedSAM2Lib.training.stages.context import ContextTraining
@@ -279,7 +283,7 @@ def _distillation(
 
     feature_weight, output_weight = arguments.feature_distill_weight, arguments.output_distill_weight
     if is_ours(arguments.teacher_checkpoint):
-        teacher = load_model(arguments.teacher_checkpoint)
+        teacher = load_model(arguments.teacher_checkpoint, for_inference=True)
         if same_sizes(teacher.config, model.config):
             return DistilledTraining(model, teacher, feature_weight, output_weight, **options), None
     # Each process of DDP has a GPU and a teacher of its own.

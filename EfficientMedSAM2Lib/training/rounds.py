@@ -149,14 +149,22 @@ def fitted_appearance(prompts: PromptBatch, seen: Intensities, image_size: int) 
     assert prompts.has_mask is not None
     assert prompts.neighbour_logits is not None
     assert prompts.neighbour_mm is not None
-    numbers = [
-        part.detach().cpu().float().numpy()
-        for part in (
-            prompts.boxes, prompts.points, prompts.labels, prompts.mask_logits[:, 0], prompts.has_mask,
-            prompts.neighbour_logits[:, 0], prompts.neighbour_mm.isfinite(), prompts.dense[:, CHANNELS:],
-        )
-    ]  # fmt: skip
-    return AppearanceModel.fit(seen, *known_pixels(*numbers, image_size=image_size))
+
+    def known(part: Tensor) -> np.ndarray:
+        return part.detach().cpu().float().numpy()
+
+    inside, outside = known_pixels(
+        boxes=known(prompts.boxes),
+        points=known(prompts.points),
+        labels=known(prompts.labels),
+        mask_logits=known(prompts.mask_logits[:, 0]),
+        has_mask=known(prompts.has_mask),
+        neighbour_logits=known(prompts.neighbour_logits[:, 0]),
+        has_neighbour=known(prompts.neighbour_mm.isfinite()),
+        drawn=known(prompts.dense[:, CHANNELS:]),
+        image_size=image_size,
+    )
+    return AppearanceModel.fit(seen, inside, outside)
 
 
 def mask_appearance(logits: Tensor, images: Tensor) -> AppearanceModel:

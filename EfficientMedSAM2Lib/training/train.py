@@ -18,7 +18,7 @@ EMA_DECAY = 0.99
 
 
 class TimeBudget(lightning.Callback):
-    """Ends a training when its module has used up its minutes, resumed ones included."""
+    """Ends a training when its module has used up its minutes or steps, resumed ones included."""
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *unused: Any) -> None:
         # The first process decides for all: one that stopped alone would leave the others waiting for its gradients.

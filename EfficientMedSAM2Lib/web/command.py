@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     idle_help = "end a session whose page has been closed for so long (default 30)"
     parser.add_argument("--idle", type=float, default=30, metavar="MINUTES", help=idle_help)
     parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors file; default: the shipped one")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
 
 
@@ -49,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
     """
     config = build_config(args)
     from .gateway.app import serve
+    from .log import set_up_log
+
+    set_up_log()
 
     def started(port: int) -> None:
         host = f"[{config.host}]" if ":" in config.host else config.host
@@ -101,7 +104,7 @@ def build_config(args: argparse.Namespace) -> Any:
     if volume is not None and not volume.exists():
         raise ValueError(f"There is no file or folder {volume}; check the name.")
     if args.weights is not None and not args.weights.is_file():
-        raise ValueError(f"Weights file {args.weights} does not exist; give the path of a .safetensors file.")
+        raise ValueError(f"Weights file {args.weights} does not exist; give the path of a .safetensors or .pth file.")
     network = {
         "encoder_type": args.encoder or "efficientnet",
         "checkpoint": str(args.weights.resolve()) if args.weights is not None else None,

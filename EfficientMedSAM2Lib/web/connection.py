@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from typing import Any
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+#: What reading the body of a request raises when it is cut off, packed in a wrong way, or no form.
+MALFORMED = (
+    AssertionError, HttpProcessingError, LookupError, RuntimeError, TypeError, ValueError, web.RequestPayloadError,
+)  # fmt: skip
 
 
 def unless_gone(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """An event loop's exception handler: nothing is told of a browser that was closed with something on its way."""
     if not isinstance(context.get("exception"), ConnectionResetError):
         loop.default_exception_handler(context)
+
+
+def is_same(given: str, wanted: str) -> bool:
+    """Whether a secret is right, in a time that tells nothing of it; what came by the network may be any bytes."""
+    return hmac.compare_digest(given.encode(errors="surrogateescape"), wanted.encode())

@@ -247,6 +247,8 @@
 
   // --- connection
 
+  const noAnswer = "The server does not answer. Connecting again… If only the network is interrupted, your work is still there. "
+    + "If the server was stopped, this session has ended with it, and what you have not saved is lost.";
   let asking = false;
   setInterval(async () => {
     const lost = document.querySelector(".lost");
@@ -258,7 +260,7 @@
       else if (response.status === 410) window.location.assign("ended");
       else if (response.status === 401) window.location.assign("./");
     } catch {
-      // still no network: ask again
+      lost.querySelector("p").textContent = noAnswer;
     } finally {
       asking = false;
     }

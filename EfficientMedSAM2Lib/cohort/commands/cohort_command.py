@@ -37,7 +37,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_init(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="scans, with their markups (.mrk.json) beside them")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="scans, with their markups (.mrk.json) beside them, or .npz with boxes",
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="MANIFEST", help=".csv or .json")
 
 

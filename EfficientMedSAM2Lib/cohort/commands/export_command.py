@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("--encoder_type", "--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
-    add("--weights", type=Path, metavar="FILE", help=".safetensors file; default: the shipped one")
+    add("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
     add("--output", type=Path, default=Path(), metavar="PATH", help="FILE.onnx.zip, or a folder; default: this folder")
     add("--precision", choices=("fp32", "int8"), default="fp32", help="default: fp32")
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("--encoder", default="efficientnet", metavar="NAME", help="efficientnet (default) or mobilenet")
-    add("--weights", type=Path, metavar="FILE", help=".safetensors file; default: the shipped one")
+    add("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
     add("--rounds", type=int, default=2, metavar="N", help="times that each is measured, in turns; default: 2")
     add("--manifest", type=Path, metavar="PATH", help="labelled scans, as for `evaluate`")
     add("--limit", type=int, default=8, metavar="N", help="objects per data set of the manifest; default: 8")
@@ -123,7 +123,7 @@ def measure(encoder: str, weights: str, runtime: str, precision: str, reference:
 
     video = EfficientMedSAM2VolumePredictor(model)
     state = video.init_state(volume, spacing=spacing, modality="CT")
-    video.add_new_points_or_box(state, k, 1, box=box)
+    video.add_new_points_or_box(state, k, 1, box=box, need_output=False)
     times, masks = [], []
     last = time.perf_counter()
     for _, mask, _ in video.propagate_object(state, 1, k, range(k, min(k + 9, len(volume)))):

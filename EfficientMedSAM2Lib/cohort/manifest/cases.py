@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...core.files import existing
 from .rows import ManifestRow
 
 
@@ -36,6 +37,7 @@ class CaseSpec:
         modality: Overrides what the image says.
         window: "LOW,HIGH" or a preset.
         time_point: Which image of a time series.
+        series: Which series of a DICOM folder.
         line: Line of the manifest where it is first mentioned.
     """
 
@@ -45,6 +47,7 @@ class CaseSpec:
     modality: str | None = None
     window: str | None = None
     time_point: int | None = None
+    series: str | None = None
     line: int = field(default=0, compare=False)
 
     @property
@@ -74,8 +77,8 @@ def segment_of(row: ManifestRow, name: str, folder: Path) -> SegmentSpec:
 
 
 def absolute(path: str, folder: Path) -> str:
-    """A path of the manifest as an absolute one."""
-    return str((folder / Path(path).expanduser()).resolve())
+    """A path of the manifest as an absolute one. Links keep their names: a header finds its data beside the link."""
+    return str(existing((folder / Path(path).expanduser()).absolute()))
 
 
 def _tuple(values: list[float] | None) -> tuple[float, ...] | None:

@@ -7,14 +7,16 @@ import json
 import os
 from pathlib import Path
 
-from ...imaging.files import replacing
-from .folders import Found, bids_rows, find_cases
+from ...core.files import replacing
+from ...imaging.files import csv_cell
+from .folders import Found, bids_cases, find_cases
 
 _COLUMNS = ("case", "image", "prompts", "segment", "terminology", "modality", "window")
+_VOXEL_COLUMNS = ("box_ijk", "points_ijk", "negative_points_ijk")  # only where a scan brings its own prompts
 
 
 def create_manifest(folder: Path, output: Path) -> Found:
-    """Write a manifest of all scans in a folder that have markups.
+    """Write a manifest of all scans in a folder that have markups, or are an ``.npz`` with boxes or clicks.
 
     Args:
         folder: Any folder, or a BIDS folder.
@@ -30,24 +32,24 @@ def create_manifest(folder: Path, output: Path) -> Found:
         raise ValueError(f"The manifest {output} must end in .csv or .json.")
     if output.exists():
         raise ValueError(f"{output} exists and may have been edited; remove it, or give another name.")
-    if (folder / "dataset_description.json").is_file():
-        found = Found(bids_rows(folder))
-    else:
-        found = find_cases(folder.resolve())
+    is_bids = (folder / "dataset_description.json").is_file()
+    found = bids_cases(folder) if is_bids else find_cases(folder.absolute())
     if not found.rows:
         raise ValueError(
             f"{folder} holds no scan with markups (.mrk.json) beside it; place prompts in 3D Slicer first."
         )
     base = output.resolve().parent
-    rows = [{**row, "image": _near(row["image"], base), "prompts": _near(row["prompts"], base)} for row in found.rows]
+    paths = ("image", "prompts")
+    rows = [{name: _near(text, base) if name in paths else text for name, text in row.items()} for row in found.rows]
+    columns = [*_COLUMNS, *(name for name in _VOXEL_COLUMNS if any(name in row for row in rows))]
     with replacing(output) as temporary:
         if output.suffix.lower() == ".json":
             temporary.write_text(json.dumps({"cases": rows}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         else:
             with temporary.open("w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, _COLUMNS, restval="", lineterminator="\n")
+                writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
                 writer.writeheader()
-                writer.writerows(rows)
+                writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     return found
 
 

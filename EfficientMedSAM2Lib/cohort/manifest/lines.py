@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...imaging.files import from_csv_cell
 from .problems import ManifestError
 
 
@@ -41,7 +42,7 @@ def csv_lines(path: Path) -> Iterator[tuple[int, dict[str, str] | str]]:
             if len(filled) > len(header) and any(filled[len(header) :]):
                 yield line, f"has {len(filled)} columns, the first line {len(header)}; put quotes around commas."
                 continue
-            yield line, {name: cell for name, cell in zip(header, filled) if cell}
+            yield line, {name: from_csv_cell(cell) for name, cell in zip(header, filled) if cell}
     except csv.Error as error:
         yield before + 1, f"it cannot be read as CSV ({error})."
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from ...core.files import check_component
 from ...imaging.markups import markup_name, read_markups
 from ...imaging.volumes import volume_name
 from .cases import CaseSpec, SegmentSpec, absolute, segment_of
@@ -15,8 +18,10 @@ from .lines import csv_lines, json_lines
 from .problems import ManifestError, sentences
 from .rows import ManifestRow
 
+logger = logging.getLogger(__name__)
+
 #: Columns that belong to the scan, so that all lines of a case must agree on them.
-_OF_THE_SCAN = ("modality", "window", "time_point")
+_OF_THE_SCAN = ("modality", "window", "time_point", "series")
 
 Problems = list[tuple[int, str]]  # line, sentence
 
@@ -34,9 +39,12 @@ def read_manifest(path: str | Path) -> list[CaseSpec]:
     path = Path(path)
     problems: Problems = []
     if path.is_dir():
-        from .folders import bids_rows
+        from .folders import bids_cases
 
-        return _cases([(0, row) for row in bids_rows(path)], path, path, problems)
+        found = bids_cases(path)
+        for markups in found.without_scan:
+            logger.warning("left out, no scan that it belongs to: %s", markups)
+        return _cases([(0, row) for row in found.rows], path, path, problems)
     if not path.is_file():
         raise ValueError(f"There is no manifest {path}; write one with: efficient-medsam2 cohort init FOLDER.")
     readers: dict[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {".csv": csv_lines, ".json": json_lines}
@@ -79,7 +87,9 @@ def _segment_name(row: ManifestRow) -> str:
 def _wrong_files(row: ManifestRow, folder: Path) -> Iterator[str]:
     """Files that are missing, and markups that cannot be read: small files, so this is quick."""
     image = Path(absolute(row.image, folder))
-    if not image.exists():
+    if image.is_symlink() and not image.exists():
+        yield f"the image {image} is a link to a file that is not here; fetch it (git annex get), or mend the link."
+    elif not image.exists():
         yield f"there is no image {image}."
     if row.mask and not Path(absolute(row.mask, folder)).is_file():
         yield f"there is no mask {absolute(row.mask, folder)}."
@@ -92,13 +102,23 @@ def _wrong_files(row: ManifestRow, folder: Path) -> Iterator[str]:
             yield str(error)
 
 
+def _same_file(path: str, other: str) -> bool:
+    return path == other or (os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other))
+
+
 def _grouped(rows: list[tuple[int, ManifestRow, str]], folder: Path, problems: Problems) -> list[CaseSpec]:
     """Lines of one case together, in the order of their first mention."""
     found: dict[str, tuple[int, ManifestRow, list[SegmentSpec]]] = {}
     folded: dict[str, str] = {}
     for line, row, segment in rows:
-        name = row.case or volume_name(absolute(row.image, folder))
-        other = folded.setdefault(name.lower(), name)
+        name = row.case
+        if not name:
+            try:
+                name = check_component(volume_name(row.image))
+            except ValueError as error:
+                problems.append((line, f"the image gives the case its name, and {error}; fill in the column case."))
+                continue
+        other = folded.setdefault(name.casefold(), name)
         if other != name:
             problems.append((line, f"the cases {name!r} and {other!r} differ only in upper and lower case."))
             continue
@@ -107,7 +127,7 @@ def _grouped(rows: list[tuple[int, ManifestRow, str]], folder: Path, problems: P
             found[name] = (line, row, [spec])
             continue
         first_line, first, segments = found[name]
-        if absolute(row.image, folder) != absolute(first.image, folder):
+        if not _same_file(absolute(row.image, folder), absolute(first.image, folder)):
             problems.append(
                 (line, f"case {name!r} has another image on line {first_line}; give each scan a name in column case.")
             )
@@ -121,6 +141,15 @@ def _grouped(rows: list[tuple[int, ManifestRow, str]], folder: Path, problems: P
             )
             segments.append(spec)
     return [
-        CaseSpec(name, absolute(row.image, folder), tuple(segments), row.modality, row.window, row.time_point, line)
+        CaseSpec(
+            name,
+            absolute(row.image, folder),
+            tuple(segments),
+            row.modality,
+            row.window,
+            row.time_point,
+            row.series,
+            line,
+        )
         for name, (line, row, segments) in found.items()
     ]

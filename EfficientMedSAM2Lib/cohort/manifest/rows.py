@@ -8,14 +8,12 @@ from typing import Any, List, Optional, Tuple  # noqa: UP035 (pydantic evaluates
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ...core.files import check_component, normal_name
 from ...imaging.terminology import terminology_entry
 
 Numbers = List[float]  # noqa: UP006
 Points = List[Tuple[float, float, float]]  # noqa: UP006
 
-#: Case names become folder names, on any file system.
-_CASE_NAME = re.compile(r"[\w(][\w .()+=@-]{0,99}")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 #: Columns that say where a segment is; each line needs at least one of the positive ones.
 POSITIVE_PROMPTS = ("prompts", "box_ras", "box_ijk", "points_ras", "points_ijk", "mask")
 
@@ -40,6 +38,7 @@ class ManifestRow(BaseModel):
         modality: CT, MR, PT, US, ...; default: what the image says.
         window: ``LOW,HIGH`` or a preset; default: chosen by modality and intensities.
         time_point: Which image of a time series, from 0.
+        series: Which series of a DICOM folder: its SeriesNumber or SeriesInstanceUID; default: the largest.
     """
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
@@ -60,6 +59,7 @@ class ManifestRow(BaseModel):
     modality: Optional[str] = None  # noqa: UP045
     window: Optional[str] = None  # noqa: UP045
     time_point: Optional[int] = Field(default=None, ge=0)  # noqa: UP045
+    series: Optional[str] = None  # noqa: UP045
 
     @field_validator("prompts", mode="before")
     @classmethod
@@ -95,9 +95,12 @@ class ManifestRow(BaseModel):
     @field_validator("case")
     @classmethod
     def _case(cls, value: str) -> str:
-        if value and (not _CASE_NAME.fullmatch(value) or _RESERVED.fullmatch(value) or value.endswith(".")):
-            raise ValueError(f"{value!r} cannot be the name of a folder; use letters, digits, space, - _ . ( ) + = @")
-        return value
+        return value and check_component(value)
+
+    @field_validator("segment", "mask_segment")
+    @classmethod
+    def _segment(cls, value: str | None) -> str | None:
+        return value and normal_name(value)
 
     @field_validator("terminology")
     @classmethod

@@ -8,13 +8,26 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from ...core.files import check_component
 from .hashing import sha256_of
 
-CASES, CORRECTED, RECORD = "cases", "corrected", "provenance.json"
+CASES, CORRECTED, RECORD, SCENE = "cases", "corrected", "provenance.json", "scene.mrml"
+PROMPT_OF_SCENE = "prompt-{}.mrk.json"  # a scene has a file for each prompt
+_NOBODYS = (".DS_Store", "Thumbs.db", "desktop.ini")  # systems' own, about how a folder is shown
 _PARTIAL, _OLD = ".partial-", ".old-"
+
+
+def case_path(output: Path, name: str) -> Path:
+    """Folder of a case, which never is another one.
+
+    Raises:
+        ValueError: The name is not a single safe component of a path.
+    """
+    return output / CASES / check_component(name)
 
 
 @contextmanager
@@ -24,7 +37,7 @@ def case_folder(output: Path, name: str) -> Iterator[Path]:
     What was there before stays until then. If somebody has changed the files of it, such as a reader who corrected the
     segmentation, it is not replaced but moved to ``output/corrected``.
     """
-    target = output / CASES / name
+    target = case_path(output, name)
     token = uuid.uuid4().hex[:8]
     temporary = target.with_name(f"{_PARTIAL}{token}-{name}")
     old = target.with_name(f"{_OLD}{token}-{name}")
@@ -48,7 +61,7 @@ def finished_record(output: Path, name: str, key: str) -> dict[str, Any] | None:
 
     Files that were changed since then are those of a reader, and are good.
     """
-    folder = output / CASES / name
+    folder = case_path(output, name)
     record = _record(folder)
     if record.get("key") != key or not all((folder / file).is_file() for file in record.get("files", {})):
         return None
@@ -56,9 +69,16 @@ def finished_record(output: Path, name: str, key: str) -> dict[str, Any] | None:
 
 
 def changed_by_hand(folder: Path) -> bool:
-    """Whether a finished case holds a reader's work: a file that is not what was written, or an accepted correction."""
+    """Whether a finished case holds a reader's work: a file that is not what was written, or an accepted correction.
+
+    So is a file that nobody here has written, or a folder without a record.
+    """
     record = _record(folder)
-    return bool(record.get("corrected")) or any(was_rewritten(folder, file) for file in record.get("files", {}))
+    if record.get("corrected") or any(was_rewritten(folder, file) for file in record.get("files", {})):
+        return True
+    written = {*record.get("files", {}), RECORD, SCENE, *_NOBODYS}
+    others = (path for path in folder.iterdir() if path.name not in written)
+    return any(not fnmatch(path.name, PROMPT_OF_SCENE.format("*")) for path in others)
 
 
 def was_rewritten(folder: Path, file: str) -> bool:

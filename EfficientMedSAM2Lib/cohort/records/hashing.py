@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import __version__
-from ...imaging import files
+from ...core.files import sha256_of as sha256_of_file
+from ...core.files import walk
 
 if TYPE_CHECKING:
     from ..manifest.cases import CaseSpec
@@ -27,10 +27,10 @@ def sha256_of(path: str | Path) -> str:
     path = Path(path)
     try:
         if not path.is_dir():
-            return files.sha256_of(path)
+            return sha256_of_file(path)
         digest = hashlib.sha256()
         for file in _files(path):
-            digest.update(file.relative_to(path).as_posix().encode())
+            digest.update(file.relative_to(path).as_posix().encode(errors="surrogateescape"))
             digest.update(bytes.fromhex(sha256_of(file)))
     except OSError as error:
         raise ValueError(f"Cannot read {path}: {error.strerror or error}.") from error
@@ -58,6 +58,8 @@ def case_key(case: CaseSpec, settings: RunSettings, hashes: Mapping[str, str]) -
     """
     wishes = asdict(case)
     wishes.pop("line")
+    if case.series is None:  # keys of cases that name none are those of earlier manifests
+        wishes.pop("series")
     wishes["image"] = hashes[case.image]
     for segment, spec in zip(wishes["segments"], case.segments):
         segment["prompts"] = [hashes[path] for path in spec.prompts]
@@ -67,6 +69,4 @@ def case_key(case: CaseSpec, settings: RunSettings, hashes: Mapping[str, str]) -
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(
-        Path(directory) / name for directory, _, names in os.walk(folder) for name in names if not name.startswith(".")
-    )
+    return sorted(path for _, files in walk(folder) for path in files)

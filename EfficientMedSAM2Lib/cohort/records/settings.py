@@ -61,7 +61,7 @@ class RunSettings:
         """
         if self.engine != ENGINE:
             return self
-        from ...imaging.files import sha256_of
+        from ...core.files import sha256_of
         from ...runtimes.choice import choose_runtime
 
         path = weights_file(self.encoder, self.weights)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ...imaging.files import replacing
+from ...core.files import replacing
 from ..records.folders import CASES
 from ..records.outcome import Outcome
 
@@ -21,6 +21,7 @@ article { background: #22272e; border-radius: 6px; padding: 10px; }
 article.failed { border-left: 4px solid #e66; } article.empty { border-left: 4px solid #eb3; }
 img { width: 100%; image-rendering: auto; display: block; background: #000; }
 h2 { font-size: 15px; margin: 0 0 6px; } p { margin: 4px 0 0; } a { color: #8cf; }
+.note { color: #eb3; }
 .score { float: right; font-variant-numeric: tabular-nums; }
 """
 
@@ -76,17 +77,23 @@ def _done(folder: Path, outcome: Outcome) -> str:
     lines = "".join(f"<p>{_line(segment)}</p>" for segment in segments)
     kind = ' class="empty"' if any(segment["empty"] for segment in segments) else ""
     score = f'<span class="score">{standing(outcome)}</span>'
-    return f"<article{kind}><h2>{score}{name}</h2>{picture}{lines}</article>"
+    notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in outcome.record.get("notes", ()))
+    return f"<article{kind}><h2>{score}{name}</h2>{picture}{lines}{notes}</article>"
 
 
 def _line(segment: dict[str, Any]) -> str:
     name = html.escape(segment["segment"])
     if segment["empty"]:
         return f"{name}: empty. {html.escape(segment.get('message') or '')}"
-    text = f"{name}: {segment['volume_ml']:.4g} ml, {segment['slices']} slices"
+    text = f"{name}: {size_of(segment)}, {segment['slices']} slices"
     if segment["score_lowest"] is not None:
         text += f", lowest score {segment['score_lowest']:.2f} on slice {segment['slice_lowest']}"
     return text
+
+
+def size_of(segment: dict[str, Any]) -> str:
+    """Volume of a measured segment in ml; in voxels where the scan does not say how large one is."""
+    return f"{segment['voxels']} voxels" if segment["volume_ml"] is None else f"{segment['volume_ml']:.4g} ml"
 
 
 def _failed(outcome: Outcome) -> str:

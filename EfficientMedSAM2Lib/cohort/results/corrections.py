@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...imaging.files import replacing
+from ...core.files import replacing
+from ...imaging.files import quiet_libraries
 from ...imaging.segmentations import Segment, read_segmentation
 from ...imaging.volumes import Volume, read_volume
 from ...imaging.windows import IntensityWindow
 from ..case import SegmentResult
-from ..records.folders import CASES, RECORD, was_rewritten
+from ..records.folders import RECORD, case_path, was_rewritten
 from ..records.hashing import sha256_of
 from ..records.ledger import FILE_NAME, Ledger, RunLock
 from ..records.outcome import Outcome
@@ -46,11 +47,12 @@ def accept_corrections(output: Path) -> Iterator[tuple[str, str]]:
     check_output(output)
     with RunLock(output), Ledger(output) as ledger:
         for outcome in ledger.outcomes():
-            folder = output / CASES / outcome.name
+            folder = case_path(output, outcome.name)
             if outcome.failed or not was_rewritten(folder, SEGMENTATION):
                 continue
             try:
-                volume = read_volume(outcome.record["image"], outcome.record["requested"]["time_point"])
+                requested = outcome.record["requested"]
+                volume = read_volume(outcome.record["image"], requested["time_point"], requested.get("series"))
                 record = _corrected(folder, outcome, volume, read_segmentation(folder / SEGMENTATION, volume))
             except ValueError as error:
                 yield outcome.name, str(error)
@@ -85,7 +87,7 @@ def save_review(
     """
     check_output(output)
     with RunLock(output), Ledger(output) as ledger:
-        outcome, folder = ledger.outcome(name), output / CASES / name
+        outcome, folder = ledger.outcome(name), case_path(output, name)
         if outcome is None or outcome.failed:
             raise ValueError(f"{output} has no result of a case {name!r} any more; read the list again.")
         record = outcome.record
@@ -93,11 +95,19 @@ def save_review(
             if volume is None or SEGMENTATION not in record.get("files", {}):
                 raise ValueError(f"Case {name!r} has no {SEGMENTATION}, so that a correction cannot be kept with it.")
             measured = _measured(volume, segments, record)  # what cannot be measured is not written
-            with replacing(folder / SEGMENTATION) as temporary:
+            with replacing(folder / SEGMENTATION, _check_whole) as temporary:
                 write(temporary)
             record = _corrected(folder, outcome, volume, segments, measured)
         _keep(ledger, folder, outcome, {**record, "reviewed": _now()})
         _write_overviews(output, ledger)
+
+
+def _check_whole(path: Path) -> None:
+    """Read a segmentation that somebody else has written to its end; RuntimeError where a full disk has cut it off."""
+    import SimpleITK as sitk
+
+    with quiet_libraries():
+        sitk.ReadImage(str(path))
 
 
 def check_output(output: Path) -> None:

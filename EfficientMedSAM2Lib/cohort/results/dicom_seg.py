@@ -10,42 +10,131 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ... import __version__
-from ...imaging.files import replacing
+from ...core.files import replacing
+from ...imaging.dicom.reader import DicomScan, select_scan
 from ...imaging.segmentations import Segment
 from ...imaging.terminology import segment_colors, terminology_entry
-from ...imaging.volumes import dicom_files
 
 if TYPE_CHECKING:
-    from highdicom.seg import SegmentDescription
+    from highdicom.seg import Segmentation, SegmentDescription
     from highdicom.sr import CodedConcept
+    from pydicom import Dataset
 
+#: Attributes of type 2 that the library copies from the series.
+_MAY_BE_EMPTY = (
+    "AccessionNumber",
+    "PatientBirthDate",
+    "PatientID",
+    "PatientName",
+    "PatientSex",
+    "ReferringPhysicianName",
+    "StudyDate",
+    "StudyID",
+    "StudyTime",
+)
+_LONGEST_NAME = 64
 _MANUFACTURER, _MODEL = "EfficientMedSAM2", "EfficientMedSAM2"
 
 
-def write_dicom_seg(path: Path, segments: Sequence[Segment], series: str | Path, key: str) -> None:
-    """Write segments as one DICOM SEG object.
+def check_dicom_seg(scan: DicomScan, names: Sequence[str]) -> None:
+    """Find out before any work whether it can be kept as DICOM SEG: an object of one voxel is made, and dropped.
+
+    Args:
+        scan: The series.
+        names: Names of its segments.
+
+    Raises:
+        ValueError: As `write_dicom_seg`.
+    """
+    mask = np.zeros((scan.stack.depth, *scan.frames[0].shape[:2]), dtype=bool)
+    mask[scan.stack.nearest[0], 0, 0] = True
+    _make(_sources(scan), [Segment(name, mask) for name in names], scan, "check")
+
+
+def write_dicom_seg(path: Path, segments: Sequence[Segment], scan: DicomScan, key: str) -> None:
+    """Write segments as one DICOM SEG object, and read it back before it gets its name.
 
     Args:
         path: The ``.dcm`` file; it appears whole or not at all.
-        segments: Masks (D,H,W) on the grid of the series, slices in the order that `read_volume` has.
-        series: The DICOM folder that the scan was read from.
+        segments: Masks (D,H,W) on the grid of the series. Where that has more slices than the series, which was not
+            evenly spaced, the series' own are written.
+        scan: The series that was segmented.
         key: Content hash of the case: equal cases get equal UIDs, so that a PACS sees a repetition as such.
 
     Raises:
-        ValueError: The scan is not a DICOM folder, no segment holds a voxel, or the series lacks what DICOM SEG needs.
+        ValueError: No segment holds a voxel on a slice of the series, a name is longer than DICOM allows, or the series
+            lacks what DICOM SEG needs.
     """
-    import highdicom
+    if not any(segment.mask[scan.stack.nearest].any() for segment in segments):
+        raise ValueError("All segments are empty, which DICOM SEG cannot say; correct the prompts, or use seg.nrrd.")
+    sources = _sources(scan)
+    written = _make(sources, segments, scan, key)
+    with replacing(path, lambda file: _check(file, segments, scan)) as temporary:
+        written.save_as(temporary)
+
+
+def dicom_series(path: str | Path, time_point: int | None = None, series: str | None = None) -> DicomScan:
+    """The DICOM series that a scan was read from; arguments as for `read_volume`.
+
+    Raises:
+        ValueError: It is not a DICOM folder.
+    """
+    if not Path(path).is_dir():
+        raise ValueError(f"DICOM SEG refers to a DICOM series, and {path} is none; use --format seg.nrrd for it.")
+    return select_scan(Path(path), time_point, series)
+
+
+def _sources(scan: DicomScan) -> list[Dataset]:
+    """Headers of the files, each with what DICOM says must be there but may be empty, and anonymisers leave out."""
     from pydicom import dcmread
 
-    if not Path(series).is_dir():
-        raise ValueError(f"DICOM SEG refers to a DICOM series, and {series} is none; use --format seg.nrrd for it.")
-    if not any(segment.mask.any() for segment in segments):
-        raise ValueError("All segments are empty, which DICOM SEG cannot say; correct the prompts, or use seg.nrrd.")
-    sources = [dcmread(file) for file in dicom_files(series)]
-    pixels = np.stack([segment.mask for segment in segments], axis=-1).astype(np.uint8)
+    sources: list[Dataset] = [dcmread(file, stop_before_pixels=True) for file in scan.files]
+    if len(sources) != len(scan.frames) and len(sources) > 1:
+        raise ValueError("A DICOM SEG of several multi-frame files is not supported; use --format seg.nrrd for it.")
+    for source in sources:
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in source:
+                setattr(source, keyword, None)
+    if len(sources) == len(scan.frames) and any(source.get("SliceThickness") is None for source in sources):
+        for source in sources:
+            source.SliceThickness = _distance_between(scan)
+    return sources
+
+
+def _distance_between(scan: DicomScan) -> float:
+    """Distance of neighbouring slices in mm: how thick voxels are where no thickness is stated."""
+    if scan.frames[0].position is None or (len(scan.frames) == 1 and scan.frames[0].thickness is None):
+        raise ValueError(
+            f"The series of {scan.frames[0].path} says neither how thick its slices are nor how far apart, which a "
+            "DICOM SEG needs; use --format seg.nrrd for it."
+        )
+    step = scan.stack.ijk_to_ras[:3, 2]
+    return round(float(np.linalg.norm(step) * np.cos(np.radians(scan.stack.tilt))), 6)
+
+
+def _frames_of(mask: np.ndarray, scan: DicomScan, sources: Sequence[Dataset]) -> np.ndarray:
+    """A mask as the series has its slices: one for each file, or for each frame of the only file, in its order."""
+    slices = mask[scan.stack.nearest].astype(np.uint8)
+    if len(sources) == len(scan.frames):
+        return slices
+    frames: np.ndarray = np.zeros((int(sources[0].NumberOfFrames), *slices.shape[1:]), dtype=np.uint8)
+    frames[[frame.index for frame in scan.frames]] = slices
+    return frames
+
+
+def _make(sources: list[Dataset], segments: Sequence[Segment], scan: DicomScan, key: str) -> Segmentation:
+    import highdicom
+
+    for segment in segments:
+        if len(segment.name) > _LONGEST_NAME or "\\" in segment.name:
+            raise ValueError(
+                f"The segment name {segment.name!r} has {len(segment.name)} characters; a DICOM SEG holds "
+                f"{_LONGEST_NAME}, and no backslash. Give a shorter one, or use --format seg.nrrd."
+            )
+    pixels = np.stack([_frames_of(segment.mask, scan, sources) for segment in segments], axis=-1)
     colors = segment_colors([s.name for s in segments], [s.color for s in segments])
     try:
-        written = highdicom.seg.Segmentation(
+        return highdicom.seg.Segmentation(
             source_images=sources,
             pixel_array=pixels,
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
@@ -62,11 +151,29 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], series: str | Path,
             software_versions=__version__,
             device_serial_number="0",
             series_description="EfficientMedSAM2 segmentation",
+            specific_character_set="ISO_IR 192",  # UTF-8: the series' own may not have the letters of a name
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{series} lacks what a DICOM SEG needs ({error}); use --format seg.nrrd for it.") from error
-    with replacing(path) as temporary:
-        written.save_as(temporary)
+        folder = scan.frames[0].path.parent
+        raise ValueError(f"{folder} lacks what a DICOM SEG needs ({error}); use --format seg.nrrd for it.") from error
+
+
+def _check(path: Path, segments: Sequence[Segment], scan: DicomScan) -> None:
+    """A file that was just written has each segment's voxels on the slices that they are meant for."""
+    import highdicom
+
+    found = highdicom.seg.segread(path)
+    names = [found.get_segment_description(number).segment_label for number in found.segment_numbers]
+    uids = [frame.about["SOPInstanceUID"] for frame in scan.frames]
+    if len(set(uids)) == len(uids):
+        pixels = found.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)
+    else:
+        numbers = [frame.index + 1 for frame in scan.frames]
+        pixels = found.get_pixels_by_source_frame(uids[0], numbers, assert_missing_frames_are_empty=True)
+    nearest = scan.stack.nearest
+    same = all(np.array_equal(pixels[..., n] > 0, segment.mask[nearest]) for n, segment in enumerate(segments))
+    if not same or names != [segment.name for segment in segments]:
+        raise ValueError("The DICOM SEG reads back as another than was written; the disk may be full or damaged.")
 
 
 def _description(number: int, segment: Segment, color: tuple[float, float, float]) -> SegmentDescription:
@@ -78,7 +185,7 @@ def _description(number: int, segment: Segment, color: tuple[float, float, float
     )
     return highdicom.seg.SegmentDescription(
         segment_number=number,
-        segment_label=segment.name[:64],
+        segment_label=segment.name,
         segmented_property_category=_concept(entry[1]),
         segmented_property_type=_concept(entry[2]),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,

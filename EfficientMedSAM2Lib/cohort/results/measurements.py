@@ -25,6 +25,8 @@ COLUMNS = (
 def measure(result: SegmentResult, volume: Volume) -> dict[str, Any]:
     """All measurements of a segment; None where there is none, as for an empty segment.
 
+    In mm and ml only where the scan says how large a voxel is.
+
     Volume is the number of voxels times theirs. Surface is SimpleITK's estimate from intersections with lines (after
     Crofton). Diameters are between faces of voxels, so that a cube of 10 mm is 10 mm long along its edges; the one in
     a slice is what RECIST asks for. Bounds are of the box of voxels in RAS. Intensities are the scan's own, colours
@@ -32,34 +34,53 @@ def measure(result: SegmentResult, volume: Volume) -> dict[str, Any]:
     """
     found: dict[str, Any] = dict.fromkeys(COLUMNS)
     box = bounding_box(result.mask)
-    found.update(segment=result.name, empty=box is None, voxels=0, volume_ml=0.0, slices=0, slice_axis=result.axis)
+    known = volume.spacing_known
+    found.update(
+        segment=result.name,
+        empty=box is None,
+        voxels=0,
+        volume_ml=0.0 if known else None,
+        slices=0,
+        slice_axis=result.axis,
+    )
     if box is None:
         found["score_lowest"] = found["score_mean"] = 0.0
         return found
     inside = tuple(slice(*bounds) for bounds in box)
     mask = result.mask[inside]
-    spacing_kji = kji_from_ijk(spacing_of(volume.ijk_to_ras))
-    voxel_mm3 = abs(float(np.linalg.det(volume.ijk_to_ras[:3, :3])))
-    count = int(np.count_nonzero(mask))
-    found.update(
-        voxels=count, volume_ml=_number(count * voxel_mm3 / 1000.0), surface_mm2=_number(_surface(mask, spacing_kji))
-    )
-    found["longest_diameter_mm"] = _number(longest_diameter(mask, spacing_kji))
-    found["longest_diameter_in_slice_mm"] = _number(_longest_in_slice(mask, spacing_kji, result.axis))
-    found.update(zip(_BOUNDS, _bounds(box, volume)))
+    found["voxels"] = int(np.count_nonzero(mask))
+    if known:
+        found.update(_lengths(mask, box, result.axis, volume))
     found.update(_intensities(volume.array[inside][mask]))
     found.update(_scores(result, box))
     return found
 
 
-def longest_diameter(mask: np.ndarray, spacing: np.ndarray) -> float:
-    """Largest distance in mm between two faces of the voxels of a mask of two or three axes."""
+def _lengths(mask: np.ndarray, box: Box, axis: int, volume: Volume) -> dict[str, Any]:
+    """What is in ml and mm, of a mask that was cut out of the volume by a box."""
+    spacing_kji = kji_from_ijk(spacing_of(volume.ijk_to_ras))
+    voxel_mm3 = abs(float(np.linalg.det(volume.ijk_to_ras[:3, :3])))
+    return {
+        "volume_ml": _number(int(np.count_nonzero(mask)) * voxel_mm3 / 1000.0),
+        "surface_mm2": _number(_surface(mask, spacing_kji)),
+        "longest_diameter_mm": _number(longest_diameter(mask, volume.ijk_to_ras[:3, 2::-1].T)),
+        "longest_diameter_in_slice_mm": _number(_longest_in_slice(mask, spacing_kji, axis)),
+        **dict(zip(_BOUNDS, _bounds(box, volume))),
+    }
+
+
+def longest_diameter(mask: np.ndarray, steps: np.ndarray) -> float:
+    """Largest distance in mm between two faces of the voxels of a mask of two or three axes.
+
+    ``steps`` is the distance in mm along each axis, or the step along each as a row in mm, where axes may lean.
+    """
     from scipy.spatial import ConvexHull
     from scipy.spatial.distance import pdist
 
-    points = _ends(mask) * spacing
+    axes = np.diag(steps) if np.ndim(steps) == 1 else np.asarray(steps)
+    points = _ends(mask) @ axes
     # the faces of even one voxel span the space, so that the hull is never flat
-    half = np.vstack([np.diag(spacing / 2), -np.diag(spacing / 2)])
+    half = np.vstack([axes / 2, -axes / 2])
     faces = (points[:, None, :] + half[None, :, :]).reshape(-1, mask.ndim)
     corners = faces[ConvexHull(faces).vertices]
     return float(pdist(corners).max())

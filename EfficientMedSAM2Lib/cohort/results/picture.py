@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.files import replacing
+from ...core.files import replacing
 from ...imaging.geometry import Box, bounding_box, kji_from_ijk, spacing_of, union
 from ...imaging.planes import Plane, plane_of
 from ...imaging.segmentations import Segment

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..records.folders import CASES, changed_by_hand
+from ..records.folders import case_path, changed_by_hand
 from ..records.ledger import Ledger
 from ..records.outcome import Outcome
-from .contact_sheet import by_doubt, confidence, is_reviewed, write_contact_sheet
+from .contact_sheet import by_doubt, confidence, is_reviewed, size_of, write_contact_sheet
 from .corrections import check_output
 from .scene import write_scene
 from .tables import write_tables
@@ -57,7 +57,7 @@ def review_cases(output: Path, limit: int | None = None, below: float | None = N
             scene = write_scene(output.resolve(), outcome)
         except ValueError as error:
             problem = str(error)
-        changed = changed_by_hand(output / CASES / outcome.name)
+        changed = changed_by_hand(case_path(output, outcome.name))
         note = "changed by hand since" if changed else "seen by a reader" if is_reviewed(outcome) else ""
         text = "; ".join(part for part in (note, describe(outcome)) if part)
         yield Doubtful(outcome.name, confidence(outcome), text, scene, problem)
@@ -71,5 +71,5 @@ def describe(outcome: Outcome) -> str:
             parts.append(f"{segment['segment']} empty")
         else:
             where = "" if segment["slice_lowest"] is None else f", lowest on slice {segment['slice_lowest']}"
-            parts.append(f"{segment['segment']} {segment['volume_ml']:.4g} ml{where}")
+            parts.append(f"{segment['segment']} {size_of(segment)}{where}")
     return "; ".join(parts)

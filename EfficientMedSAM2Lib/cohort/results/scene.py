@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from ...imaging.files import replacing
+from ...core.files import replacing
+from ...imaging.dicom.reader import dicom_files
 from ...imaging.markups import read_markups
-from ...imaging.volumes import dicom_files
-from ..records.folders import CASES
+from ..records.folders import PROMPT_OF_SCENE, SCENE, case_path
 from ..records.outcome import Outcome
 
-FILE_NAME = "scene.mrml"
 SEGMENTATION, PROMPTS = "segmentation.seg.nrrd", "prompts.mrk.json"
 _VOLUME = "vtkMRMLScalarVolumeNode1"
 _MARKUPS = {"point": "Fiducial", "box": "ROI", "line": "Line"}
@@ -38,18 +37,22 @@ def write_scene(output: Path, outcome: Outcome) -> Path:
     Raises:
         ValueError: The scan is not where it was, or the file cannot be written.
     """
-    folder = output / CASES / outcome.name
+    folder = case_path(output, outcome.name)
     image = Path(outcome.record["image"])
     if not image.exists():
         raise ValueError(f"The scan {image} of case {outcome.name!r} is gone; put it back to review the case.")
-    sources = [Path(file) for file in dicom_files(image)] if image.is_dir() else [image]
+    requested = outcome.record.get("requested", {})
+    sources = [image]
+    if image.is_dir():
+        files = dicom_files(image, requested.get("time_point"), requested.get("series"))
+        sources = [Path(file) for file in files]
     root = ET.Element("MRML", version="Slicer5.6.0", userTags="")
     _volume(root, [_relative(source, folder) for source in sources], outcome)
     if (folder / SEGMENTATION).is_file():
         _segmentation(root)
     if (folder / PROMPTS).is_file():
         _prompts(root, folder)
-    path = folder / FILE_NAME
+    path = folder / SCENE
     with replacing(path) as temporary:
         ET.ElementTree(root).write(temporary, encoding="utf-8", xml_declaration=True)
     return path
@@ -85,7 +88,7 @@ def _prompts(root: ET.Element, folder: Path) -> None:
     from ...imaging.markups import write_markups
 
     for number, markup in enumerate(read_markups(folder / PROMPTS), start=1):
-        file = f"prompt-{number}.mrk.json"
+        file = PROMPT_OF_SCENE.format(number)
         write_markups(folder / file, [markup])
         kind = _MARKUPS[markup.kind]
         # a line has the general kind of display

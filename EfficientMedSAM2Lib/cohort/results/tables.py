@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...imaging.files import replacing
+from ...core.files import replacing
+from ...imaging.files import csv_cell
 from ..records.outcome import Outcome
 from .measurements import COLUMNS
 
 MEASUREMENTS, FAILURES = "measurements.csv", "failures.csv"
 _CASE_COLUMNS = ("case",)
-_LATER_COLUMNS = ("message", "seconds", "image", "weights_sha256")
-_TEXT = {"case", "segment", "message", "image", "weights_sha256"}
+_LATER_COLUMNS = ("message", "notes", "seconds", "image", "weights_sha256")
+_TEXT = {"case", "segment", "message", "notes", "image", "weights_sha256"}
 _WHOLE = {"voxels", "slices", "slice_lowest", "slice_axis"}
 
 
@@ -43,6 +44,7 @@ def measurement_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
         for segment in outcome.record.get("segments", ()) if not outcome.failed else ():
             row = {name: segment.get(name) for name in COLUMNS}
             row.update(case=outcome.name, message=segment.get("message", ""), seconds=round(outcome.seconds, 3))
+            row.update(notes=" ".join(outcome.record.get("notes", ())))
             row.update(image=outcome.record.get("image"), weights_sha256=outcome.record.get("weights_sha256"))
             rows.append(row)
     return rows
@@ -52,7 +54,9 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
+        writer.writerows(
+            {name: "" if value is None else csv_cell(value) for name, value in row.items()} for row in rows
+        )
 
 
 def _write_parquet(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:

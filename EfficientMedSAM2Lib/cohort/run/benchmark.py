@@ -81,7 +81,7 @@ def write_cases(folder: Path, count: int) -> Path:
     """Write small scans, each another piece of slicerio's chest CT with its own noise, and their manifest."""
     import SimpleITK as sitk
 
-    from ...imaging.segmentations import array_to_image
+    from ...imaging.labelmaps import array_to_image
 
     chest = read_volume(sample_scan())
     random = np.random.default_rng(0)

@@ -55,7 +55,9 @@ class ClusterOptions:
 
 @contextmanager
 def connect(options: ClusterOptions, threads: int, gpu: bool) -> Iterator[Client]:
-    """A client of the cluster; a local one ends with the block. All that listens, listens on 127.0.0.1.
+    """A client of the cluster; a local one ends with the block.
+
+    A local one listens on 127.0.0.1, and talks only to who has the key of this run.
 
     Args:
         options: What was asked for.
@@ -81,7 +83,7 @@ def connect(options: ClusterOptions, threads: int, gpu: bool) -> Iterator[Client
 @contextmanager
 def _local(options: ClusterOptions, threads: int, gpu: bool) -> Iterator[object]:
     import dask
-    from distributed import LocalCluster
+    from distributed import LocalCluster, Security
 
     memory = f"{options.memory_gb}GB" if options.memory_gb else "auto"
     count = 1 if options.in_process else options.workers or worker_count(threads, gpu, options.memory_gb)
@@ -104,7 +106,9 @@ def _local(options: ClusterOptions, threads: int, gpu: bool) -> Iterator[object]
             processes=not options.in_process,
             memory_limit=memory,
             host=_LOCALHOST,
-            protocol="tcp://",
+            # who may talk to a scheduler may run code as its user: only who has the key, which is in memory alone
+            protocol="tls://",
+            security=Security.temporary(),
             dashboard_address=f"{_LOCALHOST}:{options.dashboard or 0}",
             worker_dashboard_address=f"{_LOCALHOST}:0",
             local_directory=scratch,
@@ -121,6 +125,16 @@ def worker_count(threads: int, gpu: bool, memory_gb: float | None = None) -> int
 
     each = memory_gb * 1e9 if memory_gb else BASE_BYTES
     return 1 if gpu else max(1, min(CPU_COUNT // threads, int(0.9 * MEMORY_LIMIT / each)))
+
+
+def trust(scheduler: str) -> str:
+    """What a run trusts that is given somebody's scheduler."""
+    if scheduler.startswith("tls://"):
+        return f"{scheduler} is trusted by the certificates of Dask's settings; its workers read and write the files."
+    return (
+        f"{scheduler} is not encrypted: everybody who reaches it can run code on its workers and change results. "
+        "Use it inside of a closed network only, or give its tls:// address."
+    )
 
 
 def dashboard_link(client: Client) -> str | None:

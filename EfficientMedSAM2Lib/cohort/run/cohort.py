@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ... import __version__
-from ...imaging.files import replacing
+from ...core.files import replacing
 from ..manifest.cases import CaseSpec
 from ..records.folders import CASES, finished_record, remove_leftovers
 from ..records.hashing import case_key, stamp_of
@@ -21,7 +21,7 @@ from ..records.outcome import RETRIED, Outcome
 from ..records.settings import RunSettings
 from ..results.contact_sheet import write_contact_sheet
 from ..results.tables import write_tables
-from .cluster import ClusterOptions, connect, dashboard_link
+from .cluster import ClusterOptions, connect, dashboard_link, trust
 from .feeding import Stopped, feed
 from .progress import Progress
 from .reserve import Reserve
@@ -67,7 +67,7 @@ def run_cohort(
         cluster: Where.
         retry_failed: Also try the cases again that failed because of their files.
         progress: Makes a progress display from the number of cases and of those already done.
-        announce: Is told where the dashboard is.
+        announce: Is told where the dashboard is, and what is trusted of a scheduler that was given.
 
     Raises:
         ValueError: The weights cannot be used, another run is at work in the folder, or no scheduler answers.
@@ -89,7 +89,10 @@ def run_cohort(
         stopped = ""
         try:
             if wanted:
-                with connect(cluster or ClusterOptions(), settings.threads, _uses_gpu(settings)) as client:
+                cluster = cluster or ClusterOptions()
+                if announce and cluster.scheduler:
+                    announce(trust(cluster.scheduler))
+                with connect(cluster, settings.threads, _uses_gpu(settings)) as client:
                     link = dashboard_link(client)
                     if announce and link:
                         announce(f"Dashboard: {link}")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..records.settings import RunSettings
 
 SEGMENTATION, DICOM, PROMPTS, PICTURE = "segmentation.seg.nrrd", "segmentation.dcm", "prompts.mrk.json", "picture.png"
-_LIBRARIES = ("torch", "numpy", "SimpleITK", "timm", "highdicom")
+_LIBRARIES = ("torch", "numpy", "SimpleITK", "pydicom", "nibabel", "timm", "highdicom")
 
 
 def compute_and_write(
@@ -61,9 +61,17 @@ def compute_and_write(
     """
     check_fits(case.image)
     begun = time.time()
-    volume = read_volume(case.image, case.time_point)
+    volume = read_volume(case.image, case.time_point, case.series)
     window = parse_window(case.window) if case.window else None
     prompts = case_prompts(case, volume)
+    notes = list(volume.notes)
+    if settings.output_format == "dicom-seg":
+        from ..results.dicom_seg import check_dicom_seg, dicom_series
+
+        series = dicom_series(case.image, case.time_point, case.series)
+        check_dicom_seg(series, [spec.name for spec in case.segments])
+        if not series.stack.is_even:
+            notes.append("The DICOM SEG holds what lies on the series' own slices; measurements are of the whole grid.")
     results = segment_case(session, volume, prompts, settings.propagation, window, case.modality)
     with case_folder(output, case.name) as folder:
         _write_files(folder, case, settings, volume, results, prompts, session.window, key)
@@ -73,6 +81,7 @@ def compute_and_write(
                 {**measure(result, volume), "message": result.message, "scores": _scores(result)} for result in results
             ],
             "colour": volume.array.ndim == 4,
+            "notes": notes,
             "peak_memory_mb": peak_memory_megabytes(),
             "started": _iso(begun),
             "finished": _iso(time.time()),
@@ -95,10 +104,11 @@ def _write_files(
     terminology = {spec.name: spec.terminology for spec in case.segments}
     segments = [Segment(result.name, result.mask, terminology=terminology[result.name]) for result in results]
     if settings.output_format == "dicom-seg":
-        from ..results.dicom_seg import write_dicom_seg
+        from ..results.dicom_seg import dicom_series, write_dicom_seg
 
         if any(segment.mask.any() for segment in segments):  # DICOM SEG has no way to say that nothing was found
-            write_dicom_seg(folder / DICOM, segments, case.image, key)
+            series = dicom_series(case.image, case.time_point, case.series)
+            write_dicom_seg(folder / DICOM, segments, series, key)
     else:
         write_segmentation(folder / SEGMENTATION, segments, volume)
     markups = [replace(markup, name=segment.name) for segment in prompts for markup in segment.markups]
@@ -122,7 +132,12 @@ def _provenance(
         "inputs_sha256": dict(hashes),
         "weights_sha256": settings.weights_sha256,
         "settings": json.loads(settings.identity),
-        "requested": {"modality": case.modality, "window": case.window, "time_point": case.time_point},
+        "requested": {
+            "modality": case.modality,
+            "window": case.window,
+            "time_point": case.time_point,
+            "series": case.series,
+        },
         "window": asdict(window),
         "version": __version__,
         "libraries": {name: _version(name) for name in _LIBRARIES},

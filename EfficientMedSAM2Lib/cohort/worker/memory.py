@@ -6,6 +6,8 @@ import math
 import sys
 from pathlib import Path
 
+from ...imaging.npz import NPZ_SUFFIX, npz_shape
+
 #: A case needs its volume, a copy while it is read, masks as bits, and the slices in work.
 COPIES = 3.0
 #: The network with its libraries, features of slices included.
@@ -17,18 +19,24 @@ def volume_bytes(path: str) -> int:
     place = Path(path)
     if place.is_dir():
         return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+    if path.lower().endswith(NPZ_SUFFIX):
+        try:
+            shape, dtype = npz_shape(path)
+        except ValueError:
+            return 0  # as below
+        return math.prod(shape) * dtype.itemsize
     import SimpleITK as sitk
 
+    from ...imaging.contained import image_reader
     from ...imaging.files import quiet_libraries
 
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(path)
     try:
         with quiet_libraries():
+            reader = image_reader(place)
             reader.ReadImageInformation()
         pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), reader.GetNumberOfComponents())
         itemsize = sitk.GetArrayViewFromImage(pixel).itemsize
-    except (RuntimeError, TypeError, OverflowError):
+    except (OSError, RuntimeError, TypeError, ValueError, OverflowError):
         return 0  # unreadable: the reading of it will say so
     return math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * int(itemsize)
 

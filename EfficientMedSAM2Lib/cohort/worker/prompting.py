@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ...imaging.geometry import box_to_roi, ijk_to_ras_points
+from ...core.files import normal_name
+from ...imaging.geometry import ijk_to_ras_points
 from ...imaging.markups import Markup, read_markups
 from ...imaging.segmentations import read_segmentation
 from ...imaging.volumes import Volume
 from ..manifest.cases import CaseSpec, SegmentSpec
-from ..prompts import SegmentPrompts
+from ..prompts import SegmentPrompts, box_markup
 
 
 def case_prompts(case: CaseSpec, volume: Volume) -> list[SegmentPrompts]:
@@ -54,8 +55,7 @@ def _box_ras(corners: tuple[float, ...], name: str) -> Markup:
 def _box_ijk(corners: tuple[float, ...], name: str, volume: Volume) -> Markup:
     low, high = np.minimum(corners[:3], corners[3:]), np.maximum(corners[:3], corners[3:])
     box_kji = [[int(a), int(b) + 1] for a, b in zip(low[::-1], high[::-1])]
-    object_to_world, size = box_to_roi(box_kji, volume.ijk_to_ras)
-    return Markup("box", name, object_to_world=object_to_world, size=size)
+    return box_markup(box_kji, name, volume)
 
 
 def _mask(spec: SegmentSpec, volume: Volume) -> np.ndarray:
@@ -63,7 +63,7 @@ def _mask(spec: SegmentSpec, volume: Volume) -> np.ndarray:
     path = Path(str(spec.mask))
     segments = read_segmentation(path, volume)
     wanted = spec.mask_segment or spec.name
-    found = [segment for segment in segments if segment.name == wanted]
+    found = [segment for segment in segments if normal_name(segment.name) == normal_name(wanted)]
     if not found and not spec.mask_segment and len(segments) == 1:
         found = segments
     if not found:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ...core.files import replacing
 from .jobs import Answer, existing
 from .networks import EXPORTED, NETWORKS, ORIGINALS, OURS, TITLES, hint_if_missing
 from .results.markdown import bar_table, check_document, measures_table, report, write_into
@@ -32,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--original_model", type=Path, metavar="FILE", help="MedSAM2's checkpoint (.pt); default: random weights"
     )
     parser.add_argument(
-        "--efficient_model", type=Path, metavar="FILE", help="our weights (.safetensors); default: the shipped ones"
+        "--efficient_model",
+        type=Path,
+        metavar="FILE",
+        help="our weights (.safetensors, .pth); default: ours",
     )
     parser.add_argument("--save_visualizations", action="store_true", help="masks of all networks side by side")
     parser.add_argument(
@@ -170,9 +174,8 @@ def _write(args: argparse.Namespace, summary: Summary, setting: str, notes: list
         "answers": [vars(answer) for answer in summary.answers],
     }
     for name, body in (("benchmark.json", json.dumps(content, indent=2)), ("benchmark.md", text)):
-        temporary = args.output / f".{name}.tmp"
-        temporary.write_text(body, encoding="utf-8")
-        temporary.replace(args.output / name)
+        with replacing(args.output / name) as temporary:
+            temporary.write_text(body, encoding="utf-8")
     return text
 
 

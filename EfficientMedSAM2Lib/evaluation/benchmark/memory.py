@@ -28,7 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--slices", type=int, nargs=2, default=[60, 300], metavar="N", help="default: 60 300")
     parser.add_argument("--size", type=int, default=512, help="side of a slice in pixels; default: 512")
     parser.add_argument("--encoder", default="efficientnet", metavar="NAME", help="efficientnet (default) or mobilenet")
-    parser.add_argument("--weights", metavar="FILE", help="a .safetensors file or 'random'; default: the shipped one")
+    parser.add_argument(
+        "--weights", metavar="FILE", help=".safetensors or .pth file, or 'random'; default: the shipped"
+    )
     parser.add_argument("--runtime", default="auto", choices=("auto", "torch", "onnx"), help="default: auto")
     parser.add_argument("--measure", type=int, metavar="N", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -84,20 +86,22 @@ def measure(slices: int, size: int, encoder: str, weights: str | None, runtime: 
     predictor = EfficientMedSAM2VolumePredictor(build_efficient_medsam2_model(encoder, weights, runtime=runtime))
     state = predictor.init_state(volume, spacing=(2.5, 0.8, 0.8), modality="CT", window=(-160, 240))
     middle = slices // 2
-    predictor.add_new_points_or_box(state, middle, "warm up", box=box)
+    # As a session asks: without the logits of whole slices, for which an exported network would load torch.
+    predictor.add_new_points_or_box(state, middle, "warm up", box=box, need_output=False)
     predictor.remove_object(state, "warm up", need_output=False)
 
-    predictor.add_new_points_or_box(state, middle, 1, box=box)
+    predictor.add_new_points_or_box(state, middle, 1, box=box, need_output=False)
     start = time.perf_counter()
     steps = 0
     for reverse in (False, True):
-        for _ in predictor.propagate_in_video(state, start_frame_idx=middle, reverse=reverse):
+        frames = range(middle, -1, -1) if reverse else range(middle, slices)
+        for _ in predictor.propagate_object(state, 1, middle, frames, reverse=reverse):
             steps += 1
     seconds = time.perf_counter() - start
     peak = peak_memory()
 
     def prompt(frame_idx: int, **kwargs: Any) -> None:
-        predictor.add_new_points_or_box(state, frame_idx, "clicks", **kwargs)
+        predictor.add_new_points_or_box(state, frame_idx, "clicks", **kwargs, need_output=False)
 
     fresh = itertools.cycle(range(slices))
     click: dict[str, Any] = {"points": [centre], "labels": [1]}

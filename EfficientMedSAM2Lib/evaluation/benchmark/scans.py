@@ -88,13 +88,13 @@ def images_of(data_dir: Path | None) -> list[LoadedImage]:
     """The labelled scans to measure with.
 
     Args:
-        data_dir: Folder of image/label pairs, all of which are taken, or an `index.json` (or a folder with one), of
-            which the split `dev` is; None: slicerio's chest CT.
+        data_dir: Folder of image/label pairs or one `.npz`, all of which are taken, or an `index.json` (or a folder
+            with one), of which the split `dev` is; None: slicerio's chest CT.
 
     Raises:
         ValueError: There is nothing usable.
     """
-    from ...training.samples.manifest import read_manifest
+    from ...training.samples.manifest import is_listed, read_manifest
     from ...training.samples.slices import load_images
 
     if data_dir is None:
@@ -103,8 +103,7 @@ def images_of(data_dir: Path | None) -> list[LoadedImage]:
         return [sample_image()]
     manifest = read_manifest(data_dir)
     # A list of images says which of them were not trained on; a folder does not.
-    is_listed = data_dir.is_file() or (data_dir / "index.json").is_file()
-    images = load_images(manifest, manifest.select("dev" if is_listed else None, labelled=True))
+    images = load_images(manifest, manifest.select("dev" if is_listed(data_dir) else None, labelled=True))
     if not images:
         raise ValueError(
             f"'{data_dir}' holds no image with a label map (in split dev of an index.json); name label maps like their "
@@ -117,16 +116,17 @@ def make_scan(images: Sequence[LoadedImage], size: int = 512) -> Scan:
     """The largest labelled object, resampled to `size` x `size` pixels and slices 2.5 mm apart.
 
     Args:
-        images: Volumes; of flat images and of colours no use is made.
+        images: Grey images; flat ones count only where no volume has an object, as scans of one slice.
         size: Rows and columns.
 
     Returns:
         The slices that hold the object, from its middle one on.
 
     Raises:
-        ValueError: No volume has an object on at least three slices.
+        ValueError: No volume has an object on at least three slices, and no flat image has any.
     """
-    found = [candidate for image in images for candidate in _objects(image)]
+    found = [candidate for image in images if image.is_volume for candidate in _objects(image, MIN_OBJECT_SLICES)]
+    found = found or [candidate for image in images if not image.is_volume for candidate in _objects(image, 1)]
     if not found:
         raise ValueError("No volume has a labelled object on three slices or more; nothing can be propagated there.")
     # A box around half of the body is not what anybody draws.
@@ -143,14 +143,14 @@ class _Candidate:
     box_share: float
 
 
-def _objects(image: LoadedImage) -> Iterator[_Candidate]:
-    if not image.is_volume or image.voxels.ndim != 3:
+def _objects(image: LoadedImage, least_slices: int) -> Iterator[_Candidate]:
+    if image.voxels.ndim != 3:
         return
-    axis = int(np.argmax(image.spacing_mm))
+    axis = int(np.argmax(image.spacing_mm)) if image.is_volume else 0
     for value in np.unique(image.labels[image.labels > 0]):
         slices = np.moveaxis(image.labels == value, axis, 0)
         present = np.flatnonzero(slices.any(axis=(1, 2)))
-        if len(present) >= MIN_OBJECT_SLICES:
+        if len(present) >= least_slices:
             x0, y0, x1, y1 = tight_box(slices[present[len(present) // 2]])
             share = (x1 - x0 + 1) * (y1 - y0 + 1) / slices[0].size
             yield _Candidate(image, axis, int(value), int(slices.sum()), float(share))
@@ -164,7 +164,8 @@ def _resampled(chosen: _Candidate, size: int) -> Scan:
     spacing = (image.spacing_mm[axis], *image.slice_spacing(axis))
     present = np.flatnonzero(found.any(axis=(1, 2)))
     part = slice(present[0], present[-1] + 1)
-    factors = (spacing[0] / SLICE_MM, size / voxels.shape[1], size / voxels.shape[2])
+    thickness = max(spacing[0] / SLICE_MM, 1 / len(found[part]))  # one slice at least
+    factors = (thickness, size / voxels.shape[1], size / voxels.shape[2])
     mode = {"order": 1, "mode": "nearest", "grid_mode": True}
     fine = ndimage.zoom(voxels[part].astype(np.float32), factors, **mode)
     if voxels.dtype.kind in "iu":

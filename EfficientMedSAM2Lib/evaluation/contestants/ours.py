@@ -36,7 +36,7 @@ class OurContestant:
     def segment_box(self, box: np.ndarray) -> Guess:
         """Ask for a single mask."""
         masks, scores, _ = self._predictor.predict(box=box, multimask_output=False)
-        return Guess(masks[0], float(scores[0]))
+        return Guess(masks[0] > 0, float(scores[0]))
 
     def segment_clicks(self, points_xy: np.ndarray, labels: np.ndarray) -> Guess:
         """Take the best of three for the first click, then refine it."""
@@ -49,7 +49,7 @@ class OurContestant:
         )
         best = int(np.argmax(scores))
         self._earlier = logits[best : best + 1]
-        return Guess(masks[best], float(scores[best]))
+        return Guess(masks[best] > 0, float(scores[best]))
 
     def segment_volume(
         self, volume: np.ndarray, spacing_mm: tuple[float, float, float], axis: int, index: int, box: np.ndarray

@@ -67,7 +67,8 @@ def warm_up(predictor: Any) -> None:
     volume = np.zeros((2, 64, 64), dtype=np.int16)
     volume[:, 20:40, 20:40] = 100
     state = predictor.init_state(volume, spacing=(1.0, 1.0, 1.0), axis=0)
-    predictor.add_new_points_or_box(state, 0, 1, points=np.array([[30.0, 30.0]]), labels=np.array([1]))
+    click = {"points": np.array([[30.0, 30.0]]), "labels": np.array([1])}
+    predictor.add_new_points_or_box(state, 0, 1, **click, need_output=False)
     for _result in predictor.propagate_object(state, 1, 0, [1]):
         pass
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.geometry import Box, transform_points
+from ...imaging.geometry import Box, nearest_index, transform_points
 from ..labelmaps import linear_matrix, to_numpy, transform_between
 from ..volume_reader import axis_of_direction, local_to_world, volume_matrix, volume_shape, world_to_ijk
 
 #: Views that are tilted by more degrees than this against the image's slices are called oblique.
 OBLIQUE_DEGREES = 5.0
+#: Points that are no farther than this from a view's plane were drawn in it.
+IN_PLANE_MM = 0.01
 
 
 def xy_to_world(points_xy: Any, slice_node: Any) -> np.ndarray:
@@ -49,7 +51,7 @@ def view_slice(slice_node: Any, volume_node: Any) -> tuple[int, int]:
     axis = view_axis(slice_node, volume_node)
     width, height = slice_node.GetDimensions()[:2]
     middle = world_to_ijk(xy_to_world([[width / 2, height / 2]], slice_node), volume_node)[0]
-    return axis, round(float(middle[2 - axis]))
+    return axis, int(nearest_index(middle[2 - axis]))
 
 
 def rectangle_box(corner_xy: Sequence[float], opposite_xy: Sequence[float], slice_node: Any, volume_node: Any) -> Box:
@@ -70,7 +72,7 @@ def rectangle_box(corner_xy: Sequence[float], opposite_xy: Sequence[float], slic
         low, high = corners_kji[:, n].min(), corners_kji[:, n].max()
         if n == axis:
             low = high = (low + high) / 2
-        start, stop = max(round(float(low)), 0), min(round(float(high)) + 1, shape[n])
+        start, stop = max(int(nearest_index(low)), 0), min(int(nearest_index(high)) + 1, shape[n])
         if start >= stop:
             message = "The box is outside of the volume; drag it over the image."
             raise ValueError(message)
@@ -94,6 +96,26 @@ def show_slice(axis: int, index: int, volume_node: Any, slice_nodes: Sequence[An
             node.JumpSliceByOffsetting(*slice_center_world(axis, index, volume_node).tolist())
             moved += 1
     return moved
+
+
+def axis_of_markups(node: Any, volume_node: Any, slice_nodes: Sequence[Any]) -> int | None:
+    """Array axis of the views in whose plane all control points of a markups node lie, where it was drawn.
+
+    None where no view shows them, or views along several axes do: a point alone lies in every view that it was centred
+    in.
+    """
+    if node is None or volume_node is None:
+        return None
+    count = node.GetNumberOfControlPoints()
+    world = np.array([node.GetNthControlPointPositionWorld(n) for n in range(count)]).reshape(-1, 3)
+    if len(world) == 0:
+        return None
+    axes = set()
+    for slice_node in slice_nodes:
+        origin, normal = to_numpy(slice_node.GetSliceToRAS())[:3, 3], view_normal(slice_node)
+        if np.abs((world - origin) @ normal).max() <= IN_PLANE_MM:
+            axes.add(view_axis(slice_node, volume_node))
+    return axes.pop() if len(axes) == 1 else None
 
 
 def tilt_hint(slice_node: Any, volume_node: Any) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...core.appearance import AppearanceModel, Intensities
+from ..fov import FieldOfView
+from .slice_data import PlacedLogits, SlicePrompts
+
 ELLIPSE = 0.75
 """Inside a box this share of the inscribed ellipse counts as object: its rim may be either."""
 CLICK_RADIUS = 10.0
@@ -81,6 +85,43 @@ def grey(images: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(blocks.mean(axis=(2, 4)), np.float32)
 
 
-def dense_maps(appearance: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """`PromptBatch.dense` (B,5,h,h) of appearance (B,2,h,h) and what is drawn (B,3,h,h)."""
-    return np.concatenate([appearance, drawn], axis=1, dtype=np.float32)
+def dense_maps(
+    crops: np.ndarray,
+    prompts: SlicePrompts,
+    views: list[FieldOfView],
+    earlier: list[PlacedLogits],
+    sparse: tuple[np.ndarray, np.ndarray, np.ndarray],
+    side: int,
+) -> np.ndarray:
+    """`PromptBatch.dense` of one object's prompts in V views of its slice.
+
+    Args:
+        crops: (V,3,S,S) what the network sees.
+        prompts: Of the object.
+        views: Where it looks.
+        earlier: The slice's own mask before, for each view; empty where there is none.
+        sparse: Boxes (V,4), points (V,N,2) and labels (V,N) in network pixels.
+        side: Of mask logits.
+
+    Returns:
+        (V,5,side,side) float32.
+    """
+    count = len(views)
+    seen = Intensities.of(grey(crops, side))
+    drawn = np.zeros((count, 3, side, side), np.float32)
+    for channel, placed in enumerate((prompts.scribble, prompts.scribble_outside, prompts.lasso)):
+        if placed is not None:
+            drawn[:, channel] = [placed.seen_in(view, side) > 0 for view in views]
+    model = prompts.appearance
+    if model is None:
+        neighbours = [] if prompts.neighbour is None else [prompts.neighbour] * count
+        masks = [
+            np.stack([mask.seen_in(view, side) for mask, view in zip(given, views)])
+            if given
+            else np.zeros((count, side, side), np.float32)
+            for given in (earlier, neighbours)
+        ]
+        known = [np.full(count, bool(given)) for given in (earlier, neighbours)]
+        inside, outside = known_pixels(*sparse, masks[0], known[0], masks[1], known[1], drawn, crops.shape[-1])
+        model = AppearanceModel.fit(seen, inside, outside)
+    return np.concatenate([model.maps(seen), drawn], axis=1, dtype=np.float32)

@@ -25,6 +25,10 @@ class FeatureCache:
         self._entries: OrderedDict[Hashable, ImageFeatures] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[FeatureCache], tuple[int]]:
+        # What can be computed again is not pickled.
+        return type(self), (self.budget_bytes,)
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,15 +13,19 @@ from ...core.appearance import AppearanceModel, Intensities
 from ...models.config import Array, DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
 from ...models.heuristics import HeuristicsConfig
 from ...runtimes.arrays import arrays_of
+from ...runtimes.home_process import check_home, note_home
 from ...runtimes.out_of_memory import MemoryGuard
 from .. import zoom
 from ..fov import NO_OBJECT_LOGIT, FieldOfView, crop, resample
-from .dense_prompts import dense_maps, grey, known_pixels
+from .clicks import heeding, holds
+from .dense_prompts import dense_maps, grey
 from .feature_cache import FeatureCache
 from .rejection import rejects_earlier
 from .roundness import rounded
 from .second_thread import SecondThread
 from .slice_data import SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
+
+T = TypeVar("T")
 
 
 class _Look(NamedTuple):
@@ -41,6 +45,7 @@ class SlicePredictor:
     """
 
     def __init__(self, model: Any) -> None:
+        note_home(model)
         self.model = model
         self.arrays = arrays_of(model)
         self.second_thread = SecondThread(model)
@@ -48,6 +53,10 @@ class SlicePredictor:
         self.size = model.config.image_size
         self.low_res = model.config.low_res_size
         self.candidates = tuple(range(1, 1 + model.config.num_multimask))
+
+    def __reduce__(self) -> tuple[type[SlicePredictor], tuple[Any]]:
+        # Its threads and locks are not pickled; it is made anew of the network.
+        return type(self), (self.model,)
 
     @property
     def heuristics(self) -> HeuristicsConfig:
@@ -61,7 +70,12 @@ class SlicePredictor:
 
     def encode(self, image: SliceImage, views: list[FieldOfView], cache: FeatureCache) -> list[ImageFeatures]:
         """Features of views of a slice; those not in the cache are encoded together."""
-        return self._guard.run(lambda: self._encode(image, views, cache), cache.clear)
+        return self._run(lambda: self._encode(image, views, cache), cache.clear)
+
+    def _run(self, work: Callable[[], T], forget: Callable[[], None] | None = None) -> T:
+        """Ask the network; see `MemoryGuard.run`."""
+        check_home(self.model)
+        return self._guard.run(work, forget)
 
     def _encode(self, image: SliceImage, views: list[FieldOfView], cache: FeatureCache) -> list[ImageFeatures]:
         missing = [view for view in views if (image.key, view) not in cache]
@@ -122,12 +136,14 @@ class SlicePredictor:
                 fixed: the time to give it the next slice.
 
         Returns:
-            The prediction and the index of the best of `choices`.
+            The prediction, whose masks contradict no click, and the index of the best of `choices`.
         """
         with self.arrays.inference():
-            return self._guard.run(
+            prediction, best = self._run(
                 lambda: self._predict(image, prompts, cache, view, bank_for, choices, meanwhile), cache.clear
             )
+        logits = heeding(prediction.logits, prediction.view, prompts.points, prompts.labels, image.shape)
+        return dataclasses.replace(prediction, logits=logits), best
 
     def _predict(
         self,
@@ -166,13 +182,16 @@ class SlicePredictor:
         for more in (views[:1], views[1:]) if self.heuristics.sure_view else (views,):
             looks = [_Look(view, prompts.earlier) for view in more]
             found += self._segment(image, prompts, looks, cache, bank_for)
+            candidates = [prediction.logits[list(choices)] for prediction in found]
+            inside = prompts.points[prompts.labels == 1]
             best, choice, score = zoom.choose_candidate(
                 views[: len(found)],
-                np.stack([prediction.logits[list(choices)] for prediction in found]),
+                np.stack(candidates),
                 np.stack([prediction.iou[list(choices)] for prediction in found]),
                 np.array([prediction.presence for prediction in found]),
                 image.shape,
                 self.heuristics,
+                np.stack([holds(logits, view, inside) for logits, view in zip(candidates, views)]),
             )
             if score >= self.heuristics.sure_view_score or len(found) == len(views):
                 break
@@ -272,39 +291,10 @@ class SlicePredictor:
             batch.neighbour_logits = self._seen([prompts.neighbour] * count, views)
             batch.neighbour_mm = put(np.full(count, prompts.neighbour_mm, np.float32))
         if self.model.config.is_fine:
-            batch.dense = put(self._dense(image, prompts, views, (boxes, points, labels), looks))
+            earlier = [look.earlier for look in looks if look.earlier is not None]
+            crops = np.concatenate([self._crop(image, view) for view in views])
+            batch.dense = put(dense_maps(crops, prompts, views, earlier, (boxes, points, labels), self.low_res))
         return batch
-
-    def _dense(
-        self,
-        image: SliceImage,
-        prompts: SlicePrompts,
-        views: list[FieldOfView],
-        sparse: tuple[np.ndarray, np.ndarray, np.ndarray],
-        looks: list[_Look],
-    ) -> np.ndarray:
-        """Dense maps (V,5,h,h) of the prompts in V views."""
-        count, size = len(views), self.low_res
-        seen = Intensities.of(np.concatenate([grey(self._crop(image, view), size) for view in views]))
-        drawn = np.zeros((count, 3, size, size), np.float32)
-        for channel, placed in enumerate((prompts.scribble, prompts.scribble_outside, prompts.lasso)):
-            if placed is not None:
-                drawn[:, channel] = [placed.seen_in(view, size) > 0 for view in views]
-        model = prompts.appearance
-        if model is None:
-            nothing = np.zeros((count, size, size), np.float32)
-            masks = [
-                nothing if mask is None else np.stack([m.seen_in(view, size) for m, view in zip(mask, views)])
-                for mask in (
-                    None if looks[0].earlier is None else [look.earlier for look in looks if look.earlier is not None],
-                    None if prompts.neighbour is None else [prompts.neighbour] * count,
-                )
-            ]
-            known = [np.full(count, part is not None) for part in (looks[0].earlier, prompts.neighbour)]
-            model = AppearanceModel.fit(
-                seen, *known_pixels(*sparse, masks[0], known[0], masks[1], known[1], drawn, self.size)
-            )
-        return dense_maps(model.maps(seen), drawn)
 
     def appearance(self, image: SliceImage, view: FieldOfView, logits: np.ndarray) -> AppearanceModel | None:
         """What an object looks like whose mask has logits (h,w) in a view of a slice, for its other slices."""
@@ -330,7 +320,7 @@ class SlicePredictor:
             Memory map (memory_dim,S/16,S/16) and object pointer (embed_dim,), in the network's precision.
         """
         with self.arrays.inference():
-            return self._guard.run(lambda: self._memorise(prediction, choice, logits))
+            return self._run(lambda: self._memorise(prediction, choice, logits))
 
     def _memorise(self, prediction: SlicePrediction, choice: int, logits: np.ndarray) -> tuple[Array, Array]:
         here = self.arrays.here

@@ -159,7 +159,7 @@ class Follower:
             choices=self.slices.single_mask_choices(prompts),
         )
         present = prompts.asserts_presence or prediction.object_logit > 0
-        result = self._result(prediction, choice, present, image, keep_logits=True)
+        result = self._result(prediction, choice, present, image, True, given.points, given.labels)
         track.prompts[frame_idx] = given
         track.results[frame_idx] = result
         memory = self._memory(prediction, choice, result)
@@ -322,13 +322,21 @@ class Follower:
         return self.heuristics.memory_range_mm if self.heuristics.memory_range else math.inf
 
     def _result(
-        self, prediction: SlicePrediction, choice: int, present: bool, image: SliceImage, keep_logits: bool
+        self,
+        prediction: SlicePrediction,
+        choice: int,
+        present: bool,
+        image: SliceImage,
+        keep_logits: bool,
+        points: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
     ) -> SliceResult:
         packed = PackedMask(0, 0, 0, 0, b"")
         if present:
             part, rectangle = prediction.mask_part(choice, image.shape)
             if self.max_hole_area > 0:
-                part = clean_mask(part, self.max_hole_area, 0)
+                outside = None if points is None else points[labels == 0] - (rectangle.x0, rectangle.y0)
+                part = clean_mask(part, self.max_hole_area, 0, outside_xy=outside)
             packed = PackedMask.pack(part, (rectangle.x0, rectangle.y0))
         logits = prediction.logits[choice].astype(np.float16) if keep_logits and packed.bits else None
         return SliceResult(packed, float(prediction.iou[choice]) * prediction.presence, prediction.view, logits)

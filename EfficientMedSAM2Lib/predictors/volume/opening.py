@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from ...imaging.windows import IntensityWindow
 from ..inputs import as_spacing, as_window, to_numpy
 from ..slices.feature_cache import FeatureCache
 from .frames import Frames, PictureFrames, TensorFrames, VolumeFrames
+from .given_inputs import InputsPerObject, MaskInputs, point_inputs
+from .movie import MovieFrames, is_movie
+from .track import ObjectTrack
 
 
 def open_state(
@@ -37,8 +41,8 @@ def open_state(
         # MedSAM2's scripts give height and width as second and third argument.
         video_height, video_width, spacing, modality = int(spacing), int(modality), None, None
     frames: Frames
-    if isinstance(source, (str, os.PathLike)):
-        frames = PictureFrames(source)
+    if is_movie(source) or isinstance(source, (str, os.PathLike)):
+        frames = MovieFrames(source) if is_movie(source) else PictureFrames(source)
         chosen = IntensityWindow(0.0, 255.0) if window is None else as_window(window, frames[0][None], modality)
         axis = 0
     elif video_height is not None or video_width is not None:
@@ -54,6 +58,7 @@ def open_state(
         chosen = as_window(window, volume, modality)
     millimetres = as_spacing(spacing, 3)
     rows, columns = (value for number, value in enumerate(millimetres) if number != axis)
+    tracks: dict[Hashable, ObjectTrack] = {}
     return {
         "images": frames,
         "num_frames": len(frames),
@@ -65,7 +70,9 @@ def open_state(
         "obj_ids": [],
         "obj_id_to_idx": OrderedDict(),
         "obj_idx_to_id": OrderedDict(),
-        "tracks": {},
+        "point_inputs_per_obj": InputsPerObject(tracks, point_inputs),
+        "mask_inputs_per_obj": InputsPerObject(tracks, MaskInputs(frames.shape)),
+        "tracks": tracks,
         "axis": axis,
         "window": chosen,
         "slice_spacing": (rows, columns),

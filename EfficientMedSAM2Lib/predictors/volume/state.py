@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..fov import NO_OBJECT_LOGIT
+from ..inputs import as_number
 from ..slices.slice_data import SliceImage
 from .follow import Outcome
 from .track import ObjectTrack
@@ -26,15 +27,17 @@ def slice_shape(state: State) -> tuple[int, int]:
     return state["video_height"], state["video_width"]
 
 
-def check_frame(state: State, frame_idx: int) -> None:
-    """Refuse what is no slice of the volume.
+def check_frame(state: State, frame_idx: Any) -> int:
+    """The number of a slice, from an integer of Python, numpy or torch.
 
     Raises:
         ValueError: Not a whole number from 0 to num_frames - 1.
     """
-    if not isinstance(frame_idx, (int, np.integer)) or not 0 <= frame_idx < state["num_frames"]:
+    number = as_number(frame_idx)
+    if not isinstance(number, int) or not 0 <= number < state["num_frames"]:
         message = f"There is no slice {frame_idx}; slices are numbered 0 to {state['num_frames'] - 1}."
         raise ValueError(message)
+    return number
 
 
 def check_prompts(obj_id: Hashable, track: ObjectTrack) -> None:
@@ -50,8 +53,8 @@ def check_prompts(obj_id: Hashable, track: ObjectTrack) -> None:
 
 def slice_image(state: State, frame_idx: int) -> SliceImage:
     """A slice with all that is needed to look at it."""
-    check_frame(state, frame_idx)
-    return SliceImage(state["images"][frame_idx], state["window"], state["slice_spacing"], int(frame_idx))
+    number = check_frame(state, frame_idx)
+    return SliceImage(state["images"][number], state["window"], state["slice_spacing"], number)
 
 
 def track_of(state: State, obj_id: Hashable) -> ObjectTrack:
@@ -109,7 +112,10 @@ def video_logits(
         if holes_filled:
             mask = result.mask.full(shape)
             full[i, 0][mask & (full[i, 0] <= 0)] = FILLED_LOGIT
-    if non_overlapping and len(full) > 1:
-        others = np.arange(len(full))[:, None, None] != full[:, 0].argmax(axis=0)
-        full[:, 0][others] = np.minimum(full[:, 0][others], OVERLAP_LOGIT)
-    return full
+    return without_overlap(full) if non_overlapping else full
+
+
+def without_overlap(logits: np.ndarray) -> np.ndarray:
+    """Logits (N,1,H,W) that leave each pixel to the surest object; the others have `OVERLAP_LOGIT` there at most."""
+    others = np.arange(len(logits))[:, None, None, None] != logits.argmax(axis=0)
+    return np.where(others, np.minimum(logits, np.float32(OVERLAP_LOGIT)), logits)

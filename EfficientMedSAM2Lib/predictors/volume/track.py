@@ -180,15 +180,9 @@ def combine_prompts(
 
     Returns:
         The prompts that now hold, and whether they start the slice anew, as a new box does.
-
-    Raises:
-        ValueError: Neither a click nor a box.
     """
     points, labels, corners = clicks
     box = corners if box is None else box
-    if box is None and len(points) == 0:
-        message = "at least one point or a box must be provided as input"
-        raise ValueError(message)
     before = track.prompts.get(frame_idx)
     old_box = before.box if before is not None else None
     is_fresh = box is not None and (old_box is None or not np.allclose(box, old_box))

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .onnx_file import GRAPHS, Description, write_exported
+from .onnx_file import Description, graphs_of, write_exported
 
 if TYPE_CHECKING:
     from ...models import EfficientMedSAM2
@@ -39,7 +39,7 @@ def export_network(model: EfficientMedSAM2, path: Path, precision: str = "fp32",
     if precision == "int8":
         from .quantise import quantised
 
-        graphs = quantised(graphs, model)
+        graphs = quantised(graphs, model.config.image_size)
     description = Description(
         config=model.config,
         precision=precision,
@@ -66,7 +66,7 @@ def export_graphs(model: EfficientMedSAM2) -> dict[str, bytes]:
         message = f"An export needs the package onnx: pip install 'efficient-medsam2[export]' ({error})"
         raise ValueError(message) from error
     parts = _parts(model)
-    return {name: _graph(*parts[name]) for name in GRAPHS if name in parts}
+    return {name: _graph(*parts[name]) for name in graphs_of(model.config)}
 
 
 def _graph(module: Any, inputs: dict[str, Any], outputs: tuple[str, ...]) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...core.files import replacing
 from ...models.config import ModelConfig
 from ...models.heuristics import HeuristicsConfig
 
@@ -50,6 +51,11 @@ class Description:
     heuristics: HeuristicsConfig = dataclasses.field(default_factory=HeuristicsConfig)
 
 
+def graphs_of(config: ModelConfig) -> tuple[str, ...]:
+    """Names of the graphs of a network."""
+    return GRAPHS if config.context is not None else GRAPHS[:-1]
+
+
 def is_exported(path: str | os.PathLike[str] | None) -> bool:
     """Whether a path names an exported network, by its ending."""
     return path is not None and str(path).lower().endswith(SUFFIX)
@@ -66,18 +72,12 @@ def write_exported(path: Path, description: Description, graphs: Mapping[str, by
     known: dict[str, Any] = dataclasses.asdict(description)
     known.pop("heuristics")
     text = json.dumps({"format": FORMAT, **known, "config": json.loads(description.config.to_json())}, indent=1)
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            # ZipInfo's own date, 1980, instead of today's
-            archive.writestr(zipfile.ZipInfo(_DESCRIPTION), text, zipfile.ZIP_DEFLATED)
-            heuristics = description.heuristics.to_json()
-            archive.writestr(zipfile.ZipInfo(_HEURISTICS), heuristics, zipfile.ZIP_DEFLATED)
-            for name in graphs:
-                archive.writestr(zipfile.ZipInfo(f"{name}.onnx"), graphs[name], zipfile.ZIP_DEFLATED)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        # ZipInfo's own date, 1980, instead of today's
+        archive.writestr(zipfile.ZipInfo(_DESCRIPTION), text, zipfile.ZIP_DEFLATED)
+        archive.writestr(zipfile.ZipInfo(_HEURISTICS), description.heuristics.to_json(), zipfile.ZIP_DEFLATED)
+        for name in graphs:
+            archive.writestr(zipfile.ZipInfo(f"{name}.onnx"), graphs[name], zipfile.ZIP_DEFLATED)
 
 
 def read_description(path: str | os.PathLike[str]) -> Description:

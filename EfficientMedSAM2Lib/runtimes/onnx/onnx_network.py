@@ -64,6 +64,15 @@ class OnnxNetwork:
         self._no_memory = np.array(self.description.no_memory, np.float32)[None, :, None, None]
         self._no_object_pointer = np.array(self.description.no_object_pointer, np.float32)[None]
 
+    def __reduce__(self) -> tuple[type[OnnxNetwork], tuple[Path, int, int]]:
+        # Graphs that are loaded cannot be pickled; they are loaded again from the file.
+        return type(self), (self.path, self.threads, self._streams)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square that the network looks at, in its pixels. SAM2's name."""
+        return self.config.image_size
+
     def set_threads(self, count: int) -> None:
         """Set `threads`; graphs that are loaded already are loaded anew."""
         self.threads = count

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .calibration import calibration_views
-
-if TYPE_CHECKING:
-    from ...models import EfficientMedSAM2
+from .onnx_file import graphs_of, read_description, read_graph, write_exported
 
 STATIC = ("encode",)
 """Graphs whose convolutions are quantised; their input is an image."""
@@ -21,12 +20,28 @@ DYNAMIC = ("encode", "prompt", "attend", "decode", "memorise")
 """Graphs whose matrix products with weights are quantised. The 3D network has none, and stays as it is."""
 
 
-def quantised(graphs: Mapping[str, bytes], model: EfficientMedSAM2) -> dict[str, bytes]:
+def quantise_exported(source: Path, path: Path) -> None:
+    """Make an exported network in INT8 of one in float32. Needs onnx, but not torch.
+
+    Args:
+        source: The `.onnx.zip` file in float32.
+        path: The file to write.
+
+    Raises:
+        ValueError: A library is missing, or `source` is not an exported network.
+    """
+    description = read_description(source)
+    config = description.config
+    graphs = quantised({name: read_graph(source, name) for name in graphs_of(config)}, config.image_size)
+    write_exported(path, dataclasses.replace(description, precision="int8"), graphs)
+
+
+def quantised(graphs: Mapping[str, bytes], image_size: int) -> dict[str, bytes]:
     """Graphs in INT8.
 
     Args:
         graphs: In float32, by name.
-        model: The network that they come from.
+        image_size: Side of the network's input.
 
     Raises:
         ValueError: A library is missing.
@@ -38,7 +53,7 @@ def quantised(graphs: Mapping[str, bytes], model: EfficientMedSAM2) -> dict[str,
     except ImportError as error:
         message = f"INT8 needs onnx and onnxruntime: pip install 'efficient-medsam2[export]' ({error})"
         raise ValueError(message) from error
-    feeds = [{"image": view[None]} for view in calibration_views(model.config.image_size)]
+    feeds = [{"image": view[None]} for view in calibration_views(image_size)]
     result = {}
     with tempfile.TemporaryDirectory() as name, _quiet():
         folder = Path(name)
@@ -117,4 +132,4 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-__all__ = ["quantised"]
+__all__ = ["quantise_exported", "quantised"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import time
 import zlib
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.training.pseudo.filters import ULTRASOUND_RULES, TrustRules, distinct
 from EfficientMedSAM2Lib.training.pseudo.proposals import propose_boxes
 from EfficientMedSAM2Lib.training.pseudo.questions import Answer, trusted_answer
@@ -76,11 +76,9 @@ def label_slice(
 
 def save_labels(path: Path, image: np.ndarray, masks: np.ndarray, scores: np.ndarray, boxes: np.ndarray) -> None:
     """Write the labels of a slice under a temporary name, then rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         packed = np.packbits(masks.reshape(-1))
         np.savez_compressed(file, image=image, masks=packed, shape=np.asarray(masks.shape), scores=scores, boxes=boxes)
-    temporary.replace(path)
 
 
 def load_labels(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -151,9 +149,8 @@ def label_all(
 def write_index(output: Path) -> None:
     """Join the records of all workers into index.json."""
     records = _records(output)
-    temporary = output / f".index_{os.getpid()}.tmp"
-    temporary.write_text(json.dumps(records, indent=0))
-    temporary.replace(output / "index.json")
+    with replacing(output / "index.json") as temporary:
+        temporary.write_text(json.dumps(records, indent=0))
 
 
 def _records(folder: Path) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.imaging.npz import NPZ_SUFFIX, read_npz_volume
 from EfficientMedSAM2Lib.training.samples.manifest import ManifestEntry
 
 SOFT_TISSUE = (-160.0, 240.0)  # W400 L40
@@ -40,6 +41,9 @@ class PreparedSlice:
 
 def read_array(path: Path) -> np.ndarray:
     """Read an image with k, j, i index order; colour pictures become grey."""
+    if path.suffix.lower() == NPZ_SUFFIX:
+        array = read_npz_volume(path).array
+        return array.mean(axis=-1) if array.ndim == 4 else array
     import SimpleITK
 
     image = SimpleITK.ReadImage(str(path))

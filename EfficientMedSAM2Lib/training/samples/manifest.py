@@ -11,9 +11,13 @@ from typing import Literal, Optional  # pydantic evaluates annotations, and Pyth
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from EfficientMedSAM2Lib.imaging.npz import NPZ_SUFFIX, npz_holds, npz_modality
+
 Split = Literal["train", "dev", "unlabelled"]
 
-IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (
+    ".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".npz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp",
+)  # fmt: skip
 _FLAT_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 _LABEL_ENDING = re.compile(r"[_-](labels?|masks?|seg|segmentation|gt)$", re.IGNORECASE)
 _CHANNEL_ENDING = re.compile(r"_0000$")  # nnU-Net's name for the first channel of an image
@@ -125,7 +129,7 @@ def read_manifest(path: str | Path) -> Manifest:
     """Read `index.json`, or make a manifest of a folder of image/label pairs.
 
     Args:
-        path: the JSON file, a folder holding `index.json`, or a folder of pairs.
+        path: the JSON file, a folder holding `index.json`, a folder of pairs, or an `.npz` that is a pair.
 
     Returns:
         The manifest; no patient is in both train and dev.
@@ -137,6 +141,8 @@ def read_manifest(path: str | Path) -> Manifest:
     if path.is_dir():
         index = path / "index.json"
         return read_manifest(index) if index.is_file() else manifest_from_folder(path)
+    if path.is_file() and path.suffix.lower() == NPZ_SUFFIX:
+        return _manifest_of_files(path.parent, [path], dev_fraction=0.0, seed=0)
     if not path.is_file():
         raise ValueError(f"'{path}' does not exist: give an index.json or a folder of image/label pairs.")
     try:
@@ -165,8 +171,9 @@ def manifest_from_folder(folder: str | Path, dev_fraction: float = 0.1, seed: in
     """Pair the images of a folder with their labels and split them by patient.
 
     A label has the image's name with an ending such as `_label`, `_mask` or `_seg`, or the same name in a sister
-    folder (`images`/`labels`, `imagesTr`/`labelsTr`). Images without a label become `unlabelled`. The patient is the
-    file name up to its first part with a digit (`patient26` of `patient26_FLAIR`, `case_001` of `case_001`).
+    folder (`images`/`labels`, `imagesTr`/`labelsTr`). An `.npz` holds its label, or is that of the image with its
+    name. Images without a label become `unlabelled`. The patient is the file name up to its first part with a digit
+    (`patient26` of `patient26_FLAIR`, `case_001` of `case_001`).
 
     Args:
         folder: where the files are, searched recursively.
@@ -181,24 +188,39 @@ def manifest_from_folder(folder: str | Path, dev_fraction: float = 0.1, seed: in
     """
     root = Path(folder)
     files = sorted(path for path in root.rglob("*") if path.is_file() and _suffix(path))
+    return _manifest_of_files(root, files, dev_fraction, seed)
+
+
+def is_listed(path: str | Path) -> bool:
+    """Whether a manifest comes from an index, which says what was trained on, rather than from a folder."""
+    path = Path(path)
+    return (path / "index.json").is_file() if path.is_dir() else path.suffix.lower() != NPZ_SUFFIX
+
+
+def _manifest_of_files(root: Path, files: list[Path], dev_fraction: float, seed: int) -> Manifest:
     labels: dict[str, Path] = {}
     images: list[Path] = []
+    held: dict[Path, tuple[bool, bool]] = {path: npz_holds(path) for path in files if _suffix(path) == NPZ_SUFFIX}
     for path in files:
-        if _is_label(path.relative_to(root)):
+        has_scan, has_label = held.get(path, (True, False))
+        if path not in held and _is_label(path.relative_to(root)):
             labels[_stem(path)] = path
-        else:
+        elif has_scan:
             images.append(path)
+        elif has_label:
+            labels[_stem(path)] = path
     if not images:
         raise ValueError(f"'{root}' holds no image: put images there as one of {', '.join(IMAGE_SUFFIXES)}.")
     entries = []
     for path in images:
-        label = labels.get(_stem(path))
+        label = path if held.get(path, (True, False))[1] else labels.get(_stem(path))
         patient = _patient_of(_stem(path))
         split: Split = "unlabelled" if label is None else _split_of(patient, dev_fraction, seed)
         entries.append(
             ManifestEntry(
                 image=path.relative_to(root).as_posix(),
                 label=None if label is None else label.relative_to(root).as_posix(),
+                modality=(npz_modality(path) or "") if path in held else "",
                 dim=2 if _suffix(path) in _FLAT_SUFFIXES else 3,
                 group=patient,
                 split=split,

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.imaging.geometry import spacing_of
+from EfficientMedSAM2Lib.imaging.npz import NPZ_SUFFIX, read_npz_labels, read_npz_volume
 from EfficientMedSAM2Lib.training.samples.manifest import Manifest, ManifestEntry
 from EfficientMedSAM2Lib.training.samples.sources.label_groups import unions_of
 
@@ -90,22 +92,20 @@ def load_image(manifest: Manifest, entry: ManifestEntry) -> LoadedImage:
     Raises:
         ValueError: image and label map differ in shape.
     """
-    from EfficientMedSAM2Lib.imaging.windows import choose_window
+    from EfficientMedSAM2Lib.imaging.windows import IntensityWindow, choose_window
 
-    voxels, spacing_mm = _read_array(manifest.image_path(entry))
+    voxels, spacing_mm, stated = _read_scan(manifest.image_path(entry))
     if entry.label is None:
         labels = np.broadcast_to(np.uint8(0), voxels.shape[:3])
     else:
-        labels, _ = _read_array(manifest.label_path(entry))
-    if labels.ndim == 4:
-        labels = labels[..., 0]
+        labels = _read_labels(manifest.label_path(entry))
     if voxels.shape[:3] != labels.shape:
         raise ValueError(
             f"Label map of '{entry.image}' has shape {labels.shape}, the image {voxels.shape[:3]}: resample the labels."
         )
     if entry.label is not None:
         labels = np.rint(labels).clip(min=0).astype(np.uint8 if labels.max() < 256 else np.uint16)
-    window = choose_window(voxels, entry.modality or None)
+    window = IntensityWindow(*stated) if stated else choose_window(voxels, entry.modality or None)
     weight = next((value for prefix, value in ATLAS_WEIGHTS.items() if entry.image.startswith(prefix)), 1.0)
     return LoadedImage(
         name=entry.image,
@@ -171,6 +171,26 @@ def random_window(
     contrast = abs(float(shown[inside].mean()) - float(shown[~inside].mean()))
     usual = abs(float(own[inside].mean()) - float(own[~inside].mean()))
     return (low, high) if contrast > min(0.06, 0.6 * usual) else image.window
+
+
+def _read_scan(path: Path) -> tuple[np.ndarray, tuple[float, float, float], tuple[float, float] | None]:
+    """Voxels, spacing (k, j, i) and the window that the file states, None where it states none."""
+    if path.suffix.lower() != NPZ_SUFFIX:
+        return (*_read_array(path), None)
+    volume = read_npz_volume(path)
+    i, j, k = (float(value) for value in spacing_of(volume.ijk_to_ras))
+    return volume.array, (k, j, i), volume.window
+
+
+def _read_labels(path: Path) -> np.ndarray:
+    """Label map (D, H, W)."""
+    if path.suffix.lower() == NPZ_SUFFIX:
+        labels = read_npz_labels(path)
+        if labels is None:
+            raise ValueError(f"'{path}' holds no label map: an .npz needs 'gts' or 'label'.")
+        return labels
+    labels, _ = _read_array(path)
+    return labels[..., 0] if labels.ndim == 4 else labels
 
 
 def _read_array(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:

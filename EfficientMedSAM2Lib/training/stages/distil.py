@@ -81,7 +81,8 @@ def same_sizes(one: ModelConfig, other: ModelConfig) -> bool:
 
 
 def feature_error(features: ImageFeatures, wanted: ImageFeatures) -> Tensor:
-    """Mean over the three levels of the squared error over the variance of what is wanted: 1 for a student that knows
+    """Mean over the levels of the squared error over the variance of what is wanted: 1 for a student that knows
     only the mean, 0 for one that sees the same."""
-    errors = [F.mse_loss(a.float(), b.float()) / b.float().var().clamp_min(1e-6) for a, b in zip(features, wanted)]
+    levels = [(a.float(), b.float()) for a, b in zip(features, wanted) if a is not None and b is not None]
+    errors = [F.mse_loss(a, b) / b.var().clamp_min(1e-6) for a, b in levels]
     return torch.stack(errors).mean()

@@ -12,6 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from EfficientMedSAM2Lib.core.files import replacing
+
 logger = logging.getLogger(__name__)
 
 
@@ -61,13 +63,8 @@ class LessonCache:
                 logger.warning("%s is full; further answers of the teacher are not kept.", self.folder)
             self._said = True
             return
-        path = self._path(key)
-        temporary = path.with_suffix(f".{os.getpid()}.part")
-        try:
+        with replacing(self._path(key)) as temporary:
             temporary.write_bytes(content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _make_room(self, needed: int) -> bool:
         """Remove files until so many bytes fit; whether they do."""

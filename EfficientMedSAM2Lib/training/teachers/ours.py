@@ -22,7 +22,7 @@ class OurTeacher:
     """An EfficientMedSAM2 network that looks at the whole slice, zeros padding the lower right to a square.
 
     Args:
-        checkpoint: A `.safetensors` file of this program.
+        checkpoint: A weights file of this program.
         device: Where the network runs.
 
     Raises:
@@ -32,8 +32,7 @@ class OurTeacher:
     name = "efficient-medsam2"
 
     def __init__(self, checkpoint: Path, device: str = "cpu") -> None:
-        self._model = load_model(checkpoint).eval().requires_grad_(False).to(device)
-        self._model.image_encoder.fuse()
+        self._model = load_model(checkpoint, for_inference=True).requires_grad_(False).to(device)
         self.channels: tuple[int, ...] = (self._model.config.embed_dim, *self._model.config.skip_dims)
         self.fingerprint = fingerprint(self.name, checkpoint)
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import hmac
 import ipaddress
 import secrets
-from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-#: A wrong token is answered so late, in seconds: a thousand guesses take eight minutes for each connection.
-WRONG_TOKEN_S = 0.5
+from ..connection import is_same
+from .guesses import Guesses
+
 COOKIE_BYTES = 32
+#: Pages that other sites may link to: they show what there is, and change nothing.
+LINKED = ("/", "/ended")
 #: Everything comes from this server. The page's templates are compiled in the browser, which counts as eval.
 HEADERS = {
     "Content-Security-Policy": (
@@ -61,17 +61,19 @@ class Access:
         self._token_cookie, self._session_cookie = f"efficientmedsam2-token-{suffix}", f"efficientmedsam2-{suffix}"
         # the cookie proves that the token was known, and does not tell it
         self._proof = secrets.token_urlsafe(COOKIE_BYTES)
+        self._guesses = Guesses()
 
     def knows_token(self, request: web.Request) -> bool:
         """Whether this browser has shown the token."""
-        return self.token is None or _same(request.cookies.get(self._token_cookie, ""), self._proof)
+        return self.token is None or is_same(request.cookies.get(self._token_cookie, ""), self._proof)
 
-    async def check_token(self, given: str) -> bool:
-        """Whether a token is right; wrong ones take a while."""
-        if self.token is not None and _same(given, self.token):
-            return True
-        await asyncio.sleep(WRONG_TOKEN_S)
-        return False
+    def check_token(self, given: str, request: web.Request) -> bool:
+        """Whether a token is right.
+
+        Raises:
+            TooManyGuesses: this address has sent too many wrong ones.
+        """
+        return self._guesses.check(request.remote, lambda: self.token is not None and is_same(given, self.token))
 
     def remember_token(self, response: web.StreamResponse, request: web.Request) -> None:
         """Let this browser in from now on."""
@@ -92,31 +94,26 @@ class Access:
         machine (the Host tells; where others may come in by any name, the token is what protects).
         """
         host = request.headers.get("Host", "")
-        if self.is_local and not is_loopback(urlsplit(f"//{host}").hostname or ""):
-            return True
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        try:
+            if self.is_local and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+                return True
+            if origin is not None and urlsplit(origin).netloc != host:
+                return True
+        except ValueError:  # no address at all
             return True
-        # following a link to us is no harm, everything else that begins elsewhere may be
-        fetched, mode = request.headers.get("Sec-Fetch-Site"), request.headers.get("Sec-Fetch-Mode")
-        return fetched == "cross-site" and mode != "navigate"
+        if request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none"):
+            return False
+        # a link to a page may be followed; everything else that begins elsewhere, in a frame or from another port of
+        # this host, is not meant by the user
+        is_link = request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method in ("GET", "HEAD")
+        whole = request.headers.get("Sec-Fetch-Dest", "document") == "document"
+        return not (is_link and whole and request.path in LINKED)
 
 
-@web.middleware
-async def safe_headers(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Headers that keep the browser from doing more than it should."""
-    try:
-        response: web.StreamResponse = await handler(request)
-    except web.HTTPException as error:
-        error.headers.update(HEADERS)
-        raise
-    if not response.prepared:
-        response.headers.update(HEADERS)
-    return response
-
-
-def _same(given: str, wanted: str) -> bool:
-    return hmac.compare_digest(given.encode(), wanted.encode())
+async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """Headers that keep the browser from doing more than it should, on every answer, one passed on as well."""
+    response.headers.update(HEADERS)
 
 
 def _set_cookie(response: web.StreamResponse, request: web.Request, name: str, value: str) -> None:

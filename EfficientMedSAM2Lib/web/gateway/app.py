@@ -11,10 +11,12 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from ..connection import unless_gone
+from ..connection import MALFORMED, unless_gone
 from . import pages
-from .access import Access, is_loopback, safe_headers
+from .access import Access, add_headers, is_loopback
+from .guesses import TooManyGuesses
 from .proxy import pass_request, pass_socket
 from .sessions import Full, Sessions
 
@@ -57,56 +59,78 @@ class Gateway:
         options = {"max_bytes": config.max_bytes, "volume": config.volume, "network": config.network}
         self.sessions = Sessions(options, config.sessions, config.idle_s)
         self._client: aiohttp.ClientSession | None = None
-        self._opening: dict[str, asyncio.Lock] = {}
 
     def application(self) -> web.Application:
         """The aiohttp application."""
-        app = web.Application(middlewares=[safe_headers, self._guard], client_max_size=MEGABYTE)
+        app = web.Application(middlewares=[self._guard], client_max_size=MEGABYTE)
         app.add_routes(
             [
                 web.get("/", self.index),
                 web.get("/alive", self.alive),
                 web.get("/ended", self._ended_page),
                 web.post("/end", self.end),
+                web.post("/start", self.start),
                 web.post("/token", self.token),
                 web.get("/ws", self.socket),
                 web.route("*", "/{path:.*}", self.other),
             ]
         )
+        app.on_response_prepare.append(add_headers)
         app.cleanup_ctx.append(self._life)
         return app
 
     # --- routes
 
     async def index(self, request: web.Request) -> web.StreamResponse:
-        """The page; a browser that comes for the first time gets a session."""
-        if request.query.get("token") and not self.access.knows_token(request):
-            if not await self.access.check_token(request.query["token"]):
+        """The page of this browser's session; without one, a page with the button that starts it.
+
+        A browser also comes here by a link of another site, by itself and in vain: nothing begins or ends by that.
+        """
+        given = request.query.get("token", "")
+        if not self.access.knows_token(request):
+            if not given:
+                return pages.ask_token()
+            if not self.access.check_token(given, request):
                 return pages.ask_token(wrong=True)
-            response: web.StreamResponse = web.HTTPSeeOther("/")  # the token must not stay in the address
+            # not redirected: a browser that follows another site's link would not send the cookie that it gets here
+            response = pages.first()
             self.access.remember_token(response, request)
             return response
+        if given:  # the token must not stay in the address
+            return pages.go_on()
+        if self._session(request) is not None:
+            return await self._pass(request, "/index.html")
+        return pages.first() if self.sessions.has_room() else pages.no_room(self.config.sessions)
+
+    async def start(self, request: web.Request) -> web.StreamResponse:
+        """The button of the first page: a session for this browser, which keeps the one that it has."""
         if not self.access.knows_token(request):
             return pages.ask_token()
-        if self.sessions.get(self.access.session_key(request)) is not None:
-            return await self._pass(request, "/index.html")
-        try:
-            key = await self.sessions.open()
-        except Full:
-            return pages.no_room(self.config.sessions)
-        except RuntimeError:
-            logger.exception("A session process does not start.")
-            return pages.failed()
-        response = web.HTTPSeeOther("/")
-        self.access.new_session(response, request, key)
+        response = pages.go_on()
+        if self._session(request) is None:
+            try:
+                key = await self.sessions.open()
+            except Full:
+                return pages.no_room(self.config.sessions)
+            except RuntimeError:
+                logger.exception("A session process does not start.")
+                return pages.failed()
+            if request.transport is None or request.transport.is_closing():  # the browser did not wait
+                await self.sessions.end(key)
+            self.access.new_session(response, request, key)
         return response
 
     async def token(self, request: web.Request) -> web.StreamResponse:
         """The form that asks for the token."""
-        given = (await request.post()).get("token", "")
-        if not isinstance(given, str) or not await self.access.check_token(given):
+        try:
+            given = (await request.post()).get("token", "")
+        except MALFORMED:
+            given = ""
+        if not isinstance(given, str) or not given:
+            return pages.not_understood()
+        if not self.access.check_token(given, request):
             return pages.ask_token(wrong=True)
-        response = web.HTTPSeeOther("/")
+        response = pages.go_on()
         self.access.remember_token(response, request)
         return response
 
@@ -148,8 +172,12 @@ class Gateway:
         assert self._client is not None
         if request.method not in ("GET", "HEAD", "POST"):
             return web.Response(status=405)
+        if "Content-Encoding" in request.headers:  # small on the way, and without bounds here
+            return web.json_response({"error": "Packed requests are not taken."}, status=415)
         try:
             return await pass_request(self._client, session, request.clone(rel_url=path) if path else request)
+        except (web.RequestPayloadError, HttpProcessingError):
+            return web.json_response({"error": "The request was cut off or is damaged; send it again."}, status=400)
         except aiohttp.ClientError:
             return web.json_response({"error": "The session does not answer; load the page anew."}, status=502)
 
@@ -160,7 +188,10 @@ class Gateway:
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
         if self.access.is_foreign(request):
             return pages.foreign()
-        response: web.StreamResponse = await handler(request)
+        try:
+            response: web.StreamResponse = await handler(request)
+        except TooManyGuesses as error:
+            return pages.wait(error.seconds)
         return response
 
     async def _life(self, _app: web.Application) -> AsyncIterator[None]:

@@ -1,6 +1,8 @@
-"""The few pages that the gateway shows itself: asking for the token, no room, session ended."""
+"""The few pages that the gateway shows itself: the button that starts, asking for the token, no room, session ended."""
 
 from __future__ import annotations
+
+import math
 
 from aiohttp import web
 
@@ -17,11 +19,20 @@ input, button, a.button {{ font: inherit; padding: 6px 12px; border-radius: 4px;
 button, a.button {{ background: #4fc3f7; color: #06222f; border-color: #4fc3f7; font-weight: 600;
   text-decoration: none; display: inline-block; }}
 label {{ margin-right: 8px; }}
-form button {{ margin-left: 8px; }}
+input + button {{ margin-left: 8px; }}
 :focus-visible {{ outline: 2px solid #fff; outline-offset: 2px; }}
 .error {{ color: #ff9a8f; }}
 </style></head><body><main><h1>{title}</h1>{body}</main></body></html>
 """
+_START = """<form method="post" action="start"
+  onsubmit="this.hidden = true; document.getElementById('wait').hidden = false">
+<button autofocus>Start</button></form>
+<p id="wait" role="status" hidden>The session is starting. This takes some seconds, longer on a busy machine.</p>"""
+#: A link of another site does not bring this browser's cookies along; asking from here does, and tells what it has.
+_GO_ON = """<script>
+history.replaceState(null, "", "./");
+fetch("alive", {{cache: "no-store"}}).then(answer => {{ if ({condition}) location.replace("./"); }}, () => {{}});
+</script>"""
 _TOKEN = """<p>Enter the token that was given with the address of this page.</p>{error}
 <form method="post" action="token"><label for="token">Token</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
@@ -35,10 +46,30 @@ def page(title: str, body: str, status: int = 200) -> web.Response:
     return web.Response(text=text, status=status, content_type="text/html", headers={"Cache-Control": "no-store"})
 
 
+def go_on() -> web.Response:
+    """To the page of the session."""
+    return web.Response(status=303, headers={"Location": "/", "Cache-Control": "no-store"})
+
+
 def ask_token(wrong: bool = False) -> web.Response:
     """Who has not shown the token."""
     error = _ERROR.format("This token is wrong.") if wrong else ""
-    return page("Token needed", _TOKEN.format(error=error), 401)
+    return page("Token needed", _TOKEN.format(error=error) + _GO_ON.format(condition="answer.status !== 401"), 401)
+
+
+def wait(seconds: float) -> web.Response:
+    """Too many wrong tokens have come from this address."""
+    whole = math.ceil(seconds)
+    text = f"<p>Too many wrong tokens came from your address. Try again in {whole} s.</p>"
+    response = page("Wait a little", f'{text}<p><a class="button" href="./">Try again</a></p>', 429)
+    response.headers["Retry-After"] = str(whole)
+    return response
+
+
+def first() -> web.Response:
+    """Who has no session yet, or comes by a link of another site."""
+    text = "<p>Your scan, segments and prompts stay on this server until you end the session.</p>"
+    return page("Start a session", text + _START + _GO_ON.format(condition="answer.status === 200"))
 
 
 def no_room(most: int) -> web.Response:
@@ -56,8 +87,8 @@ def ended() -> web.Response:
     """The session is over."""
     return page(
         "The session has ended",
-        "<p>Its scan, segments and prompts were removed from the server.</p>"
-        '<p><a class="button" href="./">Start a new session</a></p>',
+        "<p>It was ended here, by the server after a time without its page, or by a fault. Its scan, segments and "
+        "prompts are not on the server any more.</p>" + _START.replace("Start<", "Start a new session<"),
     )
 
 
@@ -66,6 +97,11 @@ def failed() -> web.Response:
     return page(
         "This did not work", "<p>A session could not be started. Please tell whoever runs this server.</p>", 500
     )
+
+
+def not_understood() -> web.Response:
+    """A request that is not as a browser sends it."""
+    return page("Not understood", "<p>This request cannot be understood. Load the page anew.</p>", 400)
 
 
 def foreign() -> web.Response:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
+from yarl import URL
 
 from ..session.config import SECRET_HEADER
 from .sessions import Session
@@ -15,7 +17,7 @@ from .sessions import Session
 #: Headers of one connection, not of what it carries; cookies are the gateway's business.
 _HOP = {
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers", "transfer-encoding",
-    "upgrade", "host", "cookie", "origin", "set-cookie", "server", SECRET_HEADER.lower(),
+    "upgrade", "expect", "host", "cookie", "origin", "set-cookie", "server", SECRET_HEADER.lower(),
 }  # fmt: skip
 CHUNK = 1 << 16
 MAX_MESSAGE = 32 * 2**20
@@ -27,7 +29,7 @@ async def pass_request(client: aiohttp.ClientSession, session: Session, request:
     headers = _headers(request.headers)
     headers[SECRET_HEADER] = session.secret
     body = request.content.iter_chunked(CHUNK) if request.can_read_body else None
-    url = session.base_url + request.raw_path
+    url = _address(session.base_url, request)
     async with client.request(request.method, url, headers=headers, data=body, allow_redirects=False) as answer:
         response = web.StreamResponse(status=answer.status, headers=_headers(answer.headers))
         if not request.path.startswith("/download"):
@@ -46,9 +48,9 @@ async def pass_socket(client: aiohttp.ClientSession, session: Session, request: 
     """Pass on a web socket until either side closes it."""
     browser = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, heartbeat=20.0)
     await browser.prepare(request)
-    session.connections += 1
+    session.connections, session.was_connected = session.connections + 1, True
     try:
-        url = session.base_url.replace("http", "ws", 1) + request.raw_path
+        url = _address(session.base_url.replace("http", "ws", 1), request)
         async with client.ws_connect(
             url, headers={SECRET_HEADER: session.secret}, max_msg_size=MAX_MESSAGE, compress=0
         ) as process:
@@ -80,5 +82,11 @@ async def _pump(
             await target.send_bytes(message.data)
 
 
-def _headers(headers: object) -> CIMultiDict[str]:
-    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _HOP)  # type: ignore[attr-defined]
+def _address(base_url: str, request: web.Request) -> URL:
+    """The session's address; a request may name another host, which is of no interest."""
+    return URL(f"{base_url}/{request.rel_url.raw_path_qs.lstrip('/')}", encoded=True)
+
+
+def _headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    """What is passed on; nothing that we need has other letters than those of ASCII."""
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _HOP and value.isascii())

@@ -20,9 +20,34 @@ from ..session.config import SessionConfig
 logger = logging.getLogger(__name__)
 
 START_S, END_S = 120.0, 3.0
+#: A new session whose page asks for nothing, and never opens its web socket, is ended after so long, in seconds.
+CONNECT_S = 20.0
 KEY_BYTES = 32
-#: Ended sessions are remembered for so long, in seconds, so that their page can say what has become of them.
-REMEMBER_S = 24 * 3600.0
+
+
+#: Folders of servers in the temporary folder, with the number of their process behind it.
+PREFIX = "efficient-medsam2-web-"
+
+
+def remove_leftovers() -> None:
+    """Remove folders of servers of this user that were killed: nobody else does, and scans may be in them."""
+    if os.name != "posix":  # a number of a process tells nothing there
+        return
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        number = folder.name[len(PREFIX) :].split("-")[0]
+        with contextlib.suppress(OSError):
+            if number.isdecimal() and folder.lstat().st_uid == os.getuid() and not _is_running(int(number)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 class Full(Exception):
@@ -36,13 +61,14 @@ class Session:
         base_url: Where it serves.
         secret: What its requests have to carry.
         connections: Open web sockets.
+        was_connected: Whether there has been one.
         seen: When it was used last.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, folder: str, secret: str, port: int) -> None:
         self.process, self.folder, self.secret = process, folder, secret
         self.base_url = f"http://127.0.0.1:{port}"
-        self.connections = 0
+        self.connections, self.was_connected = 0, False
         self.seen = time.monotonic()
 
     @property
@@ -77,10 +103,10 @@ class Sessions:
     def __init__(self, options: dict[str, Any], most: int, idle_s: float) -> None:
         self.options, self.most, self.idle_s = options, most, idle_s
         self._running: dict[str, Session] = {}
-        self._ended: dict[str, float] = {}
         self._starting = 0
         self._spare: asyncio.Task[Session] | None = None
-        self._root = tempfile.mkdtemp(prefix="efficient-medsam2-")
+        remove_leftovers()
+        self._root = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")
 
     @property
     def count(self) -> int:
@@ -92,14 +118,16 @@ class Sessions:
         session = self._running.get(key)
         if session is not None and not session.is_alive:
             logger.warning("A session process has ended by itself with code %s.", session.process.returncode)
-            self._forget(key)
+            del self._running[key]
             shutil.rmtree(session.folder, ignore_errors=True)
             return None
         return session
 
-    def has_ended(self, key: str) -> bool:
-        """Whether there was such a session."""
-        return key in self._ended
+    def has_room(self) -> bool:
+        """Whether another session may begin."""
+        for key in list(self._running):
+            self.get(key)
+        return self.count < self.most
 
     def prepare(self) -> None:
         """Start a process for whoever comes first: that takes seconds."""
@@ -113,9 +141,7 @@ class Sessions:
             Full: there are too many.
             RuntimeError: the process does not start.
         """
-        for key in list(self._running):
-            self.get(key)
-        if self.count >= self.most:
+        if not self.has_room():
             raise Full
         self._starting += 1
         try:
@@ -132,35 +158,31 @@ class Sessions:
 
     async def end(self, key: str) -> None:
         """End a browser's session and remove its data."""
-        session = self._running.get(key)
+        session = self._running.pop(key, None)
         if session is not None:
-            self._forget(key)
             await session.end()
 
     async def watch(self) -> None:
         """End sessions that nobody looks at any more; until cancelled."""
         while True:
-            await asyncio.sleep(min(max(self.idle_s / 10, 0.2), 30.0))
+            await asyncio.sleep(min(max(min(self.idle_s, CONNECT_S) / 10, 0.2), 30.0))
             now = time.monotonic()
             for key, session in list(self._running.items()):
+                patience = self.idle_s if session.was_connected else min(CONNECT_S, self.idle_s)
                 if session.connections:
                     session.seen = now
-                elif now - session.seen > self.idle_s:
-                    logger.warning("A session was ended after %.0f minutes without its page.", self.idle_s / 60)
+                elif now - session.seen > patience:
+                    logger.warning("A session was ended after %.0f seconds without its page.", patience)
                     await self.end(key)
-            self._ended = {key: at for key, at in self._ended.items() if now - at < REMEMBER_S}
 
     async def close(self) -> None:
         """End all sessions."""
         if self._spare is not None:
-            with contextlib.suppress(Exception):
+            self._spare.cancel()  # one that still starts is not waited for
+            with contextlib.suppress(Exception, asyncio.CancelledError):
                 await (await self._spare).end()
         await asyncio.gather(*(self.end(key) for key in list(self._running)))
         shutil.rmtree(self._root, ignore_errors=True)
-
-    def _forget(self, key: str) -> None:
-        self._running.pop(key, None)
-        self._ended[key] = time.monotonic()
 
     async def _start(self) -> Session:
         folder, secret = tempfile.mkdtemp(prefix="session-", dir=self._root), secrets.token_urlsafe(KEY_BYTES)
@@ -179,9 +201,12 @@ class Sessions:
             await process.stdin.drain()
             line = await asyncio.wait_for(process.stdout.readline(), START_S)
             port = int(json.loads(line)["port"])
-        except (asyncio.TimeoutError, OSError, ValueError, KeyError) as error:
+        except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+            await process.wait()
             shutil.rmtree(folder, ignore_errors=True)
+            if not isinstance(error, Exception):
+                raise
             raise RuntimeError("A session could not be started; the log of the server tells why.") from error
         return Session(process, folder, secret, port)

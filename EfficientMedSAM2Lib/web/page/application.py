@@ -22,11 +22,9 @@ from .state import INITIAL
 from .upkeep import Upkeep
 
 TITLE = "EfficientMedSAM2"
-#: Shown by trame's client in place of the page; page.js asks for the session until it answers, then loads it anew.
-LOST = (
-    '<div class="lost" role="alert"><p>The connection was lost. Your work is kept on the server.<br>'
-    "Connecting again…</p></div>"
-)
+#: Shown by trame's client in place of the page; page.js asks for the session until it answers, then loads it anew. It
+#: says what is known, which is nothing yet of the work.
+LOST = '<div class="lost" role="alert"><p>The connection was lost. Connecting again…</p></div>'
 
 
 class Page:

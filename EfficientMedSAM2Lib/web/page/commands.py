@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,17 +17,26 @@ from ..views.slice_views import ORIENTATIONS, SliceViews
 
 TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line")
 DIRECTIONS = ("both", "forward", "backward")
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("Give a number.")
+    return number
+
+
 #: Settings that the page may change, and what they may be.
 SETTINGS: dict[str, Callable[[Any], Any]] = {
     "direction": lambda value: value if value in DIRECTIONS else "both",
     "range_kind": lambda value: value if value in RANGES[:3] else "all",
-    "range_value": lambda value: min(max(float(value), 1.0), 9999.0),
+    "range_value": lambda value: min(max(_finite(value), 1.0), 9999.0),
     "stop_when_lost": bool,
     "auto_commit": bool,
     "keep_out": bool,
     "network_window": str,
     "include": bool,
-    "roi_depth": lambda value: min(max(float(value or 0), 0.0), 9999.0),
+    "roi_depth": lambda value: min(max(_finite(value or 0), 0.0), 9999.0),
 }
 
 
@@ -71,8 +81,10 @@ class Commands:
         if self.desk.volume_node is None and name not in ("tool", "setting", "layout", "toggle_include"):
             raise ValueError("Open a volume first.")
         try:
+            if any(isinstance(argument, float) and not math.isfinite(argument) for argument in arguments):
+                raise TypeError("no number")
             self._commands[name](*arguments)
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, LookupError, AttributeError, OverflowError) as error:
             raise ValueError("The page sent something that cannot be done; load it anew.") from error
 
     # --- tools and prompts
@@ -198,7 +210,7 @@ class Commands:
 
     def window(self, width: Any, level: Any) -> None:
         """Grey values on the screen."""
-        self.desk.set_display_window(IntensityWindow.from_width_level(float(width), float(level)))
+        self.desk.set_display_window(IntensityWindow.from_width_level(_finite(width), _finite(level)))
 
     def window_preset(self, name: str) -> None:
         """A preset, or "auto"."""

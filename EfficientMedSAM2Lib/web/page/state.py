@@ -91,7 +91,9 @@ def _segments(commands: Commands, measurements: Measurements) -> list[dict[str, 
     return rows
 
 
-def _milliliters(value: float) -> str:
+def _milliliters(value: float | None) -> str:
+    if value is None:
+        return "–"
     return "0" if value == 0 else f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 

@@ -20,7 +20,7 @@ from .workspace import file_name, unique
 #: Kind of download -> ending of its file.
 SEGMENTATION_ENDINGS = {"segmentation": ".seg.nrrd", "nifti": ".nii.gz"}
 KINDS = (*SEGMENTATION_ENDINGS, "prompts")
-Export = tuple[str, Callable[[Path], None]]
+Export = tuple[str, Callable[[Path], object]]
 
 
 def prepare(desk: Desk, kind: str) -> Export:

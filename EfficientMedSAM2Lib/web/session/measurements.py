@@ -17,11 +17,11 @@ class Measurement:
     """A segment in numbers.
 
     Attributes:
-        milliliters: Number of voxels times the volume of one.
+        milliliters: Number of voxels times the volume of one; None where the scan does not say how large one is.
         mean: Mean of the volume's own values (HU for CT) inside; None for an empty segment and for colour volumes.
     """
 
-    milliliters: float
+    milliliters: float | None
     mean: float | None
 
 
@@ -58,11 +58,12 @@ class Measurements:
         volume = self.desk.volume
         assert volume is not None
         if box is None:
-            return Measurement(0.0, None)
+            return Measurement(0.0 if volume.spacing_known else None, None)
         mask = read_segment(self.desk.segmentation_node, segment_id, self.desk.volume_node, box)
         voxels = int(np.count_nonzero(mask))
         cubic_mm = abs(float(np.linalg.det(volume.ijk_to_ras[:3, :3])))
+        milliliters = voxels * cubic_mm / 1000.0 if volume.spacing_known else None
         if not voxels or volume.array.ndim == 4:
-            return Measurement(voxels * cubic_mm / 1000.0, None)
+            return Measurement(milliliters, None)
         inside = volume.array[box_slices(box)][mask]
-        return Measurement(voxels * cubic_mm / 1000.0, float(np.mean(inside, dtype=np.float64)))
+        return Measurement(milliliters, float(np.mean(inside, dtype=np.float64)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import json
 import logging
 import os
@@ -18,6 +17,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from ..connection import is_same
+from ..log import set_up_log
 from .config import SECRET_HEADER, SessionConfig
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 def main() -> int:
     """Serve until stdin is closed."""
     config = SessionConfig.from_json(sys.stdin.readline())
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    set_up_log()
     sys.argv = sys.argv[:1]  # trame reads options from there
     os.environ["WSLINK_READY_MSG"] = ""  # wslink would write it to stdout
     os.environ["TRAME_DEFAULT_HOST"] = "127.0.0.1"
@@ -106,7 +107,7 @@ def _only_gateway(secret: str) -> Any:
 
     @web.middleware
     async def check(request: web.Request, handler: Any) -> web.StreamResponse:
-        if not hmac.compare_digest(request.headers.get(SECRET_HEADER, ""), secret):
+        if not is_same(request.headers.get(SECRET_HEADER, ""), secret):
             raise web.HTTPForbidden(text="This address belongs to a session of EfficientMedSAM2.")
         response: web.StreamResponse = await handler(request)
         return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ...imaging.files import one_line
 from ...imaging.terminology import segment_colors, terminology_entry
 from ...mrml.segment_voxels import segment_box
 from .desk import Desk
@@ -51,14 +52,14 @@ class Segments:
             self.desk.port.save_state_for_undo()
         taken = {self.get(other).GetName() for other in self.ids}
         number = next(n for n in range(1, 10_000) if f"Segment_{n}" not in taken)
-        segment_id = self._segmentation().AddEmptySegment("", name or f"Segment_{number}")
+        segment_id = self._segmentation().AddEmptySegment("", one_line(name)[:LONGEST_NAME] or f"Segment_{number}")
         self._describe(segment_id)
         self.select(segment_id)
         return str(segment_id)
 
     def rename(self, segment_id: str, name: str) -> None:
         """Call a segment by another name; terminology, and a colour that nobody chose, follow the name."""
-        segment, name = self.get(segment_id), " ".join(str(name).split())[:LONGEST_NAME]
+        segment, name = self.get(segment_id), one_line(str(name))[:LONGEST_NAME]
         if not name:
             raise ValueError("A segment needs a name.")
         if name == segment.GetName():

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from aiohttp import BodyPartReader, web
 
+from ...imaging.files import one_line
 from ...imaging.markups import markup_name, read_markups
-from ...imaging.segmentations import read_segmentation
-from ...imaging.volumes import Volume, read_volume, volume_name
+from ...imaging.volumes import Volume, read_volume
 from ...mrml.effect.action_queue import Activity
 from ...mrml.markups_reader import prompts_of_file
 from ...resources import sample_scan
+from ..connection import MALFORMED
 from .desk import Desk
 from .exports import KINDS, add_prompts, add_segments, prepare
-from .workspace import MEGABYTE, TooLarge, Upload, Workspace
+from .reader import Read, read_upload
+from .workspace import MEGABYTE, TooLarge, Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -58,15 +60,21 @@ class Transfer:
             if (request.content_length or 0) > self.workspace.max_bytes + MEGABYTE:
                 return _refusal(413, f"The upload is larger than {self.workspace.limit_text}, which is the limit here.")
             try:
-                upload = await self._receive(request)
-                text = await self._open(upload)
+                files = await self._receive(request)
+                volume = self.desk.volume
+                read = await read_upload(self.workspace, files, volume)
+                if read.segments and self.desk.volume is not volume:
+                    raise ValueError("Another volume was opened meanwhile; open the segmentation again.")
+                text = await self._open(read)
             except TooLarge as error:
                 return _refusal(413, self.workspace.public(str(error)))
             except ValueError as error:
                 return _refusal(415, self.workspace.public(str(error)))
-            except (MemoryError, OSError, RuntimeError) as error:
+            except (MemoryError, OSError, RuntimeError) as error:  # of this machine, not of the file
                 logger.exception("An upload could not be opened.")
-                return _refusal(500, f"The file could not be opened ({type(error).__name__}).")
+                return _refusal(
+                    503, f"The server could not open the file ({type(error).__name__}); its log tells more."
+                )
             finally:
                 self.workspace.clear()
         return web.json_response({"message": text})
@@ -102,49 +110,44 @@ class Transfer:
                     await response.write(chunk)
             await response.write_eof()
             return response
-        except ValueError as error:
-            return _refusal(500, self.workspace.public(str(error)))
+        except (OSError, RuntimeError, ValueError) as error:
+            return _refusal(503, self.workspace.public(str(error)))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    async def _receive(self, request: web.Request) -> Upload:
+    async def _receive(self, request: web.Request) -> list[Path]:
         inbox = self.workspace.inbox()
         try:
-            reader = await request.multipart()
-        except (ValueError, KeyError, AssertionError) as error:
-            raise ValueError("Files have to be sent as a form.") from error
-        async for part in reader:
-            if not isinstance(part, BodyPartReader) or not part.filename:
-                continue
-            with inbox.create(part.filename).open("wb") as stream:
-                while chunk := await part.read_chunk(CHUNK):
-                    inbox.count(len(chunk))
-                    stream.write(chunk)
-        return await asyncio.to_thread(inbox.finish)
+            async for part in await request.multipart():
+                if not isinstance(part, BodyPartReader) or not part.filename:
+                    continue
+                with inbox.create(part.filename).open("wb") as stream:
+                    while chunk := await part.read_chunk(CHUNK):
+                        inbox.count(len(chunk))
+                        stream.write(chunk)
+        except TooLarge:
+            raise
+        except MALFORMED as error:
+            raise ValueError("Files have to be sent as a form, as the page does.") from error
+        if not inbox.files:
+            raise ValueError("Nothing was sent; choose a file, or the files of a DICOM series.")
+        return inbox.files
 
-    async def _open(self, upload: Upload) -> str:
-        if upload.markups:
-            return await self._use_markups(upload)
-        if upload.is_segmentation:
-            volume = self.desk.volume
-            if volume is None:
-                raise ValueError("A segmentation needs its volume; open the volume first.")
-            segments = await asyncio.to_thread(read_segmentation, upload.path, volume)
-            if self.desk.volume is not volume:
-                raise ValueError("Another volume was opened meanwhile; open the segmentation again.")
-            count = add_segments(self.desk, segments)
-            return f"{count} segment{'s were' if count > 1 else ' was'} added from {upload.name}."
-        volume = await asyncio.to_thread(read_volume, upload.path)
-        volume = Volume(volume.array, volume.ijk_to_ras, volume.modality, volume_name(upload.name))
-        self._show(volume)
-        return f"{upload.name} is open."
+    async def _open(self, read: Read) -> str:
+        if read.markups:
+            return await self._use_markups(read.markups)
+        if read.volume is not None:
+            self._show(read.volume)
+            return " ".join([f"{read.name} is open.", *read.volume.notes])
+        count = add_segments(self.desk, list(read.segments))
+        return f"{count} segment{'s were' if count > 1 else ' was'} added from {read.name}."
 
-    async def _use_markups(self, upload: Upload) -> str:
+    async def _use_markups(self, files: Sequence[Path]) -> str:
         """Files of prompts, each for the segment of its name; all are read before the first is used."""
         volume, controller = self.desk.volume, self.desk.controller
         if volume is None:
             raise ValueError("Prompts need their volume; open the volume first.")
-        named = [(markup_name(path), await asyncio.to_thread(read_markups, path)) for path in upload.markups]
+        named = [(markup_name(path), await asyncio.to_thread(read_markups, path)) for path in files]
         for _name, markups in named:
             prompts_of_file(markups, self.desk.volume_node)
         for name, markups in named:
@@ -169,7 +172,7 @@ class Transfer:
 
 
 def _refusal(status: int, text: str) -> web.Response:
-    return web.json_response({"error": text}, status=status)
+    return web.json_response({"error": one_line(text)}, status=status)
 
 
 def _attachment(name: str, size: int) -> dict[str, str]:

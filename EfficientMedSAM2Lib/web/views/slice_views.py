@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.geometry import transform_points
+from ...imaging.geometry import nearest_index, transform_points
 from ...mrml.effect.view_geometry import show_slice, view_axis, view_slice
 from ...mrml.labelmaps import to_numpy
 from ...mrml.volume_reader import local_to_world, volume_matrix, volume_shape, world_to_ijk
@@ -129,7 +129,7 @@ class SliceViews:
         if volume is None:
             return ""
         shape = volume.shape_kji
-        i, j, k = world_to_ijk([self.world], self.desk.volume_node)[0].round().astype(int)
+        i, j, k = nearest_index(world_to_ijk([self.world], self.desk.volume_node)[0])
         if not all(0 <= n < size for n, size in zip((k, j, i), shape)):
             return ""
         value = np.asarray(volume.array[k, j, i])
@@ -142,7 +142,7 @@ class SliceViews:
 
     def _voxel(self) -> np.ndarray:
         """(i, j, k) under the crosshair, or nearest to it."""
-        return self._inside(np.rint(world_to_ijk([self.world], self.desk.volume_node)[0]).astype(int))
+        return self._inside(nearest_index(world_to_ijk([self.world], self.desk.volume_node)[0]))
 
     def _inside(self, ijk: np.ndarray) -> np.ndarray:
         return np.clip(ijk, 0, np.array(volume_shape(self.desk.volume_node)[::-1]) - 1)

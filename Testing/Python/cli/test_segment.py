@@ -50,6 +50,43 @@ def test_a_label_map_by_its_ending(segment, scan, tmp_path):
     assert set(np.unique(sitk.GetArrayViewFromImage(labels))) <= {0, 1}
 
 
+@pytest.mark.parametrize("name", ["O.NII.GZ", "O.MHA", f"{'o' * 246}.seg.nrrd", f"{'o' * 248}.nii.gz"])
+def test_names_as_they_come(segment, tmp_path, name):
+    name = name[-255:]
+    code, _, err, new = segment("--propagate", "none", "--quiet", output=tmp_path / name)
+    assert (code, err, new) == (0, "", [name])
+
+
+def test_of_segments_that_overlap_a_label_map_keeps_one_and_the_summary_is_about_the_file(
+    segment, point, tmp_path, monkeypatch
+):
+    import SimpleITK as sitk
+
+    from EfficientMedSAM2Lib.cohort.case import SegmentResult
+    from EfficientMedSAM2Lib.cohort.commands import segment_command
+
+    organ, lesion = np.zeros((8, 32, 32), bool), np.zeros((8, 32, 32), bool)
+    organ[2:6, 8:24, 8:24], lesion[3:5, 10:14, 10:14] = True, True
+    results = [SegmentResult(name, mask, {3: 0.9}, 0) for name, mask in (("lesion", lesion), ("organ", organ))]
+
+    def found(session, volume, *_arguments):
+        session.set_image(volume.array, volume.ijk_to_ras)
+        return results
+
+    monkeypatch.setattr(segment_command, "segment_case", found)
+    output = tmp_path / "out.nii.gz"
+    code, out, err, _ = segment("--name", "lesion", "--name", "organ", prompts=(point, point), output=output)
+    assert code == 0
+    assert "'organ' overlaps 'lesion' in 32 of its 1024 voxels; a label map holds each voxel once" in err
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(output)))
+    assert [int((labels == label).sum()) for label in (1, 2)] == [32, 992]
+    assert out.startswith("lesion (label 1): 0.1 ml, slices 3 to 4")
+    assert "organ (label 2): 3.0 ml, slices 2 to 5" in out
+    results[0] = SegmentResult("lesion", organ, {3: 0.9}, 0)
+    code, out, _, _ = segment("--name", "lesion", "--name", "organ", prompts=(point, point), output=output)
+    assert out.startswith("lesion (label 1): empty. All of its voxels are those of a smaller segment.")
+
+
 def test_quiet_says_nothing(segment):
     code, out, err, _ = segment("--quiet")
     assert (code, out, err) == (0, "", "")
@@ -126,6 +163,10 @@ def bad_inputs(tmp_path, write_markup, scan):
         "window of words": ({}, ("--window", "a,b"), "a,b"),
         "reversed window": ({}, ("--window", "300,100"), "window"),
         "range of zero": ({}, ("--range-mm", "0"), "range"),
+        "range without end": ({}, ("--range-mm", "inf"), "leave it out"),
+        "range that is no number": ({}, ("--range-mm", "nan"), "range"),
+        "time point of one volume": ({}, ("--time-point", "7"), "time point"),
+        "name too long for a file": ({"output": tmp_path / f"{'o' * 250}.nii.gz"}, (), "257 bytes"),
         "too many names": ({}, ("--name", "a", "--name", "b"), "names"),
         "missing output folder": ({"output": tmp_path / "none" / "out.seg.nrrd"}, (), "out.seg.nrrd"),
         "output folder is a file": ({"output": text / "out.seg.nrrd"}, (), "out.seg.nrrd"),
@@ -140,6 +181,7 @@ CASES = (
     "missing volume", "not an image", "folder without DICOM", "missing prompts", "broken prompts", "empty prompts",
     "point outside", "box outside", "box of zero size", "missing weights", "wrong weights", "other encoder",
     "unknown encoder", "unknown device", "unknown window", "window of words", "reversed window", "range of zero",
+    "range without end", "range that is no number", "time point of one volume", "name too long for a file",
     "too many names", "missing output folder", "output folder is a file", "output is a folder",
     "output of unknown kind", "output is the scan", "preview of unknown kind",
 )  # fmt: skip

@@ -18,8 +18,9 @@ class OraclePredictor:
         return {"volume": volume, "axis": axis, "value": {}, "slices": {}, "window": window}
 
     def add_new_points_or_box(
-        self, state, frame_idx, obj_id, points=None, labels=None, clear_old_points=True, normalize_coords=True, box=None
-    ):
+        self, state, frame_idx, obj_id, points=None, labels=None, clear_old_points=True, normalize_coords=True,
+        box=None, need_output=True,
+    ):  # fmt: skip
         plane = state["volume"].take(frame_idx, state["axis"])
         if box is not None:
             x0, y0, x1, y1 = np.round(box).astype(int)
@@ -33,7 +34,7 @@ class OraclePredictor:
                 state["value"][obj_id] = None
         state["slices"].setdefault(obj_id, {})[frame_idx] = self._mask(state, obj_id, frame_idx)
 
-    def add_new_mask(self, state, frame_idx, obj_id, mask):
+    def add_new_mask(self, state, frame_idx, obj_id, mask, need_output=True):
         state["slices"].setdefault(obj_id, {})[frame_idx] = np.asarray(mask, dtype=bool)
 
     def propagate_object(self, state, obj_id, start_frame_idx, frames, reverse=False):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,36 @@ def test_a_negative_point_takes_away(oracle_session, scan, write_points):
     path = write_points("liver.mrk.json", (5, 8, 8), (5, 8, 9), labels=["-1", "F-2"])
     (liver,) = run(oracle_session, scan, [path], direction="none")
     assert liver.voxel_count == 0
+
+
+def changed(path, **fields):
+    """A markups file with some fields of its markup as given."""
+    content = json.loads(path.read_text())
+    content["markups"][0].update(fields)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_what_the_user_should_know_of_prompts_is_said_as_in_the_effect(
+    oracle_session, scan, write_points, write_roi, caplog
+):
+    """A rotated ROI, a line across slices, and points that exclude by the name of their list."""
+    cos, sin = np.cos(np.deg2rad(30)), np.sin(np.deg2rad(30))
+    roi = changed(
+        write_roi("roi.mrk.json", (3, 5, 4), (6, 10, 11)), name="R", orientation=[-cos, sin, 0, -sin, -cos, 0, 0, 0, 1]
+    )
+    line = changed(write_points("line.mrk.json", (4.45, 3, 8), (5.55, 12, 8)), type="Line", name="L")
+    signs = changed(write_points("signs.mrk.json", (5, 6, 5), labels=["BG-1"]), name="BG")
+    (liver,) = run(oracle_session, scan, [roi, line, signs], ["liver"], direction="none")
+    for part in (
+        "ROI 'R' is rotated against the image; the larger box that encloses it is used.",
+        "The line crosses 3 slices; it counts on slice 5, through its middle.",
+        "1 of 1 points of 'BG' say \"not here\"",
+    ):
+        assert part in liver.message
+        assert part in caplog.text
+    assert not liver.mask[5, 6, 5]
+    assert oracle_session.prompts("liver")[1].axis == 0, "the line stays on the slices that it was drawn on"
 
 
 def test_progress_wraps_every_segment(oracle_session, scan, write_points):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +194,141 @@ def test_a_bids_folder_is_a_manifest(tmp_path, scan, write_points):
     (root / "dataset_description.json").write_text('{"Name": "test", "BIDSVersion": "1.9.0"}')
     found = {case.name: (case.segments[0].name, case.modality) for case in read_manifest(root)}
     assert found == {"sub-01_ses-1_FLAIR": ("tumor", "MR"), "sub-02_ct": ("liver", "CT")}
+
+
+def test_bids_markups_without_one_scan_of_their_name_are_named(tmp_path, scan, write_points, capsys, caplog):
+    root = tmp_path / "bids"
+    for subject in ("01", "02"):
+        anat = root / f"sub-{subject}" / "anat"
+        anat.mkdir(parents=True)
+        for suffix in ("T1w", "FLAIR"):
+            (anat / f"sub-{subject}_{suffix}.nrrd").write_bytes(scan.path.read_bytes())
+    (root / "dataset_description.json").write_text("{}")
+    write_points("x.mrk.json", (5, 8, 8)).rename(root / "sub-01" / "anat" / "sub-01_label-organ_T1w.mrk.json")
+    lost = root / "sub-02" / "anat" / "sub-02_label-organ_markups.mrk.json"
+    write_points("x.mrk.json", (5, 8, 8)).rename(lost)
+    assert main(["cohort", "init", str(root), "--output", str(tmp_path / "m.csv")]) == 0
+    said = capsys.readouterr()
+    assert "1 cases, 1 segments" in said.out
+    assert f"left out, no scan that it belongs to: {lost}" in said.err
+    assert f"left out, no markups belong to it: {root}/sub-01/anat/sub-01_FLAIR.nrrd" in said.err
+    assert len(read_manifest(root)) == 1
+    assert str(lost) in caplog.text
+    # a mask beside the scan is none, so that the other one is the only scan left
+    for suffix in ("FLAIR", "desc-brain_mask"):
+        (root / "sub-02" / "anat" / f"sub-02_{suffix}.nrrd").write_bytes(scan.path.read_bytes())
+    (root / "sub-02" / "anat" / "sub-02_FLAIR.nrrd").unlink()
+    assert [case.name for case in read_manifest(root)] == ["sub-01_T1w", "sub-02_T1w"]
+
+
+def test_init_takes_the_series_and_not_the_label_map_beside_it(tmp_path, scan, dicom_series, write_points, capsys):
+    series = dicom_series(tmp_path / "data" / "p1", np.zeros((3, 8, 8), dtype=np.int16))
+    (series / "old_label.nrrd").write_bytes(scan.path.read_bytes())
+    write_points("organ.mrk.json", (5, 8, 8)).rename(series / "organ.mrk.json")
+    beside = write_points("organ.mrk.json", (5, 8, 8)).rename(series.parent / "organ.mrk.json")
+    write_points("x.mrk.json", (5, 8, 8)).rename(series / "old_label_rib.mrk.json")  # named after the label map itself
+    assert main(["cohort", "init", str(tmp_path / "data"), "--output", str(tmp_path / "m.csv")]) == 0
+    cases = {case.name: (Path(case.image), case.segments[0].name) for case in read_manifest(tmp_path / "m.csv")}
+    assert cases == {"p1": (series, "organ"), "p1-old_label": (series / "old_label.nrrd", "rib")}
+    assert f"left out, no scan that it belongs to: {beside}" in capsys.readouterr().err
+
+
+@pytest.fixture
+def annex(tmp_path, scan, write_points):
+    """A BIDS folder as DataLad keeps it: each scan is a link to a file that is named after its contents."""
+    root, key = tmp_path / "bids", "MD5E-s9--0123456789abcdef.nrrd"
+    place, anat = root / ".git" / "annex" / "objects" / "aa" / key, root / "sub-01" / "anat"
+    place.mkdir(parents=True)
+    anat.mkdir(parents=True)
+    (place / key).write_bytes(scan.path.read_bytes())
+    (anat / "sub-01_T1w.nrrd").symlink_to(f"../../.git/annex/objects/aa/{key}/{key}")
+    write_points("x.mrk.json", (5, 8, 8)).rename(anat / "sub-01_label-organ_T1w.mrk.json")
+    (root / "dataset_description.json").write_text("{}")
+    return root
+
+
+def test_links_keep_the_names_that_they_have(annex, tmp_path):
+    image = annex / "sub-01" / "anat" / "sub-01_T1w.nrrd"
+    (case,) = read_manifest(annex)
+    assert (case.name, Path(case.image), case.segments[0].name) == ("sub-01_T1w", image, "organ")
+    (annex / "dataset_description.json").unlink()
+    assert main(["cohort", "init", str(annex), "--output", str(tmp_path / "m.csv")]) == 0
+    (case,) = read_manifest(tmp_path / "m.csv")
+    assert Path(case.image).samefile(image)
+    assert Path(case.image).name == "sub-01_T1w.nrrd"
+    (tmp_path / "m.csv").write_text('image,points_ijk\nbids/sub-01/anat/sub-01_T1w.nrrd,"1,2,3"\n')
+    assert [case.name for case in read_manifest(tmp_path / "m.csv")] == ["sub-01_T1w"]
+    image.resolve().unlink()
+    with pytest.raises(ManifestError, match=r"sub-01_T1w\.nrrd is a link to a file that is not here"):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_a_header_and_its_voxels_may_be_links(tmp_path, scan):
+    """Each to a folder of its own: the data lies beside the link to the header, not beside what that leads to."""
+    from EfficientMedSAM2Lib.imaging.volumes import read_volume
+
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").mkdir()
+    voxels = scan.array.astype("<i2")
+    (tmp_path / "1" / "s.mhd").write_text(
+        f"ObjectType = Image\nNDims = 3\nDimSize = {' '.join(map(str, voxels.shape[::-1]))}\n"
+        "ElementSpacing = 1 2 5\nElementType = MET_SHORT\nElementByteOrderMSB = False\nElementDataFile = s.raw\n"
+    )
+    (tmp_path / "2" / "s.raw").write_bytes(voxels.tobytes())
+    (tmp_path / "s.mhd").symlink_to("1/s.mhd")
+    (tmp_path / "s.raw").symlink_to("2/s.raw")
+    (tmp_path / "m.csv").write_text('image,points_ijk\ns.mhd,"1,2,3"\n')
+    (case,) = read_manifest(tmp_path / "m.csv")
+    np.testing.assert_array_equal(read_volume(case.image).array, scan.array)
+
+
+def test_folders_that_are_links_are_entered(tmp_path, scan, write_points):
+    real, farm = tmp_path / "real" / "p1", tmp_path / "farm"
+    real.mkdir(parents=True)
+    farm.mkdir()
+    (real / "ct.nrrd").write_bytes(scan.path.read_bytes())
+    write_points("x.mrk.json", (5, 8, 8)).rename(real / "ct_organ.mrk.json")
+    (farm / "p1").symlink_to("../real/p1")
+    (farm / "p1" / "circle").symlink_to(farm)
+    assert main(["cohort", "init", str(farm), "--output", str(tmp_path / "m.csv")]) == 0
+    assert [(case.name, case.image) for case in read_manifest(tmp_path / "m.csv")] == [
+        ("p1-ct", str(farm / "p1" / "ct.nrrd"))
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names that are no text")
+@pytest.mark.parametrize("bids", [False, True])
+def test_init_names_the_file_whose_name_is_no_text(tmp_path, scan, write_points, capsys, bids):
+    place = tmp_path / "z" / "sub-1"
+    place.mkdir(parents=True)
+    if bids:
+        (tmp_path / "z" / "dataset_description.json").write_text("{}")
+    for name in ("sub-1_ct", "sub-1_" + os.fsdecode(b"M\xfcller")):
+        (place / f"{name}.nrrd").write_bytes(scan.path.read_bytes())
+        write_points("x.mrk.json", (5, 8, 8)).rename(place / f"{name}_organ.mrk.json")
+    assert main(["cohort", "init", str(tmp_path / "z"), "--output", str(tmp_path / "m.csv")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "sub-1_M\\xfcller.nrrd (and 1 more) is not UTF-8 text" in said
+    assert not (tmp_path / "m.csv").exists()
+
+
+def test_a_name_in_either_unicode_form_is_one_name(tmp_path, scan, write_points):
+    nfc, nfd = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+    (tmp_path / f"{nfd}.nrrd").write_bytes(scan.path.read_bytes())
+    write_points("x.mrk.json", (5, 8, 8)).rename(tmp_path / f"{nfd}_organ.mrk.json")
+    lines = ["image,prompts,segment,points_ijk", f"{nfc}.nrrd,{nfc}_organ.mrk.json,,", f'{nfd}.nrrd,,b,"1,2,3"']
+    (tmp_path / "m.csv").write_text("\n".join(lines), encoding="utf-8")
+    (case,) = read_manifest(tmp_path / "m.csv")
+    assert (case.name, [segment.name for segment in case.segments]) == (nfc, [f"{nfc}_organ", "b"])
+
+
+@pytest.mark.parametrize("image", ["..nii.gz", "...nii.gz", "...", ".nii.gz", ".b.nrrd", "con.nii", "a\\b.nii"])
+def test_an_image_that_gives_its_case_no_safe_name_is_refused(folder, image):
+    (folder / image).write_bytes(b"x")
+    (folder / "m.csv").write_text(f'image,points_ijk\n"{image}","1,2,3"\n')
+    with pytest.raises(ManifestError, match="cannot be the name of a folder"):
+        read_manifest(folder / "m.csv")
 
 
 def test_every_column_is_documented():

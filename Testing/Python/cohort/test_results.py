@@ -51,6 +51,47 @@ def test_dicom_seg_lies_where_the_segments_lie(cohort, dicom_series):
     assert seg.PatientID == "1"
 
 
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ["SliceThickness"],
+        ["PatientBirthDate"],
+        ["PatientName", "PatientID", "PatientSex", "StudyID", "StudyDate"],
+        ["StudyTime", "AccessionNumber", "ReferringPhysicianName", "SliceThickness"],
+    ],
+)
+def test_dicom_seg_of_a_series_without_attributes_that_may_be_empty(cohort, dicom_series, missing):
+    """Anonymisers leave them out instead of emptying them."""
+    import highdicom
+
+    array = dicom_array()
+    series = dicom_series(cohort.folder / "ct", array)
+    for file in series.iterdir():
+        slice_ = _read(file)
+        for keyword in missing:
+            delattr(slice_, keyword)
+        slice_.save_as(file)
+    (cohort.folder / "m.csv").write_text('case,image,segment,points_ijk\np,ct,肝臓,"4,3,1"\n', encoding="utf-8")
+    summary = run(cohort, cohort.folder / "m.csv", output_format="dicom-seg")
+    assert not summary.failed, summary.failed
+    seg = highdicom.seg.segread(cohort.output / "cases" / "p" / "segmentation.dcm")
+    assert all(seg.get(keyword) in (None, "") for keyword in missing)
+    assert seg.get_segment_description(1).segment_label == "肝臓"
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert float(measures.SliceThickness) == 5, "the distance of the slices, where no thickness is stated"
+
+
+def test_what_dicom_seg_cannot_hold_is_refused_before_the_work(cohort, dicom_series, monkeypatch):
+    from EfficientMedSAM2Lib.cohort.worker import job
+
+    dicom_series(cohort.folder / "ct", dicom_array())
+    (cohort.folder / "m.csv").write_text(f'case,image,segment,points_ijk\np,ct,{"n" * 65},"4,3,1"\n')
+    monkeypatch.setattr(job, "segment_case", lambda *arguments: pytest.fail("it was segmented all the same"))
+    summary = run(cohort, cohort.folder / "m.csv", output_format="dicom-seg")
+    ((_, reason),) = [(outcome.name, outcome.reason) for outcome in summary.outcomes]
+    assert "has 65 characters; a DICOM SEG holds 64" in reason
+
+
 def _read(path):
     import pydicom
 

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from EfficientMedSAM2Lib.imaging.geometry import box_to_roi, ijk_box_from_corners, ras_to_ijk, roi_corners_ras
-from EfficientMedSAM2Lib.imaging.markups import Markup, is_negative, markup_name, read_markups, write_markups
+from EfficientMedSAM2Lib.imaging.markups import (
+    Markup,
+    is_negative,
+    markup_name,
+    read_markups,
+    sign_note,
+    write_markups,
+)
 
 BOX = [[3, 9], [4, 16], [5, 25]]
 POINTS = [[10.0, 20.0, 30.0], [-1.5, 2.5, -3.5], [7.0, 8.0, 9.0]]
@@ -141,6 +148,18 @@ def test_roi_in_ras_without_orientation(tmp_path):
 )
 def test_negative_points(label, description, negative):
     assert is_negative(label, description) is negative
+
+
+def test_how_points_are_taken_is_said_where_it_may_surprise():
+    """Slicer labels the points of a list after the list."""
+    said = sign_note("BG", (False, False), ("BG-1", "BG-2"))
+    assert said.startswith(
+        "2 of 2 points of 'BG' say \"not here\": labels or descriptions that start with -, neg or bg"
+    )
+    said = sign_note("background", (True, True), ("background-1", "background-2"))
+    assert "count as inside, 'background-1' too: only labels" in said
+    assert sign_note("liver", (True, True), ("liver-1", "nodule-2")) == ""
+    assert "1 of 3 points" in sign_note("liver", (True, False, True))
 
 
 def test_points_never_placed_leave_nothing(tmp_path):

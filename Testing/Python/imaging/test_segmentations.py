@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicerio
 from slicerio.segmentation import terminology_entry_from_string
 
+from EfficientMedSAM2Lib.core import files
 from EfficientMedSAM2Lib.imaging.geometry import lps_to_ras
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation, write_segmentation
 from EfficientMedSAM2Lib.imaging.terminology import terminology_entry
@@ -100,6 +103,20 @@ def test_seg_nrrd_keeps_overlaps(tmp_path, volume, segments):
         )
 
 
+@pytest.mark.parametrize("name", ["a\\nb", "c\\d", "ends\\", "e:=f", "#g", '"h"', "肝臓", "a\\\\b"])
+def test_names_of_any_characters_are_the_same_for_slicer_and_for_us(tmp_path, slicer_files, volume, name):
+    """NRRD knows escapes, in which a name with a backslash would read as one with a new line."""
+    segment = Segment(name, block((0, 1), (0, 1), (0, 1)))
+    write_segmentation(tmp_path / "ours.seg.nrrd", [segment], volume)
+    node = slicer_files.read("vtkMRMLSegmentationNode", tmp_path / "ours.seg.nrrd")
+    assert node.GetSegmentation().GetNthSegment(0).GetName() == name
+    assert read_segmentation(tmp_path / "ours.seg.nrrd")[0].name == name
+    storage = node.GetScene().AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
+    storage.SetFileName(str(tmp_path / "slicers.seg.nrrd"))
+    assert storage.WriteData(node)
+    assert read_segmentation(tmp_path / "slicers.seg.nrrd")[0].name == name
+
+
 def test_segments_apart_share_one_layer(tmp_path, volume, segments):
     path = tmp_path / "result.seg.nrrd"
     write_segmentation(path, [segments[0], segments[2]], volume)
@@ -107,19 +124,94 @@ def test_segments_apart_share_one_layer(tmp_path, volume, segments):
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha"])
-def test_labelmap_the_later_segment_wins(tmp_path, volume, segments, ending):
+def test_labelmap_keeps_the_smaller_of_segments_that_overlap_and_says_so(tmp_path, volume, ending):
+    segments = [
+        Segment("lesion", block((2, 3), (2, 4), (2, 5))),
+        Segment("liver", block((0, 5), (1, 5), (1, 6))),
+        Segment("spleen", block((4, 5), (5, 6), (0, 2))),
+    ]
     path = tmp_path / f"labels{ending}"
-    write_segmentation(path, segments, volume)
+    result = write_segmentation(path, segments, volume)
+    (note,) = result.notes
+    assert note.startswith("'liver' overlaps 'lesion' in 6 of its 100 voxels; a label map holds each voxel once")
+    assert [int(segment.mask.sum()) for segment in result.segments] == [6, 94, 2]
     written = read_volume(path)
     np.testing.assert_allclose(written.ijk_to_ras, volume.ijk_to_ras, atol=1e-4)
     expected = np.zeros(SHAPE, dtype=np.uint8)
-    for value, segment in enumerate(segments, start=1):
-        expected[segment.mask] = value
+    for value, segment in ((1, segments[1]), (2, segments[0])):
+        expected[segment.mask] = 3 - value
+    expected[segments[2].mask] = 3
     assert written.array.dtype == np.uint8
     np.testing.assert_array_equal(written.array, expected)
     read = read_segmentation(path)
     assert [segment.name for segment in read] == ["Segment_1", "Segment_2", "Segment_3"]
-    np.testing.assert_array_equal(read[1].mask, segments[1].mask)
+    for found, kept in zip(read, result.segments):
+        np.testing.assert_array_equal(found.mask, kept.mask)
+
+
+def test_of_equal_segments_a_labelmap_keeps_the_later(tmp_path, volume):
+    twice = [Segment("a", block((0, 2), (0, 2), (0, 2))), Segment("b", block((0, 2), (0, 2), (0, 2)))]
+    result = write_segmentation(tmp_path / "o.nii.gz", twice, volume)
+    assert [int(segment.mask.sum()) for segment in result.segments] == [0, 8]
+    assert "'a' overlaps 'b' in 8 of its 8 voxels" in result.notes[0]
+
+
+@pytest.mark.parametrize("ending", [".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_a_sheared_grid_comes_back_as_it_is(tmp_path, ending):
+    """ITK's own NIfTI writer drops the shear without a word."""
+    sheared = np.array([[-4.0, 0, 0.8, 60], [0, -4, 1.6, 50], [0, 0, 4, -30], [0, 0, 0, 1]])
+    volume = Volume(np.zeros(SHAPE, dtype=np.int16), sheared)
+    path = tmp_path / f"o{ending}"
+    write_segmentation(path, [Segment("a", block((0, 2), (0, 2), (0, 2)))], volume)
+    if ".nii" in ending:
+        image = nibabel.load(path)
+        np.testing.assert_allclose(image.get_sform(), sheared, atol=1e-5)
+        assert image.get_qform(coded=True)[1] == 0, "a qform cannot be sheared, so there must be none"
+    elif ending == ".seg.nrrd":
+        np.testing.assert_allclose(lps_to_ras(slicerio.read_segmentation(str(path))["ijkToLPS"]), sheared, atol=1e-6)
+    else:
+        np.testing.assert_allclose(read_volume(path).ijk_to_ras, sheared, atol=1e-5)
+
+
+def test_a_nifti_that_is_not_sheared_has_both_forms(tmp_path, volume, segments):
+    write_segmentation(tmp_path / "o.nii.gz", segments[:1], volume)
+    image = nibabel.load(tmp_path / "o.nii.gz")
+    for matrix, code in (image.get_sform(coded=True), image.get_qform(coded=True)):
+        assert code == 1
+        np.testing.assert_allclose(matrix, volume.ijk_to_ras, atol=1e-4)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha", ".seg.nrrd"])
+def test_upper_case_endings_are_written_and_leave_no_litter(tmp_path, volume, segments, ending):
+    path = tmp_path / f"O{ending.upper()}"
+    write_segmentation(path, segments[:1], volume)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha", ".seg.nrrd"])
+def test_a_file_that_was_cut_off_while_written_is_noticed(tmp_path, volume, segments, monkeypatch, ending):
+    """As on a full disk, of which ITK's NIfTI writer says nothing."""
+    path = tmp_path / f"o{ending}"
+    path.write_text("the result of yesterday")
+    monkeypatch.setattr(files, "_flush", lambda written: os.truncate(written, written.stat().st_size - 20))
+    with pytest.raises(ValueError) as error:  # noqa: PT011 (each library has its own words)
+        write_segmentation(path, segments[:1], volume)
+    assert len(str(error.value).splitlines()) == 1
+    assert path.read_text() == "the result of yesterday"
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_no_file_can_hold_is_refused(tmp_path, volume):
+    wide = Volume(np.zeros((1, 1, 40000), dtype=np.uint8), np.eye(4))
+    mask = np.zeros((1, 1, 40000), dtype=bool)
+    with pytest.raises(ValueError, match=r"at most 32767 voxels along an axis; this scan has 40000; use \.nrrd"):
+        write_segmentation(tmp_path / "o.nii.gz", [Segment("a", mask)], wide)
+    with pytest.raises(ValueError, match="65536 segments are more than the 65535"):
+        write_segmentation(tmp_path / "o.nrrd", [Segment("a", np.zeros(SHAPE, dtype=bool))] * 65536, volume)
+    name = os.fsdecode(b"M\xfcller")
+    with pytest.raises(ValueError, match=r"'M\\\\xfcller' is not UTF-8 text"):
+        write_segmentation(tmp_path / "o.seg.nrrd", [Segment(name, np.zeros(SHAPE, dtype=bool))], volume)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_more_segments_than_a_byte_counts(tmp_path, volume):

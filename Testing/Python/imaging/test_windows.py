@@ -16,6 +16,7 @@ from EfficientMedSAM2Lib.imaging.windows import (
     IntensityWindow,
     apply_window,
     choose_window,
+    has_contrast,
     preset_window,
 )
 
@@ -209,3 +210,21 @@ def test_a_big_volume_is_quick():
     start = time.perf_counter()
     choose_window(volume)
     assert time.perf_counter() - start < 2.0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_contrast(dtype):
+    array = np.full((9, 40, 50), 7, dtype)
+    assert not has_contrast(array)
+    array[8, 39, 49] = 8
+    assert has_contrast(array)
+
+
+def test_nan_is_no_contrast():
+    array = np.full((5, 6, 7), np.nan, np.float32)
+    assert not has_contrast(array)
+    array[0, 0, 0] = np.inf
+    array[1] = 3
+    assert not has_contrast(array)
+    array[2] = 4
+    assert has_contrast(array)

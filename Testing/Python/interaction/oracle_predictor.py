@@ -36,8 +36,9 @@ class OraclePredictor:
         return state
 
     def add_new_points_or_box(
-        self, state, frame_idx, obj_id, points=None, labels=None, clear_old_points=True, normalize_coords=True, box=None
-    ):
+        self, state, frame_idx, obj_id, points=None, labels=None, clear_old_points=True, normalize_coords=True,
+        box=None, need_output=True,
+    ):  # fmt: skip
         assert box is None or clear_old_points, "as in SAM2, a box needs clear_old_points"
         self._maybe_fail(frame_idx)
         self.prompted.append(frame_idx)
@@ -54,12 +55,15 @@ class OraclePredictor:
         slice_state["conditioning"] = True
         slice_state["score"] = 0.9 if slice_state["mask"].any() else 0.05
 
-    def add_new_mask(self, state, frame_idx, obj_id, mask):
+    def add_new_mask(self, state, frame_idx, obj_id, mask, need_output=True):
         assert mask.dtype == bool
         self.told.append(frame_idx)
         self._slice(state, obj_id, frame_idx).update(
             points=[], box=None, given=mask.copy(), mask=mask.copy(), conditioning=True, score=1.0
         )
+
+    def clear_all_prompts_in_frame(self, state, frame_idx, obj_id, need_output=True):
+        state["objects"].get(obj_id, {}).pop(frame_idx, None)
 
     def propagate_object(self, state, obj_id, start_frame_idx, frames, reverse=False):
         slices = state["objects"][obj_id]

@@ -113,3 +113,15 @@ def test_every_prompt_kind_on_every_axis(session, axis):
     while session.can_undo:
         session.undo()
     assert session.segments == ()
+
+
+@pytest.mark.parametrize("value", [0, -1000, np.nan])
+def test_in_a_scan_without_contrast_nothing_is_found(predictor, value):
+    """Whatever a network makes of it."""
+    session = InteractiveSession(predictor)
+    session.set_image(np.full((6, 64, 64), value, np.float32))
+    session.add_bbox_interaction([[3, 4], [20, 40], [20, 40]], True)
+    assert not session.mask("1").any()
+    assert "nothing to see" in session.last_message
+    session.add_point_interaction((3, 30, 30), True)
+    assert not session.mask("1").any()

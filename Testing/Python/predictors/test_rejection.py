@@ -109,4 +109,5 @@ def test_a_mask_of_the_user_s_own_is_corrected(scene, network):
 
 
 def dice(a, b):
+    a, b = a > 0, b > 0
     return 2 * (a & b).sum() / (a.sum() + b.sum())

@@ -32,7 +32,7 @@ def machine(monkeypatch):
         (("mobilenet", None, "cpu", "fp32"), "onnx"),
         (("efficientnet", None, "auto", "int8"), "onnx"),
         (("efficientnet", "any.onnx.zip", "auto", None), "onnx"),
-        (("efficientnet", None, "cuda:0", None), "torch"),
+        (("efficientnet", None, "cuda:0", None), "onnx"),
         (("efficientnet", None, "cpu", "bf16"), "torch"),
         (("efficientnet", "random", "cpu", None), "torch"),
     ],
@@ -51,8 +51,10 @@ def test_what_is_not_installed_is_not_chosen(machine):
 def test_a_gpu_that_torch_can_use_is_used_unless_the_cpu_is_asked_for(machine):
     machine(driver=True, gpu=True)
     assert choose_runtime("efficientnet", None, "auto", None) == "torch"
+    assert choose_runtime("efficientnet", None, "cuda:0", None) == "torch"
     assert choose_runtime("efficientnet", None, "cpu", None) == "onnx"
     machine(driver=True, gpu=False)
+    assert choose_runtime("efficientnet", None, "cuda:0", None) == "onnx"
     assert choose_runtime("efficientnet", None, "auto", None) == "onnx"
 
 

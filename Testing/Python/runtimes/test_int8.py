@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -52,6 +56,29 @@ def test_int8_is_smaller_and_as_good(cache, chest, encoder):
                 predictor = EfficientMedSAM2ImagePredictor(network)
                 predictor.set_image(volume[k], modality="CT")
                 box = [columns[0], rows[0], columns[-1], rows[-1]]
-                mask = predictor.predict(box=box, multimask_output=False)[0][0]
+                mask = predictor.predict(box=box, multimask_output=False)[0][0] > 0
                 scores[name].append(2 * (mask & truth[k]).sum() / (mask.sum() + truth[k].sum()))
     assert np.mean(scores["fp32"]) - np.mean(scores["int8"]) <= 0.01
+
+
+def test_int8_is_made_without_torch(tmp_path):
+    """Of the shipped network in float32; what is missing for it is onnx alone."""
+    code = (
+        f"import sys, os; os.environ['EFFICIENT_MEDSAM2_CACHE'] = {str(tmp_path)!r}\n"
+        "from work import Blocked; sys.meta_path.insert(0, Blocked({blocked}))\n"
+        "from EfficientMedSAM2Lib import build_efficient_medsam2_model as build\n"
+        "try: network = build('mobilenet', precision='int8')\n"
+        "except ValueError as error: sys.exit(f'refused: {{error}}')\n"
+        "import numpy as np\n"
+        "print(network.compute_dtype, network.encode_image(np.zeros((1, 3, 256, 256), np.float32)).embedding.shape)\n"
+    )
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code.format(blocked=blocked)], cwd=Path(__file__).parent, capture_output=True,
+            text=True,
+        )
+        for blocked in ("", "'torch', 'torchvision', 'timm'")
+    ]  # fmt: skip
+    assert "refused: There is no exported network for mobilenet (int8), and onnx is not" in runs[0].stderr
+    assert "pip install onnx" in runs[0].stderr
+    assert runs[1].stdout.split(" ", 1) == ["int8", "(1, 192, 16, 16)\n"], runs[1].stderr

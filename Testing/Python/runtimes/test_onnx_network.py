@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
 import pytest
 import torch
 
-from EfficientMedSAM2Lib.imaging.files import sha256_of
+from EfficientMedSAM2Lib.core.files import sha256_of
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, MemoryBank, ModelConfig, PromptBatch
 from EfficientMedSAM2Lib.models.builder import load_model, save_model
 from EfficientMedSAM2Lib.models.config import ContextConfig
+from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.resources import resource_path, shipped_weights
 from EfficientMedSAM2Lib.runtimes import build as building
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
@@ -178,6 +182,46 @@ def test_damaged_and_foreign_files_are_refused(exported, tmp_path):
     for path in (damaged, foreign):
         with pytest.raises(ValueError, match="is not a network exported by"):
             build_efficient_medsam2_model(checkpoint=path)
+
+
+def test_tensors_where_torch_is_installed_but_only_when_they_are_asked_for(exported):
+    """SAM2's calls give tensors, whatever the network runs on; sessions, the effect and the commands load no torch."""
+    code = (
+        "import sys, numpy as np\n"
+        "from EfficientMedSAM2Lib import *\n"
+        "from EfficientMedSAM2Lib.mrml.effect.predictor_loader import warm_up\n"
+        f"predictor = EfficientMedSAM2VolumePredictor.from_pretrained({str(exported)!r})\n"
+        "volume = np.random.default_rng(0).random((4, 48, 48))\n"
+        "warm_up(predictor)\n"
+        "session = InteractiveSession(predictor)\n"
+        "session.set_image(volume)\n"
+        "session.add_bbox_interaction([[1, 2], [5, 30], [5, 30]])\n"
+        "list(session.propagate())\n"
+        "session.add_initial_seg_interaction(np.ones((48, 48)), index=3)\n"
+        "assert 'torch' not in sys.modules\n"
+        "state = predictor.init_state(volume)\n"
+        "frame_idx, ids, logits = predictor.add_new_points_or_box(state, 1, 1, box=[5, 5, 30, 30])\n"
+        "assert (logits[0] > 0).cpu().numpy().shape == (1, 48, 48)\n"
+        "for frame_idx, ids, logits in predictor.propagate_in_video(state):\n"
+        "    assert (logits[0] > 0).cpu().numpy().shape == (1, 48, 48)\n"
+        "images = EfficientMedSAM2ImagePredictor(predictor.model)\n"
+        "images.set_image(volume[0])\n"
+        "assert images.get_image_embedding().cpu().numpy().dtype == np.float32\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_exported_network_says_what_it_has_not(exported):
+    predictor = EfficientMedSAM2VolumePredictor(OnnxNetwork(exported))
+    assert predictor.to("cpu").eval() is predictor
+    assert predictor.image_size == predictor.model.image_size == 256
+    with pytest.raises(ValueError, match="computes on the CPU, not on cuda:1"):
+        predictor.cuda(1)
+    with pytest.raises(AttributeError, match="has no parameters; build the network with runtime='torch'"):
+        predictor.parameters()
+    again = pickle.loads(pickle.dumps(predictor))  # noqa: S301
+    assert again.model.path == predictor.model.path
 
 
 def test_the_context_network_is_exported_where_there_is_one(tmp_path):

@@ -9,10 +9,11 @@ from pathlib import Path
 class Blocked:
     """Makes some libraries as good as not installed."""
 
-    NAMES = ("torch", "torchvision", "timm", "onnx")
+    def __init__(self, *names: str) -> None:
+        self._names = names or ("torch", "torchvision", "timm", "onnx")
 
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in self.NAMES:
+        if name.split(".")[0] in self._names:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
@@ -36,12 +37,12 @@ def masks_of(model):
     image = EfficientMedSAM2ImagePredictor(model)
     image.set_image(volume[k], modality="CT")
     candidates, scores, low_res = image.predict([[x, y]], [1])
-    found["click"] = candidates[int(scores.argmax())]
+    found["click"] = candidates[int(scores.argmax())] > 0
     found["corrected"] = image.predict(
         [[x, y], [int(columns[0]), int(rows[0])]], [1, 0], mask_input=low_res[int(scores.argmax())][None],
         multimask_output=False,
-    )[0][0]  # fmt: skip
-    found["box"] = image.predict(box=[columns[0], rows[0], columns[-1], rows[-1]], multimask_output=False)[0][0]
+    )[0][0] > 0  # fmt: skip
+    found["box"] = image.predict(box=[columns[0], rows[0], columns[-1], rows[-1]], multimask_output=False)[0][0] > 0
 
     # SAM2's calls: logits as torch tensors where there is torch, else as numpy arrays
     video = EfficientMedSAM2VolumePredictor(model)

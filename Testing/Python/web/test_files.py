@@ -75,6 +75,9 @@ def test_wrong_files_are_refused_and_nothing_is_lost(sample, tmp_path):
     assert "not an image" in refused(user, text)
     assert "scan.nii.gz" in refused(user, broken)
     assert "Nothing was sent" in refused(user, empty)
+    thief = tmp_path / "thief.mhd"
+    thief.write_text("NDims = 2\nDimSize = 4 4\nElementType = MET_UCHAR\nElementDataFile = /etc/passwd\n")
+    assert "only files beside it" in refused(user, thief)
     archive = tmp_path / "broken.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("a.txt", "no image")

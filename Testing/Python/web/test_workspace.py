@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from EfficientMedSAM2Lib.mrml.markups_reader import Prompt
+from EfficientMedSAM2Lib.web.session.uploads import check_upload
 from EfficientMedSAM2Lib.web.session.workspace import MAX_FILES, TooLarge, Workspace, file_name
 
 MEGABYTE = 2**20
@@ -67,12 +68,12 @@ def test_an_archive_that_lies_about_its_size_is_refused(workspace, tmp_path):
     inbox = workspace.inbox()
     receive(inbox, "a.zip", archive.read_bytes())
     with pytest.raises(TooLarge, match="unpacks to"):
-        inbox.finish()
+        check_upload(inbox.workspace, inbox.files)
     content = archive.read_bytes().replace((8 * MEGABYTE).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
     inbox = workspace.inbox()
     receive(inbox, "a.zip", content)
     with pytest.raises(ValueError, match=r"archive|not an image"):
-        inbox.finish()
+        check_upload(inbox.workspace, inbox.files)
     assert sum(file.stat().st_size for file in workspace.folder.rglob("*.dcm")) <= 2 * MEGABYTE
 
 
@@ -81,14 +82,14 @@ def test_voxels_that_do_not_fit_into_memory_are_refused_by_the_header(workspace)
     header = b"NRRD0004\ntype: short\ndimension: 3\nsizes: 2000 2000 2000\nencoding: raw\nendian: little\n\n"
     receive(inbox, "a.nrrd", header)
     with pytest.raises(TooLarge, match="in memory"):
-        inbox.finish()
+        check_upload(inbox.workspace, inbox.files)
 
 
 def test_prompts_come_alone_and_are_small(workspace, tmp_path):
     inbox = workspace.inbox()
     receive(inbox, "a/heart.mrk.json", b"{}")
     receive(inbox, "b/heart.MRK.JSON", b"{}")
-    upload = inbox.finish()
+    upload = check_upload(inbox.workspace, inbox.files)
     assert [path.name.lower() for path in upload.markups] == ["heart.mrk.json", "heart.mrk.json"]
     assert not upload.is_segmentation
     archive = tmp_path / "prompts.zip"
@@ -96,12 +97,12 @@ def test_prompts_come_alone_and_are_small(workspace, tmp_path):
         opened.writestr("../liver.mrk.json", "{}")
     inbox = workspace.inbox()
     receive(inbox, "prompts.zip", archive.read_bytes())
-    (path,) = inbox.finish().markups
-    assert path.parent == workspace.folder / "upload" / "unpacked"
+    (path,) = check_upload(inbox.workspace, inbox.files).markups
+    assert path.parent == workspace.folder / "unpacked"
     inbox = Workspace(workspace.folder, 100 * MEGABYTE).inbox()
     receive(inbox, "a.mrk.json", bytes(9 * MEGABYTE))
     with pytest.raises(TooLarge, match="too large for prompts"):
-        inbox.finish()
+        check_upload(inbox.workspace, inbox.files)
 
 
 def test_messages_tell_no_path(workspace):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[3]
@@ -15,6 +17,12 @@ REPOSITORY = Path(__file__).parents[3]
 PICTURES = REPOSITORY / "build" / "web-screenshots"
 PATIENCE_MS = 400_000  # for machines that are busy with other things, too
 MAX_UPLOAD_MB = 20
+
+
+def run_async(coroutine):
+    """Run a coroutine in a thread: playwright's own loop runs in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 class Gateway:
@@ -64,9 +72,16 @@ class User:
         self.errors = []
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._note_policy)
+
+    def _note_policy(self, message):
+        """What the page's own security policy forbids."""
+        if "Content Security Policy" in message.text:
+            self.errors.append(message.text)
 
     def come(self, until_ready=True):
         self.page.goto(self.url)
+        self.page.click("[action=start] button")
         self.page.wait_for_selector(".header")
         if until_ready:
             self.wait("is_ready", "value === true")

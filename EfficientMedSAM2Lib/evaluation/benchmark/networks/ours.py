@@ -9,7 +9,7 @@ import numpy as np
 
 from ..scans import Scan
 from .interface import NetworkOptions
-from .video import VideoNetwork, to_mask
+from .video import OBJECT, VideoNetwork
 
 if TYPE_CHECKING:
     from ...contestants.interface import Contestant
@@ -117,9 +117,16 @@ class OurNetwork(VideoNetwork):
 
     def follow(self) -> Iterator[np.ndarray]:
         """See `TimedNetwork`."""
-        for index, _, logits in self._predictor.propagate_in_video(self._state, start_frame_idx=0):
+        frames = range(self._state["num_frames"])
+        for index, mask, _ in self._predictor.propagate_object(self._state, OBJECT, 0, frames):
             if index > 0:
-                yield to_mask(logits)
+                yield mask
+
+    def _prompt(self, index: int, **prompt: Any) -> np.ndarray:
+        # As a session asks: without the logits of whole slices, for which an exported network would load torch.
+        self._predictor.add_new_points_or_box(self._state, index, OBJECT, **prompt, need_output=False)
+        mask: np.ndarray = self._predictor.slice_mask(self._state, OBJECT, index)
+        return mask
 
     def contestant(self) -> Contestant:
         """See `TimedNetwork`."""

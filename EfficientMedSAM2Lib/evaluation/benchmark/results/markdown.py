@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ....core.files import replacing
 from ..networks import ORIGINALS, OURS, TITLES
 from .bar import bar
 from .summary import MEASURES, Measure, Statistic, Summary
@@ -98,9 +99,8 @@ def write_into(document: Path, text: str) -> None:
     content = check_document(document)
     head, _, rest = content.partition(BEGIN)
     tail = rest.partition(END)[2]
-    temporary = document.with_name(f".{document.name}.tmp")
-    temporary.write_text(f"{head}{BEGIN}\n{text.rstrip()}\n{END}{tail}", encoding="utf-8")
-    temporary.replace(document)
+    with replacing(document) as temporary:
+        temporary.write_text(f"{head}{BEGIN}\n{text.rstrip()}\n{END}{tail}", encoding="utf-8")
 
 
 def check_document(document: Path) -> str:

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from ....core.files import replacing
 from ..networks import TITLES
 from .summary import Summary
 
@@ -112,6 +113,5 @@ def save_figure(figure: Any, path: Path, colors: int = 256) -> None:
 
     content = io.BytesIO()
     figure.savefig(content, dpi=100, format="png")
-    temporary = path.with_name(f".{path.name}.tmp")
-    Image.open(content).convert("RGB").quantize(colors).save(temporary, format="png", optimize=True)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        Image.open(content).convert("RGB").quantize(colors).save(temporary, format="png", optimize=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.training.samples.batches import Source
 from EfficientMedSAM2Lib.training.samples.cubes.cube import LabelledCube
 
@@ -62,11 +62,6 @@ def fill_cache(files: Iterable[Path], source: Source[LabelledCube], seed: int = 
         arrays = {f"cube_{number}": np.stack([cube.image, cube.mask]) for number, cube in enumerate(cubes)}
         for name in ("extent", "position", "thickness"):
             arrays[name] = np.array([getattr(cube, name) for cube in cubes])
-        temporary = file.with_name(file.name + ".part")
-        try:
-            with temporary.open("wb") as stream:
-                np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-            os.replace(temporary, file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(file) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
         yield file

@@ -76,6 +76,22 @@ def test_the_next_case_replaces_the_one_before_and_nothing_else(review, scene):
     assert names_of(scene) == before
 
 
+def test_a_correction_that_a_full_disk_cuts_off_leaves_the_older_one(done, review, monkeypatch):
+    nodes = review.open("c")
+    path = done.output / "cases" / "c" / "segmentation.seg.nrrd"
+    before, write = path.read_bytes(), type(nodes).write_segmentation
+
+    def cut_off(self, target):
+        write(self, target)
+        target.write_bytes(target.read_bytes()[:-40])
+
+    paint(nodes)
+    monkeypatch.setattr(type(nodes), "write_segmentation", cut_off)
+    with pytest.raises(ValueError, match="Cannot write"):
+        review.save()
+    assert path.read_bytes() == before
+
+
 def test_a_correction_is_in_file_ledger_and_tables(done, review, capsys):
     nodes = review.open("c")
     assert not review.is_changed

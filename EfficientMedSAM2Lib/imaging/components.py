@@ -1,0 +1,56 @@
+"""What several values a voxel are: colours, or the volumes of a time series. The file's own word counts."""
+
+from __future__ import annotations
+
+#: NRRD's kinds of an axis that holds one volume after another.
+_SERIES = ("list", "time")
+_NO_PICTURE = ("matrix", "quaternion", "gradient", "normal", "covariant-vector")
+
+
+def one_volume(count: int, time_point: int | None, kind: str | None) -> slice:
+    """Which of the values of a voxel to take: one, or three colours.
+
+    Args:
+        count: How many there are.
+        time_point: The volume that was asked for, from 0; None for none.
+        kind: What the file says they are, in NRRD's words; None where it says nothing. Then 3 or 4 are colours (the
+            fourth is opacity), 2 are grey and opacity, and more are a series: Slicer keeps diffusion images so.
+
+    Raises:
+        ValueError: They are no picture, a series without ``time_point``, or there is no such time point.
+    """
+    check_kind(kind)
+    word = (kind or "").lower()
+    if word in _SERIES or count > 4:
+        index = time_index(count, time_point)
+        return slice(index, index + 1)
+    time_index(1, time_point)
+    return slice(0, 3) if count in (3, 4) else slice(0, 1)
+
+
+def check_kind(kind: str | None) -> None:
+    """ValueError where the values of a voxel, in NRRD's words, are no picture."""
+    word = (kind or "").lower()
+    if any(name in word for name in _NO_PICTURE):
+        raise ValueError(f"its voxels are of the kind {kind!r}, which is no picture.")
+    if word == "complex":
+        raise ValueError("complex values are no picture; save the magnitude instead.")
+
+
+def time_index(count: int, time_point: int | None, why: str = "") -> int:
+    """Number of the volume to read; ValueError where it must be chosen, or there is no such one.
+
+    ``why`` says what tells the volumes apart.
+    """
+    if time_point is None and count > 1:
+        what = f"a time series; {why}" if why else "a time series"
+        raise ValueError(
+            f"it holds {count} volumes ({what}); choose one with --time-point 0 to {count - 1} (time_point), or "
+            "save one of them."
+        )
+    if count == 1 and time_point:
+        raise ValueError(f"it is one volume, without a time point {time_point}; leave the time point out.")
+    index = time_point or 0
+    if not 0 <= index < count:
+        raise ValueError(f"there is no time point {index}; it has 0 to {count - 1}.")
+    return index

@@ -1,0 +1,150 @@
+"""What prompts say of single voxels, which results obey: negative boxes, scribbles and lassos.
+
+Later prompts win over earlier ones. Some lift earlier ones altogether: a click on a voxel that had been ruled out says
+that the earlier prompt no longer holds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Union
+
+import numpy as np
+
+from ..imaging.geometry import Box
+from .bits import PackedMask, slice_box
+from .prompts import (
+    BoxPrompt,
+    LassoPrompt,
+    MaskPrompt,
+    PointPrompt,
+    Prompt,
+    ScribblePrompt,
+    in_plane_axes,
+    overlap,
+)
+from .segment import SegmentState
+
+Constraint = Union[BoxPrompt, ScribblePrompt, LassoPrompt]
+
+
+def constraints(prompts: Iterable[Prompt]) -> list[Constraint]:
+    """Negative boxes, scribbles and lassos that are still in force, in the order they were given."""
+    active: list[Constraint] = []
+    for prompt in prompts:
+        active = [earlier for earlier in active if not _lifts(prompt, earlier)]
+        if isinstance(prompt, (ScribblePrompt, LassoPrompt)) or (isinstance(prompt, BoxPrompt) and not prompt.positive):
+            active.append(prompt)
+    return active
+
+
+def constrained(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> np.ndarray:
+    """Slice mask (bool HxW) as the segment's constraints allow it; a copy where they change it."""
+    here = slice_box(segment.bits.shape, axis, index)
+    for constraint in constraints(segment.prompts):
+        if isinstance(constraint, BoxPrompt):
+            box: Sequence[Sequence[int]] = constraint.box_kji
+        else:
+            box = constraint.mask.box_kji
+        common = overlap(box, here)
+        if common is None:
+            continue
+        mask = mask.copy()
+        part = mask[tuple(slice(*common[a]) for a in in_plane_axes(axis))]
+        if isinstance(constraint, BoxPrompt):
+            part[...] = False
+            continue
+        region = _part(constraint.mask, common).squeeze(axis)
+        if isinstance(constraint, LassoPrompt) and constraint.positive:
+            if constraint.axis == axis and region.any():
+                inside = part & region
+                mask[...] = False
+                part[...] = inside
+        else:
+            part[region] = constraint.positive
+    return mask
+
+
+def _lifts(later: Prompt, earlier: Constraint) -> bool:
+    """Whether a prompt says that an earlier constraint no longer holds."""
+    if isinstance(later, MaskPrompt):
+        return later.index is not None and not isinstance(earlier, BoxPrompt) and _on_slice(earlier, later)
+    if isinstance(earlier, LassoPrompt) and earlier.positive:
+        return _goes_beyond(later, earlier)
+    if isinstance(later, PointPrompt):
+        if isinstance(earlier, ScribblePrompt):
+            return later.positive != earlier.positive and covers(earlier.mask, later.index_kji)
+        if isinstance(earlier, LassoPrompt):
+            return later.positive and covers(earlier.mask, later.index_kji)
+        return later.positive and _contains(earlier.box_kji, _voxel(later))
+    if isinstance(earlier, ScribblePrompt):
+        return False  # a later region wins where both say something, and only there
+    extent = earlier.box_kji if isinstance(earlier, BoxPrompt) else earlier.mask.box_kji
+    box = _extent(later)
+    return box is not None and _contains(extent, box)
+
+
+def _goes_beyond(later: Prompt, lasso: LassoPrompt) -> bool:
+    """Whether a positive prompt asks for something on a slice of a lasso that lies outside it, or asks anew."""
+    if isinstance(later, PointPrompt):
+        on_slice = _contains(_slab(lasso), _voxel(later))
+        return later.positive and on_slice and not covers(lasso.mask, later.index_kji)
+    if isinstance(later, ScribblePrompt):
+        if not later.positive:
+            return False
+        common = overlap(later.mask.box_kji, _slab(lasso))
+        if common is None:
+            return False
+        drawn = _part(later.mask, common)
+        within = np.zeros_like(drawn)
+        both = overlap(common, lasso.mask.box_kji)
+        if both is not None:
+            offset = tuple(slice(low - start, high - start) for (low, high), (start, _) in zip(both, common))
+            within[offset] = _part(lasso.mask, both)
+        return bool((drawn & ~within).any())
+    box = _extent(later)
+    return box is not None and overlap(box, _slab(lasso)) is not None
+
+
+def _extent(prompt: Prompt) -> Sequence[Sequence[int]] | None:
+    """Half-open box of a positive box, scribble or lasso; None for anything else."""
+    if isinstance(prompt, BoxPrompt) and prompt.positive:
+        return prompt.box_kji
+    if isinstance(prompt, (ScribblePrompt, LassoPrompt)) and prompt.positive:
+        return prompt.mask.box_kji
+    return None
+
+
+def _slab(lasso: LassoPrompt) -> list[tuple[int, int]]:
+    """The whole of the slices that a lasso was drawn on."""
+    return [bounds if a == lasso.axis else (0, sys.maxsize) for a, bounds in enumerate(lasso.mask.box_kji)]
+
+
+def _on_slice(drawn: ScribblePrompt | LassoPrompt, painted: MaskPrompt) -> bool:
+    """Whether a scribble or lasso lies wholly on the slice of a painted mask."""
+    low, high = drawn.mask.box_kji[painted.axis]
+    return (low, high) == (painted.index, low + 1)
+
+
+def _voxel(point: PointPrompt) -> list[tuple[int, int]]:
+    return [(v, v + 1) for v in point.index_kji]
+
+
+def covers(mask: PackedMask, index_kji: Sequence[int]) -> bool:
+    """Whether a voxel is set."""
+    if not _contains(mask.box_kji, [(v, v + 1) for v in index_kji]):
+        return False
+    return bool(mask.unpack()[tuple(v - low for v, (low, _) in zip(index_kji, mask.box_kji))])
+
+
+def _part(mask: PackedMask, box: Box) -> np.ndarray:
+    """A half-open box of a packed mask, which has to lie in its own bounding box."""
+    return mask.unpack()[tuple(slice(low - start, high - start) for (low, high), (start, _) in zip(box, mask.box_kji))]
+
+
+def _contains(outer: Sequence[Sequence[int]], inner: Sequence[Sequence[int]]) -> bool:
+    return all(a[0] <= b[0] and b[1] <= a[1] for a, b in zip(outer, inner))
+
+
+__all__ = ["Constraint", "constrained", "constraints", "covers"]

@@ -1,0 +1,355 @@
+"""nnInteractive's inference session, its names and calls, over ours: a 3D answer after each prompt."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..imaging.geometry import Box, box_slices, union
+from ..predictors import EfficientMedSAM2VolumePredictor
+from ..predictors.inputs import to_numpy
+from ..predictors.pretrained import licence_of, weights_of
+from .session import InteractiveSession
+
+logger = logging.getLogger(__name__)
+
+_SEGMENT = "1"
+_UNDO_STEPS = 400
+"""Two for each interaction: the prompt, and what it led to on other slices."""
+
+
+class nnInteractiveInferenceSession:
+    """Runs scripts written for `nnInteractive.inference.inference_session.nnInteractiveInferenceSession`.
+
+    Coordinates are indices into the image's axes, called x, y and z as there, whatever the file called them. Each call
+    with `run_prediction` segments the prompted slice, propagates through the volume and writes what changed into the
+    target buffer; `cancel`, from another thread, ends it early. One session segments one object at a time.
+
+    Args:
+        device: As for `build_efficient_medsam2_model`; a device that is not there is replaced by the CPU.
+        use_torch_compile: Accepted for nnInteractive's sake; nothing is compiled.
+        verbose: Log each interaction.
+        torch_n_threads: Threads that the network computes with; None leaves it to the runtime.
+        do_autozoom: Accepted for nnInteractive's sake; the network always looks where the object is.
+        interactions_storage: Accepted for nnInteractive's sake; masks are kept as bits.
+        enable_undo: Whether `undo` takes interactions back.
+        predictor: A volume predictor to use instead of one on the shipped weights.
+        **kwargs: Ignored, such as nnInteractive's earlier `use_pinned_memory`.
+
+    Attributes:
+        target_buffer: Where results are written, of the image's last three axes.
+        license: Of the weights, once they are loaded; "!!MISSING!!" where they do not say.
+        on_progress: Called after each propagated slice with how many are done and how many are planned.
+        supported_interactions: What may be added.
+    """
+
+    SUPPORTED_INTERACTION_KEYS = ("scribble", "lasso", "points", "bbox2d", "bbox3d")
+
+    def __init__(
+        self,
+        device: Any = "auto",
+        use_torch_compile: bool = False,
+        verbose: bool = False,
+        torch_n_threads: int | None = None,
+        do_autozoom: bool = True,
+        interactions_storage: str = "auto",
+        enable_undo: bool = True,
+        *,
+        predictor: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.device = device
+        self.use_torch_compile = use_torch_compile
+        self.verbose = verbose
+        self.torch_n_threads = torch_n_threads
+        self.do_autozoom = do_autozoom
+        self.interactions_storage = interactions_storage
+        self.supports_undo = enable_undo
+        self.supported_interactions = dict.fromkeys(self.SUPPORTED_INTERACTION_KEYS, True)
+        self.supports_initial_label = self.supports_zero_shot_label_refinement = True
+        self.preferred_scribble_thickness = [3, 3, 3]
+        self.license: str | None = None
+        self.original_image_shape: tuple[int, ...] | None = None
+        self.target_buffer: Any = None
+        self.on_progress: Callable[[int, int], None] | None = None
+        self._predictor = predictor
+        self._session: InteractiveSession | None = None
+        self._marks: list[int] = []
+        self._unwritten: Box | None = None
+        self._cancelled = threading.Event()
+
+    def initialize_from_trained_model_folder(
+        self,
+        model_training_output_dir: str | os.PathLike[str],
+        use_fold: Any = None,  # noqa: ARG002
+        checkpoint_name: str = "checkpoint_final.pth",  # noqa: ARG002
+    ) -> None:
+        """Load the network.
+
+        Args:
+            model_training_output_dir: A weights file of this program or a folder with one, or an encoder's name. Of any
+                other folder, such as nnInteractive's own model, nothing is used: the shipped weights are loaded, and
+                the log says so.
+            use_fold: Accepted for nnInteractive's sake.
+            checkpoint_name: Accepted for nnInteractive's sake.
+
+        Raises:
+            ValueError: The weights file cannot be used.
+        """
+        self._load(weights_of(model_training_output_dir))
+
+    def _load(self, model_id: str | os.PathLike[str]) -> None:
+        self._predictor = EfficientMedSAM2VolumePredictor.from_pretrained(model_id, device=self.device, runtime="auto")
+        if self.torch_n_threads is not None:
+            self._predictor.model.set_threads(max(min(self.torch_n_threads, os.cpu_count() or 1), 1))
+        self.license = licence_of(model_id) or "!!MISSING!!"
+        self.device = self._predictor.device
+        self._session = None
+
+    def warmup(self) -> None:
+        """Load the network if need be, and let it segment a small volume, for a fast first prompt."""
+        predictor = self._loaded()
+        state = predictor.init_state(np.zeros((2, 64, 64), np.uint8))
+        predictor.add_new_points_or_box(state, 0, 1, points=[[32, 32]], labels=[1], need_output=False)
+        for _ in predictor.propagate_object(state, 1, 0, [1]):
+            pass
+
+    def _loaded(self) -> Any:
+        if self._predictor is None:
+            self._load(weights_of("efficientnet"))
+        return self._predictor
+
+    def set_image(self, image: Any, image_properties: Mapping[str, Any] | None = None) -> None:
+        """Start anew on an image. The target buffer has to be set again.
+
+        Args:
+            image: (1,x,y,z), any real type, intensities as they are; numpy or torch. A last axis of three is three
+                slices, not colours.
+            image_properties: "spacing": mm along the three axes; by default 1.
+
+        Raises:
+            ValueError: Another shape, or spacing that makes no sense.
+        """
+        array = to_numpy(image)
+        if array.ndim != 4 or array.shape[0] != 1:
+            message = f"An image must have shape (1, x, y, z), not {array.shape}; give img[None] of a volume."
+            raise ValueError(message)
+        spacing = np.asarray((image_properties or {}).get("spacing", (1.0, 1.0, 1.0)), np.float64)
+        if spacing.shape != (3,):
+            message = f"image_properties['spacing'] must be three numbers in mm, not {spacing.tolist()}."
+            raise ValueError(message)
+        session = InteractiveSession(self._loaded(), max_undo_steps=_UNDO_STEPS)
+        session.set_image(array[0], np.diag([*spacing[::-1], 1.0]))
+        self._session = session
+        self.original_image_shape = array.shape
+        self.target_buffer = None
+        self._marks, self._unwritten = [], None
+
+    def set_target_buffer(self, target_buffer: Any) -> None:
+        """Choose the array or tensor (x,y,z) of any number type that results are written into, as 0 and 1.
+
+        Raises:
+            ValueError: Not of the image's shape.
+        """
+        shape = self._image().shape_kji
+        if tuple(target_buffer.shape) != shape:
+            message = f"The target buffer must have the image's shape {shape}, not {tuple(target_buffer.shape)}."
+            raise ValueError(message)
+        self.target_buffer = target_buffer
+
+    def set_do_autozoom(self, do_autozoom: bool, max_num_patches: int | None = None) -> None:  # noqa: ARG002
+        """Accepted for nnInteractive's sake: the network always looks where the object is."""
+        self.do_autozoom = do_autozoom
+
+    def add_point_interaction(
+        self,
+        coordinates: Sequence[int],
+        include_interaction: bool,
+        run_prediction: bool = True,
+        override_capability_checks: bool = False,  # noqa: ARG002
+    ) -> Box | None:
+        """Click on a voxel.
+
+        Args:
+            coordinates: (x, y, z).
+            include_interaction: Whether it belongs to the object.
+            run_prediction: Answer now; else with the next interaction that does.
+            override_capability_checks: Accepted for nnInteractive's sake.
+
+        Returns:
+            Half-open box [[x1, x2], [y1, y2], [z1, z2]] of the voxels that changed in the target buffer, None when none
+            did.
+
+        Raises:
+            ValueError: Outside the image.
+            RuntimeError: No image is set.
+        """
+        session, axis = self._image(), self._axis()
+        return self._interact(
+            lambda: session.add_point_interaction(coordinates, include_interaction, _SEGMENT, axis), run_prediction
+        )
+
+    def add_bbox_interaction(
+        self,
+        bbox_coords: Sequence[Sequence[int]],
+        include_interaction: bool,
+        run_prediction: bool = True,
+        override_capability_checks: bool = False,  # noqa: ARG002
+    ) -> Box | None:
+        """Draw a box, half-open [[x1, x2], [y1, y2], [z1, z2]]: on one slice where one axis has size 1, else in 3D,
+        which propagation then keeps within. Otherwise as `add_point_interaction`."""
+        session = self._image()
+        return self._interact(
+            lambda: session.add_bbox_interaction(bbox_coords, include_interaction, _SEGMENT), run_prediction
+        )
+
+    def add_scribble_interaction(
+        self,
+        scribble_image: Any,
+        include_interaction: bool,
+        run_prediction: bool = True,
+        override_capability_checks: bool = False,  # noqa: ARG002
+        interaction_bbox: Sequence[Sequence[int]] | None = None,
+    ) -> Box | None:
+        """Draw over voxels: an image (x,y,z) that is not zero there, or only the part of it in `interaction_bbox`.
+        Otherwise as `add_point_interaction`."""
+        session, drawn = self._image(), self._whole(scribble_image, interaction_bbox)
+        return self._interact(
+            lambda: session.add_scribble_interaction(drawn, include_interaction, _SEGMENT), run_prediction
+        )
+
+    def add_lasso_interaction(
+        self,
+        lasso_image: Any,
+        include_interaction: bool,
+        run_prediction: bool = True,
+        override_capability_checks: bool = False,  # noqa: ARG002
+        interaction_bbox: Sequence[Sequence[int]] | None = None,
+    ) -> Box | None:
+        """Draw a closed line, or all that it encloses, on a slice; given as `add_scribble_interaction`."""
+        session, drawn = self._image(), self._whole(lasso_image, interaction_bbox)
+        return self._interact(
+            lambda: session.add_lasso_interaction(drawn, include_interaction, _SEGMENT), run_prediction
+        )
+
+    def add_initial_seg_interaction(
+        self,
+        initial_seg: Any,
+        run_prediction: bool = False,  # noqa: ARG002
+        override_capability_checks: bool = False,  # noqa: ARG002
+    ) -> Box | None:
+        """Start from a segmentation (x,y,z), which forgets earlier interactions; later ones refine it in 3D.
+
+        It is written into the target buffer as it is, with `run_prediction` and without.
+
+        Raises:
+            ValueError: Empty, or not of the image's shape.
+        """
+        session = self._image()
+        array = to_numpy(initial_seg)
+        changed = self._interact(
+            lambda: session.add_initial_seg_interaction(array, _SEGMENT, fixed=False), run_prediction=False
+        )
+        return union(changed, self._write())
+
+    def undo(self) -> bool:
+        """Take back the last interaction with all that it led to, and the one before it with the next call.
+
+        Returns:
+            Whether there was one.
+        """
+        session = self._session
+        if session is None or not self.supports_undo or not self._marks:
+            return False
+        mark = self._marks.pop()
+        while session.depth > mark and session.can_undo:
+            self._unwritten = union(self._unwritten, session.undo())
+        self._write()
+        return True
+
+    def reset_interactions(self) -> None:
+        """Forget the object: its interactions, and what the target buffer shows."""
+        session = self._image()
+        session.reset_interactions()
+        self._marks, self._unwritten = [], None
+        if self.target_buffer is not None:
+            self.target_buffer[...] = 0
+
+    def cancel(self) -> None:
+        """End the prediction that is running, from another thread; what was segmented until then stays."""
+        self._cancelled.set()
+
+    def _image(self) -> InteractiveSession:
+        if self._session is None:
+            message = "No image is set; call set_image first."
+            raise RuntimeError(message)
+        return self._session
+
+    def _axis(self) -> int | None:
+        """The axis that the object is propagated along, None before its first prompt."""
+        session = self._image()
+        return session.slicing_axis(_SEGMENT) if _SEGMENT in session.segments else None
+
+    def _whole(self, drawn: Any, bbox: Sequence[Sequence[int]] | None) -> np.ndarray:
+        """What was drawn, bool of the image's shape."""
+        part = to_numpy(drawn) != 0
+        if bbox is None:
+            return part
+        shape = self._image().shape_kji
+        fits = [high - low for low, high in bbox] == list(part.shape)
+        if not fits or any(low < 0 or high > size for (low, high), size in zip(bbox, shape)):
+            message = f"interaction_bbox {bbox} must lie in the image of shape {shape}, and be of the drawing's size."
+            raise ValueError(message)
+        whole = np.zeros(shape, bool)
+        whole[box_slices(bbox)] = part
+        return whole
+
+    def _interact(self, add: Callable[[], Box | None], run_prediction: bool) -> Box | None:
+        session = self._image()
+        before = session.depth
+        self._unwritten = union(self._unwritten, add())
+        self._marks.append(before)
+        return self._predict() if run_prediction else None
+
+    def _predict(self) -> Box | None:
+        """Propagate what was prompted, and write it into the target buffer. nnInteractive's name."""
+        session = self._image()
+        self._cancelled.clear()
+        try:
+            if _SEGMENT in session.segments and session.conditioning_slices(_SEGMENT):
+                propagation = session.propagate(_SEGMENT)
+                try:
+                    for _ in propagation:
+                        if self.on_progress is not None:
+                            self.on_progress(propagation.done, propagation.total)
+                        if self._cancelled.is_set():
+                            break
+                finally:
+                    propagation.close()
+                    self._unwritten = union(self._unwritten, propagation.bbox)
+        finally:
+            changed = self._write()
+        if self.verbose:
+            logger.info("Changed %s. %s", changed, session.last_message)
+        return changed
+
+    def _write(self) -> Box | None:
+        """Bring the target buffer up to date; returns the box that changed."""
+        box, self._unwritten = self._unwritten, None
+        if self.target_buffer is None:
+            self.target_buffer = np.zeros(self._image().shape_kji, np.uint8)
+        if box is None:
+            return None
+        mask = self._image().mask(_SEGMENT, box).astype(np.uint8)
+        if hasattr(self.target_buffer, "new_tensor"):
+            mask = self.target_buffer.new_tensor(mask, dtype=self.target_buffer.dtype)
+        self.target_buffer[box_slices(box)] = mask
+        return box
+
+
+__all__ = ["nnInteractiveInferenceSession"]

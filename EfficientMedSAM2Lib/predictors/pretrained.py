@@ -1,0 +1,132 @@
+"""From a name or a file to a predictor, as SAM2's `from_pretrained` does it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..models.config import ModelConfig, encoder_types
+from ..resources import shipped_weights
+from ..runtimes import build_efficient_medsam2_model
+from ..runtimes.onnx.onnx_file import SUFFIX, is_exported, read_description
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
+
+_BUILD_ARGUMENTS = ("device", "use_half_precision", "encoder_type", "runtime", "precision")
+_NOT_OURS = ("mode", "hydra_overrides_extra", "apply_postprocessing", "vos_optimized")
+"""What SAM2's builders take and this network has no use for."""
+
+
+class FromPretrained:
+    """The class method, for a predictor that is made of a network."""
+
+    def __init__(self, model: Any, **kwargs: Any) -> None:
+        self.model = model
+
+    @classmethod
+    def from_pretrained(cls, model_id: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """A predictor with shipped or own weights.
+
+        Args:
+            model_id: An encoder's name ("efficientnet", "mobilenet"), or the path of a weights file, which says which
+                encoder it is for.
+            **kwargs: For the constructor, or for `build_efficient_medsam2_model` (device, use_half_precision,
+                encoder_type, runtime, precision).
+
+        Raises:
+            ValueError: Neither an encoder nor a usable weights file.
+        """
+        network, rest = pretrained_network(model_id, kwargs)
+        return cls(network, **rest)
+
+
+def pretrained_network(model_id: str | os.PathLike[str], arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The network that a name or a file stands for.
+
+    Args:
+        model_id: An encoder's name ("efficientnet", "mobilenet"), or the path of a weights file, which says which
+            encoder it is for.
+        arguments: Those of `build_efficient_medsam2_model` (device, use_half_precision, encoder_type, runtime,
+            precision), with others.
+
+    Returns:
+        The network, and the other arguments.
+
+    Raises:
+        ValueError: As `build_efficient_medsam2_model`, or neither an encoder nor a file.
+    """
+    build = {name: arguments[name] for name in _BUILD_ARGUMENTS if name in arguments}
+    rest = {name: value for name, value in arguments.items() if name not in (*_BUILD_ARGUMENTS, *_NOT_OURS)}
+    if str(model_id) in encoder_types():
+        return build_efficient_medsam2_model(**{**build, "encoder_type": str(model_id)}), rest
+    if not Path(model_id).is_file():
+        message = f"{str(model_id)!r} is neither {' nor '.join(map(repr, encoder_types()))} nor a weights file."
+        raise ValueError(message)
+    encoder = encoder_of(model_id)
+    if encoder is not None:
+        build.setdefault("encoder_type", encoder)
+    return build_efficient_medsam2_model(checkpoint=model_id, **build), rest
+
+
+def encoder_of(path: str | os.PathLike[str]) -> str | None:
+    """Name of the encoder that a weights file was made for, None where it does not say so.
+
+    Raises:
+        ValueError: An exported network or a checkpoint that cannot be read.
+    """
+    if is_exported(path):
+        return read_description(path).config.encoder_type
+    config = _metadata(path).get("config")
+    if config:
+        return ModelConfig.from_json(config).encoder_type
+    if Path(path).suffix.lower() == ".safetensors":
+        return None
+    from ..models.checkpoint import is_torch_file, read_checkpoint
+
+    return read_checkpoint(path)[0].encoder_type if is_torch_file(Path(path)) else None
+
+
+def licence_of(path: str | os.PathLike[str]) -> str | None:
+    """Licence of a weights file, None where it does not say.
+
+    Raises:
+        ValueError: An exported network that cannot be read.
+    """
+    return read_description(path).licence if is_exported(path) else _metadata(path).get("licence")
+
+
+def weights_of(folder: str | os.PathLike[str]) -> Path:
+    """The weights that a model's folder stands for.
+
+    Args:
+        folder: A weights file of this program or a folder with one, or an encoder's name. Of any other folder, such as
+            the model of another program, nothing is used: the shipped weights are taken, and the log says so.
+    """
+    if str(folder) in encoder_types():
+        return shipped_weights(str(folder))
+    given = Path(folder)
+    if given.is_file():
+        return given
+    found = sorted(path for pattern in ("*.safetensors", f"*{SUFFIX}") for path in given.glob(pattern))
+    if found:
+        return found[0]
+    logger.warning("%s holds no weights of EfficientMedSAM2; the shipped ones are used.", folder)
+    return shipped_weights(ModelConfig().encoder_type)
+
+
+def _metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="np") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError):
+        return {}  # whoever reads the weights says what is wrong with them
+
+
+__all__ = ["FromPretrained", "encoder_of", "licence_of", "pretrained_network", "weights_of"]

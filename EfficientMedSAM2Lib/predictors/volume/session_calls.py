@@ -1,0 +1,121 @@
+"""What a session asks of the volume predictor besides SAM2's calls: one object at a time, snapshots, prefetching."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .. import zoom
+from ..inputs import as_number
+from ..slices.slice_predictor import SlicePredictor
+from .ahead import Ahead
+from .follow import Follower, Outcome, Pass
+from .state import State, check_frame, check_prompts, register, slice_image, slice_shape, track_of
+from .track import ObjectSnapshot, ObjectTrack
+
+
+class SessionCalls:
+    """The methods, for a predictor that has the attributes and `remove_object`."""
+
+    _slices: SlicePredictor
+    _follower: Follower
+    remove_object: Any
+
+    def propagate_object(
+        self,
+        inference_state: State,
+        obj_id: Hashable,
+        start_frame_idx: int,
+        frames: Iterable[int],
+        reverse: bool = False,
+    ) -> Iterator[tuple[int, np.ndarray, float]]:
+        """Follow one object through chosen slices.
+
+        Args:
+            inference_state: From `init_state`.
+            obj_id: The object.
+            start_frame_idx: Where the run starts, a slice with prompts as a rule; what lies behind it does not lead.
+            frames: Slices in the order of the run; those with prompts are yielded as they are.
+            reverse: Whether the run goes towards slice 0.
+
+        Yields:
+            frame_idx, mask bool (H,W), score 0...1.
+
+        Raises:
+            KeyError: No such object.
+            RuntimeError: It has no prompts.
+        """
+        obj_id = as_number(obj_id)
+        check_prompts(obj_id, track_of(inference_state, obj_id))
+        run = Pass(check_frame(inference_state, start_frame_idx), reverse)
+        order = [check_frame(inference_state, frame_idx) for frame_idx in frames]
+        with Ahead(self._slices, inference_state["cached_features"]) as ahead:
+            for frame_idx, following in zip(order, [*order[1:], None]):
+                result = self._visit(inference_state, obj_id, frame_idx, following, run, ahead).result
+                yield frame_idx, result.mask.full(slice_shape(inference_state)), result.score
+
+    def slice_mask(self, inference_state: State, obj_id: Hashable, frame_idx: int) -> np.ndarray | None:
+        """An object's mask bool (H,W) on a slice, None if it was not segmented there."""
+        track = inference_state["tracks"].get(as_number(obj_id))
+        result = track.results.get(as_number(frame_idx)) if track is not None else None
+        return None if result is None else result.mask.full(slice_shape(inference_state))
+
+    def slice_score(self, inference_state: State, obj_id: Hashable, frame_idx: int) -> float | None:
+        """How sure the mask of a slice is: predicted IoU times the probability that the object is there, 0...1."""
+        track = inference_state["tracks"].get(as_number(obj_id))
+        result = track.results.get(as_number(frame_idx)) if track is not None else None
+        return None if result is None else result.score
+
+    def snapshot_object(self, inference_state: State, obj_id: Hashable) -> ObjectSnapshot | None:
+        """All that is known of an object, for `restore_object`; None if there is no such object."""
+        track = inference_state["tracks"].get(obj_id)
+        return None if track is None else track.snapshot()
+
+    def restore_object(self, inference_state: State, obj_id: Hashable, snapshot: ObjectSnapshot | None) -> None:
+        """Bring an object back to a snapshot; None removes it."""
+        if snapshot is None:
+            self.remove_object(inference_state, obj_id, need_output=False)
+        else:
+            register(inference_state, obj_id, ObjectTrack(snapshot))
+
+    def prefetch(self, inference_state: State, frame_idx: int, obj_id: Hashable | None = None) -> None:
+        """Encode a slice ahead of time, where it will probably be looked at. May run in another thread.
+
+        Args:
+            inference_state: From `init_state`.
+            frame_idx: The slice.
+            obj_id: The object whose mask on the nearest slice tells where; None: the whole slice.
+        """
+        image = slice_image(inference_state, frame_idx)
+        track = inference_state["tracks"].get(as_number(obj_id))
+        view = self._follower.expected_view(track, frame_idx, image) if track is not None else None
+        view = view or zoom.view_of_slice(image.shape, image.spacing, self._slices.heuristics)
+        self._slices.encode(image, [view], inference_state["cached_features"])
+
+    def _look_ahead(self, ahead: Ahead, state: State, obj_id: Hashable, frame_idx: int, following: int | None) -> None:
+        """Begin to encode the slice after this one, in this one's view: few slices change it."""
+        track = state["tracks"][obj_id]
+        if ahead.is_there and following is not None and following not in track.prompts:
+            view = self._follower.expected_view(track, frame_idx, slice_image(state, frame_idx))
+            ahead.start(slice_image(state, following), view)
+
+    def _visit(
+        self, state: State, obj_id: Hashable, frame_idx: int, following: int | None, run: Pass, ahead: Ahead
+    ) -> Outcome:
+        ahead.wait()
+        track = track_of(state, obj_id)
+        image = slice_image(state, frame_idx)
+        if frame_idx in track.prompts:
+            self._look_ahead(ahead, state, obj_id, frame_idx, following)
+            return Outcome(track.results[frame_idx])
+        check_prompts(obj_id, track)
+        meanwhile = ahead.turn(partial(self._look_ahead, ahead, state, obj_id, frame_idx, following))
+        return self._follower.propagate(
+            track, frame_idx, run, state["images"], image, state["slice_mm"], state["cached_features"], meanwhile
+        )
+
+
+__all__ = ["SessionCalls"]

@@ -1,0 +1,28 @@
+"""The process that a network was built in. In a fork of it the network's threads do not run, and it would hang."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from weakref import WeakKeyDictionary
+
+_homes: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
+
+def note_home(model: Any) -> None:
+    """Remember that a network belongs to this process, unless it is known to belong to another."""
+    _homes.setdefault(model, os.getpid())
+
+
+def check_home(model: Any) -> None:
+    """Refuse to ask a network that was built before this process was forked.
+
+    Raises:
+        RuntimeError: It was.
+    """
+    if _homes.get(model, os.getpid()) != os.getpid():
+        message = (
+            "This process was forked after the network was built, and the network's threads do not run in a fork; "
+            "build the network in each process, or start processes by multiprocessing's 'spawn' method."
+        )
+        raise RuntimeError(message)

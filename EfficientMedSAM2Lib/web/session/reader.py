@@ -1,0 +1,186 @@
+"""Uploads are read in a process of their own, under limits of time and memory.
+
+What somebody has sent is given to libraries written in C. Whatever it makes them do, it happens beside the session: the
+page goes on, and the process is ended when its time is up. It is told what to do by a line of JSON on its stdin, and
+answers by files in the session's folder: one of JSON, and one of numbers for each array.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...imaging.segmentations import Segment, read_segmentation
+from ...imaging.volumes import Volume, read_volume, volume_name
+from ..log import set_up_log
+from .uploads import UNPACKED_FACTOR, check_upload
+from .workspace import MEGABYTE, TooLarge, Workspace
+
+logger = logging.getLogger(__name__)
+
+ANSWER = "answer.json"
+#: Reading may take so long, in seconds, and as much longer as these many bytes of the upload take.
+READ_S, BYTES_PER_S = 60.0, 4 * MEGABYTE
+#: A scan is in memory so often while it is read, beside the libraries.
+COPIES, LIBRARY_BYTES = 4, 2**30
+#: One thread is enough, and each has memory of its own.
+_THREADS = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Read:
+    """What an upload holds: a volume, segments, or files of prompts that have passed the checks.
+
+    Attributes:
+        name: What the user calls it.
+        volume: The scan, None for others.
+        segments: Segments on the grid of the open volume, empty for others.
+        markups: Files of prompts, empty for others.
+    """
+
+    name: str
+    volume: Volume | None = None
+    segments: tuple[Segment, ...] = ()
+    markups: tuple[Path, ...] = ()
+
+
+async def read_upload(
+    workspace: Workspace, files: list[Path], grid: Volume | None, seconds: float | None = None
+) -> Read:
+    """Check and read files that have come in, in another process.
+
+    Args:
+        workspace: The session's files.
+        files: What was sent together.
+        grid: The open volume, on whose grid segments are wanted.
+        seconds: Time limit; None for one by the size of the files.
+
+    Raises:
+        TooLarge: More memory or time than there is.
+        ValueError: Nothing that can be used.
+    """
+    seconds = seconds or READ_S + sum(file.stat().st_size for file in files) / BYTES_PER_S
+    task = {
+        "folder": str(workspace.folder),
+        "max_bytes": workspace.max_bytes,
+        "files": [str(file) for file in files],
+        "grid": None if grid is None else [grid.shape_kji, grid.ijk_to_ras.tolist()],
+        "seconds": seconds,
+    }
+    code = "import sys; from EfficientMedSAM2Lib.web.session.reader import main; sys.exit(main())"
+    root = str(Path(__file__).resolve().parents[3])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONPATH": os.pathsep.join(paths)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
+        cwd=workspace.folder, env=environment,
+    )  # fmt: skip
+    try:
+        await asyncio.wait_for(process.communicate(json.dumps(task).encode()), seconds)
+    except asyncio.TimeoutError:
+        raise TooLarge(f"Reading took more than {seconds:.0f} s and was stopped; send less at a time.") from None
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    return await asyncio.to_thread(_take, workspace)
+
+
+def _take(workspace: Workspace) -> Read:
+    """The reader's answer."""
+    try:
+        answer = json.loads((workspace.folder / ANSWER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # killed by a limit, or by a fault in a library
+        raise ValueError("The file cannot be opened: it is damaged, or needs too much time or memory.") from None
+    if "error" in answer:
+        raise (TooLarge if answer["too_large"] else ValueError)(answer["error"])
+    markups = tuple(Path(path) for path in answer.get("markups", ()))
+    volume = None
+    if "volume" in answer:
+        fields = answer["volume"]
+        volume = Volume(
+            _load(workspace, "volume"), np.array(fields["ijk_to_ras"]), fields["modality"], fields["name"],
+            tuple(fields["notes"]), fields["spacing_known"],
+        )  # fmt: skip
+    segments = [
+        Segment(name, _load(workspace, f"mask{n}"), tuple(color) if color else None, terminology)
+        for n, (name, color, terminology) in enumerate(answer.get("segments", ()))
+    ]
+    return Read(answer["name"], volume, tuple(segments), markups)
+
+
+def _load(workspace: Workspace, name: str) -> np.ndarray:
+    array: np.ndarray = np.load(workspace.folder / f"{name}.npy", allow_pickle=False)
+    return array
+
+
+# --- in the process of its own
+
+
+def main() -> int:
+    """Read what stdin tells, and write the answer."""
+    task = json.loads(sys.stdin.read())
+    workspace = Workspace(task["folder"], task["max_bytes"])
+    set_up_log()
+    _limit(task["seconds"], workspace.max_bytes * UNPACKED_FACTOR)
+    try:
+        answer = _read(workspace, [Path(file) for file in task["files"]], task["grid"])
+    except TooLarge as error:
+        answer = {"error": str(error), "too_large": True}
+    except MemoryError:
+        answer = {"error": "The file needs more memory than a session has; send less at a time.", "too_large": True}
+    except ValueError as error:
+        answer = {"error": str(error), "too_large": False}
+    except Exception as error:  # a library has met what nobody has thought of: the log tells whoever runs the server
+        logger.exception("An upload could not be read.")
+        answer = {"error": f"The file cannot be opened ({type(error).__name__}); export it again.", "too_large": False}
+    partial = workspace.folder / f".partial-{ANSWER}"
+    partial.write_text(json.dumps(answer), encoding="utf-8")
+    partial.replace(workspace.folder / ANSWER)
+    return 0
+
+
+def _limit(seconds: float, max_bytes: int) -> None:
+    """Limits of this process, where the system has them: memory, time, and no copy of the scan after a crash."""
+    try:
+        import resource
+    except ImportError:  # Windows: the session still ends it by the clock
+        return
+    wanted = {"DATA": max_bytes * COPIES + LIBRARY_BYTES, "CPU": int(seconds) + 1, "CORE": 0}
+    for name, most in wanted.items():
+        kind = getattr(resource, f"RLIMIT_{name}")
+        _, hard = resource.getrlimit(kind)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(kind, (most, most))
+
+
+def _read(workspace: Workspace, files: list[Path], grid: Any) -> dict[str, Any]:
+    upload = check_upload(workspace, files)
+    if upload.markups:
+        return {"name": upload.name, "markups": [str(path) for path in upload.markups]}
+    if upload.is_segmentation:
+        if grid is None:
+            raise ValueError("A segmentation needs its volume; open the volume first.")
+        shape, ijk_to_ras = grid
+        segments = read_segmentation(upload.path, Volume(np.broadcast_to(np.uint8(0), shape), np.array(ijk_to_ras)))
+        for n, segment in enumerate(segments):
+            np.save(workspace.folder / f"mask{n}.npy", segment.mask)
+        return {"name": upload.name, "segments": [(s.name, s.color, s.terminology) for s in segments]}
+    volume = read_volume(upload.path)
+    np.save(workspace.folder / "volume.npy", volume.array)
+    fields = {
+        "ijk_to_ras": volume.ijk_to_ras.tolist(), "modality": volume.modality, "name": volume_name(upload.name),
+        "notes": volume.notes, "spacing_known": volume.spacing_known,
+    }  # fmt: skip
+    return {"name": upload.name, "volume": fields}

@@ -1,0 +1,146 @@
+"""Checks of an upload before it is read: archives, kinds of files, and whether the voxels fit into memory."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ...imaging.contained import check_contained, image_reader
+from ...imaging.files import last_line, quiet_libraries
+from ...imaging.markups import SUFFIX as MARKUPS_SUFFIX
+from ...imaging.segmentations import SEGMENTATION_SUFFIX
+from ...imaging.volumes import ENDINGS, FORMATS
+from .workspace import MAX_FILES, MEGABYTE, Inbox, TooLarge, Workspace
+
+#: Voxels may take so many times the bytes that may be uploaded: files are compressed, memory is not.
+UNPACKED_FACTOR = 4
+#: A markups file of thousands of points has less.
+MAX_MARKUPS = 8 * MEGABYTE
+#: Files that come with a header of their own.
+COMPANIONS = (".raw", ".zraw", ".img", ".gz", ".bz2")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Files that were sent together and have passed the checks of names and sizes.
+
+    Attributes:
+        path: The image file, or the folder of DICOM files.
+        name: What the user calls it.
+        is_segmentation: A ``.seg.nrrd``, for the open volume.
+        markups: Prompts for the open volume, as ``.mrk.json`` files; then there is no image.
+    """
+
+    path: Path
+    name: str
+    is_segmentation: bool = False
+    markups: tuple[Path, ...] = ()
+
+
+def check_upload(workspace: Workspace, files: list[Path]) -> Upload:
+    """Check what has come in: kinds, sizes, archives.
+
+    Raises:
+        ValueError: nothing usable, or too much when unpacked.
+    """
+    if not any(file.stat().st_size for file in files):
+        raise ValueError("Nothing was sent; choose a file, or the files of a DICOM series.")
+    name = files[0].name
+    if len(files) == 1 and zipfile.is_zipfile(files[0]):
+        return _classify(workspace, _unpack(workspace, files[0]), name.rsplit(".", 1)[0])
+    return _classify(workspace, files, name)
+
+
+def _classify(workspace: Workspace, files: list[Path], name: str) -> Upload:
+    if files and all(file.name.lower().endswith((MARKUPS_SUFFIX, ".json")) for file in files):
+        for file in files:
+            if file.stat().st_size > MAX_MARKUPS:
+                raise TooLarge(f"{file.name!r} is too large for prompts; at most {MAX_MARKUPS // MEGABYTE} MB.")
+        return Upload(files[0].parent, name, markups=tuple(files))
+    images = [file for file in files if _ending(file) and _ending(file) != ".dcm"]
+    if len(images) == 1 and all(file in images or file.suffix.lower() in COMPANIONS for file in files):
+        image = images[0]
+        _check_memory(workspace, images, image.name)
+        return Upload(image, image.name, image.name.lower().endswith(SEGMENTATION_SUFFIX))
+    dicom = [file for file in files if _is_dicom(file)]
+    for file in files:
+        if file not in dicom:
+            file.unlink(missing_ok=True)
+    if not dicom:
+        raise ValueError(f"{name!r} is not an image that can be opened; use {FORMATS}.")
+    _check_memory(workspace, dicom, name)
+    return Upload(dicom[0] if len(dicom) == 1 else dicom[0].parent, name)
+
+
+def _unpack(workspace: Workspace, archive: Path) -> list[Path]:
+    """The archive's files in a flat folder: names and folders inside of it never become paths here."""
+    inbox = Inbox(workspace, "unpacked")
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            entries = [entry for entry in opened.infolist() if not entry.is_dir() and not _is_junk(entry.filename)]
+            total = sum(entry.file_size for entry in entries)
+            if total > workspace.max_bytes * UNPACKED_FACTOR or len(entries) > MAX_FILES:
+                raise TooLarge(
+                    f"The archive unpacks to {total / MEGABYTE:.0f} MB in {len(entries)} files; that is too much."
+                )
+            for entry in entries:
+                _unpack_entry(opened, entry, inbox, total)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise ValueError(f"The archive cannot be unpacked ({last_line(error)}); pack it again.") from error
+    return inbox.files
+
+
+def _unpack_entry(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, inbox: Inbox, total: int) -> None:
+    written = 0
+    with opened.open(entry) as source, inbox.create(entry.filename).open("wb") as target:
+        for chunk in iter(lambda: source.read(MEGABYTE), b""):
+            written += len(chunk)
+            if written > total:  # the archive's index does not tell the truth
+                raise TooLarge("The archive holds more than it says.")
+            target.write(chunk)
+
+
+def _check_memory(workspace: Workspace, files: list[Path], name: str) -> None:
+    """Read the headers only: are they images, and do their voxels fit into memory together?
+
+    Raises:
+        ValueError: One is none, or they do not.
+    """
+    most, size = workspace.max_bytes * UNPACKED_FACTOR, 0
+    for file in files:
+        check_contained(file)
+        try:
+            with quiet_libraries():
+                reader = image_reader(file)
+                reader.ReadImageInformation()
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{name!r} is not an image that can be opened; use {FORMATS}.") from error
+        size += math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * _bytes_of(reader.GetPixelID())
+        if size > most:
+            raise TooLarge(
+                f"{name!r} takes {size / MEGABYTE:.0f} MB in memory or more; at most {most / MEGABYTE:.0f} MB can."
+            )
+
+
+def _ending(path: Path) -> str:
+    return next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), "")
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def _is_junk(name: str) -> bool:
+    return name.startswith("__MACOSX/") or PurePosixPath(name).name.startswith(".")
+
+
+def _bytes_of(pixel_id: int) -> int:
+    import SimpleITK as sitk
+
+    one = {sitk.sitkInt8, sitk.sitkUInt8, sitk.sitkVectorUInt8, sitk.sitkVectorInt8}
+    two = {sitk.sitkInt16, sitk.sitkUInt16, sitk.sitkVectorInt16, sitk.sitkVectorUInt16}
+    eight = {sitk.sitkInt64, sitk.sitkUInt64, sitk.sitkFloat64, sitk.sitkVectorFloat64, sitk.sitkComplexFloat32}
+    return 1 if pixel_id in one else 2 if pixel_id in two else 8 if pixel_id in eight else 4

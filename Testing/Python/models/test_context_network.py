@@ -77,3 +77,12 @@ def test_checkpointing_changes_no_gradient(size: int) -> None:
     assert all(g.abs().sum() > 0 for g in gradients[0])
     for a, b in zip(*gradients):
         torch.testing.assert_close(a, b)
+
+
+def test_a_state_dict_of_torch_has_it_too(tmp_path: Path) -> None:
+    model = EfficientMedSAM2(ModelConfig("mobilenet", context=ContextConfig()))
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "model.pth")
+    again = load_model(tmp_path / "model.pth")
+    assert again.config == model.config
+    assert again.context is not None
+    assert torch.equal(again.context.stem.weight, model.context.stem.weight)

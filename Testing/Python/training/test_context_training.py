@@ -20,6 +20,7 @@ from EfficientMedSAM2Lib.training import train as training  # noqa: E402
 from EfficientMedSAM2Lib.training.initialise import with_context  # noqa: E402
 from EfficientMedSAM2Lib.training.samples.cubes.batches import cube_batches, cube_source  # noqa: E402
 from EfficientMedSAM2Lib.training.stages.context import ContextTraining, context_loss  # noqa: E402
+from EfficientMedSAM2Lib.training.stages.distil import same_sizes  # noqa: E402
 
 SMALL = ContextConfig(size=16, widths=(8, 8, 16, 16), fine_width=8)
 
@@ -102,6 +103,7 @@ def test_loss_counts_the_cells_in_the_volume_alone() -> None:
 def test_a_network_gets_a_context_part_once() -> None:
     model = EfficientMedSAM2(ModelConfig("mobilenet"))
     larger = with_context(model)
+    assert same_sizes(model.config, larger.config), "it can still be taught by the one without"
     assert larger.config.context == ContextConfig()
     for name, value in model.state_dict().items():
         assert torch.equal(larger.state_dict()[name], value)

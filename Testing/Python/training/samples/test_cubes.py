@@ -167,7 +167,7 @@ def test_a_cache_is_filled_once_and_after_an_interruption_only_what_is_missing(s
     assert batch["inputs"].shape == (2, CUBE_CHANNELS, SIZE, SIZE, SIZE)
     drawn = np.random.default_rng([1, 0])
     first = [sources["labels"].draw(drawn) for _ in range(3)]
-    found = [CachedCubes(folder).draw(np.random.default_rng(seed)) for seed in range(30)]
+    found = [CachedCubes(folder).draw(np.random.default_rng(seed)) for seed in range(100)]
     for cube in first:
         same = [other for other in found if np.array_equal(other.image, cube.image)]
         assert same

@@ -79,6 +79,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/worker/run_case.py
   EfficientMedSAM2Lib/core/__init__.py
   EfficientMedSAM2Lib/core/appearance.py
+  EfficientMedSAM2Lib/core/context_cube.py
   EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/streams.py
   EfficientMedSAM2Lib/evaluation/__init__.py
@@ -169,6 +170,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/models/builder.py
   EfficientMedSAM2Lib/models/checkpoint.py
   EfficientMedSAM2Lib/models/config.py
+  EfficientMedSAM2Lib/models/context_network.py
   EfficientMedSAM2Lib/models/heuristics.py
   EfficientMedSAM2Lib/models/image_encoder.py
   EfficientMedSAM2Lib/models/layers.py
@@ -223,6 +225,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/slices/slice_predictor.py
   EfficientMedSAM2Lib/predictors/volume/__init__.py
   EfficientMedSAM2Lib/predictors/volume/ahead.py
+  EfficientMedSAM2Lib/predictors/volume/context.py
   EfficientMedSAM2Lib/predictors/volume/follow.py
   EfficientMedSAM2Lib/predictors/volume/frames.py
   EfficientMedSAM2Lib/predictors/volume/given_inputs.py
@@ -265,6 +268,14 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/training/samples/augment.py
   EfficientMedSAM2Lib/training/samples/batches.py
   EfficientMedSAM2Lib/training/samples/clips.py
+  EfficientMedSAM2Lib/training/samples/cubes/__init__.py
+  EfficientMedSAM2Lib/training/samples/cubes/batches.py
+  EfficientMedSAM2Lib/training/samples/cubes/cache.py
+  EfficientMedSAM2Lib/training/samples/cubes/cube.py
+  EfficientMedSAM2Lib/training/samples/cubes/labelled.py
+  EfficientMedSAM2Lib/training/samples/cubes/paint.py
+  EfficientMedSAM2Lib/training/samples/cubes/prompts.py
+  EfficientMedSAM2Lib/training/samples/cubes/unnamed.py
   EfficientMedSAM2Lib/training/samples/drawn.py
   EfficientMedSAM2Lib/training/samples/manifest.py
   EfficientMedSAM2Lib/training/samples/prompts.py
@@ -281,6 +292,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/training/samples/synthesis.py
   EfficientMedSAM2Lib/training/stages/__init__.py
   EfficientMedSAM2Lib/training/stages/clips.py
+  EfficientMedSAM2Lib/training/stages/context.py
   EfficientMedSAM2Lib/training/stages/distil.py
   EfficientMedSAM2Lib/training/stages/foreign.py
   EfficientMedSAM2Lib/training/stages/imitation.py

@@ -63,7 +63,9 @@ def build_efficient_medsam2_model(
             )
     model.requires_grad_(False)
     model.set_compute_dtype(_DTYPES[precision] if precision else _compute_dtype(target, use_half_precision))
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    for name, part in model.named_children():
+        order = torch.channels_last_3d if name == "context" else torch.channels_last
+        part.to(memory_format=order)  # type: ignore[call-overload]  # torch's stubs lack it
     return model.to(target)
 
 

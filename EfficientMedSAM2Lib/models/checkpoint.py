@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .config import ModelConfig, encoder_types
+from .config import ContextConfig, ModelConfig, encoder_types
 from .heuristics import HeuristicsConfig
 from .network import EfficientMedSAM2
 
@@ -21,6 +21,7 @@ TORCH_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
 _CONTAINERS = ("model", "state_dict")
 _LANDMARK = "no_memory"  # a tensor that only this network has, at its top level
 _FINE = "mask_decoder.fine.up2.weight"  # only of networks whose masks have stride 2
+_CONTEXT = "context."  # only of networks with a 3D part
 _TRUNK = "image_encoder.trunk."
 
 
@@ -48,7 +49,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[ModelConfig, dict[str
                 f"{path} holds no weights of this program's network; give a file that was written with "
                 "torch.save(model.state_dict(), ...) or the weights that come with this version."
             )
-        config = ModelConfig(_encoder_of(tensors, path), mask_stride=2 if _FINE in tensors else 4)
+        stride = 2 if _FINE in tensors else 4
+        context = ContextConfig() if any(name.startswith(_CONTEXT) for name in tensors) else None
+        config = ModelConfig(_encoder_of(tensors, path), mask_stride=stride, context=context)
         heuristics = HeuristicsConfig()
     else:
         config, tensors, heuristics = _read_safetensors(path)

@@ -18,6 +18,23 @@ Rectangle = tuple[float, float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)
+class ContextConfig:
+    """Sizes of the 3D context network.
+
+    Attributes:
+        size: Cells along each edge of its cube.
+        channels: Of its input; see `core.context_cube.network_input`.
+        widths: Channels at stride 2 and at each half of that resolution, multiples of eight.
+        fine_width: Channels at full resolution.
+    """
+
+    size: int = 64
+    channels: int = 5
+    widths: tuple[int, ...] = (24, 40, 64, 112)
+    fine_width: int = 16
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """Sizes of an EfficientMedSAM2 network. Stored as JSON in the metadata of its weights file.
 
@@ -35,6 +52,7 @@ class ModelConfig:
         mask_stride: Network pixels per pixel of the mask logits, 2 or 4. At 2 the decoder adds what features of stride
             2 and dense maps of the prompts say; weights that do not name it have 4.
         fine_dim: Channels of the stride-2 features.
+        context: Of the 3D context network; None where the weights have none.
     """
 
     encoder_type: str = "efficientnet"
@@ -49,6 +67,7 @@ class ModelConfig:
     max_memories: int = 7
     mask_stride: int = 4
     fine_dim: int = 16
+    context: ContextConfig | None = None
 
     @property
     def embedding_size(self) -> int:
@@ -79,6 +98,9 @@ class ModelConfig:
         try:
             values = json.loads(text)
             values["skip_dims"] = tuple(values["skip_dims"])
+            if values.get("context") is not None:
+                context = {**values["context"], "widths": tuple(values["context"]["widths"])}
+                values["context"] = ContextConfig(**context)
             return cls(**values)
         except (TypeError, KeyError, ValueError) as error:
             raise ValueError(f"Not an EfficientMedSAM2 model configuration: {error}") from error

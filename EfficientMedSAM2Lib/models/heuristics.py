@@ -131,6 +131,31 @@ class HeuristicsConfig:
     orthogonal_prior_spacing: float = 1.0
     """Distance of slices over the object's radius, above which cuts show nothing. Not compared."""
 
+    context: bool = True
+    """The 3D context network, where the weights have one, says where the object is on other slices. Off: the cuts."""
+    context_width: float = 2.2
+    """Side of its cube over the diameter of the known masks. Training saw 1.5 to 3.2, now and then up to 4.8."""
+    context_length: float = 1.3
+    """Side of its cube over the distance from the first known slice to the last, at least. Not compared."""
+    context_growth: float = 1.45
+    """Factor on the side where the object reaches the cube's first or last slice. Not compared."""
+    context_growths: int = 2
+    """How often the cube grows at most. Not compared."""
+    context_voxels: int = 10
+    """Voxels along the cube's side at least, as in training."""
+    context_logit: float = 4.0
+    """Its logits are cut here before they are added to those of a slice. Not compared."""
+
+    context_presence: bool = True
+    """... and whether it is there at all. Off: the presence threshold."""
+    context_presence_logit: float = 4.0
+    """Most that is added to, or taken from, the object logit. Not compared."""
+    context_presence_area: float = 0.03
+    """Part of the known masks' area that has to be found on a slice. Not compared."""
+
+    context_prompt: bool = True
+    """... and what it finds on a slice is the prompt there. Off: the neighbouring slice's mask, as without it."""
+
     prefetch_prompts: float = 1 / 6
     """Share of a slice's time that prompts take: from such a wait on, the other thread reads them. Changes no mask."""
 

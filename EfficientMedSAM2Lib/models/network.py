@@ -1,4 +1,4 @@
-"""The whole network: SAM2's scheme in 2.5 million parameters."""
+"""The whole network: SAM2's scheme in 2.5 million parameters, and a 3D network in front of propagation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import DecodedMasks, EncodedPrompts, ImageFeatures, MemoryBank, ModelConfig, PromptBatch
+from .context_network import ContextNetwork
 from .heuristics import HeuristicsConfig
 from .image_encoder import ImageEncoder
 from .mask_decoder import MaskDecoder
@@ -18,6 +19,7 @@ class EfficientMedSAM2(nn.Module):
 
     A slice without memory: `decode(without_memory(encode_image(image)), encode_prompts(prompts))`. With memory:
     `decode(attend(encode_image(image), bank), encode_prompts(prompts))`. Afterwards `encode_memory` makes its memory.
+    `context_logits(cubes)` says how far an object goes on either side of slices on which it is known.
 
     Args:
         config: Sizes; see `ModelConfig`.
@@ -35,6 +37,7 @@ class EfficientMedSAM2(nn.Module):
         self.mask_decoder = MaskDecoder(self.config)
         self.memory_encoder = MemoryEncoder(self.config)
         self.memory_attention = MemoryAttention(self.config)
+        self.context = ContextNetwork(self.config.context) if self.config.context is not None else None
         self.no_memory = nn.Parameter(torch.zeros(1, self.config.embed_dim, 1, 1))
         self.no_object_pointer = nn.Parameter(torch.zeros(1, self.config.embed_dim))
         self.compute_dtype = torch.float32
@@ -70,9 +73,10 @@ class EfficientMedSAM2(nn.Module):
         self.compute_dtype = dtype
 
     def set_gradient_checkpointing(self, enabled: bool = True) -> None:
-        """Trade time for memory in training: activations of trunk and memory attention are computed twice."""
-        self.image_encoder.gradient_checkpointing = enabled
-        self.memory_attention.gradient_checkpointing = enabled
+        """Trade time for memory in training: activations of trunk, memory attention and context are computed twice."""
+        for part in (self.image_encoder, self.memory_attention, self.context):
+            if part is not None:
+                part.gradient_checkpointing = enabled
 
     def encode_image(self, image: Tensor) -> ImageFeatures:
         """(B,3,S,S) with values in 0...1 to features."""
@@ -97,6 +101,17 @@ class EfficientMedSAM2(nn.Module):
     def encode_memory(self, features: ImageFeatures, mask_logits: Tensor) -> Tensor:
         """Memory maps (B,memory_dim,S/16,S/16) of slices with mask logits (B,1,h,h), h = low_res_size."""
         return self.memory_encoder(features.embedding, mask_logits)
+
+    def context_logits(self, cubes: Tensor) -> Tensor:
+        """Mask logits (B,N,N,N) of cubes (B,channels,N,N,N) from `core.context_cube.network_input`.
+
+        Raises:
+            ValueError: These weights have no context network; `config.context` says so.
+        """
+        if self.context is None:
+            message = "These weights have no context network; train one with `distill --stage context`."
+            raise ValueError(message)
+        return self.context(cubes.to(self.compute_dtype))
 
     def object_pointer(self, decoded: DecodedMasks, chosen: Tensor) -> Tensor:
         """Pointers (B,embed_dim) of the chosen masks (B,), or the learned 'no object' where the object is absent."""

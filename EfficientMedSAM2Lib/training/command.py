@@ -29,9 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--output", type=Path, required=True, help="folder for curve, checkpoints and weights")
     parser.add_argument(
-        "--stage", choices=("distil", "slices", "clips", "imitation"), default="distil",
+        "--stage", choices=("distil", "slices", "clips", "imitation", "context"), default="distil",
         help="distil: learn from a teacher, and from labels (default); slices: prompts on slices; clips: memory too; "
-        "imitation: answer as an exported network with the same encoder does, on slices and clips",
+        "imitation: answer as an exported network with the same encoder does, on slices and clips; "
+        "context: how far objects go, in cubes of volumes, for the 3D part alone",
     )  # fmt: skip
     _add_network_arguments(parser.add_argument_group("network"))
     _add_teacher_arguments(parser.add_argument_group("teacher (stages distil and imitation)"))
@@ -59,12 +60,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--wide", type=float, default=0.2, metavar="SHARE",
         help="share of clips in a field of view larger than about 2.6 times the object (default: 0.2)",
     )  # fmt: skip
+    cubes = parser.add_argument_group("cubes (stage context)")
+    cubes.add_argument("--cube_batch_size", type=int, default=4, help="cubes per step and device (default: 4)")
+    cubes.add_argument(
+        "--cache", type=Path, metavar="FOLDER",
+        help="draw cubes into this folder first, and train on those; where it is full, no image is read",
+    )  # fmt: skip
+    cubes.add_argument("--cached_cubes", type=int, default=4000, metavar="N", help="in that folder (default: 4000)")
     machine = parser.add_argument_group("machine")
     machine.add_argument(
         "--mixed_precision", nargs="?", const=DEFAULT_PRECISION, default=DEFAULT_PRECISION, choices=PRECISIONS,
         help="default, and without a value: bf16-mixed",
     )  # fmt: skip
     machine.add_argument("--devices", type=_devices, default=1, help="number of GPUs, or auto; several train with DDP")
+    machine.add_argument("--workers", type=int, default=1, metavar="N", help="processes that draw samples (default: 1)")
     machine.add_argument("--gradient_checkpointing", action="store_true", help="less memory for more time")
     machine.add_argument("--no-compile", dest="compile", action="store_false")
 
@@ -108,10 +117,12 @@ def _devices(text: str) -> int | str:
 def start_model(arguments: argparse.Namespace) -> EfficientMedSAM2:
     """The network a stage starts from."""
     from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig, load_model
-    from EfficientMedSAM2Lib.training.initialise import copy_parts, grown, load_imagenet_trunk
+    from EfficientMedSAM2Lib.training.initialise import copy_parts, grown, load_imagenet_trunk, with_context
 
     if arguments.weights is not None:
         model = load_model(arguments.weights)
+        if arguments.stage == "context":
+            model = with_context(model)
         if arguments.grow and not model.config.is_fine:
             model = grown(model)
         if arguments.fresh_memory:
@@ -144,7 +155,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.gradient_checkpointing:
         model.set_gradient_checkpointing()
     module, batches = _stage(arguments, model)
-    train(module, batches, arguments.output, arguments.resume, arguments.mixed_precision, arguments.devices)
+    train(
+        module, batches, arguments.output, arguments.resume, arguments.mixed_precision, arguments.devices,
+        arguments.workers,
+    )  # fmt: skip
     return 0
 
 
@@ -168,8 +182,16 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ValueError(
             "--stage imitation takes an exported network (.onnx.zip) for --teacher_checkpoint, no other does."
         )
+    if min(arguments.cube_batch_size, arguments.cached_cubes) < 1 or arguments.workers < 0:
+        raise ValueError("--cube_batch_size and --cached_cubes have to be 1 or more, --workers 0 or more.")
+    if arguments.cache is not None and arguments.stage != "context":
+        raise ValueError("--cache keeps cubes, of which --stage context learns; leave it out.")
     if arguments.teacher_views < 1:
         raise ValueError("--teacher_views has to be 1 or more.")
+    if arguments.cache is not None and arguments.leave_out:
+        raise ValueError("A cache holds cubes of all data sets; leave out --cache, or --leave-out.")
+    if arguments.stage == "context" and arguments.weights is None:
+        raise ValueError("--stage context adds a 3D part to a network that is trained already; name it by --weights.")
     for path in (arguments.resume, arguments.weights, arguments.decoder_from, arguments.teacher_checkpoint):
         if path is not None and not path.is_file():
             raise ValueError(f"{path} does not exist.")
@@ -194,6 +216,10 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
         "train_only": tuple(arguments.train_only),
         "max_steps": arguments.max_steps,
     }
+    if arguments.stage == "context":
+        from EfficientMedSAM2Lib.training.stages.context import ContextTraining
+
+        return ContextTraining(model, **options), _cubes(arguments, model)
     module, views = None, None
     if arguments.stage == "distil":
         module, views = _distillation(arguments, model, options)
@@ -221,6 +247,25 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
         weight = arguments.output_distill_weight
         return ImitationTraining(model, teacher, weight, learned_slices=arguments.learned_slices, **options), both
     return module or PromptTraining(model, **options), slices
+
+
+def _cubes(arguments: argparse.Namespace, model: EfficientMedSAM2) -> Any:
+    """Batches of cubes, from the cache where there is to be one."""
+    from tqdm import tqdm
+
+    from EfficientMedSAM2Lib.training.samples.cubes.batches import cube_batches, cube_source
+    from EfficientMedSAM2Lib.training.samples.cubes.cache import CachedCubes, fill_cache, missing_files
+
+    assert model.config.context is not None
+    size, seed, batch_size = model.config.context.size, arguments.seed, arguments.cube_batch_size
+    if arguments.cache is None:
+        return cube_batches(cube_source(arguments.data_dir, None, size, arguments.leave_out), batch_size, seed)
+    missing = missing_files(arguments.cache, arguments.cached_cubes)
+    if missing:
+        source = cube_source(arguments.data_dir, size=size)
+        for _ in tqdm(fill_cache(missing, source, seed), total=len(missing), desc="drawing cubes", unit="file"):
+            pass
+    return cube_batches(CachedCubes(arguments.cache), batch_size, seed)
 
 
 def _distillation(

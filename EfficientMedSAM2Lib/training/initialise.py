@@ -1,4 +1,4 @@
-"""Where a training starts from: ImageNet's EfficientNet-Lite0, the parts of another network, or a smaller one grown."""
+"""Where a training starts from: ImageNet's EfficientNet-Lite0, the parts of another network, or one with less to it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import torch
 
 from EfficientMedSAM2Lib.models import EfficientMedSAM2
+from EfficientMedSAM2Lib.models.config import ContextConfig
 from EfficientMedSAM2Lib.models.image_encoder import timm_architecture
 from EfficientMedSAM2Lib.models.timm_import import import_timm
 
@@ -60,4 +61,13 @@ def grown(source: EfficientMedSAM2) -> EfficientMedSAM2:
             value = wider
         wanted[name] = value
     target.load_state_dict(wanted)
+    return target
+
+
+def with_context(source: EfficientMedSAM2) -> EfficientMedSAM2:
+    """The same network with a context part, an untrained one where it has none."""
+    if source.context is not None:
+        return source
+    target = EfficientMedSAM2(dataclasses.replace(source.config, context=ContextConfig()))
+    target.load_state_dict(source.state_dict(), strict=False)
     return target

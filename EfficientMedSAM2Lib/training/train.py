@@ -90,11 +90,21 @@ def train(
         loader: Any = {name: _loader(part, workers) for name, part in batches.items()}
     else:
         loader = _loader(batches, workers)
+    if resume is not None:
+        _go_on(batches, resume)
     trainer.fit(module, loader, ckpt_path=str(resume) if resume else None)
     if trainer.is_global_zero:
         notes = {"minutes": f"{module.elapsed / 60:.1f}", "steps": str(trainer.global_step)}
         save_model(module.model, output / "model.safetensors", notes)
     return module.model
+
+
+def _go_on(batches: Any, resume: Path) -> None:
+    """Begin with the batch after those that a checkpoint's training has seen."""
+    step = int(torch.load(resume, map_location="cpu", weights_only=True)["global_step"])
+    for part in batches.values() if isinstance(batches, dict) else (batches,):
+        if hasattr(part, "first"):
+            part.first = step
 
 
 def _strategy(devices: Any) -> str:

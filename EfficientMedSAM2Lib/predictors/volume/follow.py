@@ -17,6 +17,7 @@ from ..masks import PackedMask, clean_mask
 from ..slices.feature_cache import FeatureCache
 from ..slices.slice_data import MASK_LOGIT, SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
 from ..slices.slice_predictor import Meanwhile, SlicePredictor
+from .context import ContextPrior, look_around
 from .frames import Frames
 from .sides import Sides, look_from_sides
 from .track import FramePrompts, ObjectTrack, SliceMemory, SliceResult
@@ -93,7 +94,8 @@ class Follower:
             if self.heuristics.neighbour_distance:
                 # Told the true distance, the network copied the mask, and errors grew from slice to slice.
                 away = float(np.copysign(max(abs(away), self.heuristics.neighbour_distance_mm), away))
-            prompts = dataclasses.replace(prompts, neighbour=neighbour.from_bits(), neighbour_mm=away)
+            mask = self._context_mask(track, frame_idx, frames, image, slice_mm, view) or neighbour.from_bits()
+            prompts = dataclasses.replace(prompts, neighbour=mask, neighbour_mm=away)
         prediction, choice = self.slices.predict(
             image,
             prompts,
@@ -102,13 +104,12 @@ class Follower:
             lambda v: self.bank(track, frame_idx, trusted, v, slice_mm),
             meanwhile=meanwhile,
         )
-        sides = self._sides(track, frame_idx, frames, image, slice_mm)
-        if sides is not None:
+        prior, presence = self._extent(track, frame_idx, frames, image, slice_mm, prediction.view)
+        if prior is not None:
             logits = prediction.logits.copy()
-            logits[choice] += sides.prior(frame_idx, prediction.view, self.slices.low_res, self.heuristics)
+            logits[choice] += prior
             prediction = dataclasses.replace(prediction, logits=logits)
-        threshold = self._presence_threshold(track, frame_idx, image, slice_mm)
-        prediction = self._with_object_logit(prediction, prediction.object_logit - threshold)
+        prediction = self._with_object_logit(prediction, prediction.object_logit + presence)
         result = self._result(prediction, choice, prediction.object_logit > 0, image, keep_logits=False)
         track.results[frame_idx] = result
         track.memories[frame_idx] = self._memory(prediction, choice, result)
@@ -217,6 +218,46 @@ class Follower:
         if box is None or zoom.keeps_view(neighbour.view, box, image.shape, self.heuristics):
             return neighbour.view
         return zoom.view_for_mask(box, np.zeros((0, 2)), image.shape, image.spacing, self.heuristics)
+
+    def _extent(
+        self, track: ObjectTrack, frame_idx: int, frames: Frames, image: SliceImage, slice_mm: float, view: FieldOfView
+    ) -> tuple[np.ndarray | None, float]:
+        """What the volume around says of a slice without prompts: by the context network, else by cuts from the side.
+
+        Returns:
+            Logits (h,w) in a view, to be added to those of the mask, or None; and what is added to the object logit.
+        """
+        heuristics, size = self.heuristics, self.slices.low_res
+        threshold = self._presence_threshold(track, frame_idx, image, slice_mm)
+        context = self._context(track, frames, image, slice_mm)
+        if context is None:
+            sides = self._sides(track, frame_idx, frames, image, slice_mm)
+            return None if sides is None else sides.prior(frame_idx, view, size, heuristics), -threshold
+        prior = context.prior(frame_idx, view, size, heuristics.context_logit)
+        # Between two slices on which the user showed the object it is there.
+        if not heuristics.context_presence or track.leading_prompt(frame_idx) is None:
+            return prior, -threshold
+        return prior, context.presence(frame_idx, heuristics.context_presence_logit)
+
+    def _context_mask(
+        self, track: ObjectTrack, frame_idx: int, frames: Frames, image: SliceImage, slice_mm: float, view: FieldOfView
+    ) -> PlacedLogits | None:
+        """What the context network finds on a slice, as a prompt in place of the neighbouring slice's mask."""
+        context = self._context(track, frames, image, slice_mm)
+        if context is None or not self.heuristics.context_prompt:
+            return None
+        logits = context.prior(frame_idx, view, self.slices.low_res, MASK_LOGIT)
+        return PlacedLogits(logits, view) if (logits > 0).any() else None
+
+    def _context(self, track: ObjectTrack, frames: Frames, image: SliceImage, slice_mm: float) -> ContextPrior | None:
+        """What the context network says of an object; asked once for the masks on conditioning slices."""
+        volume = frames.volume
+        if self.slices.model.config.context is None or not self.heuristics.context or volume is None:
+            return None
+        known = track.known_masks()
+        if track.context is None or track.context[0] != known:
+            track.context = known, look_around(self.slices, volume, known, image, slice_mm)
+        return track.context[1]
 
     def _presence_threshold(self, track: ObjectTrack, frame_idx: int, image: SliceImage, slice_mm: float) -> float:
         """How much clearer than 0 the object logit of a slice without prompts has to be.

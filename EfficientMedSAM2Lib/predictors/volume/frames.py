@@ -36,6 +36,10 @@ class Frames(Protocol):
         """A cut across all slices along a row (0) or a column (1) of theirs, (D,W) or (D,H), or with a third axis of
         colours; None where slices are made one by one."""
 
+    @property
+    def volume(self) -> np.ndarray | None:
+        """All slices, (D,H,W) or (D,H,W,3); None where they are made one by one."""
+
 
 class VolumeFrames:
     """Slices of an array (D,H,W) or (D,H,W,3) perpendicular to one of its first three axes, as views of it."""
@@ -68,6 +72,11 @@ class VolumeFrames:
     def side(self, along: int, index: int) -> np.ndarray:
         """See `Frames`; a view of the array."""
         return self._slices[:, index] if along == 0 else self._slices[:, :, index]
+
+    @property
+    def volume(self) -> np.ndarray:
+        """See `Frames`; a view of the array."""
+        return self._slices
 
 
 class TensorFrames:
@@ -104,6 +113,10 @@ class TensorFrames:
     def side(self, along: int, index: int) -> None:
         """See `Frames`."""
 
+    @property
+    def volume(self) -> None:
+        """See `Frames`."""
+
 
 class PictureFrames:
     """SAM2's form: a folder of pictures named by frame number, read one at a time."""
@@ -134,6 +147,10 @@ class PictureFrames:
             return np.asarray(picture.convert("RGB"))
 
     def side(self, along: int, index: int) -> None:
+        """See `Frames`."""
+
+    @property
+    def volume(self) -> None:
         """See `Frames`."""
 
 

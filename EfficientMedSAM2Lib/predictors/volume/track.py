@@ -11,6 +11,7 @@ from ...models.config import Array
 from ..fov import FieldOfView
 from ..masks import PackedMask
 from ..slices.slice_data import PlacedLogits
+from .context import ContextPrior
 from .sides import Sides
 
 
@@ -99,6 +100,7 @@ class ObjectTrack:
         memories: By slice; of other than conditioning slices only those nearest to where it was last followed.
         sides: By conditioning slice, what is to be seen from the side of its mask; None where nothing is. Made when an
             object is followed, and anew when the mask is another.
+        context: What the context network says, with the masks by slice that it was told. Made in the same way.
     """
 
     def __init__(self, snapshot: ObjectSnapshot | None = None) -> None:
@@ -106,6 +108,11 @@ class ObjectTrack:
         self.results: dict[int, SliceResult] = dict(snapshot.results) if snapshot else {}
         self.memories: dict[int, SliceMemory] = dict(snapshot.memories) if snapshot else {}
         self.sides: dict[int, tuple[PackedMask, Sides | None]] = {}
+        self.context: tuple[dict[int, PackedMask], ContextPrior | None] | None = None
+
+    def known_masks(self) -> dict[int, PackedMask]:
+        """The masks of conditioning slices, by slice."""
+        return {f: self.results[f].mask for f in sorted(self.prompts) if f in self.results}
 
     def leading_prompt(self, frame_idx: int) -> int | None:
         """The nearest slice on which the user showed the object, None where there is none or the slice is between two:

@@ -1,4 +1,4 @@
-"""A torch network as five ONNX graphs. Needs torch and onnx; what comes out needs neither."""
+"""A torch network as ONNX graphs. Needs torch and onnx; what comes out needs neither."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .onnx_file import GRAPHS, Description, write_exported
+from .onnx_file import Description, graphs_of, write_exported
 
 if TYPE_CHECKING:
     from ...models import EfficientMedSAM2
@@ -55,7 +55,7 @@ def export_network(model: EfficientMedSAM2, path: Path, precision: str = "fp32",
 
 
 def export_graphs(model: EfficientMedSAM2) -> dict[str, bytes]:
-    """The graphs of a network in float32, by the names of `GRAPHS`.
+    """The graphs of a network in float32, by the names of `GRAPHS`, in that order.
 
     Raises:
         ValueError: onnx is not installed.
@@ -65,14 +65,13 @@ def export_graphs(model: EfficientMedSAM2) -> dict[str, bytes]:
     except ImportError as error:
         message = f"An export needs the package onnx: pip install 'efficient-medsam2[export]' ({error})"
         raise ValueError(message) from error
-    return {name: _graph(model, name) for name in GRAPHS}
+    parts = _parts(model)
+    return {name: _graph(*parts[name]) for name in graphs_of(model.config)}
 
 
-def _graph(model: EfficientMedSAM2, name: str) -> bytes:
+def _graph(module: Any, inputs: dict[str, Any], outputs: tuple[str, ...]) -> bytes:
     import torch
 
-    parts = _parts(model)
-    module, inputs, outputs = parts[name]
     buffer: Any = io.BytesIO()  # torch takes it, its stubs do not say so
     # Sizes that may change: objects, clicks, tokens, memories.
     axes = {key: {0: "objects"} for key in (*inputs, *outputs)}
@@ -162,13 +161,17 @@ def _parts(model: EfficientMedSAM2) -> dict[str, tuple[Any, dict[str, Any], tupl
     encoded = model.encode_prompts(PromptBatch(**prompts))._asdict()
     encoded = {name: value for name, value in encoded.items() if value is not None}
     image = torch.rand(objects, 3, config.image_size, config.image_size)
-    return {
+    parts: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
         "encode": (Part(lambda x: given(model.encode_image(x))), {"image": image}, tuple(features)),
         "attend": (Part(attend), {"embedding": embedding, **bank}, ("informed",)),
         "prompt": (Part(prompt), prompts, tuple(encoded)),
         "decode": (Part(decode), {**features, **encoded}, DecodedMasks._fields),
         "memorise": (Part(memorise), {"embedding": embedding, "mask_logits": logits}, ("memory",)),
     }
+    if config.context is not None:
+        cubes = torch.randn(objects, config.context.channels, *[config.context.size] * 3)
+        parts["context"] = (Part(model.context_logits), {"cubes": cubes}, ("context",))
+    return parts
 
 
 __all__ = ["PRECISIONS", "export_graphs", "export_network"]

@@ -1,4 +1,4 @@
-"""An exported network: a ZIP archive of five ONNX graphs, a description and heuristics. Any unzip shows it."""
+"""An exported network: a ZIP archive of ONNX graphs, a description and heuristics. Any unzip shows it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ...models.config import ModelConfig
 from ...models.heuristics import HeuristicsConfig
 
 SUFFIX = ".onnx.zip"
-GRAPHS = ("encode", "prompt", "attend", "decode", "memorise")
+GRAPHS = ("encode", "prompt", "attend", "decode", "memorise", "context")
+"""The last one only of networks with a context part."""
 FORMAT = 2
 """Number of the form of these files, one more whenever an older program could not read them."""
 _DESCRIPTION = "network.json"
@@ -50,6 +51,11 @@ class Description:
     heuristics: HeuristicsConfig = dataclasses.field(default_factory=HeuristicsConfig)
 
 
+def graphs_of(config: ModelConfig) -> tuple[str, ...]:
+    """Names of the graphs of a network."""
+    return GRAPHS if config.context is not None else GRAPHS[:-1]
+
+
 def is_exported(path: str | os.PathLike[str] | None) -> bool:
     """Whether a path names an exported network, by its ending."""
     return path is not None and str(path).lower().endswith(SUFFIX)
@@ -61,7 +67,7 @@ def write_exported(path: Path, description: Description, graphs: Mapping[str, by
     Args:
         path: The file.
         description: See `Description`.
-        graphs: Serialised ONNX models, by the names of `GRAPHS`.
+        graphs: Serialised ONNX models, by names of `GRAPHS`.
     """
     known: dict[str, Any] = dataclasses.asdict(description)
     known.pop("heuristics")
@@ -70,7 +76,7 @@ def write_exported(path: Path, description: Description, graphs: Mapping[str, by
         # ZipInfo's own date, 1980, instead of today's
         archive.writestr(zipfile.ZipInfo(_DESCRIPTION), text, zipfile.ZIP_DEFLATED)
         archive.writestr(zipfile.ZipInfo(_HEURISTICS), description.heuristics.to_json(), zipfile.ZIP_DEFLATED)
-        for name in GRAPHS:
+        for name in graphs:
             archive.writestr(zipfile.ZipInfo(f"{name}.onnx"), graphs[name], zipfile.ZIP_DEFLATED)
 
 

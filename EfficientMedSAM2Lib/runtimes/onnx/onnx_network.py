@@ -11,6 +11,9 @@ import numpy as np
 from ...models.config import DENSE_CHANNELS, DecodedMasks, EncodedPrompts, ImageFeatures, MemoryBank, PromptBatch
 from .onnx_file import read_description, read_graph
 
+ALONE = ("context",)
+"""Graphs that no other one runs beside."""
+
 
 class Cpu:
     """Where an exported network computes; has of `torch.device` what callers ask for."""
@@ -115,6 +118,17 @@ class OnnxNetwork:
         (memory,) = self._run("memorise", embedding=features.embedding, mask_logits=mask_logits)
         return np.asarray(memory)
 
+    def context_logits(self, cubes: np.ndarray) -> np.ndarray:
+        """Mask logits (B,N,N,N) of cubes (B,channels,N,N,N) from `core.context_cube.network_input`.
+
+        Raises:
+            ValueError: This network was exported from weights without a context network; `config.context` says so.
+        """
+        if self.config.context is None:
+            raise ValueError(f"{self.path} has no context network; export weights that have one.")
+        (logits,) = self._run("context", cubes=cubes)
+        return np.asarray(logits)
+
     def object_pointer(self, decoded: DecodedMasks, chosen: np.ndarray) -> np.ndarray:
         """Pointers (B,embed_dim) of the chosen masks (B,), or the learned 'no object' where the object is absent."""
         pointer = decoded.pointers[np.arange(len(chosen)), chosen]
@@ -128,16 +142,17 @@ class OnnxNetwork:
         session = self._sessions.get(graph)
         if session is None:
             # Two threads may both make one; the last stays, and either does the same.
-            session = self._sessions[graph] = self._session(read_graph(self.path, graph))
+            streams = 1 if graph in ALONE else self._streams
+            session = self._sessions[graph] = self._session(read_graph(self.path, graph), streams)
         # An input that a graph has no use for is not among its inputs.
         fed = {i.name: np.ascontiguousarray(inputs[i.name]) for i in session.get_inputs()}
         outputs: list[np.ndarray] = session.run(None, fed)
         return outputs
 
-    def _session(self, graph: bytes) -> Any:
+    def _session(self, graph: bytes, streams: int) -> Any:
         options = self._runtime.SessionOptions()
         # Two graphs at once use two cores better than the small operations of one graph.
-        options.intra_op_num_threads = -(-self.threads // self._streams)
+        options.intra_op_num_threads = -(-self.threads // streams)
         # Threads that wait busily for the next graph take the cores from numpy, and from each other's graphs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from .calibration import calibration_views
-from .onnx_file import GRAPHS, read_description, read_graph, write_exported
+from .onnx_file import graphs_of, read_description, read_graph, write_exported
 
 STATIC = ("encode",)
 """Graphs whose convolutions are quantised; their input is an image."""
 DYNAMIC = ("encode", "prompt", "attend", "decode", "memorise")
-"""Graphs whose matrix products with weights are quantised."""
+"""Graphs whose matrix products with weights are quantised. The 3D network has none, and stays as it is."""
 
 
 def quantise_exported(source: Path, path: Path) -> None:
@@ -31,7 +31,8 @@ def quantise_exported(source: Path, path: Path) -> None:
         ValueError: A library is missing, or `source` is not an exported network.
     """
     description = read_description(source)
-    graphs = quantised({name: read_graph(source, name) for name in GRAPHS}, description.config.image_size)
+    config = description.config
+    graphs = quantised({name: read_graph(source, name) for name in graphs_of(config)}, config.image_size)
     write_exported(path, dataclasses.replace(description, precision="int8"), graphs)
 
 
@@ -57,6 +58,9 @@ def quantised(graphs: Mapping[str, bytes], image_size: int) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name, _quiet():
         folder = Path(name)
         for graph, content in graphs.items():
+            if graph not in (*STATIC, *DYNAMIC):
+                result[graph] = content
+                continue
             source, prepared = folder / f"{graph}.onnx", folder / f"{graph}-prepared.onnx"
             source.write_bytes(content)
             quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, Union
 
@@ -36,17 +37,44 @@ class Source(Protocol[Drawn]):
         ...
 
 
+class Mixture(Generic[Sample]):
+    """Several sources as one.
+
+    Args:
+        sources: name -> source.
+        mix: name -> share of what is drawn; names without a source are left out and the rest takes their part.
+
+    Raises:
+        ValueError: nothing is left to draw from.
+    """
+
+    def __init__(self, sources: Mapping[str, Source[Sample]], mix: Mapping[str, float]):
+        usable = {name: source for name, source in sources.items() if mix.get(name, 0.0) > 0}
+        if not usable:
+            raise ValueError(f"No source to draw from: have {sorted(sources)}, mix asks for {sorted(mix)}.")
+        shares = np.array([mix[name] for name in usable])
+        self._sources = list(usable.values())
+        self._shares = shares / shares.sum()
+
+    def draw(self, rng: np.random.Generator) -> Sample:
+        """From one of the sources, in their shares."""
+        return self._sources[int(rng.choice(len(self._sources), p=self._shares))].draw(rng)
+
+
 class MixedBatches(IterableDataset[dict[str, Any]], Generic[Sample]):
     """Endless batches; wrap in `DataLoader(batches, batch_size=None, num_workers=1)`.
 
     Args:
         sources: name -> source; all must give samples that fit into one batch.
-        mix: name -> share of the samples; names without a source are left out and the rest takes their part.
+        mix: name -> share of the samples, as for `Mixture`.
         collate: makes a batch of a list of samples: `collate_slices` or `collate_clips`.
         batch_size: samples per batch.
-        seed: the same seed gives the same batches; every worker process gets its own stream.
+        seed: the same seed gives the same batches, however many workers make them.
         views: with a number, only so many different samples are drawn, and come again in random order: what a
             teacher says of them can then be kept. None: no two samples are the same.
+
+    Attributes:
+        first: Number of the first batch: a training that goes on does not begin anew with the same samples.
 
     Raises:
         ValueError: nothing is left to draw from.
@@ -61,34 +89,31 @@ class MixedBatches(IterableDataset[dict[str, Any]], Generic[Sample]):
         seed: int = 0,
         views: int | None = None,
     ):
-        usable = {name: source for name, source in sources.items() if mix.get(name, 0.0) > 0}
-        if not usable:
-            raise ValueError(f"No source to draw from: have {sorted(sources)}, mix asks for {sorted(mix)}.")
-        shares = np.array([mix[name] for name in usable])
-        self.sources = list(usable.values())
-        self._shares = shares / shares.sum()
+        self.source = Mixture(sources, mix)
         self.collate = collate
         self.batch_size = batch_size
         self.seed = seed
         self.views = views
+        self.first = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         generators = self._generators()
         while True:
-            yield self.collate([self._draw(next(generators)) for _ in range(self.batch_size)])
-
-    def _draw(self, rng: np.random.Generator) -> Sample:
-        return self.sources[int(rng.choice(len(self.sources), p=self._shares))].draw(rng)
+            yield self.collate([self.source.draw(next(generators)) for _ in range(self.batch_size)])
 
     def _generators(self) -> Iterator[np.random.Generator]:
         """The generator of each sample to come."""
-        rng = worker_generator(self.seed)
-        while True:
-            if self.views is None:
-                yield rng
-            else:
-                for number in rng.permutation(self.views):
-                    yield np.random.default_rng([self.seed, int(number)])
+        rank, worker, workers = process_numbers()
+        if self.views is None:
+            # Workers hand out their batches in turn.
+            for number in count(self.first + worker, workers):
+                rng = np.random.default_rng([self.seed, rank, number])
+                for _ in range(self.batch_size):
+                    yield rng
+        rng = np.random.default_rng([self.seed, rank, worker, self.first])
+        while self.views is not None:
+            for number in rng.permutation(self.views):
+                yield np.random.default_rng([self.seed, int(number)])
 
 
 def slice_batches(
@@ -170,7 +195,7 @@ def load_training_images(
     Raises:
         ValueError: there is no such data set, or nothing else.
     """
-    images = _load(manifest_paths, "train", True, leave_out)
+    images = load_split(manifest_paths, "train", True, leave_out)
     if not images:
         raise ValueError("There is no labelled image to train on; leave out fewer data sets.")
     return images, ObjectIndex(images)
@@ -182,10 +207,17 @@ def load_unlabelled_images(manifest_paths: Manifests, leave_out: Sequence[str] =
     Raises:
         ValueError: there is no such data set.
     """
-    return _load(manifest_paths, "unlabelled", False, leave_out)
+    return load_split(manifest_paths, "unlabelled", False, leave_out)
 
 
-def _load(manifest_paths: Manifests, split: Split, labelled: bool, leave_out: Sequence[str]) -> list[LoadedImage]:
+def load_split(
+    manifest_paths: Manifests, split: Split, labelled: bool, leave_out: Sequence[str] = (), only_volumes: bool = False
+) -> list[LoadedImage]:
+    """The images of one split in memory, with labels or without any, but for some data sets and perhaps flat ones.
+
+    Raises:
+        ValueError: there is no such data set.
+    """
     paths = [manifest_paths] if isinstance(manifest_paths, (str, Path)) else manifest_paths
     manifests = [read_manifest(path) for path in paths]
     known = {entry.dataset for manifest in manifests for entry in manifest.entries}
@@ -196,18 +228,20 @@ def _load(manifest_paths: Manifests, split: Split, labelled: bool, leave_out: Se
     for manifest in manifests:
         own = {entry.dataset for entry in manifest.entries}
         kept = manifest.leaving_out(name for name in leave_out if name in own)
-        images += load_images(kept, kept.select(split, labelled=labelled))
+        entries = kept.select(split, labelled=labelled)
+        images += load_images(kept, [entry for entry in entries if entry.dim == 3 or not only_volumes])
     return images
 
 
-def worker_generator(seed: int) -> np.random.Generator:
-    """Generator of this worker of this process; also keeps a worker to one thread, for training needs the others."""
+def process_numbers() -> tuple[int, int, int]:
+    """Rank of this process, number of this worker, count of workers; also keeps a worker to one thread, for training
+    needs the others."""
     worker = get_worker_info()
     if worker is not None:
         torch.set_num_threads(1)
     # Set by Lightning and torchrun: with several GPUs every process must see other samples.
     rank = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
-    return np.random.default_rng([seed, rank, 0 if worker is None else worker.id])
+    return (rank, 0, 1) if worker is None else (rank, worker.id, worker.num_workers)
 
 
 def collate_slices(samples: Sequence[SliceSample]) -> dict[str, Any]:

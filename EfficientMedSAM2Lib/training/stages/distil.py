@@ -76,8 +76,10 @@ class DistilledTraining(PromptTraining):
 
 
 def same_sizes(one: ModelConfig, other: ModelConfig) -> bool:
-    """Whether two networks differ in nothing but their trunks, so that features and masks can be compared directly."""
-    return dataclasses.replace(one, encoder_type="") == dataclasses.replace(other, encoder_type="")
+    """Whether two networks differ in nothing but their trunks, so that features and masks can be compared directly; the
+    3D part has no say in either."""
+    bare = [dataclasses.replace(config, encoder_type="", context=None) for config in (one, other)]
+    return bare[0] == bare[1]
 
 
 def feature_error(features: ImageFeatures, wanted: ImageFeatures) -> Tensor:

@@ -96,13 +96,16 @@ class PromptTraining(lightning.LightningModule):
         if self.frozen_encoder:
             self.model.image_encoder.eval().requires_grad_(False)
         if self.compile_model:
-            # In place: state-dict names stay what they are.
-            for part in (self.model.image_encoder, self.model.prompt_encoder, self.model.mask_decoder):
-                part.compile(dynamic=False)
+            self.compile_parts()
         self._tick = time.monotonic()
         if self.trainer.world_size > 1:
             # Every process sees other samples; let it give them other prompts too.
             self.rng = np.random.default_rng([self.seed, self.global_rank])
+
+    def compile_parts(self) -> None:
+        """Compile what is trained, in place: state-dict names stay what they are."""
+        for part in (self.model.image_encoder, self.model.prompt_encoder, self.model.mask_decoder):
+            part.compile(dynamic=False)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         now = time.monotonic()
@@ -111,9 +114,12 @@ class PromptTraining(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["elapsed"] = self.elapsed
+        checkpoint["prompts"] = self.rng.bit_generator.state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.elapsed = float(checkpoint.get("elapsed", 0.0))
+        if "prompts" in checkpoint:
+            self.rng.bit_generator.state = checkpoint["prompts"]
 
     @property
     def progress_made(self) -> float:
@@ -154,7 +160,10 @@ class PromptTraining(lightning.LightningModule):
             {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
             {"params": trunk, "weight_decay": 0.01, "lr": self.learning_rate * self.trunk_rate},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.98))
+        return self.scheduled(torch.optim.AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.98)))
+
+    def scheduled(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """An optimizer whose rates rise and fall with the time of training."""
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

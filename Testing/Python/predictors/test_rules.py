@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 from EfficientMedSAM2Lib.models import HeuristicsConfig
+from EfficientMedSAM2Lib.models.config import ContextConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor, zoom
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView
 from EfficientMedSAM2Lib.predictors.slices.rejection import rejects_earlier
@@ -105,6 +109,33 @@ def _orthogonal_prior(network, volume):
     return network.encoded > 3
 
 
+def _context(network, volume):
+    asked = with_context(network, lambda cubes: torch.where(cubes[:, 1] > 0, 8.0, -8.0))
+    follow(network, volume, [11])
+    return len(asked) > 0
+
+
+def _context_presence(network, volume):
+    """The context network finds the object on the known slice alone; the other one, everywhere."""
+    network.certainty = 2.0
+    with_context(network, lambda cubes: torch.where(cubes[:, 1] > 0, 8.0, -8.0))
+    masks = follow(network, np.repeat(volume[10:11], 24, axis=0), range(11, 16))
+    return not masks[-1].any()
+
+
+def _context_prompt(network, volume):
+    """The context network finds a strip of the object."""
+    strip = torch.full((64, 64, 64), -8.0)
+    strip[:, 30:34, 20:44] = 8.0
+    with_context(network, lambda cubes: strip[None])
+    told, encode = [], network.encode_prompts
+    network.encode_prompts = lambda prompts: told.append(prompts.neighbour_logits) or encode(prompts)
+    masks = follow(network, np.repeat(volume[10:11], 24, axis=0), range(11, 13))
+    assert masks[0].sum() > 500
+    areas = [int((logits > 0).sum()) for logits in told if logits is not None]
+    return max(areas) < 0.5 * np.pi * 16**2
+
+
 EFFECTS = {
     "zoom": _zoom,
     "view_grid": _view_grid,
@@ -121,7 +152,18 @@ EFFECTS = {
     "memory_range": _memory_range,
     "presence_threshold": _presence_threshold,
     "orthogonal_prior": _orthogonal_prior,
+    "context": _context,
+    "context_presence": _context_presence,
+    "context_prompt": _context_prompt,
 }
+
+
+def with_context(network, answer):
+    """Give a stub a context network; returns the list of what it will be asked."""
+    asked = []
+    network.config = dataclasses.replace(network.config, context=ContextConfig())
+    network.context_logits = lambda cubes: asked.append(cubes) or answer(cubes)
+    return asked
 
 
 def click(network, volume):

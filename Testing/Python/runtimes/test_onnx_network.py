@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from EfficientMedSAM2Lib.core.files import sha256_of
-from EfficientMedSAM2Lib.models import MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.models import EfficientMedSAM2, MemoryBank, ModelConfig, PromptBatch
 from EfficientMedSAM2Lib.models.builder import load_model, save_model
+from EfficientMedSAM2Lib.models.config import ContextConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.resources import resource_path, shipped_weights
 from EfficientMedSAM2Lib.runtimes import build as building
@@ -221,3 +222,26 @@ def test_an_exported_network_says_what_it_has_not(exported):
         predictor.parameters()
     again = pickle.loads(pickle.dumps(predictor))  # noqa: S301
     assert again.model.path == predictor.model.path
+
+
+def test_the_context_network_is_exported_where_there_is_one(tmp_path):
+    torch.manual_seed(0)
+    config = ModelConfig("mobilenet", context=ContextConfig(size=16, widths=(8, 8, 16, 16), fine_width=8))
+    save_model(EfficientMedSAM2(config), tmp_path / "model.safetensors")
+    model = build_efficient_medsam2_model("mobilenet", tmp_path / "model.safetensors", "cpu", precision="fp32")
+    export_network(model, tmp_path / "model.onnx.zip")
+    network = OnnxNetwork(tmp_path / "model.onnx.zip", threads=1)
+    assert network.config == config
+    cubes = torch.randn(3, 5, 16, 16, 16)
+    with torch.inference_mode():
+        expected = model.context_logits(cubes).numpy()
+    np.testing.assert_allclose(network.context_logits(cubes.numpy()), expected, atol=1e-3)
+
+
+def test_an_export_without_context_says_so(networks):
+    _, without = networks
+    assert without.config.context is None
+    with zipfile.ZipFile(without.path) as archive:
+        assert "context.onnx" not in archive.namelist()
+    with pytest.raises(ValueError, match="no context network"):
+        without.context_logits(np.zeros((1, 5, 64, 64, 64), np.float32))

@@ -65,10 +65,13 @@ class ObjectIndex:
     def mask(self, key: ObjectKey, slice_index: int | None = None) -> np.ndarray:
         """Mask (H, W) bool of the object's label on its own or on another slice."""
         image = self.images[key.image]
-        labels = image.slice_labels(key.axis, key.slice if slice_index is None else slice_index)
+        return self.belongs(key, image.slice_labels(key.axis, key.slice if slice_index is None else slice_index))
+
+    def belongs(self, key: ObjectKey, labels: np.ndarray) -> np.ndarray:
+        """Which label values of the object's image, in any shape, are the object's: bool."""
         if key.union < 0:
-            return labels == key.value
-        return _lookup(image, key.union)[labels]
+            return np.asarray(labels == key.value)
+        return np.asarray(_lookup(self.images[key.image], key.union)[labels])
 
     def dataset_shares(self) -> dict[str, float]:
         """Share of the samples per data set."""

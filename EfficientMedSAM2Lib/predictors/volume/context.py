@@ -1,0 +1,146 @@
+"""How far an object goes on either side of the slices on which it is known: what the 3D context network says."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...core.context_cube import Cube, KnownSlice, connected_part, network_input, sample, sample_plane
+from ...imaging.windows import IntensityWindow, apply_window
+from ...models.heuristics import HeuristicsConfig
+from ...runtimes.out_of_memory import MemoryGuard
+from ..fov import FieldOfView
+from ..masks import PackedMask
+from ..slices.slice_data import SliceImage
+from ..slices.slice_predictor import SlicePredictor
+
+ABSENT_LOGIT = -10.0
+"""Logit of cells outside the volume, and of parts that are not connected with what is known."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ContextPrior:
+    """An object in a cube.
+
+    Attributes:
+        cube: Where it lies; slices are perpendicular to its first axis.
+        logits: (N,N,N) float16, below 0 where the object is not connected with what is known.
+        cells: Cells of a slice that have to be the object's for it to be there.
+        open_ends: Whether the object reaches the cube's first slice, and its last one: beyond, nothing is known of it.
+    """
+
+    cube: Cube
+    logits: np.ndarray
+    cells: int
+    open_ends: tuple[bool, bool]
+
+    def prior(self, frame_idx: int, view: FieldOfView, size: int, limit: float) -> np.ndarray:
+        """What is found on a slice: logits (size,size) float32 in a view, between -limit and limit; 0 where nothing is
+        known."""
+        plane = self._plane(frame_idx)
+        if plane is None:
+            return np.full((size, size), 0 if self._is_open(frame_idx) else -limit, np.float32)
+        columns = view.x0 - 0.5 + (np.arange(size) + 0.5) * view.width / size
+        rows = view.y0 - 0.5 + (np.arange(size) + 0.5) * view.height / size
+        by_rows, by_columns = self._weights(1, rows), self._weights(2, columns)
+        # Relative to the surest absence, what lies outside the cube weighs nothing.
+        inner = by_rows @ (plane.clip(-limit, limit) + limit) @ by_columns.T
+        return np.asarray(inner - limit, np.float32)
+
+    def presence(self, frame_idx: int, limit: float) -> float:
+        """Logit, between -limit and limit, that the object is on a slice: above 0 where enough of it is found."""
+        plane = self._plane(frame_idx)
+        if plane is None:
+            return 0.0 if self._is_open(frame_idx) else -limit
+        return float(np.partition(plane.ravel(), -self.cells)[-self.cells].clip(-limit, limit))
+
+    def _is_open(self, frame_idx: int) -> bool:
+        return self.open_ends[int(frame_idx > self.cube.centre[0])]
+
+    def _plane(self, frame_idx: int) -> np.ndarray | None:
+        """Logits (N,N) float32 on a slice; None outside the cube."""
+        weights = self._weights(0, np.array([float(frame_idx)]))[0]
+        chosen = np.flatnonzero(weights)
+        if len(chosen) == 0:
+            return None
+        return np.asarray(np.tensordot(weights[chosen], self.logits[chosen].astype(np.float32), 1) / weights.sum())
+
+    def _weights(self, axis: int, places: np.ndarray) -> np.ndarray:
+        """Weights (M,N) of cells for places (M,) along an axis, in voxels: linear, all 0 outside the cube."""
+        cells = (places - self.cube.centre[axis]) / self.cube.cell(axis) + (self.cube.size - 1) / 2
+        inside = (cells >= -0.5) & (cells <= self.cube.size - 0.5)
+        nearest = cells.clip(0, self.cube.size - 1)[:, None] - np.arange(self.cube.size)
+        return np.asarray((1 - np.abs(nearest)).clip(0) * inside[:, None], np.float32)
+
+
+def look_around(
+    slices: SlicePredictor,
+    volume: np.ndarray,
+    known: Mapping[int, PackedMask],
+    like: SliceImage,
+    slice_mm: float,
+) -> ContextPrior | None:
+    """Ask the context network about an object in a cube around it, and in larger ones while it reaches beyond.
+
+    Args:
+        slices: The core that knows the network.
+        volume: (D,H,W) or (D,H,W,3), slices first.
+        known: The object's masks by slice; empty ones say that it is not there.
+        like: One of the slices, for window and spacing.
+        slice_mm: Distance between slices.
+
+    Returns:
+        None where no mask has a pixel.
+    """
+    heuristics = slices.heuristics
+    cube = _cube_around(known, (slice_mm, *like.spacing), slices.model.config.context.size, heuristics)
+    if cube is None:
+        return None
+    masks = {index: mask.full(like.shape) for index, mask in known.items()}
+    guard = MemoryGuard(slices.model)
+    for number in range(heuristics.context_growths + 1):
+        shares = {index: sample_plane(mask, cube, 0) for index, mask in masks.items()}
+        told = [KnownSlice(0, cube.slab(0, index), share) for index, share in shares.items()]
+        valid = cube.validity(volume.shape)
+        inputs = network_input(sample(volume, cube, lambda part: _grey(part, like.window)), valid, told)[None]
+        with slices.arrays.inference():
+            (answer,) = guard.run(
+                lambda: slices.arrays.get(slices.model.context_logits(slices.arrays.put(inputs)))  # noqa: B023
+            )
+        found = np.where(valid, answer[0], ABSENT_LOGIT)
+        seeds = np.zeros(valid.shape, bool)
+        for _, slab, share in told:
+            seeds[slab] |= share > 0.5
+        part = connected_part((found > 0) | seeds, seeds) & (found > 0)
+        open_ends = bool(part[0].any()), bool(part[-1].any())
+        if number == heuristics.context_growths or not any(open_ends):
+            break
+        cube = cube.grown(heuristics.context_growth)
+    area = max(int((share > 0.5).sum()) for share in shares.values())
+    logits = np.where(part | (found <= 0), found, ABSENT_LOGIT).clip(ABSENT_LOGIT, -ABSENT_LOGIT)
+    cells = max(round(heuristics.context_presence_area * area), 1)
+    return ContextPrior(cube, logits.astype(np.float16), cells, open_ends)
+
+
+def _cube_around(
+    known: Mapping[int, PackedMask], spacing: tuple[float, float, float], size: int, heuristics: HeuristicsConfig
+) -> Cube | None:
+    boxes = {index: mask.box for index, mask in known.items() if mask.box is not None}
+    if not boxes:
+        return None
+    corners = np.array(list(boxes.values()))
+    (x0, y0), (x1, y1) = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
+    between, row_mm, column_mm = spacing
+    diameter = max((y1 - y0 + 1) * row_mm, (x1 - x0 + 1) * column_mm)
+    length = (max(boxes) - min(boxes)) * between
+    least = heuristics.context_voxels * min(spacing)
+    side = max(heuristics.context_width * diameter, heuristics.context_length * length, least)
+    centre = ((min(boxes) + max(boxes)) / 2, float(y0 + y1) / 2, float(x0 + x1) / 2)
+    return Cube(centre, spacing, float(side), size)
+
+
+def _grey(part: np.ndarray, window: IntensityWindow) -> np.ndarray:
+    shown = apply_window(part, window)
+    return shown.mean(axis=-1) if shown.ndim == 3 else shown

@@ -1,0 +1,1 @@
+"""Cubes around objects of volumes, for the 3D context network."""

@@ -46,6 +46,10 @@ class MovieFrames:
     def side(self, along: int, index: int) -> None:
         """See `Frames`."""
 
+    @property
+    def volume(self) -> None:
+        """See `Frames`."""
+
     def __reduce__(self) -> Any:
         return type(self), (self._source,)
 

@@ -53,12 +53,12 @@ class Mixture(Generic[Sample]):
         if not usable:
             raise ValueError(f"No source to draw from: have {sorted(sources)}, mix asks for {sorted(mix)}.")
         shares = np.array([mix[name] for name in usable])
-        self._sources = list(usable.values())
+        self.sources = list(usable.values())
         self._shares = shares / shares.sum()
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """From one of the sources, in their shares."""
-        return self._sources[int(rng.choice(len(self._sources), p=self._shares))].draw(rng)
+        return self.sources[int(rng.choice(len(self.sources), p=self._shares))].draw(rng)
 
 
 class MixedBatches(IterableDataset[dict[str, Any]], Generic[Sample]):

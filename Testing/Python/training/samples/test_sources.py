@@ -82,14 +82,16 @@ def test_what_is_left_out_is_drawn_from_nowhere(manifest_path: Path, pseudo_fold
             with (pseudo_folder / "records_0.jsonl").open("a") as file:
                 file.write(json.dumps({"file": f"slice_{number}.npz", "source": source}) + "\n")
     (pseudo_folder / "index.json").write_text(json.dumps([{"file": "slice_0.npz", "source": "nuclei/n1.png"}]))
-    labels, synthetic, superpixels, pseudo = slice_batches(manifest_path, pseudo_folder, leave_out=["organ"]).sources
+    labels, synthetic, superpixels, pseudo = slice_batches(
+        manifest_path, pseudo_folder, leave_out=["organ"]
+    ).source.sources
     assert {image.dataset for image in superpixels.images} == {"photo", "nuclei"}
     assert {image.dataset for image in labels.index.images} == {"photo", "nuclei"}
     assert {image.dataset for image in synthetic.images} == {"nuclei"}
     assert len(pseudo) == 2, "one of the organ is left out, and one of which nobody knows"
     rng = np.random.default_rng(0)
     assert {pseudo.draw(rng).name for _ in range(40)} == {"pseudo/slice_0", "pseudo/slice_2"}
-    clips, shapes = clip_batches(manifest_path, leave_out=["photo", "nuclei"]).sources
+    clips, shapes = clip_batches(manifest_path, leave_out=["photo", "nuclei"]).source.sources
     assert {image.dataset for image in clips.index.images} == {image.dataset for image in shapes.images} == {"organ"}
 
 
@@ -233,7 +235,7 @@ def test_unlabelled_images_are_read_for_superpixels_only(manifest_path: Path) ->
     batches = slice_batches(manifest_path, mix={"superpixels": 1.0}, batch_size=2)
     assert next(iter(batches))["name"][0].startswith("superpixel:")
     both = slice_batches([manifest_path, manifest_path], mix={"labels": 1.0}, batch_size=2)
-    assert len(both.sources[0].index.images) == 2 * len(load_training_images(manifest_path)[0])
+    assert len(both.source.sources[0].index.images) == 2 * len(load_training_images(manifest_path)[0])
 
 
 def test_mix_leaves_out_what_is_missing(manifest_path: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,14 @@ STORAGE_NODES = {
     "vtkMRMLMarkupsROINode": "vtkMRMLMarkupsROIJsonStorageNode",
     "vtkMRMLSegmentationNode": "vtkMRMLSegmentationStorageNode",
 }
+
+
+@pytest.fixture(autouse=True)
+def plain_log(monkeypatch):
+    """The engine's log as it is without the effect, whose tests leave its relay installed: each line once."""
+    engine = logging.getLogger("EfficientMedSAM2Lib")
+    monkeypatch.setattr(engine, "handlers", [])
+    monkeypatch.setattr(engine, "propagate", True)
 
 
 class SlicerFiles:

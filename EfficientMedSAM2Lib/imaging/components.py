@@ -7,6 +7,14 @@ _SERIES = ("list", "time")
 _NO_PICTURE = ("matrix", "quaternion", "gradient", "normal", "covariant-vector")
 
 
+class SeveralVolumes(ValueError):
+    """A time series of which one volume has to be chosen; `count` says of how many."""
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
+
+
 def one_volume(count: int, time_point: int | None, kind: str | None) -> slice:
     """Which of the values of a voxel to take: one, or three colours.
 
@@ -38,15 +46,16 @@ def check_kind(kind: str | None) -> None:
 
 
 def time_index(count: int, time_point: int | None, why: str = "") -> int:
-    """Number of the volume to read; ValueError where it must be chosen, or there is no such one.
+    """Number of the volume to read; SeveralVolumes where it must be chosen, ValueError where there is no such one.
 
     ``why`` says what tells the volumes apart.
     """
     if time_point is None and count > 1:
         what = f"a time series; {why}" if why else "a time series"
-        raise ValueError(
+        raise SeveralVolumes(
             f"it holds {count} volumes ({what}); choose one with --time-point 0 to {count - 1} (time_point), or "
-            "save one of them."
+            "save one of them.",
+            count,
         )
     if count == 1 and time_point:
         raise ValueError(f"it is one volume, without a time point {time_point}; leave the time point out.")

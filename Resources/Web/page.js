@@ -24,7 +24,15 @@
   };
 
   let sending = null;
-  const send = (files) => {
+  // The server may ask before it opens a file; the file is then sent again, with the answer.
+  const answered = ({ question, text }) => {
+    const said = question === "time_point" ? window.prompt(text, "0") : window.confirm(text);
+    if (question === "kind") return { kind: said ? "segments" : "scan" };
+    if (said === null || said === false) return null;
+    return { [question]: question === "replace" ? "yes" : said.trim() };
+  };
+
+  const send = (files, answers = {}) => {
     if (!files.length || sending) return;
     if (files.reduce((sum, file) => sum + file.size, 0) > state("upload_bytes")) {
       note(`This is larger than ${state("upload_limit")}, which is the limit here.`, true);
@@ -38,13 +46,19 @@
       const percent = event.total ? Math.floor((100 * event.loaded) / event.total) : 0;
       note(percent < 100 ? `Sending… ${percent} %` : "Reading the file…");
     };
+    let again = null;
     request.onload = () => {
-      const { message, error } = answer(request);
-      note(error || message || "", Boolean(error));
+      const { message, error, question, text } = answer(request);
+      if (question) again = answered({ question, text });
+      if (question && !again) note("Nothing was opened.");
+      else if (!question) note(error || message || "", Boolean(error));
     };
     request.onerror = () => note("The upload was interrupted; choose the file again.", true);
-    request.onloadend = () => { sending = null; };
-    request.open("POST", "upload");
+    request.onloadend = () => {
+      sending = null;
+      if (again) send(files, { ...answers, ...again });
+    };
+    request.open("POST", `upload?${new URLSearchParams(answers)}`);
     note("Sending…");
     request.send(form);
   };
@@ -82,10 +96,14 @@
     }
   };
 
-  const openSample = async () => {
+  const openSample = async (answers = {}) => {
     note("Opening the sample…");
-    const response = await fetch("sample", { method: "POST" });
-    note(response.ok ? "" : "The sample cannot be opened.", !response.ok);
+    const response = await fetch(`sample?${new URLSearchParams(answers)}`, { method: "POST" });
+    const { question, text } = response.ok ? await response.json() : {};
+    const again = question && answered({ question, text });
+    if (again) await openSample(again);
+    else if (question) note("Nothing was opened.");
+    else note(response.ok ? "" : "The sample cannot be opened.", !response.ok);
   };
 
   const endSession = async () => {
@@ -98,7 +116,7 @@
   const actions = {
     "open-files": () => choose(false),
     "open-folder": () => choose(true),
-    "open-sample": openSample,
+    "open-sample": () => openSample(),
     download: (element) => download(element.dataset.kind),
     help,
     end: endSession,

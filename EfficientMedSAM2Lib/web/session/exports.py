@@ -18,7 +18,7 @@ from .segments import Segments
 from .workspace import file_name, unique
 
 #: Kind of download -> ending of its file.
-SEGMENTATION_ENDINGS = {"segmentation": ".seg.nrrd", "nifti": ".nii.gz"}
+SEGMENTATION_ENDINGS = {"segmentation": ".seg.nrrd", "nifti": "-label.nii.gz"}
 KINDS = (*SEGMENTATION_ENDINGS, "prompts")
 Export = tuple[str, Callable[[Path], object]]
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ...imaging.components import SeveralVolumes
 from ...imaging.segmentations import Segment, read_segmentation
 from ...imaging.volumes import Volume, read_volume, volume_name
 from ..log import set_up_log
@@ -28,6 +29,8 @@ from .workspace import MEGABYTE, TooLarge, Workspace
 logger = logging.getLogger(__name__)
 
 ANSWER = "answer.json"
+#: A scan has more values than this, which label maps of a whole body come up to, and noise between neighbours.
+MAX_LABELS, ALIKE = 128, 0.5
 #: Reading may take so long, in seconds, and as much longer as these many bytes of the upload take.
 READ_S, BYTES_PER_S = 60.0, 4 * MEGABYTE
 #: A scan is in memory so often while it is read, beside the libraries.
@@ -45,16 +48,25 @@ class Read:
         volume: The scan, None for others.
         segments: Segments on the grid of the open volume, empty for others.
         markups: Files of prompts, empty for others.
+        time_points: Volumes of a time series of which the user has to choose one, else 0.
+        is_labelmap: Whether the volume looks like labels on the grid of the open one.
     """
 
     name: str
     volume: Volume | None = None
     segments: tuple[Segment, ...] = ()
     markups: tuple[Path, ...] = ()
+    time_points: int = 0
+    is_labelmap: bool = False
 
 
 async def read_upload(
-    workspace: Workspace, files: list[Path], grid: Volume | None, seconds: float | None = None
+    workspace: Workspace,
+    files: list[Path],
+    grid: Volume | None,
+    seconds: float | None = None,
+    time_point: int | None = None,
+    as_segments: bool = False,
 ) -> Read:
     """Check and read files that have come in, in another process.
 
@@ -63,6 +75,8 @@ async def read_upload(
         files: What was sent together.
         grid: The open volume, on whose grid segments are wanted.
         seconds: Time limit; None for one by the size of the files.
+        time_point: Of a time series, from 0.
+        as_segments: Whether an image is a label map whose values are segments.
 
     Raises:
         TooLarge: More memory or time than there is.
@@ -75,6 +89,8 @@ async def read_upload(
         "files": [str(file) for file in files],
         "grid": None if grid is None else [grid.shape_kji, grid.ijk_to_ras.tolist()],
         "seconds": seconds,
+        "time_point": time_point,
+        "as_segments": as_segments,
     }
     code = "import sys; from EfficientMedSAM2Lib.web.session.reader import main; sys.exit(main())"
     root = str(Path(__file__).resolve().parents[3])
@@ -116,7 +132,8 @@ def _take(workspace: Workspace) -> Read:
         Segment(name, _load(workspace, f"mask{n}"), tuple(color) if color else None, terminology)
         for n, (name, color, terminology) in enumerate(answer.get("segments", ()))
     ]
-    return Read(answer["name"], volume, tuple(segments), markups)
+    choices = answer.get("time_points", 0), answer.get("is_labelmap", False)
+    return Read(answer["name"], volume, tuple(segments), markups, *choices)
 
 
 def _load(workspace: Workspace, name: str) -> np.ndarray:
@@ -134,7 +151,7 @@ def main() -> int:
     set_up_log()
     _limit(task["seconds"], workspace.max_bytes * UNPACKED_FACTOR)
     try:
-        answer = _read(workspace, [Path(file) for file in task["files"]], task["grid"])
+        answer = _read(workspace, task)
     except TooLarge as error:
         answer = {"error": str(error), "too_large": True}
     except MemoryError:
@@ -165,22 +182,43 @@ def _limit(seconds: float, max_bytes: int) -> None:
             resource.setrlimit(kind, (most, most))
 
 
-def _read(workspace: Workspace, files: list[Path], grid: Any) -> dict[str, Any]:
-    upload = check_upload(workspace, files)
+def _read(workspace: Workspace, task: dict[str, Any]) -> dict[str, Any]:
+    upload = check_upload(workspace, [Path(file) for file in task["files"]])
+    grid = None
+    if task["grid"] is not None:
+        shape, ijk_to_ras = task["grid"]
+        grid = Volume(np.broadcast_to(np.uint8(0), shape), np.array(ijk_to_ras))
     if upload.markups:
         return {"name": upload.name, "markups": [str(path) for path in upload.markups]}
-    if upload.is_segmentation:
+    if upload.is_segmentation or task["as_segments"]:
         if grid is None:
             raise ValueError("A segmentation needs its volume; open the volume first.")
-        shape, ijk_to_ras = grid
-        segments = read_segmentation(upload.path, Volume(np.broadcast_to(np.uint8(0), shape), np.array(ijk_to_ras)))
+        segments = read_segmentation(upload.path, grid)
         for n, segment in enumerate(segments):
             np.save(workspace.folder / f"mask{n}.npy", segment.mask)
         return {"name": upload.name, "segments": [(s.name, s.color, s.terminology) for s in segments]}
-    volume = read_volume(upload.path)
+    try:
+        volume = read_volume(upload.path, task["time_point"])
+    except ValueError as error:
+        if isinstance(error.__cause__, SeveralVolumes):
+            return {"name": upload.name, "time_points": error.__cause__.count}
+        raise
     np.save(workspace.folder / "volume.npy", volume.array)
     fields = {
         "ijk_to_ras": volume.ijk_to_ras.tolist(), "modality": volume.modality, "name": volume_name(upload.name),
         "notes": volume.notes, "spacing_known": volume.spacing_known,
     }  # fmt: skip
-    return {"name": upload.name, "volume": fields}
+    return {"name": upload.name, "volume": fields, "is_labelmap": grid is not None and _is_labelmap(volume, grid)}
+
+
+def _is_labelmap(volume: Volume, grid: Volume) -> bool:
+    """Whether a volume may well be labels on a grid: the same one, a few whole numbers, and most neighbours alike."""
+    array = volume.array
+    if volume.modality is not None:  # DICOM says what it is
+        return False
+    if array.shape != grid.shape_kji or not np.allclose(volume.ijk_to_ras, grid.ijk_to_ras, atol=1e-3):
+        return False
+    if array.dtype.kind not in "iub" or not 0 <= int(array.min()) < int(array.max()):
+        return False
+    alike = float((array[..., 1:] == array[..., :-1]).mean()) if array.shape[2] > 1 else 1.0
+    return alike > ALIKE and len(np.unique(array)) <= MAX_LABELS

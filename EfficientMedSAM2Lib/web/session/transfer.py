@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +23,7 @@ from ..connection import MALFORMED
 from .desk import Desk
 from .exports import KINDS, add_prompts, add_segments, prepare
 from .reader import Read, read_upload
+from .segments import Segments
 from .workspace import MEGABYTE, TooLarge, Workspace
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,34 @@ logger = logging.getLogger(__name__)
 CHUNK = MEGABYTE
 #: Seconds between two looks whether prompts have been answered.
 LOOK_S = 0.03
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the user has said of an upload, by the names of the questions.
+
+    Attributes:
+        replace: Whether segments of the open scan may be lost.
+        kind: "segments" or "scan" for what may be either, empty where nothing was said.
+        time_point: Of a time series, None where nothing was said.
+    """
+
+    replace: bool = False
+    kind: str = ""
+    time_point: int | None = None
+
+    @classmethod
+    def of(cls, request: web.Request) -> Answers:
+        """From the address of a request.
+
+        Raises:
+            ValueError: A time point that is no number.
+        """
+        given = request.query.get("time_point", "")
+        if given and not (given.isdecimal() and given.isascii() and len(given) < 8):
+            raise ValueError("A time point is a whole number from 0 on.")
+        kind = request.query.get("kind", "")
+        return cls(request.query.get("replace") == "yes", kind, int(given) if given else None)
 
 
 class Transfer:
@@ -60,11 +90,17 @@ class Transfer:
             if (request.content_length or 0) > self.workspace.max_bytes + MEGABYTE:
                 return _refusal(413, f"The upload is larger than {self.workspace.limit_text}, which is the limit here.")
             try:
+                answers = Answers.of(request)
                 files = await self._receive(request)
                 volume = self.desk.volume
-                read = await read_upload(self.workspace, files, volume)
+                read = await read_upload(
+                    self.workspace, files, volume, time_point=answers.time_point, as_segments=answers.kind == "segments"
+                )
                 if read.segments and self.desk.volume is not volume:
                     raise ValueError("Another volume was opened meanwhile; open the segmentation again.")
+                question = self._question(read, answers)
+                if question is not None:
+                    return web.json_response(question)
                 text = await self._open(read)
             except TooLarge as error:
                 return _refusal(413, self.workspace.public(str(error)))
@@ -79,8 +115,11 @@ class Transfer:
                 self.workspace.clear()
         return web.json_response({"message": text})
 
-    async def sample(self, _request: web.Request) -> web.Response:
+    async def sample(self, request: web.Request) -> web.Response:
         """Open the sample scan."""
+        question = self._loss("The sample", Answers(replace=request.query.get("replace") == "yes"))
+        if question is not None:
+            return web.json_response(question)
         async with self._lock:
             await self.open_path(sample_scan())
         return web.json_response({"message": "The sample scan is open."})
@@ -132,6 +171,32 @@ class Transfer:
         if not inbox.files:
             raise ValueError("Nothing was sent; choose a file, or the files of a DICOM series.")
         return inbox.files
+
+    def _question(self, read: Read, answers: Answers) -> dict[str, Any] | None:
+        """What the user has to say before a file is opened; the page sends it again with the answer. None for nothing.
+
+        What a file states is not guessed, and nothing that was made is thrown away unasked.
+        """
+        if read.time_points:
+            last = read.time_points - 1
+            text = f"{read.name} holds {read.time_points} volumes. Which one, from 0 to {last}?"
+            return {"question": "time_point", "text": text}
+        if read.is_labelmap and not answers.kind:
+            text = (
+                f"{read.name} looks like labels on the open scan. Add them as segments? Otherwise it opens as a scan."
+            )
+            return {"question": "kind", "text": text}
+        return self._loss(read.name, answers) if read.volume is not None else None
+
+    def _loss(self, name: str, answers: Answers) -> dict[str, Any] | None:
+        """The question before another scan takes the place of segments."""
+        segments = Segments(self.desk) if self.desk.volume is not None else None
+        made = [] if segments is None else [name for name in segments.ids if not segments.is_unused(name)]
+        if not made or answers.replace:
+            return None
+        count = f"{len(made)} segments" if len(made) > 1 else "1 segment"
+        text = f"{name} takes the place of the open scan, whose {count} and prompts are lost. Save first what you need."
+        return {"question": "replace", "text": f"{text} Open it?"}
 
     async def _open(self, read: Read) -> str:
         if read.markups:

@@ -51,6 +51,14 @@ def user(browser, gateway):
     context.close()
 
 
+@pytest.fixture(autouse=True)
+def agreeable(request):
+    """What one test answers to the page's questions is no matter of the next."""
+    yield
+    if "user" in request.fixturenames:
+        request.getfixturevalue("user").reply = True
+
+
 @pytest.fixture
 def sample(user):
     """The first user with the sample scan, as it is opened."""

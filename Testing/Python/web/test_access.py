@@ -120,7 +120,6 @@ def test_two_users_see_only_their_own(browser, gateway, user):
     assert "2 users are working here" in third.inner_text("main")
     third.context.close()
 
-    other.page.on("dialog", lambda dialog: dialog.accept())
     other.page.click("[data-action=end]")
     other.page.wait_for_selector("text=The session has ended")
     assert other.page.evaluate("fetch('alive').then(r => r.status)") == 410

@@ -214,3 +214,52 @@ def test_prompts_that_cannot_be_used_are_refused(sample, tmp_path):
     assert user.volume() == volume
     user.command("undo")
     user.wait("segments", "value[0].volume === '0'")  # the box: nothing else has been done
+
+
+def test_segments_are_not_lost_unasked(sample, tmp_path):
+    user = sample
+    volume = user.draw_box()
+    user.reply = False
+    assert user.send(write_image(tmp_path / "other.nii.gz")) == "Nothing was opened."
+    user.page.click(".header [data-action=open-sample]")
+    user.page.wait_for_function("document.querySelector('#transfer').textContent === 'Nothing was opened.'")
+    assert ["takes the place of the open scan, whose 1 segment" in text for text in user.asked[-2:]] == [True, True]
+    assert user.state("volume_name") == "CTChest4"
+    assert user.volume() == volume
+    user.reply = True
+    assert "other.nii.gz is open" in user.send(tmp_path / "other.nii.gz")
+    user.wait("volume_name", "value === 'other'")
+    asked = len(user.asked)
+    assert "again.nii.gz is open" in user.send(write_image(tmp_path / "again.nii.gz"))
+    assert len(user.asked) == asked, "there was nothing to lose"
+
+
+def test_a_saved_label_map_comes_back_as_segments_or_as_a_scan(sample, tmp_path):
+    user = sample
+    user.draw_box()
+    saved = user.save("nifti", tmp_path)
+    assert saved.name == "CTChest4-label.nii.gz"
+    assert "1 segment was added" in user.send(saved)
+    assert "looks like labels on the open scan" in user.asked[-1]
+    user.wait("segments", "value.length === 2")
+    user.reply = False
+    assert user.send(saved) == "Nothing was opened."  # as a scan, and then not at the price of the segments
+    assert "takes the place" in user.asked[-1]
+
+
+def test_a_time_point_is_chosen(user, tmp_path):
+    import SimpleITK as sitk
+
+    series = [
+        sitk.GetImageFromArray(np.full((4, 6, 8), value, np.int16) + np.arange(8, dtype=np.int16)) for value in (0, 50)
+    ]
+    sitk.WriteImage(sitk.JoinSeries(series), str(tmp_path / "series.nii.gz"))
+    user.reply = "1"
+    assert "series.nii.gz is open" in user.send(tmp_path / "series.nii.gz")
+    assert "series.nii.gz holds 2 volumes. Which one, from 0 to 1?" in user.asked
+    user.reply = "7"
+    assert "no time point 7" in refused(user, tmp_path / "series.nii.gz")
+    user.reply = "the last"
+    assert "whole number" in refused(user, tmp_path / "series.nii.gz")
+    user.reply = False
+    assert user.send(tmp_path / "series.nii.gz") == "Nothing was opened."

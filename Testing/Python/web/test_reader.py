@@ -29,7 +29,7 @@ def workspace(tmp_path):
     return Workspace(folder, 20 * MEGABYTE)
 
 
-def read(workspace, content, grid=None, seconds=None):
+def read(workspace, content, grid=None, seconds=None, **choices):
     """Send files, given by name and bytes; returns what was read, and how often the loop came round every 20 ms."""
     inbox = workspace.inbox()
     for name, data in content.items():
@@ -46,7 +46,7 @@ def read(workspace, content, grid=None, seconds=None):
 
         turning = asyncio.ensure_future(turn())
         try:
-            return await read_upload(workspace, inbox.files, grid, seconds)
+            return await read_upload(workspace, inbox.files, grid, seconds, **choices)
         finally:
             turning.cancel()
             read.turns = turns
@@ -187,3 +187,26 @@ def test_every_dicom_file_counts(workspace, tmp_path):
     assert len(archive.getvalue()) < MEGABYTE
     with pytest.raises(TooLarge, match="in memory"):
         read(workspace, {"study.zip": archive.getvalue()})
+
+
+def test_a_time_point_is_asked_for_and_read(workspace):
+    array = np.arange(2 * 2 * 3 * 4, dtype=np.uint8).reshape(2, 2, 3, 4)
+    content = {"series.nii": nifti((4, 3, 2, 2), array.tobytes())}
+    found = read(workspace, content)
+    assert (found.name, found.volume, found.time_points) == ("series.nii", None, 2)
+    np.testing.assert_array_equal(read(workspace, content, time_point=1).volume.array, array[1])
+
+
+def test_labels_on_the_open_grid_are_known_as_such(workspace):
+    labels = np.zeros((2, 3, 4), np.uint8)
+    labels[0, 1], labels[1, 2] = 1, 4
+    content = {"labels.nii": nifti((4, 3, 2), labels.tobytes())}
+    grid = Volume(np.zeros((2, 3, 4)), read(workspace, content).volume.ijk_to_ras)
+    assert read(workspace, content, grid).is_labelmap
+    segments = read(workspace, content, grid, as_segments=True).segments
+    assert [segment.name for segment in segments] == ["Segment_1", "Segment_4"]
+    np.testing.assert_array_equal(segments[1].mask, labels == 4)
+    elsewhere = Volume(np.zeros((2, 3, 4)), np.diag([2.0, 1, 1, 1]))
+    assert not read(workspace, content, elsewhere).is_labelmap
+    empty = {"empty.nii": nifti((4, 3, 2), bytes(24))}
+    assert not read(workspace, empty, grid).is_labelmap

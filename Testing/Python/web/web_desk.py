@@ -70,9 +70,21 @@ class User:
     def __init__(self, page, url):
         self.page, self.url = page, url
         self.errors = []
+        self.asked, self.reply = [], True
+        page.on("dialog", self._answer)
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", self._note_policy)
+
+    def _answer(self, dialog):
+        """Answer a question of the page: True for yes, False for no, or a text; what was asked is noted."""
+        self.asked.append(dialog.message)
+        if self.reply is False:
+            dialog.dismiss()
+        elif self.reply is True:
+            dialog.accept()
+        else:
+            dialog.accept(self.reply)
 
     def _note_policy(self, message):
         """What the page's own security policy forbids."""

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 START_S, END_S = 120.0, 3.0
 #: A new session whose page asks for nothing, and never opens its web socket, is ended after so long, in seconds.
-CONNECT_S = 20.0
+CONNECT_S = 45.0
 KEY_BYTES = 32
 
 

@@ -138,11 +138,12 @@ def test_other_hosts_need_the_token(browser, tmp_path):
         page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
         user = User(page, served.url)
         page.goto(served.url)
+        page.wait_for_timeout(700)  # a wrong one was sent just now
         page.fill("#token", "wrong")
         page.click("text=Open")
         assert "wrong" in page.inner_text("[role=alert]")
         user.picture("token")
-        page.wait_for_timeout(1200)  # two wrong ones
+        page.wait_for_timeout(1500)  # two wrong ones
         page.fill("#token", TOKEN)
         page.click("text=Open")
         page.click("[action=start] button")

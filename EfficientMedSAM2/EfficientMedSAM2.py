@@ -34,7 +34,7 @@ class EfficientMedSAM2(ScriptedLoadableModule):
 
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
-        from EfficientMedSAM2Lib.resources import resource_path
+        from EfficientMedSAM2Lib.core.resources import resource_path
 
         self.parent.title = "EfficientMedSAM2"
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
@@ -56,7 +56,7 @@ class EfficientMedSAM2(ScriptedLoadableModule):
         from EfficientMedSAM2ModuleLib.effect_registration import register_effect
         from EfficientMedSAM2ModuleLib.sample_data import register_sample_data
 
-        from EfficientMedSAM2Lib.resources import resource_path
+        from EfficientMedSAM2Lib.core.resources import resource_path
 
         for what, action, argument in (
             ("the Segment Editor effect", register_effect, MODULE_FOLDER),
@@ -90,7 +90,7 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from EfficientMedSAM2ModuleLib.extra_panels import add_panel, build_panels
         from EfficientMedSAM2ModuleLib.settings import AUTOMATIC, CUSTOM, DISPLAYED, ENCODERS
 
-        from EfficientMedSAM2Lib.resources import resource_path
+        from EfficientMedSAM2Lib.core.resources import resource_path
 
         panel = slicer.util.loadUI(str(resource_path("UI", "EfficientMedSAM2.ui")))
         self.layout.addWidget(panel)
@@ -284,7 +284,7 @@ class EfficientMedSAM2Logic(ScriptedLoadableModuleLogic):
         """Python packages that are needed besides PyTorch."""
         from EfficientMedSAM2ModuleLib.setup_state import read_requirements
 
-        from EfficientMedSAM2Lib.resources import resource_path
+        from EfficientMedSAM2Lib.core.resources import resource_path
 
         return read_requirements(resource_path("requirements.txt"))
 
@@ -300,7 +300,7 @@ class EfficientMedSAM2Logic(ScriptedLoadableModuleLogic):
 
     def window_presets(self):
         """Name, lower and upper bound in HU of each preset."""
-        from EfficientMedSAM2Lib.imaging.windows import PRESETS
+        from EfficientMedSAM2Lib.core.windows import PRESETS
 
         return [(name, preset.low, preset.high) for name, preset in PRESETS.items()]
 

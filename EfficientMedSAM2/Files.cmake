@@ -32,15 +32,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/__init__.py
   EfficientMedSAM2Lib/cli.py
   EfficientMedSAM2Lib/cohort/__init__.py
-  EfficientMedSAM2Lib/cohort/case.py
-  EfficientMedSAM2Lib/cohort/commands/__init__.py
-  EfficientMedSAM2Lib/cohort/commands/cohort_command.py
-  EfficientMedSAM2Lib/cohort/commands/demo_command.py
-  EfficientMedSAM2Lib/cohort/commands/export_command.py
-  EfficientMedSAM2Lib/cohort/commands/info_command.py
-  EfficientMedSAM2Lib/cohort/commands/precision_command.py
-  EfficientMedSAM2Lib/cohort/commands/segment_command.py
-  EfficientMedSAM2Lib/cohort/engine.py
   EfficientMedSAM2Lib/cohort/manifest/__init__.py
   EfficientMedSAM2Lib/cohort/manifest/cases.py
   EfficientMedSAM2Lib/cohort/manifest/create.py
@@ -49,7 +40,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/manifest/problems.py
   EfficientMedSAM2Lib/cohort/manifest/read.py
   EfficientMedSAM2Lib/cohort/manifest/rows.py
-  EfficientMedSAM2Lib/cohort/prompts.py
   EfficientMedSAM2Lib/cohort/records/__init__.py
   EfficientMedSAM2Lib/cohort/records/folders.py
   EfficientMedSAM2Lib/cohort/records/hashing.py
@@ -77,14 +67,28 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/worker/memory.py
   EfficientMedSAM2Lib/cohort/worker/prompting.py
   EfficientMedSAM2Lib/cohort/worker/run_case.py
+  EfficientMedSAM2Lib/commands/__init__.py
+  EfficientMedSAM2Lib/commands/benchmark.py
+  EfficientMedSAM2Lib/commands/cohort.py
+  EfficientMedSAM2Lib/commands/demo.py
+  EfficientMedSAM2Lib/commands/distill.py
+  EfficientMedSAM2Lib/commands/evaluate.py
+  EfficientMedSAM2Lib/commands/export.py
+  EfficientMedSAM2Lib/commands/info.py
+  EfficientMedSAM2Lib/commands/precisions.py
+  EfficientMedSAM2Lib/commands/segment.py
+  EfficientMedSAM2Lib/commands/web.py
   EfficientMedSAM2Lib/core/__init__.py
   EfficientMedSAM2Lib/core/appearance.py
   EfficientMedSAM2Lib/core/context_cube.py
   EfficientMedSAM2Lib/core/files.py
+  EfficientMedSAM2Lib/core/geometry.py
+  EfficientMedSAM2Lib/core/planes.py
+  EfficientMedSAM2Lib/core/resources.py
   EfficientMedSAM2Lib/core/streams.py
+  EfficientMedSAM2Lib/core/windows.py
   EfficientMedSAM2Lib/evaluation/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
-  EfficientMedSAM2Lib/evaluation/benchmark/command.py
   EfficientMedSAM2Lib/evaluation/benchmark/jobs.py
   EfficientMedSAM2Lib/evaluation/benchmark/memory.py
   EfficientMedSAM2Lib/evaluation/benchmark/networks/__init__.py
@@ -104,14 +108,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/benchmark/timing.py
   EfficientMedSAM2Lib/evaluation/benchmark/worker.py
   EfficientMedSAM2Lib/evaluation/cases.py
-  EfficientMedSAM2Lib/evaluation/command.py
-  EfficientMedSAM2Lib/evaluation/contestants/__init__.py
-  EfficientMedSAM2Lib/evaluation/contestants/ellipse.py
-  EfficientMedSAM2Lib/evaluation/contestants/grow_from_seeds.py
-  EfficientMedSAM2Lib/evaluation/contestants/interface.py
-  EfficientMedSAM2Lib/evaluation/contestants/litemedsam.py
-  EfficientMedSAM2Lib/evaluation/contestants/medsam2.py
-  EfficientMedSAM2Lib/evaluation/contestants/ours.py
   EfficientMedSAM2Lib/evaluation/corrections.py
   EfficientMedSAM2Lib/evaluation/cvpr25/__init__.py
   EfficientMedSAM2Lib/evaluation/cvpr25/cases.py
@@ -120,6 +116,13 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/cvpr25/run.py
   EfficientMedSAM2Lib/evaluation/gallery.py
   EfficientMedSAM2Lib/evaluation/listed.py
+  EfficientMedSAM2Lib/evaluation/methods/__init__.py
+  EfficientMedSAM2Lib/evaluation/methods/ellipse.py
+  EfficientMedSAM2Lib/evaluation/methods/grow_from_seeds.py
+  EfficientMedSAM2Lib/evaluation/methods/interface.py
+  EfficientMedSAM2Lib/evaluation/methods/litemedsam.py
+  EfficientMedSAM2Lib/evaluation/methods/medsam2.py
+  EfficientMedSAM2Lib/evaluation/methods/ours.py
   EfficientMedSAM2Lib/evaluation/metrics.py
   EfficientMedSAM2Lib/evaluation/prompts.py
   EfficientMedSAM2Lib/evaluation/protocols.py
@@ -128,7 +131,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/sample.py
   EfficientMedSAM2Lib/imaging/__init__.py
   EfficientMedSAM2Lib/imaging/components.py
-  EfficientMedSAM2Lib/imaging/contained.py
   EfficientMedSAM2Lib/imaging/dicom/__init__.py
   EfficientMedSAM2Lib/imaging/dicom/frames.py
   EfficientMedSAM2Lib/imaging/dicom/headers.py
@@ -137,21 +139,21 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/dicom/series.py
   EfficientMedSAM2Lib/imaging/dicom/stack.py
   EfficientMedSAM2Lib/imaging/dicom/voxels.py
-  EfficientMedSAM2Lib/imaging/files.py
-  EfficientMedSAM2Lib/imaging/geometry.py
-  EfficientMedSAM2Lib/imaging/itk_files.py
+  EfficientMedSAM2Lib/imaging/formats/__init__.py
+  EfficientMedSAM2Lib/imaging/formats/contained.py
+  EfficientMedSAM2Lib/imaging/formats/files.py
+  EfficientMedSAM2Lib/imaging/formats/itk_files.py
+  EfficientMedSAM2Lib/imaging/formats/nifti.py
+  EfficientMedSAM2Lib/imaging/formats/npz.py
+  EfficientMedSAM2Lib/imaging/formats/text_headers.py
   EfficientMedSAM2Lib/imaging/labelmaps.py
   EfficientMedSAM2Lib/imaging/markups.py
-  EfficientMedSAM2Lib/imaging/nifti.py
-  EfficientMedSAM2Lib/imaging/npz.py
-  EfficientMedSAM2Lib/imaging/planes.py
   EfficientMedSAM2Lib/imaging/preview.py
+  EfficientMedSAM2Lib/imaging/sample.py
   EfficientMedSAM2Lib/imaging/segment.py
   EfficientMedSAM2Lib/imaging/segmentations.py
   EfficientMedSAM2Lib/imaging/terminology.py
-  EfficientMedSAM2Lib/imaging/text_headers.py
   EfficientMedSAM2Lib/imaging/volumes.py
-  EfficientMedSAM2Lib/imaging/windows.py
   EfficientMedSAM2Lib/interaction/__init__.py
   EfficientMedSAM2Lib/interaction/bits.py
   EfficientMedSAM2Lib/interaction/checks.py
@@ -166,6 +168,60 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/interaction/propagation.py
   EfficientMedSAM2Lib/interaction/segment.py
   EfficientMedSAM2Lib/interaction/session.py
+  EfficientMedSAM2Lib/learning/__init__.py
+  EfficientMedSAM2Lib/learning/initialise.py
+  EfficientMedSAM2Lib/learning/losses.py
+  EfficientMedSAM2Lib/learning/pseudo/__init__.py
+  EfficientMedSAM2Lib/learning/pseudo/filters.py
+  EfficientMedSAM2Lib/learning/pseudo/labels.py
+  EfficientMedSAM2Lib/learning/pseudo/proposals.py
+  EfficientMedSAM2Lib/learning/pseudo/questions.py
+  EfficientMedSAM2Lib/learning/pseudo/slices.py
+  EfficientMedSAM2Lib/learning/rounds.py
+  EfficientMedSAM2Lib/learning/samples/__init__.py
+  EfficientMedSAM2Lib/learning/samples/augment.py
+  EfficientMedSAM2Lib/learning/samples/batches.py
+  EfficientMedSAM2Lib/learning/samples/clips.py
+  EfficientMedSAM2Lib/learning/samples/cubes/__init__.py
+  EfficientMedSAM2Lib/learning/samples/cubes/batches.py
+  EfficientMedSAM2Lib/learning/samples/cubes/cache.py
+  EfficientMedSAM2Lib/learning/samples/cubes/cube.py
+  EfficientMedSAM2Lib/learning/samples/cubes/labelled.py
+  EfficientMedSAM2Lib/learning/samples/cubes/paint.py
+  EfficientMedSAM2Lib/learning/samples/cubes/prompts.py
+  EfficientMedSAM2Lib/learning/samples/cubes/unnamed.py
+  EfficientMedSAM2Lib/learning/samples/drawn.py
+  EfficientMedSAM2Lib/learning/samples/manifest.py
+  EfficientMedSAM2Lib/learning/samples/prompts.py
+  EfficientMedSAM2Lib/learning/samples/slices.py
+  EfficientMedSAM2Lib/learning/samples/sources/__init__.py
+  EfficientMedSAM2Lib/learning/samples/sources/components.py
+  EfficientMedSAM2Lib/learning/samples/sources/label_groups.py
+  EfficientMedSAM2Lib/learning/samples/sources/labelled.py
+  EfficientMedSAM2Lib/learning/samples/sources/object_index.py
+  EfficientMedSAM2Lib/learning/samples/sources/pseudo.py
+  EfficientMedSAM2Lib/learning/samples/sources/sample.py
+  EfficientMedSAM2Lib/learning/samples/sources/shapes.py
+  EfficientMedSAM2Lib/learning/samples/sources/superpixels.py
+  EfficientMedSAM2Lib/learning/samples/synthesis.py
+  EfficientMedSAM2Lib/learning/stages/__init__.py
+  EfficientMedSAM2Lib/learning/stages/clips.py
+  EfficientMedSAM2Lib/learning/stages/context.py
+  EfficientMedSAM2Lib/learning/stages/distil.py
+  EfficientMedSAM2Lib/learning/stages/foreign.py
+  EfficientMedSAM2Lib/learning/stages/imitation.py
+  EfficientMedSAM2Lib/learning/stages/projection.py
+  EfficientMedSAM2Lib/learning/stages/slices.py
+  EfficientMedSAM2Lib/learning/teachers/__init__.py
+  EfficientMedSAM2Lib/learning/teachers/cache.py
+  EfficientMedSAM2Lib/learning/teachers/choose.py
+  EfficientMedSAM2Lib/learning/teachers/interface.py
+  EfficientMedSAM2Lib/learning/teachers/litemedsam.py
+  EfficientMedSAM2Lib/learning/teachers/medsam2.py
+  EfficientMedSAM2Lib/learning/teachers/medsam2_network.py
+  EfficientMedSAM2Lib/learning/teachers/ours.py
+  EfficientMedSAM2Lib/learning/teachers/targets.py
+  EfficientMedSAM2Lib/learning/train.py
   EfficientMedSAM2Lib/models/__init__.py
   EfficientMedSAM2Lib/models/builder.py
   EfficientMedSAM2Lib/models/checkpoint.py
@@ -205,6 +261,10 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/segment_editor_session.py
   EfficientMedSAM2Lib/mrml/segment_voxels.py
   EfficientMedSAM2Lib/mrml/volume_reader.py
+  EfficientMedSAM2Lib/pipeline/__init__.py
+  EfficientMedSAM2Lib/pipeline/case.py
+  EfficientMedSAM2Lib/pipeline/engine.py
+  EfficientMedSAM2Lib/pipeline/prompts.py
   EfficientMedSAM2Lib/predictors/__init__.py
   EfficientMedSAM2Lib/predictors/automatic_mask_generator.py
   EfficientMedSAM2Lib/predictors/fov.py
@@ -218,27 +278,26 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/slices/clicks.py
   EfficientMedSAM2Lib/predictors/slices/dense_prompts.py
   EfficientMedSAM2Lib/predictors/slices/feature_cache.py
+  EfficientMedSAM2Lib/predictors/slices/inference_thread.py
   EfficientMedSAM2Lib/predictors/slices/rejection.py
   EfficientMedSAM2Lib/predictors/slices/roundness.py
-  EfficientMedSAM2Lib/predictors/slices/second_thread.py
   EfficientMedSAM2Lib/predictors/slices/slice_data.py
   EfficientMedSAM2Lib/predictors/slices/slice_predictor.py
   EfficientMedSAM2Lib/predictors/volume/__init__.py
-  EfficientMedSAM2Lib/predictors/volume/ahead.py
   EfficientMedSAM2Lib/predictors/volume/context.py
-  EfficientMedSAM2Lib/predictors/volume/follow.py
   EfficientMedSAM2Lib/predictors/volume/frames.py
   EfficientMedSAM2Lib/predictors/volume/given_inputs.py
   EfficientMedSAM2Lib/predictors/volume/movie.py
   EfficientMedSAM2Lib/predictors/volume/opening.py
+  EfficientMedSAM2Lib/predictors/volume/orthogonal_prior.py
   EfficientMedSAM2Lib/predictors/volume/outline.py
+  EfficientMedSAM2Lib/predictors/volume/prefetcher.py
+  EfficientMedSAM2Lib/predictors/volume/propagator.py
   EfficientMedSAM2Lib/predictors/volume/session_calls.py
-  EfficientMedSAM2Lib/predictors/volume/sides.py
   EfficientMedSAM2Lib/predictors/volume/state.py
   EfficientMedSAM2Lib/predictors/volume/track.py
   EfficientMedSAM2Lib/predictors/volume_predictor.py
   EfficientMedSAM2Lib/predictors/zoom.py
-  EfficientMedSAM2Lib/resources.py
   EfficientMedSAM2Lib/runtimes/__init__.py
   EfficientMedSAM2Lib/runtimes/arrays.py
   EfficientMedSAM2Lib/runtimes/build.py
@@ -253,63 +312,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/onnx/quantise.py
   EfficientMedSAM2Lib/runtimes/out_of_memory.py
   EfficientMedSAM2Lib/runtimes/torch_arrays.py
-  EfficientMedSAM2Lib/training/__init__.py
-  EfficientMedSAM2Lib/training/command.py
-  EfficientMedSAM2Lib/training/initialise.py
-  EfficientMedSAM2Lib/training/losses.py
-  EfficientMedSAM2Lib/training/pseudo/__init__.py
-  EfficientMedSAM2Lib/training/pseudo/filters.py
-  EfficientMedSAM2Lib/training/pseudo/labels.py
-  EfficientMedSAM2Lib/training/pseudo/proposals.py
-  EfficientMedSAM2Lib/training/pseudo/questions.py
-  EfficientMedSAM2Lib/training/pseudo/slices.py
-  EfficientMedSAM2Lib/training/rounds.py
-  EfficientMedSAM2Lib/training/samples/__init__.py
-  EfficientMedSAM2Lib/training/samples/augment.py
-  EfficientMedSAM2Lib/training/samples/batches.py
-  EfficientMedSAM2Lib/training/samples/clips.py
-  EfficientMedSAM2Lib/training/samples/cubes/__init__.py
-  EfficientMedSAM2Lib/training/samples/cubes/batches.py
-  EfficientMedSAM2Lib/training/samples/cubes/cache.py
-  EfficientMedSAM2Lib/training/samples/cubes/cube.py
-  EfficientMedSAM2Lib/training/samples/cubes/labelled.py
-  EfficientMedSAM2Lib/training/samples/cubes/paint.py
-  EfficientMedSAM2Lib/training/samples/cubes/prompts.py
-  EfficientMedSAM2Lib/training/samples/cubes/unnamed.py
-  EfficientMedSAM2Lib/training/samples/drawn.py
-  EfficientMedSAM2Lib/training/samples/manifest.py
-  EfficientMedSAM2Lib/training/samples/prompts.py
-  EfficientMedSAM2Lib/training/samples/slices.py
-  EfficientMedSAM2Lib/training/samples/sources/__init__.py
-  EfficientMedSAM2Lib/training/samples/sources/components.py
-  EfficientMedSAM2Lib/training/samples/sources/label_groups.py
-  EfficientMedSAM2Lib/training/samples/sources/labelled.py
-  EfficientMedSAM2Lib/training/samples/sources/object_index.py
-  EfficientMedSAM2Lib/training/samples/sources/pseudo.py
-  EfficientMedSAM2Lib/training/samples/sources/sample.py
-  EfficientMedSAM2Lib/training/samples/sources/shapes.py
-  EfficientMedSAM2Lib/training/samples/sources/superpixels.py
-  EfficientMedSAM2Lib/training/samples/synthesis.py
-  EfficientMedSAM2Lib/training/stages/__init__.py
-  EfficientMedSAM2Lib/training/stages/clips.py
-  EfficientMedSAM2Lib/training/stages/context.py
-  EfficientMedSAM2Lib/training/stages/distil.py
-  EfficientMedSAM2Lib/training/stages/foreign.py
-  EfficientMedSAM2Lib/training/stages/imitation.py
-  EfficientMedSAM2Lib/training/stages/projection.py
-  EfficientMedSAM2Lib/training/stages/slices.py
-  EfficientMedSAM2Lib/training/teachers/__init__.py
-  EfficientMedSAM2Lib/training/teachers/cache.py
-  EfficientMedSAM2Lib/training/teachers/choose.py
-  EfficientMedSAM2Lib/training/teachers/interface.py
-  EfficientMedSAM2Lib/training/teachers/lessons.py
-  EfficientMedSAM2Lib/training/teachers/litemedsam.py
-  EfficientMedSAM2Lib/training/teachers/medsam2.py
-  EfficientMedSAM2Lib/training/teachers/medsam2_network.py
-  EfficientMedSAM2Lib/training/teachers/ours.py
-  EfficientMedSAM2Lib/training/train.py
   EfficientMedSAM2Lib/web/__init__.py
-  EfficientMedSAM2Lib/web/command.py
   EfficientMedSAM2Lib/web/connection.py
   EfficientMedSAM2Lib/web/gateway/__init__.py
   EfficientMedSAM2Lib/web/gateway/access.py
@@ -322,12 +325,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/page/__init__.py
   EfficientMedSAM2Lib/web/page/application.py
   EfficientMedSAM2Lib/web/page/commands.py
-  EfficientMedSAM2Lib/web/page/rehearsal.py
   EfficientMedSAM2Lib/web/page/state.py
-  EfficientMedSAM2Lib/web/page/upkeep.py
+  EfficientMedSAM2Lib/web/page/update_loop.py
+  EfficientMedSAM2Lib/web/page/warm_up.py
   EfficientMedSAM2Lib/web/session/__init__.py
   EfficientMedSAM2Lib/web/session/config.py
-  EfficientMedSAM2Lib/web/session/desk.py
   EfficientMedSAM2Lib/web/session/exports.py
   EfficientMedSAM2Lib/web/session/measurements.py
   EfficientMedSAM2Lib/web/session/process.py
@@ -336,13 +338,14 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/session/surfaces.py
   EfficientMedSAM2Lib/web/session/transfer.py
   EfficientMedSAM2Lib/web/session/uploads.py
+  EfficientMedSAM2Lib/web/session/viewer_session.py
   EfficientMedSAM2Lib/web/session/workspace.py
   EfficientMedSAM2Lib/web/views/__init__.py
   EfficientMedSAM2Lib/web/views/layout.py
   EfficientMedSAM2Lib/web/views/outlines.py
-  EfficientMedSAM2Lib/web/views/painter.py
   EfficientMedSAM2Lib/web/views/prompt_effect.py
   EfficientMedSAM2Lib/web/views/prompt_looks.py
+  EfficientMedSAM2Lib/web/views/render_scheduler.py
   EfficientMedSAM2Lib/web/views/roi.py
   EfficientMedSAM2Lib/web/views/slice_views.py
   )

@@ -17,14 +17,14 @@ __version__ = "0.1.0"
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
-    from .interaction import InteractiveSession
-    from .interaction.nninteractive import nnInteractiveInferenceSession
-    from .predictors import (
+    from EfficientMedSAM2Lib.interaction import InteractiveSession
+    from EfficientMedSAM2Lib.interaction.nninteractive import nnInteractiveInferenceSession
+    from EfficientMedSAM2Lib.predictors import (
         EfficientMedSAM2AutomaticMaskGenerator,
         EfficientMedSAM2ImagePredictor,
         EfficientMedSAM2VolumePredictor,
     )
-    from .runtimes import build_efficient_medsam2_model
+    from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 
 _HOMES = {
     "EfficientMedSAM2AutomaticMaskGenerator": "predictors",

@@ -16,46 +16,36 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
-from . import __version__
-from .core.files import readable_name
-from .core.streams import prepare_streams
+from EfficientMedSAM2Lib import __version__
+from EfficientMedSAM2Lib.core.files import readable_name
+from EfficientMedSAM2Lib.core.streams import prepare_streams
 
 FAILED, BAD_INPUT = 1, 2
 
 
 class Command(NamedTuple):
-    """A command.
+    """A command: the module of its name in `commands/` has `add_arguments(parser)` and `run(args) -> exit code`.
 
     Attributes:
-        module: It has `add_arguments(parser)` and `run(args) -> exit code`.
         line: What `--help` says of it.
         extra: What has to be installed for it beside the rest: `efficient-medsam2[extra]`.
     """
 
-    module: str
     line: str
     extra: str | None = None
 
 
 COMMANDS = {
-    "segment": Command(".cohort.commands.segment_command", "segment structures of one scan from markups files"),
-    "info": Command(".cohort.commands.info_command", "say which device, precision, weights and versions are used"),
-    "demo": Command(".cohort.commands.demo_command", "segment a chest CT and compare with its reference"),
-    "cohort": Command(
-        ".cohort.commands.cohort_command", "segment many scans, on one machine or a cluster; review them", "cohort"
-    ),
-    "web": Command(".web.command", "serve the interface in the browser, on this machine unless told otherwise", "web"),
-    "export": Command(
-        ".cohort.commands.export_command", "write a network for ONNX Runtime, which needs no PyTorch", "export"
-    ),
-    "precisions": Command(
-        ".cohort.commands.precision_command", "measure FP32, BF16, FP16 and INT8 on this machine", "eval"
-    ),
-    "distill": Command(".training.command", "train a network, or distil one into another", "train"),
-    "benchmark": Command(
-        ".evaluation.benchmark.command", "measure time and memory beside MedSAM2 and LiteMedSAM", "benchmark"
-    ),
-    "evaluate": Command(".evaluation.command", "measure accuracy on labelled scans, beside other methods", "eval"),
+    "segment": Command("segment structures of one scan from markups files"),
+    "info": Command("say which device, precision, weights and versions are used"),
+    "demo": Command("segment a chest CT and compare with its reference"),
+    "cohort": Command("segment many scans, on one machine or a cluster; review them", "cohort"),
+    "web": Command("serve the interface in the browser, on this machine unless told otherwise", "web"),
+    "export": Command("write a network for ONNX Runtime, which needs no PyTorch", "export"),
+    "precisions": Command("measure FP32, BF16, FP16 and INT8 on this machine", "eval"),
+    "distill": Command("train a network, or distil one into another", "train"),
+    "benchmark": Command("measure time and memory beside MedSAM2 and LiteMedSAM", "benchmark"),
+    "evaluate": Command("measure accuracy on labelled scans, beside other methods", "eval"),
 }
 
 
@@ -149,10 +139,10 @@ def _build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     wanted = _command_of(arguments)
-    for name, (module_name, line, _) in COMMANDS.items():
+    for name, (line, _) in COMMANDS.items():
         command = commands.add_parser(name, help=line, description=f"{line[0].upper()}{line[1:]}.")
         if name == wanted:
-            module = import_module(module_name, __package__)
+            module = import_module(f"EfficientMedSAM2Lib.commands.{name}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser

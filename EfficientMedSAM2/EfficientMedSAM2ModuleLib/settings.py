@@ -23,7 +23,7 @@ class EngineSettings:
         weights: Path of a weights file of the user's own; empty for the shipped ones.
         device: "auto", "cuda", "mps" or "cpu".
         half_precision: Compute in half precision where that keeps the masks.
-        window: AUTOMATIC, DISPLAYED, CUSTOM or the name of a preset of EfficientMedSAM2Lib.imaging.windows.
+        window: AUTOMATIC, DISPLAYED, CUSTOM or the name of a preset of EfficientMedSAM2Lib.core.windows.
         window_low: Lower bound for CUSTOM, in the volume's units.
         window_high: Upper bound for CUSTOM.
     """
@@ -80,7 +80,7 @@ class EngineSettings:
             return (display.GetWindowLevelMin(), display.GetWindowLevelMax()) if display is not None else None
         if self.window == AUTOMATIC:
             return None
-        from EfficientMedSAM2Lib.imaging.windows import preset_window
+        from EfficientMedSAM2Lib.core.windows import preset_window
 
         preset = preset_window(self.window)
         return preset.low, preset.high

@@ -106,7 +106,7 @@ def installed_version(distribution: str) -> str | None:
 
 
 def _weights(settings: EngineSettings) -> tuple[str, str]:
-    from EfficientMedSAM2Lib.resources import resource_path
+    from EfficientMedSAM2Lib.core.resources import resource_path
 
     path = settings.weights or str(resource_path("Models", f"efficient_medsam2_{settings.encoder}.safetensors"))
     try:

@@ -20,7 +20,7 @@ for _root in (os.path.dirname(_FOLDER), os.path.dirname(os.path.dirname(_FOLDER)
 
 from EfficientMedSAM2ModuleLib.settings import EngineSettings
 
-from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
 from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
@@ -39,9 +39,16 @@ __all__ = ["SegmentEditorEffect"]
 #: Results are written at once by default, as by every other effect: one click, one undo step, and nothing that waits
 #: can be forgotten when the reader goes on to the next structure. The preview is for those who want to look first.
 DEFAULTS = {
-    "Tool": "point", "Include": "1", "Direction": "both", "Range": "all", "RangeValue": "10", "StopWhenLost": "1",
-    "Window": "", "AutoCommit": "1", "KeepOut": "0",
-}  # fmt: skip
+    "Tool": "point",
+    "Include": "1",
+    "Direction": "both",
+    "Range": "all",
+    "RangeValue": "10",
+    "StopWhenLost": "1",
+    "Window": "",
+    "AutoCommit": "1",
+    "KeepOut": "0",
+}
 POLL_MS = 5
 #: Leaving the effect waits at most so long for the slice that is being computed.
 LEAVE_S = 2.0

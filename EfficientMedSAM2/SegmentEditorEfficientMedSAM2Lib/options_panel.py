@@ -227,8 +227,15 @@ class OptionsPanel:
         """Explain what is missing; nothing is missing when the text is empty."""
         self.setupLabel.text = text
         self.setupFrame.visible = bool(text)
-        for widget in (*self.toolButtons.values(), self.roiButton, self.includeButton, self.excludeButton,
-                       self.useMarkupsButton, self.useSegmentButton, self.propagateButton):  # fmt: skip
+        for widget in (
+            *self.toolButtons.values(),
+            self.roiButton,
+            self.includeButton,
+            self.excludeButton,
+            self.useMarkupsButton,
+            self.useSegmentButton,
+            self.propagateButton,
+        ):
             widget.enabled = not text
 
     def showState(self, controller, hint):
@@ -314,9 +321,18 @@ class OptionsPanel:
 
     def setValues(self, values):
         """Show parameters; no signal is sent."""
-        widgets = (*self.toolButtons.values(), self.includeButton, self.excludeButton, self.directionCombo,
-                   self.rangeCombo, self.rangeSpin, self.stopCheck, self.windowCombo, self.autoCommitCheck,
-                   self.keepOutCheck)  # fmt: skip
+        widgets = (
+            *self.toolButtons.values(),
+            self.includeButton,
+            self.excludeButton,
+            self.directionCombo,
+            self.rangeCombo,
+            self.rangeSpin,
+            self.stopCheck,
+            self.windowCombo,
+            self.autoCommitCheck,
+            self.keepOutCheck,
+        )
         before = [widget.blockSignals(True) for widget in widgets]
         self.toolButtons.get(values["Tool"], self.toolButtons["point"]).checked = True
         (self.includeButton if values["Include"] == "1" else self.excludeButton).checked = True

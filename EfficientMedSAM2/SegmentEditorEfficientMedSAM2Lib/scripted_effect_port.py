@@ -92,8 +92,13 @@ class EditorObserver:
         closing: Called before the scene is closed.
     """
 
-    EVENTS = ("SegmentModified", "SegmentAdded", "SegmentRemoved", "SourceRepresentationModified",
-              "MasterRepresentationModified")  # fmt: skip
+    EVENTS = (
+        "SegmentModified",
+        "SegmentAdded",
+        "SegmentRemoved",
+        "SourceRepresentationModified",
+        "MasterRepresentationModified",
+    )
 
     def __init__(self, port, selected, edited, nodesChanged, closing):
         self.port = port

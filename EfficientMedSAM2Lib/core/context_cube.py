@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .appearance import CHANNELS as APPEARANCE_CHANNELS
-from .appearance import AppearanceModel, Intensities, blurred
+from EfficientMedSAM2Lib.core.appearance import CHANNELS as APPEARANCE_CHANNELS
+from EfficientMedSAM2Lib.core.appearance import AppearanceModel, Intensities, blurred
 
 CUBE_CHANNELS = 3 + APPEARANCE_CHANNELS
 """Image, known slices, validity, and maps of appearance."""

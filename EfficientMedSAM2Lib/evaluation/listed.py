@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from EfficientMedSAM2Lib.training.samples.manifest import Manifest, ManifestEntry, is_listed, read_manifest
+from EfficientMedSAM2Lib.learning.samples.manifest import Manifest, ManifestEntry, is_listed, read_manifest
 
 
 def listed_entries(args: argparse.Namespace) -> tuple[Manifest, list[ManifestEntry]]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 from EfficientMedSAM2Lib.evaluation import metrics
 from EfficientMedSAM2Lib.evaluation.cases import ObjectCase
-from EfficientMedSAM2Lib.evaluation.contestants import BOX, CLICKS, VOLUME, Contestant
+from EfficientMedSAM2Lib.evaluation.methods import BOX, CLICKS, VOLUME, Contestant
 from EfficientMedSAM2Lib.evaluation.prompts import jittered_box, next_click
-from EfficientMedSAM2Lib.imaging.windows import IntensityWindow, apply_window
-from EfficientMedSAM2Lib.training.samples.slices import LoadedImage
+from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
 
 CLICK_COUNT = 5
 PROTOCOLS = (BOX, CLICKS, VOLUME)

@@ -16,7 +16,7 @@ from EfficientMedSAM2Lib.evaluation.corrections import corrections
 from EfficientMedSAM2Lib.evaluation.metrics import SIZE_CLASSES
 from EfficientMedSAM2Lib.evaluation.protocols import Record
 from EfficientMedSAM2Lib.evaluation.reliability import reliability
-from EfficientMedSAM2Lib.imaging.files import csv_cell
+from EfficientMedSAM2Lib.imaging.formats.files import csv_cell
 
 
 def summarise(records: Sequence[Record]) -> dict[str, Any]:

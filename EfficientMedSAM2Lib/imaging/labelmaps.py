@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.files import last_line, replacing
-from .files import quiet_libraries
-from .geometry import check_matrix, grid_offset, lps_to_ras, spacing_of
-from .nifti import NiftiForms
-from .segment import GRID_TOLERANCE, NOTES_KEY, Segment, Written, check_geometry
-from .volumes import Volume, image_to_ras
+from EfficientMedSAM2Lib.core.files import last_line, replacing
+from EfficientMedSAM2Lib.core.geometry import check_matrix, grid_offset, lps_to_ras, spacing_of
+from EfficientMedSAM2Lib.imaging.formats.files import quiet_libraries
+from EfficientMedSAM2Lib.imaging.formats.nifti import NiftiForms
+from EfficientMedSAM2Lib.imaging.segment import GRID_TOLERANCE, NOTES_KEY, Segment, Written, check_geometry
+from EfficientMedSAM2Lib.imaging.volumes import Volume, image_to_ras
 
 if TYPE_CHECKING:
     import nibabel

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.files import normal_name, replacing
-from .geometry import is_rotated_against_grid, lps_to_ras
+from EfficientMedSAM2Lib.core.files import normal_name, replacing
+from EfficientMedSAM2Lib.core.geometry import is_rotated_against_grid, lps_to_ras
 
 SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.files import replacing
-from .geometry import (
+from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.core.geometry import (
     Box,
     bounding_box,
     ijk_box_from_corners,
@@ -26,12 +26,12 @@ from .geometry import (
     spacing_of,
     union,
 )
-from .markups import Markup
-from .planes import PLANE_NAMES, Plane, plane_of, shows_patient, telling_slices
-from .segmentations import Segment
-from .terminology import segment_colors
-from .volumes import Volume
-from .windows import IntensityWindow, apply_window, choose_window
+from EfficientMedSAM2Lib.core.planes import PLANE_NAMES, Plane, plane_of, shows_patient, telling_slices
+from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window, choose_window
+from EfficientMedSAM2Lib.imaging.markups import Markup
+from EfficientMedSAM2Lib.imaging.segmentations import Segment
+from EfficientMedSAM2Lib.imaging.terminology import segment_colors
+from EfficientMedSAM2Lib.imaging.volumes import Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .geometry import grid_offset, spacing_of
-from .terminology import Color
+from EfficientMedSAM2Lib.core.geometry import grid_offset, spacing_of
+from EfficientMedSAM2Lib.imaging.terminology import Color
 
 if TYPE_CHECKING:
-    from .volumes import Volume
+    from EfficientMedSAM2Lib.imaging.volumes import Volume
 
 #: Key under which a file keeps what was done to the scan on reading.
 NOTES_KEY = "EfficientMedSAM2_Notes"

@@ -13,16 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.files import last_line, readable_name, replacing
-from .contained import check_contained, image_reader
-from .dicom.reader import is_dicom
-from .files import check_name, one_line, quiet_libraries
-from .geometry import lps_to_ras
-from .labelmaps import LABELMAP_SUFFIXES, array_to_image, flattened, label_type, write_labelmap
-from .npz import NPZ_SUFFIX, read_npz_labels, write_npz
-from .segment import NOTES_KEY, Segment, Written, check_geometry
-from .terminology import segment_colors, terminology_entry
-from .volumes import Volume, read_volume
+from EfficientMedSAM2Lib.core.files import last_line, readable_name, replacing
+from EfficientMedSAM2Lib.core.geometry import lps_to_ras
+from EfficientMedSAM2Lib.imaging.dicom.reader import is_dicom
+from EfficientMedSAM2Lib.imaging.formats.contained import check_contained, image_reader
+from EfficientMedSAM2Lib.imaging.formats.files import check_name, one_line, quiet_libraries
+from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, read_npz_labels, write_npz
+from EfficientMedSAM2Lib.imaging.labelmaps import (
+    LABELMAP_SUFFIXES,
+    array_to_image,
+    flattened,
+    label_type,
+    write_labelmap,
+)
+from EfficientMedSAM2Lib.imaging.segment import NOTES_KEY, Segment, Written, check_geometry
+from EfficientMedSAM2Lib.imaging.terminology import segment_colors, terminology_entry
+from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 
 SEGMENTATION_SUFFIX = ".seg.nrrd"
 #: Masks compress so well that a higher level only takes longer.
@@ -255,7 +261,7 @@ def _reader(path: Path) -> Callable[[Path], tuple[list[Segment], np.ndarray]]:
 
 
 def _read_dicom(path: Path) -> tuple[list[Segment], np.ndarray]:
-    from .dicom.segmentations import read_dicom_seg
+    from EfficientMedSAM2Lib.imaging.dicom.segmentations import read_dicom_seg
 
     masks, ijk_to_ras = read_dicom_seg(path)
     return [Segment(name, mask) for name, mask in masks], ijk_to_ras

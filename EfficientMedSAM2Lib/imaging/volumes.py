@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core.files import normal_name
-from .components import time_index
-from .contained import check_contained
-from .dicom.reader import is_dicom, read_dicom
-from .files import check_complete, check_name
-from .geometry import check_matrix, lps_to_ras
-from .itk_files import read_by_itk
-from .nifti import NiftiForms, is_nifti, read_nifti
+from EfficientMedSAM2Lib.core.files import normal_name
+from EfficientMedSAM2Lib.core.geometry import check_matrix, lps_to_ras
+from EfficientMedSAM2Lib.imaging.components import time_index
+from EfficientMedSAM2Lib.imaging.dicom.reader import is_dicom, read_dicom
+from EfficientMedSAM2Lib.imaging.formats.contained import check_contained
+from EfficientMedSAM2Lib.imaging.formats.files import check_complete, check_name
+from EfficientMedSAM2Lib.imaging.formats.itk_files import read_by_itk
+from EfficientMedSAM2Lib.imaging.formats.nifti import NiftiForms, is_nifti, read_nifti
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -141,7 +141,7 @@ def _read(path: Path, time_point: int | None, series: str | None) -> Volume:
         if path.stat().st_size == 0:
             raise ValueError("it is empty; export it again.")
         if path.name.lower().endswith(".npz"):
-            from .npz import read_npz_volume
+            from EfficientMedSAM2Lib.imaging.formats.npz import read_npz_volume
 
             time_index(1, time_point)
             return read_npz_volume(path)

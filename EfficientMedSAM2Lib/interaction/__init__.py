@@ -1,8 +1,8 @@
 """InteractiveSession: prompts in, 3D masks out, with undo, propagation and scores per slice. No Slicer, no torch."""
 
-from .history import History
-from .predictor import VolumePredictor
-from .prompts import (
+from EfficientMedSAM2Lib.interaction.history import History
+from EfficientMedSAM2Lib.interaction.predictor import VolumePredictor
+from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
     LassoPrompt,
     LinePrompt,
@@ -12,8 +12,8 @@ from .prompts import (
     ScribblePrompt,
     line_to_prompts,
 )
-from .propagation import Propagation, SliceUpdate, StopRule
-from .session import InteractiveSession
+from EfficientMedSAM2Lib.interaction.propagation import Propagation, SliceUpdate, StopRule
+from EfficientMedSAM2Lib.interaction.session import InteractiveSession
 
 __all__ = [
     "BoxPrompt",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..imaging.geometry import Box, bounding_box, box_slices
+from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, box_slices
 
 #: Fastest level: packed masks are mostly zeros, higher levels save little and take five times as long.
 COMPRESSION_LEVEL = 1

@@ -7,11 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.geometry import ijk_from_kji, line_axis, line_hint, nearest_index, nearest_voxel, onto_slice
-from ..imaging.windows import IntensityWindow
-from ..predictors.inputs import as_mask, to_numpy
-from .bits import PackedMask
-from .prompts import BoxPrompt, LinePrompt, MaskPrompt, PointPrompt
+from EfficientMedSAM2Lib.core.geometry import (
+    ijk_from_kji,
+    line_axis,
+    line_hint,
+    nearest_index,
+    nearest_voxel,
+    onto_slice,
+)
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
+from EfficientMedSAM2Lib.interaction.bits import PackedMask
+from EfficientMedSAM2Lib.interaction.prompts import BoxPrompt, LinePrompt, MaskPrompt, PointPrompt
+from EfficientMedSAM2Lib.predictors.inputs import as_mask, to_numpy
 
 DIRECTIONS = ("both", "forward", "backward")
 #: Half side, in pixels, of the neighbourhood of a point that is looked at to say why nothing was found.

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .prompts import PointPrompt, Prompt, ScribblePrompt, point_xy
-from .segment import SegmentState
+from EfficientMedSAM2Lib.interaction.prompts import PointPrompt, Prompt, ScribblePrompt, point_xy
+from EfficientMedSAM2Lib.interaction.segment import SegmentState
 
 #: Clicks that a scribble stands for at most, on each slice: training saw up to seven on a slice.
 SCRIBBLE_CLICKS = 5

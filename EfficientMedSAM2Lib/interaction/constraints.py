@@ -12,9 +12,9 @@ from typing import Union
 
 import numpy as np
 
-from ..imaging.geometry import Box
-from .bits import PackedMask, slice_box
-from .prompts import (
+from EfficientMedSAM2Lib.core.geometry import Box
+from EfficientMedSAM2Lib.interaction.bits import PackedMask, slice_box
+from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
     LassoPrompt,
     MaskPrompt,
@@ -24,7 +24,7 @@ from .prompts import (
     in_plane_axes,
     overlap,
 )
-from .segment import SegmentState
+from EfficientMedSAM2Lib.interaction.segment import SegmentState
 
 Constraint = Union[BoxPrompt, ScribblePrompt, LassoPrompt]
 

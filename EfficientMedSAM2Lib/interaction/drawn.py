@@ -12,13 +12,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..imaging.geometry import Box
-from .bits import PackedMask
-from .clicks import clicks_of
-from .predictor import AxisStates
-from .prompting import apply_prompt, click_slice, cut, start_slice, take_mask
-from .prompts import LassoPrompt, Prompt, ScribblePrompt, box_xyxy
-from .segment import SegmentState
+from EfficientMedSAM2Lib.core.geometry import Box
+from EfficientMedSAM2Lib.interaction.bits import PackedMask
+from EfficientMedSAM2Lib.interaction.clicks import clicks_of
+from EfficientMedSAM2Lib.interaction.predictor import AxisStates
+from EfficientMedSAM2Lib.interaction.prompting import apply_prompt, click_slice, cut, start_slice, take_mask
+from EfficientMedSAM2Lib.interaction.prompts import LassoPrompt, Prompt, ScribblePrompt, box_xyxy
+from EfficientMedSAM2Lib.interaction.segment import SegmentState
 
 
 def drawn_mask(

@@ -13,10 +13,10 @@ from functools import reduce
 
 import numpy as np
 
-from ..imaging.geometry import Box, union
-from .bits import PackedMask
-from .predictor import AxisStates
-from .segment import SegmentSnapshot, SegmentState
+from EfficientMedSAM2Lib.core.geometry import Box, union
+from EfficientMedSAM2Lib.interaction.bits import PackedMask
+from EfficientMedSAM2Lib.interaction.predictor import AxisStates
+from EfficientMedSAM2Lib.interaction.segment import SegmentSnapshot, SegmentState
 
 #: Undo levels and bytes of packed changes that are kept; the oldest steps go first.
 MAX_STEPS = 50

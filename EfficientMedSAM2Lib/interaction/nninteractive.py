@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.geometry import Box, box_slices, union
-from ..predictors import EfficientMedSAM2VolumePredictor
-from ..predictors.inputs import to_numpy
-from ..predictors.pretrained import licence_of, weights_of
-from .session import InteractiveSession
+from EfficientMedSAM2Lib.core.geometry import Box, box_slices, union
+from EfficientMedSAM2Lib.interaction.session import InteractiveSession
+from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
+from EfficientMedSAM2Lib.predictors.inputs import to_numpy
+from EfficientMedSAM2Lib.predictors.pretrained import licence_of, weights_of
 
 logger = logging.getLogger(__name__)
 

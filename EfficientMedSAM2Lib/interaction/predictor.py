@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..imaging.windows import IntensityWindow, has_contrast
+from EfficientMedSAM2Lib.core.windows import IntensityWindow, has_contrast
 
 
 class VolumePredictor(Protocol):

@@ -7,14 +7,14 @@ from typing import cast
 
 import numpy as np
 
-from ..imaging.geometry import Box, union
-from ..imaging.windows import NOTHING_TO_SEE
-from . import checks
-from .bits import slice_box
-from .clicks import Click, clicks_of, clicks_on
-from .constraints import constrained
-from .predictor import AxisStates
-from .prompts import (
+from EfficientMedSAM2Lib.core.geometry import Box, union
+from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE
+from EfficientMedSAM2Lib.interaction import checks
+from EfficientMedSAM2Lib.interaction.bits import slice_box
+from EfficientMedSAM2Lib.interaction.clicks import Click, clicks_of, clicks_on
+from EfficientMedSAM2Lib.interaction.constraints import constrained
+from EfficientMedSAM2Lib.interaction.predictor import AxisStates
+from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
     LassoPrompt,
     LinePrompt,
@@ -27,7 +27,7 @@ from .prompts import (
     line_to_prompts,
     point_xy,
 )
-from .segment import SegmentState, SliceKind, SliceRecord, with_correction
+from EfficientMedSAM2Lib.interaction.segment import SegmentState, SliceKind, SliceRecord, with_correction
 
 #: Slices of each connected stack of an initial mask that the predictor is told: its network remembers only a few.
 MASK_SLICES_PER_STACK = 3

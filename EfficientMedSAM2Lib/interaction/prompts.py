@@ -12,8 +12,8 @@ from typing import Union
 
 import numpy as np
 
-from ..imaging.geometry import Box, nearest_index
-from .bits import PackedMask
+from EfficientMedSAM2Lib.core.geometry import Box, nearest_index
+from EfficientMedSAM2Lib.interaction.bits import PackedMask
 
 #: Short axis of a lesion as a share of its measured longest diameter, when only the latter was drawn.
 RECIST_SHORT_AXIS_RATIO = 0.7

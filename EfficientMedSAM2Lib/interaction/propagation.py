@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.geometry import Box, union
-from .history import SegmentStore
-from .prompting import as_told, unheard_points
-from .prompts import in_plane_axes, point_xy
-from .segment import Records, SegmentState, SliceKind, SliceRecord
+from EfficientMedSAM2Lib.core.geometry import Box, union
+from EfficientMedSAM2Lib.interaction.history import SegmentStore
+from EfficientMedSAM2Lib.interaction.prompting import as_told, unheard_points
+from EfficientMedSAM2Lib.interaction.prompts import in_plane_axes, point_xy
+from EfficientMedSAM2Lib.interaction.segment import Records, SegmentState, SliceKind, SliceRecord
 
 
 @dataclass(frozen=True, eq=False)

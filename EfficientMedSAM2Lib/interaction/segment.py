@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.geometry import Box
-from .bits import BitVolume, PackedMask, slice_box
-from .prompts import Prompt
+from EfficientMedSAM2Lib.core.geometry import Box
+from EfficientMedSAM2Lib.interaction.bits import BitVolume, PackedMask, slice_box
+from EfficientMedSAM2Lib.interaction.prompts import Prompt
 
 
 class SliceKind(Enum):

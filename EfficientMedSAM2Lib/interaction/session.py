@@ -8,15 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.geometry import Box, check_matrix, kji_from_ijk, slice_axis, spacing_of, union
-from ..imaging.windows import IntensityWindow, choose_window
-from . import checks
-from .drawn import DrawnPrompts, apply_any_prompt
-from .history import MAX_BYTES, MAX_STEPS, History, SegmentStore
-from .predictor import AxisStates, VolumePredictor
-from .prompts import BoxPrompt, LassoPrompt, LinePrompt, MaskPrompt, PointPrompt, Prompt, ScribblePrompt
-from .propagation import Propagation, Run, StopRule, plan_runs, propagation_steps
-from .segment import SegmentState, SliceKind, stale_indices
+from EfficientMedSAM2Lib.core.geometry import Box, check_matrix, kji_from_ijk, slice_axis, spacing_of, union
+from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
+from EfficientMedSAM2Lib.interaction import checks
+from EfficientMedSAM2Lib.interaction.drawn import DrawnPrompts, apply_any_prompt
+from EfficientMedSAM2Lib.interaction.history import MAX_BYTES, MAX_STEPS, History, SegmentStore
+from EfficientMedSAM2Lib.interaction.predictor import AxisStates, VolumePredictor
+from EfficientMedSAM2Lib.interaction.prompts import (
+    BoxPrompt,
+    LassoPrompt,
+    LinePrompt,
+    MaskPrompt,
+    PointPrompt,
+    Prompt,
+    ScribblePrompt,
+)
+from EfficientMedSAM2Lib.interaction.propagation import Propagation, Run, StopRule, plan_runs, propagation_steps
+from EfficientMedSAM2Lib.interaction.segment import SegmentState, SliceKind, stale_indices
 
 _LABELS = {
     PointPrompt: "add point",

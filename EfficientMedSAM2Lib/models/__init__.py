@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .config import (
+from EfficientMedSAM2Lib.models.config import (
     DecodedMasks,
     ImageFeatures,
     MemoryBank,
@@ -17,11 +17,11 @@ from .config import (
     encoder_types,
     register_encoder,
 )
-from .heuristics import HeuristicsConfig
+from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 
 if TYPE_CHECKING:
-    from .builder import build_efficient_medsam2_model, load_model, save_model
-    from .network import EfficientMedSAM2
+    from EfficientMedSAM2Lib.models.builder import build_efficient_medsam2_model, load_model, save_model
+    from EfficientMedSAM2Lib.models.network import EfficientMedSAM2
 
 _HOMES = {
     "EfficientMedSAM2": "network",

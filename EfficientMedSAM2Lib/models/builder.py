@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ..core.files import replacing
-from ..resources import shipped_weights
-from .checkpoint import read_checkpoint
-from .config import ModelConfig, timm_architecture
-from .network import EfficientMedSAM2
+from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.core.resources import shipped_weights
+from EfficientMedSAM2Lib.models.checkpoint import read_checkpoint
+from EfficientMedSAM2Lib.models.config import ModelConfig, timm_architecture
+from EfficientMedSAM2Lib.models.network import EfficientMedSAM2
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .config import ContextConfig, ModelConfig, encoder_types
-from .heuristics import HeuristicsConfig
-from .network import EfficientMedSAM2
+from EfficientMedSAM2Lib.models.config import ContextConfig, ModelConfig, encoder_types
+from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
+from EfficientMedSAM2Lib.models.network import EfficientMedSAM2
 
 TORCH_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
 _CONTAINERS = ("model", "state_dict")

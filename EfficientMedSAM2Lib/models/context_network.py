@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .config import ContextConfig
+from EfficientMedSAM2Lib.models.config import ContextConfig
 
 _GROUPS = 8
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
-from .config import ImageFeatures, ModelConfig, timm_architecture
-from .layers import ConvNeXtBlock, LayerNorm2d
-from .timm_import import import_timm
+from EfficientMedSAM2Lib.models.config import ImageFeatures, ModelConfig, timm_architecture
+from EfficientMedSAM2Lib.models.layers import ConvNeXtBlock, LayerNorm2d
+from EfficientMedSAM2Lib.models.timm_import import import_timm
 
 
 class ImageEncoder(nn.Module):

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import DecodedMasks, EncodedPrompts, ImageFeatures, ModelConfig
-from .layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d, SeparableConv
+from EfficientMedSAM2Lib.models.config import DecodedMasks, EncodedPrompts, ImageFeatures, ModelConfig
+from EfficientMedSAM2Lib.models.layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d, SeparableConv
 
 
 class TwoWayBlock(nn.Module):

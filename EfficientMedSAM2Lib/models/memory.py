@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .config import MemoryBank, ModelConfig, Rectangle
-from .layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d, rotary_table
+from EfficientMedSAM2Lib.models.config import MemoryBank, ModelConfig, Rectangle
+from EfficientMedSAM2Lib.models.layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d, rotary_table
 
 POOLED = 4
 """Side of the squares of places over which memories other than the nearest are averaged."""
@@ -92,16 +92,26 @@ class MemoryAttention(nn.Module):
 
     def _place(self, bank: MemoryBank) -> Tensor:
         d, cond = bank.distance_mm.float(), bank.conditioning.float()
-        features = [torch.tanh(d / 3), torch.tanh(d / 15), torch.exp(-d.abs() / 3), torch.exp(-d.abs() / 15), cond,
-                    torch.log1p(d.abs()) / 5]  # fmt: skip
+        features = [
+            torch.tanh(d / 3),
+            torch.tanh(d / 15),
+            torch.exp(-d.abs() / 3),
+            torch.exp(-d.abs() / 15),
+            cond,
+            torch.log1p(d.abs()) / 5,
+        ]
         return self.place(torch.stack(features, dim=-1).to(bank.maps.dtype))
 
     def _attend(self, embedding: Tensor, bank: MemoryBank) -> Tensor:
         x, tokens = embedding.flatten(2).transpose(1, 2), self._tokens(bank)
         x = x + self.cross_attention(
-            self.norm(x), tokens.keys, tokens.values, tokens.weight,
-            query_rotation=self.rotation, key_rotation=tokens.rotation,
-        )  # fmt: skip
+            self.norm(x),
+            tokens.keys,
+            tokens.values,
+            tokens.weight,
+            query_rotation=self.rotation,
+            key_rotation=tokens.rotation,
+        )
         return x.transpose(1, 2).unflatten(2, embedding.shape[2:])
 
     def _tokens(self, bank: MemoryBank) -> _MemoryTokens:

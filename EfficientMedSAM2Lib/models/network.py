@@ -5,13 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .config import DecodedMasks, EncodedPrompts, ImageFeatures, MemoryBank, ModelConfig, PromptBatch
-from .context_network import ContextNetwork
-from .heuristics import HeuristicsConfig
-from .image_encoder import ImageEncoder
-from .mask_decoder import MaskDecoder
-from .memory import MemoryAttention, MemoryEncoder
-from .prompt_encoder import PromptEncoder
+from EfficientMedSAM2Lib.models.config import (
+    DecodedMasks,
+    EncodedPrompts,
+    ImageFeatures,
+    MemoryBank,
+    ModelConfig,
+    PromptBatch,
+)
+from EfficientMedSAM2Lib.models.context_network import ContextNetwork
+from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
+from EfficientMedSAM2Lib.models.image_encoder import ImageEncoder
+from EfficientMedSAM2Lib.models.mask_decoder import MaskDecoder
+from EfficientMedSAM2Lib.models.memory import MemoryAttention, MemoryEncoder
+from EfficientMedSAM2Lib.models.prompt_encoder import PromptEncoder
 
 
 class EfficientMedSAM2(nn.Module):

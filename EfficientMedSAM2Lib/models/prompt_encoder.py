@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .config import DENSE_CHANNELS, EncodedPrompts, ModelConfig, PromptBatch
+from EfficientMedSAM2Lib.models.config import DENSE_CHANNELS, EncodedPrompts, ModelConfig, PromptBatch
 
 CLICK_SIGMAS = (4.0, 16.0)
 """Widths in network pixels of the Gaussians drawn at a click: one says where exactly, one says whereabouts."""

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.geometry import Box, bounding_box, box_slices, union
-from ..interaction import InteractiveSession
-from ..interaction.bits import PackedMask
-from .labelmaps import intersection
-from .markups_reader import Prompt
-from .ports.editor_port import EditorPort
-from .scene.prompt_store import STATE_TAG, get_tag
+from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, box_slices, union
+from EfficientMedSAM2Lib.interaction import InteractiveSession
+from EfficientMedSAM2Lib.interaction.bits import PackedMask
+from EfficientMedSAM2Lib.mrml.labelmaps import intersection
+from EfficientMedSAM2Lib.mrml.markups_reader import Prompt
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import STATE_TAG, get_tag
 
 #: States that are remembered; the engine and the editor forget old steps, too.
 MAX_STATES = 64

@@ -1,6 +1,6 @@
 """numpy masks <-> vtkOrientedImageData, and from one voxel grid to another.
 
-Arrays are k, j, i; boxes are half-open kji (see imaging/geometry.py); VTK extents are inclusive ijk.
+Arrays are k, j, i; boxes are half-open kji (see core/geometry.py); VTK extents are inclusive ijk.
 An oriented image of a *part* of a grid keeps the grid's own matrix and says by its extent which part it holds.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.geometry import Box, box_slices, transform_points
+from EfficientMedSAM2Lib.core.geometry import Box, box_slices, transform_points
 
 #: Grids whose voxel centres are nearer to each other than this (in voxels) are one grid.
 GRID_TOLERANCE = 0.01

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.geometry import (
+from EfficientMedSAM2Lib.core.geometry import (
     Box,
     box_to_roi,
     ijk_box_from_corners,
@@ -18,9 +18,9 @@ from ..imaging.geometry import (
     ras_to_ijk,
     roi_corners_ras,
 )
-from ..imaging.markups import Markup, is_negative, rotation_warning, sign_note
-from .labelmaps import linear_matrix, to_numpy, transform_between
-from .volume_reader import volume_matrix, volume_shape, world_to_local
+from EfficientMedSAM2Lib.imaging.markups import Markup, is_negative, rotation_warning, sign_note
+from EfficientMedSAM2Lib.mrml.labelmaps import linear_matrix, to_numpy, transform_between
+from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix, volume_shape, world_to_local
 
 Index = tuple[int, int, int]
 Point = tuple[float, float, float]

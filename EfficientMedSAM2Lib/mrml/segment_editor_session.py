@@ -20,16 +20,16 @@ import logging
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
-from ..imaging.geometry import Box, bounding_box, union
-from ..imaging.windows import IntensityWindow
-from ..interaction import InteractiveSession, Propagation, SliceUpdate
-from ..interaction.bits import PackedMask
-from .history_link import EditorHistory, EngineSteps, HandEdit, unpack
-from .labelmaps import oriented_image
-from .markups_reader import Prompt, box_prompt, point_prompt, read_markups
-from .ports.editor_port import EditorPort
-from .scene.segment_prompts import SegmentPrompts
-from .segment_voxels import (
+from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, union
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
+from EfficientMedSAM2Lib.interaction import InteractiveSession, Propagation, SliceUpdate
+from EfficientMedSAM2Lib.interaction.bits import PackedMask
+from EfficientMedSAM2Lib.mrml.history_link import EditorHistory, EngineSteps, HandEdit, unpack
+from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image
+from EfficientMedSAM2Lib.mrml.markups_reader import Prompt, box_prompt, point_prompt, read_markups
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.segment_prompts import SegmentPrompts
+from EfficientMedSAM2Lib.mrml.segment_voxels import (
     Change,
     WriteReport,
     read_other_segments,
@@ -38,7 +38,7 @@ from .segment_voxels import (
     segment_stamp,
     write_change,
 )
-from .volume_reader import Fingerprint, fingerprint, read_volume, volume_matrix
+from EfficientMedSAM2Lib.mrml.volume_reader import Fingerprint, fingerprint, read_volume, volume_matrix
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.geometry import Box, bounding_box, box_slices, union
-from .labelmaps import (
+from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, box_slices, union
+from EfficientMedSAM2Lib.mrml.labelmaps import (
     box_of_extent,
     extent_of_box,
     grid_offset,
@@ -31,8 +31,8 @@ from .labelmaps import (
     resample_mask,
     transform_between,
 )
-from .ports.editor_port import EditorPort, ModificationMode
-from .volume_reader import volume_matrix, volume_shape
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort, ModificationMode
+from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix, volume_shape
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,7 @@ def _mapped_extent(change: Change, volume_affine: np.ndarray, affine: np.ndarray
     import slicer
     import vtk
 
-    from .labelmaps import to_vtk_matrix
+    from EfficientMedSAM2Lib.mrml.labelmaps import to_vtk_matrix
 
     image = slicer.vtkOrientedImageData()
     size = change.after.shape

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.geometry import check_matrix, ras_to_ijk
-from .labelmaps import array_view, linear_matrix, to_numpy, transform_between
+from EfficientMedSAM2Lib.core.geometry import check_matrix, ras_to_ijk
+from EfficientMedSAM2Lib.mrml.labelmaps import array_view, linear_matrix, to_numpy, transform_between
 
 Fingerprint = tuple[tuple[Any, ...], tuple[Any, ...]]
 

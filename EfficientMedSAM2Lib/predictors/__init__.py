@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .automatic_mask_generator import EfficientMedSAM2AutomaticMaskGenerator
-from .image_predictor import EfficientMedSAM2ImagePredictor
-from .volume_predictor import EfficientMedSAM2VolumePredictor
+from EfficientMedSAM2Lib.predictors.automatic_mask_generator import EfficientMedSAM2AutomaticMaskGenerator
+from EfficientMedSAM2Lib.predictors.image_predictor import EfficientMedSAM2ImagePredictor
+from EfficientMedSAM2Lib.predictors.volume_predictor import EfficientMedSAM2VolumePredictor
 
 __all__ = [
     "EfficientMedSAM2AutomaticMaskGenerator",

@@ -9,10 +9,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .image_predictor import EfficientMedSAM2ImagePredictor
-from .inputs import as_image
-from .mask_grid import CropBox, crop_boxes, layer_grids, run_lengths, stability_score, suppressed, touches_crop
-from .masks import PackedMask, clean_mask
+from EfficientMedSAM2Lib.predictors.image_predictor import EfficientMedSAM2ImagePredictor
+from EfficientMedSAM2Lib.predictors.inputs import as_image
+from EfficientMedSAM2Lib.predictors.mask_grid import (
+    CropBox,
+    crop_boxes,
+    layer_grids,
+    run_lengths,
+    stability_score,
+    suppressed,
+    touches_crop,
+)
+from EfficientMedSAM2Lib.predictors.masks import PackedMask, clean_mask
 
 LOGIT_STEEPNESS = 1 / 8
 """How steeply logits of this network cross zero, beside SAM2's, whose units `stability_score_offset` is in. On the

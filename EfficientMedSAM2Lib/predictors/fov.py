@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..imaging.windows import IntensityWindow, apply_window
+from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 
 NO_OBJECT_LOGIT = -32.0
 """Logit where there is surely no object: outside the view, or when the object is absent. Its mean with a neighbouring

@@ -8,14 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from . import zoom
-from .fov import NO_OBJECT_LOGIT, resample, whole_slice
-from .inputs import NotFiniteError, as_box, as_clicks, as_image, as_spacing, as_window, to_numpy
-from .masks import clean_mask
-from .pretrained import FromPretrained
-from .slices.feature_cache import FeatureCache
-from .slices.slice_data import PlacedLogits, SliceImage, SlicePrompts
-from .slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.predictors import zoom
+from EfficientMedSAM2Lib.predictors.fov import NO_OBJECT_LOGIT, resample, whole_slice
+from EfficientMedSAM2Lib.predictors.inputs import (
+    NotFiniteError,
+    as_box,
+    as_clicks,
+    as_image,
+    as_spacing,
+    as_window,
+    to_numpy,
+)
+from EfficientMedSAM2Lib.predictors.masks import clean_mask
+from EfficientMedSAM2Lib.predictors.pretrained import FromPretrained
+from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
+from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits, SliceImage, SlicePrompts
+from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 
 LOW_RES_SIZE = 256
 """Side of the low-resolution logits handed out and taken back: the whole image pressed into a square, as in SAM2."""

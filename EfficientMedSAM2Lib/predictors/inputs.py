@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..imaging.windows import IntensityWindow, choose_window, preset_window
+from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window, preset_window
 
 NEGATIVE, POSITIVE = 0, 1
 _PADDING, _FIRST_CORNER, _SECOND_CORNER = -1, 2, 3

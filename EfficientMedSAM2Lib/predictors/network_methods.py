@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .pretrained import FromPretrained
+from EfficientMedSAM2Lib.predictors.pretrained import FromPretrained
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..models.config import ModelConfig, encoder_types
-from ..resources import shipped_weights
-from ..runtimes import build_efficient_medsam2_model
-from ..runtimes.onnx.onnx_file import SUFFIX, is_exported, read_description
+from EfficientMedSAM2Lib.core.resources import shipped_weights
+from EfficientMedSAM2Lib.models.config import ModelConfig, encoder_types
+from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
+from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import SUFFIX, is_exported, read_description
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -86,7 +86,7 @@ def encoder_of(path: str | os.PathLike[str]) -> str | None:
         return ModelConfig.from_json(config).encoder_type
     if Path(path).suffix.lower() == ".safetensors":
         return None
-    from ..models.checkpoint import is_torch_file, read_checkpoint
+    from EfficientMedSAM2Lib.models.checkpoint import is_torch_file, read_checkpoint
 
     return read_checkpoint(path)[0].encoder_type if is_torch_file(Path(path)) else None
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from .fov import resize
-from .inputs import as_box, as_clicks, as_mask, as_number, to_numpy
-from .network_methods import NetworkMethods
-from .slices.feature_cache import FeatureCache
-from .slices.slice_predictor import SlicePredictor
-from .volume.ahead import Ahead
-from .volume.follow import Follower, Outcome, Pass
-from .volume.opening import open_state
-from .volume.session_calls import SessionCalls
-from .volume.state import (
+from EfficientMedSAM2Lib.predictors.fov import resize
+from EfficientMedSAM2Lib.predictors.inputs import as_box, as_clicks, as_mask, as_number, to_numpy
+from EfficientMedSAM2Lib.predictors.network_methods import NetworkMethods
+from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
+from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.predictors.volume.opening import open_state
+from EfficientMedSAM2Lib.predictors.volume.prefetcher import Ahead
+from EfficientMedSAM2Lib.predictors.volume.propagator import Follower, Outcome, Pass
+from EfficientMedSAM2Lib.predictors.volume.session_calls import SessionCalls
+from EfficientMedSAM2Lib.predictors.volume.state import (
     State,
     check_frame,
     check_prompts,
@@ -27,7 +27,7 @@ from .volume.state import (
     video_logits,
     without_overlap,
 )
-from .volume.track import ObjectTrack, combine_prompts
+from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack, combine_prompts
 
 CACHE_BYTES = 32 * 2**20
 """Features kept at most per volume: about fifty views in half precision, which any propagation fills."""

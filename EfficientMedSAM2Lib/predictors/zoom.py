@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from ..models.heuristics import HeuristicsConfig
-from .fov import FieldOfView
+from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
+from EfficientMedSAM2Lib.predictors.fov import FieldOfView
 
 Spacing = tuple[float, float]
 Box = tuple[float, float, float, float]

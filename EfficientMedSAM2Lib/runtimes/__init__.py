@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .build import build_efficient_medsam2_model
+from EfficientMedSAM2Lib.runtimes.build import build_efficient_medsam2_model
 
 __all__ = ["build_efficient_medsam2_model"]

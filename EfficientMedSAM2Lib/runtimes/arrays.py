@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..models.config import Array, Rectangle
-from .torch_arrays import TorchArrays
+from EfficientMedSAM2Lib.models.config import Array, Rectangle
+from EfficientMedSAM2Lib.runtimes.torch_arrays import TorchArrays
 
 
 class Arrays(Protocol):

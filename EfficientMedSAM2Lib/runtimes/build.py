@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..models.config import timm_architecture
-from .choice import choose_runtime, installed
-from .exported import cached_file, exported_at_hand, weights_sha256
-from .home_process import note_home
-from .onnx.onnx_file import is_exported
+from EfficientMedSAM2Lib.models.config import timm_architecture
+from EfficientMedSAM2Lib.runtimes.choice import choose_runtime, installed
+from EfficientMedSAM2Lib.runtimes.exported import cached_file, exported_at_hand, weights_sha256
+from EfficientMedSAM2Lib.runtimes.home_process import note_home
+from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import is_exported
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def build_efficient_medsam2_model(
         raise ValueError("INT8 and exported networks need runtime='onnx'.")
     if not installed("torch"):
         raise ValueError("PyTorch is not installed; install it, or use runtime='onnx'.")
-    from ..models.builder import build_efficient_medsam2_model as build
+    from EfficientMedSAM2Lib.models.builder import build_efficient_medsam2_model as build
 
     model = build(encoder_type, checkpoint, device, use_half_precision, precision)
     note_home(model)
@@ -77,7 +77,7 @@ def build_efficient_medsam2_model(
 
 
 def _onnx_network(encoder_type: str, checkpoint: Any, device: Any, precision: str | None) -> Any:
-    from .onnx.onnx_network import OnnxNetwork
+    from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
 
     timm_architecture(encoder_type)  # refuses unknown names
     if precision in ("fp16", "bf16"):
@@ -123,7 +123,7 @@ def exported_file(encoder_type: str, checkpoint: str | os.PathLike[str] | None, 
     logger.info("Exporting %s for ONNX Runtime into %s (once).", checkpoint or encoder_type, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if plain is not None:
-        from .onnx.quantise import quantise_exported
+        from EfficientMedSAM2Lib.runtimes.onnx.quantise import quantise_exported
 
         quantise_exported(plain, path)
     else:
@@ -137,8 +137,8 @@ def export(encoder_type: str, checkpoint: str | os.PathLike[str] | None, precisi
     Raises:
         ValueError: As `build_efficient_medsam2_model`, or onnx is missing.
     """
-    from ..models.builder import build_efficient_medsam2_model as build
-    from .onnx.export import export_network
+    from EfficientMedSAM2Lib.models.builder import build_efficient_medsam2_model as build
+    from EfficientMedSAM2Lib.runtimes.onnx.export import export_network
 
     model = build(encoder_type, checkpoint, "cpu", precision="fp32")
     export_network(model, path, precision, weights_sha256(encoder_type, checkpoint))

@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .exported import exported_at_hand
-from .onnx.onnx_file import is_exported
+from EfficientMedSAM2Lib.runtimes.exported import exported_at_hand
+from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import is_exported
 
 _GPU_DRIVERS = {
     "linux": ("/proc/driver/nvidia/version", "/dev/nvidia0", "/dev/kfd", "/dev/dxg"),
@@ -57,7 +57,7 @@ def _has_gpu() -> bool:
     """Whether torch would compute on a GPU; torch is imported only where a driver says that it might."""
     if not _may_have_gpu():
         return False
-    from ..models.builder import default_device
+    from EfficientMedSAM2Lib.models.builder import default_device
 
     return default_device().type != "cpu"
 

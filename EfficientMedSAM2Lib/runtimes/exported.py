@@ -7,9 +7,9 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from ..core.files import sha256_of
-from ..resources import resource_path, shipped_weights
-from .onnx.onnx_file import FORMAT, SUFFIX, read_description
+from EfficientMedSAM2Lib.core.files import sha256_of
+from EfficientMedSAM2Lib.core.resources import resource_path, shipped_weights
+from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import FORMAT, SUFFIX, read_description
 
 CACHE_VARIABLE = "EFFICIENT_MEDSAM2_CACHE"
 """Environment variable: the folder of exported networks, instead of the user's own cache."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..models.config import Array, Rectangle
+from EfficientMedSAM2Lib.models.config import Array, Rectangle
 
 
 class TorchArrays:
@@ -67,7 +67,7 @@ class TorchArrays:
 
     def resample_map(self, memory: Array, source: Rectangle, target: Rectangle) -> Array:
         """See `Arrays`."""
-        from ..models.memory import resample_map
+        from EfficientMedSAM2Lib.models.memory import resample_map
 
         return resample_map(memory, source, target)
 

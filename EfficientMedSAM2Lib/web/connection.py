@@ -11,8 +11,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 #: What reading the body of a request raises when it is cut off, packed in a wrong way, or no form.
 MALFORMED = (
-    AssertionError, HttpProcessingError, LookupError, RuntimeError, TypeError, ValueError, web.RequestPayloadError,
-)  # fmt: skip
+    AssertionError,
+    HttpProcessingError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    web.RequestPayloadError,
+)
 
 
 def unless_gone(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

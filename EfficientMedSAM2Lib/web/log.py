@@ -6,7 +6,7 @@ import copy
 import logging
 from typing import Any
 
-from ..imaging.files import one_line
+from EfficientMedSAM2Lib.imaging.formats.files import one_line
 
 
 class OneLineFormatter(logging.Formatter):

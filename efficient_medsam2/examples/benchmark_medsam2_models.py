@@ -35,17 +35,36 @@ def parser() -> argparse.ArgumentParser:
 
 def command(arguments: Sequence[str] | None = None) -> list[str]:
     """The arguments of `efficient-medsam2` that mean the same."""
-    from EfficientMedSAM2Lib.cohort.engine import encoder_of
+    from EfficientMedSAM2Lib.pipeline.engine import encoder_of
 
     args = parser().parse_args(arguments)
     encoder = args.encoder_type or encoder_of(args.efficient_model)
     ours = [name for name in OURS if name == encoder or (args.quantize and name == f"{encoder}-int8")]
     return [
-        "benchmark", "--data_dir", args.data_dir, "--original_model", args.original_model,
-        "--efficient_model", args.efficient_model, "--output", args.output_dir, "--objects", str(args.num_samples),
-        "--device", args.device, "--slices", str(SLICES), "--original_slices", str(SLICES), "--repeats", "1",
-        "--model", *ours, "medsam2", *(["--save_visualizations"] if args.save_visualizations else []),
-    ]  # fmt: skip
+        "benchmark",
+        "--data_dir",
+        args.data_dir,
+        "--original_model",
+        args.original_model,
+        "--efficient_model",
+        args.efficient_model,
+        "--output",
+        args.output_dir,
+        "--objects",
+        str(args.num_samples),
+        "--device",
+        args.device,
+        "--slices",
+        str(SLICES),
+        "--original_slices",
+        str(SLICES),
+        "--repeats",
+        "1",
+        "--model",
+        *ours,
+        "medsam2",
+        *(["--save_visualizations"] if args.save_visualizations else []),
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,9 +19,15 @@ FINAL_MODEL = "final_model.pth"
 UNLIMITED_MINUTES = 60 * 24 * 30
 #: Options that were published and have no counterpart: the training does these things in its own way.
 WITHOUT_EFFECT = {
-    "val_data_dir": None, "weight_decay": 1e-5, "temperature": 2.0, "save_freq": 5, "val_freq": 1, "log_freq": 100,
-    "num_workers": 4, "gradient_accumulation": 1,
-}  # fmt: skip
+    "val_data_dir": None,
+    "weight_decay": 1e-5,
+    "temperature": 2.0,
+    "save_freq": 5,
+    "val_freq": 1,
+    "log_freq": 100,
+    "num_workers": 4,
+    "gradient_accumulation": 1,
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,19 +67,36 @@ def commands(args: argparse.Namespace) -> list[list[str]]:
 
 def _command(args: argparse.Namespace, steps: int, output: str, weights: str | None, encoder_only: bool) -> list[str]:
     return [
-        "distill", "--data_dir", args.data_dir, "--teacher_checkpoint", args.teacher_checkpoint, "--output", output,
-        "--encoder_type", args.encoder_type, "--batch_size", str(args.batch_size), "--learning_rate", str(args.lr),
-        "--max_steps", str(steps), "--max-minutes", str(UNLIMITED_MINUTES),
-        "--feature_distill_weight", str(args.feature_distill_weight),
-        "--output_distill_weight", str(args.output_distill_weight),
-        "--mixed_precision", *([] if args.mixed_precision else ["32-true"]),
+        "distill",
+        "--data_dir",
+        args.data_dir,
+        "--teacher_checkpoint",
+        args.teacher_checkpoint,
+        "--output",
+        output,
+        "--encoder_type",
+        args.encoder_type,
+        "--batch_size",
+        str(args.batch_size),
+        "--learning_rate",
+        str(args.lr),
+        "--max_steps",
+        str(steps),
+        "--max-minutes",
+        str(UNLIMITED_MINUTES),
+        "--feature_distill_weight",
+        str(args.feature_distill_weight),
+        "--output_distill_weight",
+        str(args.output_distill_weight),
+        "--mixed_precision",
+        *([] if args.mixed_precision else ["32-true"]),
         *(["--weights", weights] if weights else []),
         *(["--train_only", "image_encoder"] if encoder_only else []),
-    ]  # fmt: skip
+    ]
 
 
 def _count_images(data_dir: str) -> int:
-    from EfficientMedSAM2Lib.training.samples.manifest import read_manifest
+    from EfficientMedSAM2Lib.learning.samples.manifest import read_manifest
 
     return max(1, len(read_manifest(data_dir).select(labelled=True)))
 

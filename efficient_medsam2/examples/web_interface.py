@@ -25,10 +25,10 @@ from EfficientMedSAM2Lib import (
     InteractiveSession,
     build_efficient_medsam2_model,
 )
-from EfficientMedSAM2Lib.imaging.npz import write_npz
+from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window, choose_window
+from EfficientMedSAM2Lib.imaging.formats.npz import write_npz
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
-from EfficientMedSAM2Lib.imaging.windows import IntensityWindow, apply_window, choose_window
 
 ENDINGS = ["nii", "gz", "nrrd", "mha", "npz", "png", "jpg", "jpeg", "bmp", "tif", "dcm"]
 AXES = {"k (first)": 0, "j (second)": 1, "i (third)": 2}

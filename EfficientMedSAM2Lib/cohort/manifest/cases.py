@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...core.files import existing
-from .rows import ManifestRow
+from EfficientMedSAM2Lib.cohort.manifest.rows import ManifestRow
+from EfficientMedSAM2Lib.core.files import existing
 
 
 @dataclass(frozen=True)

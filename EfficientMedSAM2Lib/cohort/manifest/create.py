@@ -7,9 +7,9 @@ import json
 import os
 from pathlib import Path
 
-from ...core.files import replacing
-from ...imaging.files import csv_cell
-from .folders import Found, bids_cases, find_cases
+from EfficientMedSAM2Lib.cohort.manifest.folders import Found, bids_cases, find_cases
+from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.imaging.formats.files import csv_cell
 
 _COLUMNS = ("case", "image", "prompts", "segment", "terminology", "modality", "window")
 _VOXEL_COLUMNS = ("box_ijk", "points_ijk", "negative_points_ijk")  # only where a scan brings its own prompts

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...core.files import readable_name, walk
-from ...imaging.markups import SUFFIX as MARKUPS_ENDING
-from ...imaging.markups import markup_name
-from ...imaging.npz import NPZ_SUFFIX, NpzPrompts, read_npz_prompts
-from ...imaging.segmentations import SEGMENTATION_SUFFIX
-from ...imaging.volumes import ENDINGS, volume_name
+from EfficientMedSAM2Lib.core.files import readable_name, walk
+from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, NpzPrompts, read_npz_prompts
+from EfficientMedSAM2Lib.imaging.markups import SUFFIX as MARKUPS_ENDING
+from EfficientMedSAM2Lib.imaging.markups import markup_name
+from EfficientMedSAM2Lib.imaging.segmentations import SEGMENTATION_SUFFIX
+from EfficientMedSAM2Lib.imaging.volumes import ENDINGS, volume_name
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".dcm")  # single slices and screen shots are no scans of a cohort
 _SCANS = tuple(ending for ending in ENDINGS if ending not in (*_PICTURES, SEGMENTATION_SUFFIX))

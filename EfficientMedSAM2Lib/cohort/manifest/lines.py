@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...imaging.files import from_csv_cell
-from .problems import ManifestError
+from EfficientMedSAM2Lib.cohort.manifest.problems import ManifestError
+from EfficientMedSAM2Lib.imaging.formats.files import from_csv_cell
 
 
 def csv_lines(path: Path) -> Iterator[tuple[int, dict[str, str] | str]]:

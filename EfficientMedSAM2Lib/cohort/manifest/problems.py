@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .rows import COLUMNS
+from EfficientMedSAM2Lib.cohort.manifest.rows import COLUMNS
 
 
 class ManifestError(ValueError):

@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ...core.files import check_component
-from ...imaging.markups import markup_name, read_markups
-from ...imaging.volumes import volume_name
-from .cases import CaseSpec, SegmentSpec, absolute, segment_of
-from .lines import csv_lines, json_lines
-from .problems import ManifestError, sentences
-from .rows import ManifestRow
+from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec, SegmentSpec, absolute, segment_of
+from EfficientMedSAM2Lib.cohort.manifest.lines import csv_lines, json_lines
+from EfficientMedSAM2Lib.cohort.manifest.problems import ManifestError, sentences
+from EfficientMedSAM2Lib.cohort.manifest.rows import ManifestRow
+from EfficientMedSAM2Lib.core.files import check_component
+from EfficientMedSAM2Lib.imaging.markups import markup_name, read_markups
+from EfficientMedSAM2Lib.imaging.volumes import volume_name
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def read_manifest(path: str | Path) -> list[CaseSpec]:
     path = Path(path)
     problems: Problems = []
     if path.is_dir():
-        from .folders import bids_cases
+        from EfficientMedSAM2Lib.cohort.manifest.folders import bids_cases
 
         found = bids_cases(path)
         for markups in found.without_scan:

@@ -8,8 +8,8 @@ from typing import Any, List, Optional, Tuple  # noqa: UP035 (pydantic evaluates
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ...core.files import check_component, normal_name
-from ...imaging.terminology import terminology_entry
+from EfficientMedSAM2Lib.core.files import check_component, normal_name
+from EfficientMedSAM2Lib.imaging.terminology import terminology_entry
 
 Numbers = List[float]  # noqa: UP006
 Points = List[Tuple[float, float, float]]  # noqa: UP006
@@ -118,7 +118,7 @@ class ManifestRow(BaseModel):
     @classmethod
     def _window(cls, value: str | None) -> str | None:
         if value:
-            from ...imaging.windows import parse_window
+            from EfficientMedSAM2Lib.core.windows import parse_window
 
             parse_window(value)  # a ValueError says what is wrong
         return value or None

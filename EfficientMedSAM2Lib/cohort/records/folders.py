@@ -12,8 +12,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from ...core.files import check_component
-from .hashing import sha256_of
+from EfficientMedSAM2Lib.cohort.records.hashing import sha256_of
+from EfficientMedSAM2Lib.core.files import check_component
 
 CASES, CORRECTED, RECORD, SCENE = "cases", "corrected", "provenance.json", "scene.mrml"
 PROMPT_OF_SCENE = "prompt-{}.mrk.json"  # a scene has a file for each prompt

@@ -9,13 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ... import __version__
-from ...core.files import sha256_of as sha256_of_file
-from ...core.files import walk
+from EfficientMedSAM2Lib import __version__
+from EfficientMedSAM2Lib.core.files import sha256_of as sha256_of_file
+from EfficientMedSAM2Lib.core.files import walk
 
 if TYPE_CHECKING:
-    from ..manifest.cases import CaseSpec
-    from .settings import RunSettings
+    from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
+    from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
 
 
 def sha256_of(path: str | Path) -> str:

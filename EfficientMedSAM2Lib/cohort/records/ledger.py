@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
 
 FILE_NAME = "ledger.sqlite"
 _VERSION = 1
@@ -71,9 +71,16 @@ class Ledger:
     def record(self, outcome: Outcome) -> None:
         """Write down what became of a case, and the hashes of its files."""
         row = (
-            outcome.name, outcome.key, outcome.status, outcome.kind, outcome.reason, outcome.seconds, time.time(),
-            0 if outcome.again else 1, json.dumps(outcome.record, sort_keys=True),
-        )  # fmt: skip
+            outcome.name,
+            outcome.key,
+            outcome.status,
+            outcome.kind,
+            outcome.reason,
+            outcome.seconds,
+            time.time(),
+            0 if outcome.again else 1,
+            json.dumps(outcome.record, sort_keys=True),
+        )
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute(_UPSERT, row)

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..case import PropagationOptions
-from ..engine import DEFAULT_ENCODER, encoder_of
+from EfficientMedSAM2Lib.pipeline.case import PropagationOptions
+from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER, encoder_of
 
 #: What builds the session of a worker, as "module:function"; it gets encoder, weights and device (ours also
 #: runtime and threads).
-ENGINE = "EfficientMedSAM2Lib.cohort.engine:build_session"
+ENGINE = "EfficientMedSAM2Lib.pipeline.engine:build_session"
 FORMATS = ("seg.nrrd", "dicom-seg")
 
 
@@ -61,8 +61,8 @@ class RunSettings:
         """
         if self.engine != ENGINE:
             return self
-        from ...core.files import sha256_of
-        from ...runtimes.choice import choose_runtime
+        from EfficientMedSAM2Lib.core.files import sha256_of
+        from EfficientMedSAM2Lib.runtimes.choice import choose_runtime
 
         path = weights_file(self.encoder, self.weights)
         encoder, weights = encoder_of(path), str(path.resolve()) if self.weights else None
@@ -84,6 +84,6 @@ def weights_file(encoder: str | None, weights: str | None) -> Path:
     Raises:
         ValueError: None is shipped for that encoder.
     """
-    from ...resources import shipped_weights
+    from EfficientMedSAM2Lib.core.resources import shipped_weights
 
     return Path(weights) if weights else shipped_weights(encoder or DEFAULT_ENCODER)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ...core.files import replacing
-from ..records.folders import CASES
-from ..records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.folders import CASES
+from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.core.files import replacing
 
 FILE_NAME = "contact-sheet.html"
 PICTURE = "picture.png"

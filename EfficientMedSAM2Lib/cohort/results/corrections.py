@@ -10,21 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...core.files import replacing
-from ...imaging.files import quiet_libraries
-from ...imaging.segmentations import Segment, read_segmentation
-from ...imaging.volumes import Volume, read_volume
-from ...imaging.windows import IntensityWindow
-from ..case import SegmentResult
-from ..records.folders import RECORD, case_path, was_rewritten
-from ..records.hashing import sha256_of
-from ..records.ledger import FILE_NAME, Ledger, RunLock
-from ..records.outcome import Outcome
-from .contact_sheet import PICTURE, write_contact_sheet
-from .measurements import measure
-from .picture import write_picture
-from .scene import SEGMENTATION
-from .tables import write_tables
+from EfficientMedSAM2Lib.cohort.records.folders import RECORD, case_path, was_rewritten
+from EfficientMedSAM2Lib.cohort.records.hashing import sha256_of
+from EfficientMedSAM2Lib.cohort.records.ledger import FILE_NAME, Ledger, RunLock
+from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.results.contact_sheet import PICTURE, write_contact_sheet
+from EfficientMedSAM2Lib.cohort.results.measurements import measure
+from EfficientMedSAM2Lib.cohort.results.picture import write_picture
+from EfficientMedSAM2Lib.cohort.results.scene import SEGMENTATION
+from EfficientMedSAM2Lib.cohort.results.tables import write_tables
+from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
+from EfficientMedSAM2Lib.imaging.formats.files import quiet_libraries
+from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
+from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
+from EfficientMedSAM2Lib.pipeline.case import SegmentResult
 
 logger = logging.getLogger(__name__)
 

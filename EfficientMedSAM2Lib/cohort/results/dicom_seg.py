@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ... import __version__
-from ...core.files import replacing
-from ...imaging.dicom.reader import DicomScan, select_scan
-from ...imaging.segmentations import Segment
-from ...imaging.terminology import segment_colors, terminology_entry
+from EfficientMedSAM2Lib import __version__
+from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.imaging.dicom.reader import DicomScan, select_scan
+from EfficientMedSAM2Lib.imaging.segmentations import Segment
+from EfficientMedSAM2Lib.imaging.terminology import segment_colors, terminology_entry
 
 if TYPE_CHECKING:
     from highdicom.seg import Segmentation, SegmentDescription

@@ -7,19 +7,33 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.geometry import Box, bounding_box, ijk_to_ras_points, kji_from_ijk, spacing_of
-from ...imaging.volumes import Volume
-from ..case import SegmentResult
+from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, ijk_to_ras_points, kji_from_ijk, spacing_of
+from EfficientMedSAM2Lib.imaging.volumes import Volume
+from EfficientMedSAM2Lib.pipeline.case import SegmentResult
 
 PERCENTILES = (5, 25, 50, 75, 95)
 _BOUNDS = ("r_min_mm", "r_max_mm", "a_min_mm", "a_max_mm", "s_min_mm", "s_max_mm")
 #: Columns of the table, in order.
 COLUMNS = (
-    "segment", "empty", "volume_ml", "voxels", "surface_mm2", "longest_diameter_mm", "longest_diameter_in_slice_mm",
-    *_BOUNDS, "intensity_mean", "intensity_sd", "intensity_min", "intensity_max",
+    "segment",
+    "empty",
+    "volume_ml",
+    "voxels",
+    "surface_mm2",
+    "longest_diameter_mm",
+    "longest_diameter_in_slice_mm",
+    *_BOUNDS,
+    "intensity_mean",
+    "intensity_sd",
+    "intensity_min",
+    "intensity_max",
     *(f"intensity_p{percent}" for percent in PERCENTILES),
-    "slices", "score_mean", "score_lowest", "slice_lowest", "slice_axis",
-)  # fmt: skip
+    "slices",
+    "score_mean",
+    "score_lowest",
+    "slice_lowest",
+    "slice_axis",
+)
 
 
 def measure(result: SegmentResult, volume: Volume) -> dict[str, Any]:

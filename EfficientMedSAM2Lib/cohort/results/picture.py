@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ...core.files import replacing
-from ...imaging.geometry import Box, bounding_box, kji_from_ijk, spacing_of, union
-from ...imaging.planes import Plane, plane_of
-from ...imaging.segmentations import Segment
-from ...imaging.terminology import segment_colors
-from ...imaging.volumes import Volume
-from ...imaging.windows import IntensityWindow, apply_window
-from ..case import SegmentResult
+from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, kji_from_ijk, spacing_of, union
+from EfficientMedSAM2Lib.core.planes import Plane, plane_of
+from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
+from EfficientMedSAM2Lib.imaging.segmentations import Segment
+from EfficientMedSAM2Lib.imaging.terminology import segment_colors
+from EfficientMedSAM2Lib.imaging.volumes import Volume
+from EfficientMedSAM2Lib.pipeline.case import SegmentResult
 
 PANEL_PIXELS = 220
 #: Shown around the segments, as a part of their extent and in mm at least.

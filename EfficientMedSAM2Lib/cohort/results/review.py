@@ -6,13 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..records.folders import case_path, changed_by_hand
-from ..records.ledger import Ledger
-from ..records.outcome import Outcome
-from .contact_sheet import by_doubt, confidence, is_reviewed, size_of, write_contact_sheet
-from .corrections import check_output
-from .scene import write_scene
-from .tables import write_tables
+from EfficientMedSAM2Lib.cohort.records.folders import case_path, changed_by_hand
+from EfficientMedSAM2Lib.cohort.records.ledger import Ledger
+from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.results.contact_sheet import (
+    by_doubt,
+    confidence,
+    is_reviewed,
+    size_of,
+    write_contact_sheet,
+)
+from EfficientMedSAM2Lib.cohort.results.corrections import check_output
+from EfficientMedSAM2Lib.cohort.results.scene import write_scene
+from EfficientMedSAM2Lib.cohort.results.tables import write_tables
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from ...core.files import replacing
-from ...imaging.dicom.reader import dicom_files
-from ...imaging.markups import read_markups
-from ..records.folders import PROMPT_OF_SCENE, SCENE, case_path
-from ..records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.folders import PROMPT_OF_SCENE, SCENE, case_path
+from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.imaging.dicom.reader import dicom_files
+from EfficientMedSAM2Lib.imaging.markups import read_markups
 
 SEGMENTATION, PROMPTS = "segmentation.seg.nrrd", "prompts.mrk.json"
 _VOLUME = "vtkMRMLScalarVolumeNode1"
@@ -85,7 +85,7 @@ def _segmentation(root: ET.Element) -> None:
 
 def _prompts(root: ET.Element, folder: Path) -> None:
     """One node for each markup; Slicer reads one from a file, so each gets a file of its own."""
-    from ...imaging.markups import write_markups
+    from EfficientMedSAM2Lib.imaging.markups import write_markups
 
     for number, markup in enumerate(read_markups(folder / PROMPTS), start=1):
         file = PROMPT_OF_SCENE.format(number)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...core.files import replacing
-from ...imaging.files import csv_cell
-from ..records.outcome import Outcome
-from .measurements import COLUMNS
+from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.results.measurements import COLUMNS
+from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.imaging.formats.files import csv_cell
 
 MEASUREMENTS, FAILURES = "measurements.csv", "failures.csv"
 _CASE_COLUMNS = ("case",)

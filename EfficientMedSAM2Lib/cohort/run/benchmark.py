@@ -20,15 +20,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ...imaging.volumes import Volume, read_volume
-from ...resources import sample_scan
-from ..manifest.read import read_manifest
-from ..records.ledger import FILE_NAME
-from ..records.outcome import Outcome
-from ..records.settings import RunSettings
-from .cluster import ClusterOptions
-from .cohort import run_cohort
-from .progress import Progress
+from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+from EfficientMedSAM2Lib.cohort.records.ledger import FILE_NAME
+from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
+from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
+from EfficientMedSAM2Lib.cohort.run.cohort import run_cohort
+from EfficientMedSAM2Lib.cohort.run.progress import Progress
+from EfficientMedSAM2Lib.imaging.sample import sample_scan
+from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 
 #: Voxels of a case, k, j, i, and the box on its middle slice that is the prompt.
 SHAPE = (12, 80, 80)
@@ -81,7 +81,7 @@ def write_cases(folder: Path, count: int) -> Path:
     """Write small scans, each another piece of slicerio's chest CT with its own noise, and their manifest."""
     import SimpleITK as sitk
 
-    from ...imaging.labelmaps import array_to_image
+    from EfficientMedSAM2Lib.imaging.labelmaps import array_to_image
 
     chest = read_volume(sample_scan())
     random = np.random.default_rng(0)

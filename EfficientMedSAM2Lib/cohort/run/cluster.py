@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..worker.memory import BASE_BYTES
+from EfficientMedSAM2Lib.cohort.worker.memory import BASE_BYTES
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -11,20 +11,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ... import __version__
-from ...core.files import replacing
-from ..manifest.cases import CaseSpec
-from ..records.folders import CASES, finished_record, remove_leftovers
-from ..records.hashing import case_key, stamp_of
-from ..records.ledger import Ledger, RunLock
-from ..records.outcome import RETRIED, Outcome
-from ..records.settings import RunSettings
-from ..results.contact_sheet import write_contact_sheet
-from ..results.tables import write_tables
-from .cluster import ClusterOptions, connect, dashboard_link, trust
-from .feeding import Stopped, feed
-from .progress import Progress
-from .reserve import Reserve
+from EfficientMedSAM2Lib import __version__
+from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
+from EfficientMedSAM2Lib.cohort.records.folders import CASES, finished_record, remove_leftovers
+from EfficientMedSAM2Lib.cohort.records.hashing import case_key, stamp_of
+from EfficientMedSAM2Lib.cohort.records.ledger import Ledger, RunLock
+from EfficientMedSAM2Lib.cohort.records.outcome import RETRIED, Outcome
+from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
+from EfficientMedSAM2Lib.cohort.results.contact_sheet import write_contact_sheet
+from EfficientMedSAM2Lib.cohort.results.tables import write_tables
+from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions, connect, dashboard_link, trust
+from EfficientMedSAM2Lib.cohort.run.feeding import Stopped, feed
+from EfficientMedSAM2Lib.cohort.run.progress import Progress
+from EfficientMedSAM2Lib.cohort.run.reserve import Reserve
+from EfficientMedSAM2Lib.core.files import replacing
 
 
 @dataclass(frozen=True)

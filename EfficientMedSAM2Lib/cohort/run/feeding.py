@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..manifest.cases import CaseSpec
-from ..records.folders import finished_record
-from ..records.outcome import DISK, INTERNAL, MACHINE, Outcome
-from ..records.settings import RunSettings
-from ..worker.run_case import run_case
+from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
+from EfficientMedSAM2Lib.cohort.records.folders import finished_record
+from EfficientMedSAM2Lib.cohort.records.outcome import DISK, INTERNAL, MACHINE, Outcome
+from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
+from EfficientMedSAM2Lib.cohort.worker.run_case import run_case
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
 
 
 class Progress:

@@ -12,24 +12,24 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import __version__
-from ...imaging.markups import write_markups
-from ...imaging.segmentations import Segment, write_segmentation
-from ...imaging.volumes import Volume, read_volume
-from ...imaging.windows import parse_window
-from ..case import SegmentResult, segment_case
-from ..manifest.cases import CaseSpec
-from ..records.folders import RECORD, case_folder
-from ..records.hashing import sha256_of
-from ..results.measurements import measure
-from .memory import check_fits, peak_memory_megabytes
-from .prompting import case_prompts
+from EfficientMedSAM2Lib import __version__
+from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
+from EfficientMedSAM2Lib.cohort.records.folders import RECORD, case_folder
+from EfficientMedSAM2Lib.cohort.records.hashing import sha256_of
+from EfficientMedSAM2Lib.cohort.results.measurements import measure
+from EfficientMedSAM2Lib.cohort.worker.memory import check_fits, peak_memory_megabytes
+from EfficientMedSAM2Lib.cohort.worker.prompting import case_prompts
+from EfficientMedSAM2Lib.core.windows import parse_window
+from EfficientMedSAM2Lib.imaging.markups import write_markups
+from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
+from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
+from EfficientMedSAM2Lib.pipeline.case import SegmentResult, segment_case
 
 if TYPE_CHECKING:
-    from ...imaging.windows import IntensityWindow
-    from ...interaction import InteractiveSession
-    from ..prompts import SegmentPrompts
-    from ..records.settings import RunSettings
+    from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
+    from EfficientMedSAM2Lib.core.windows import IntensityWindow
+    from EfficientMedSAM2Lib.interaction import InteractiveSession
+    from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts
 
 SEGMENTATION, DICOM, PROMPTS, PICTURE = "segmentation.seg.nrrd", "segmentation.dcm", "prompts.mrk.json", "picture.png"
 _LIBRARIES = ("torch", "numpy", "SimpleITK", "pydicom", "nibabel", "timm", "highdicom")
@@ -66,7 +66,7 @@ def compute_and_write(
     prompts = case_prompts(case, volume)
     notes = list(volume.notes)
     if settings.output_format == "dicom-seg":
-        from ..results.dicom_seg import check_dicom_seg, dicom_series
+        from EfficientMedSAM2Lib.cohort.results.dicom_seg import check_dicom_seg, dicom_series
 
         series = dicom_series(case.image, case.time_point, case.series)
         check_dicom_seg(series, [spec.name for spec in case.segments])
@@ -104,7 +104,7 @@ def _write_files(
     terminology = {spec.name: spec.terminology for spec in case.segments}
     segments = [Segment(result.name, result.mask, terminology=terminology[result.name]) for result in results]
     if settings.output_format == "dicom-seg":
-        from ..results.dicom_seg import dicom_series, write_dicom_seg
+        from EfficientMedSAM2Lib.cohort.results.dicom_seg import dicom_series, write_dicom_seg
 
         if any(segment.mask.any() for segment in segments):  # DICOM SEG has no way to say that nothing was found
             series = dicom_series(case.image, case.time_point, case.series)
@@ -115,7 +115,7 @@ def _write_files(
     if markups:
         write_markups(folder / PROMPTS, markups)
     if settings.pictures:
-        from ..results.picture import write_picture
+        from EfficientMedSAM2Lib.cohort.results.picture import write_picture
 
         write_picture(folder / PICTURE, volume, segments, results, window)
 

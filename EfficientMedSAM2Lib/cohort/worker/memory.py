@@ -6,7 +6,7 @@ import math
 import sys
 from pathlib import Path
 
-from ...imaging.npz import NPZ_SUFFIX, npz_shape
+from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, npz_shape
 
 #: A case needs its volume, a copy while it is read, masks as bits, and the slices in work.
 COPIES = 3.0
@@ -27,8 +27,8 @@ def volume_bytes(path: str) -> int:
         return math.prod(shape) * dtype.itemsize
     import SimpleITK as sitk
 
-    from ...imaging.contained import image_reader
-    from ...imaging.files import quiet_libraries
+    from EfficientMedSAM2Lib.imaging.formats.contained import image_reader
+    from EfficientMedSAM2Lib.imaging.formats.files import quiet_libraries
 
     try:
         with quiet_libraries():

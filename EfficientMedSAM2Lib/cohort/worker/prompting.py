@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.files import normal_name
-from ...imaging.geometry import ijk_to_ras_points
-from ...imaging.markups import Markup, read_markups
-from ...imaging.segmentations import read_segmentation
-from ...imaging.volumes import Volume
-from ..manifest.cases import CaseSpec, SegmentSpec
-from ..prompts import SegmentPrompts, box_markup
+from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec, SegmentSpec
+from EfficientMedSAM2Lib.core.files import normal_name
+from EfficientMedSAM2Lib.core.geometry import ijk_to_ras_points
+from EfficientMedSAM2Lib.imaging.markups import Markup, read_markups
+from EfficientMedSAM2Lib.imaging.segmentations import read_segmentation
+from EfficientMedSAM2Lib.imaging.volumes import Volume
+from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, box_markup
 
 
 def case_prompts(case: CaseSpec, volume: Volume) -> list[SegmentPrompts]:

@@ -12,14 +12,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..manifest.cases import CaseSpec
-from ..records.folders import finished_record
-from ..records.hashing import case_key, sha256_of, stamp_of
-from ..records.outcome import DISK, INPUT, INTERNAL, MACHINE, Outcome
-from ..records.settings import ENGINE, RunSettings, weights_file
+from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
+from EfficientMedSAM2Lib.cohort.records.folders import finished_record
+from EfficientMedSAM2Lib.cohort.records.hashing import case_key, sha256_of, stamp_of
+from EfficientMedSAM2Lib.cohort.records.outcome import DISK, INPUT, INTERNAL, MACHINE, Outcome
+from EfficientMedSAM2Lib.cohort.records.settings import ENGINE, RunSettings, weights_file
 
 if TYPE_CHECKING:
-    from ...interaction import InteractiveSession
+    from EfficientMedSAM2Lib.interaction import InteractiveSession
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def run_case(case: CaseSpec, settings: RunSettings, output: str) -> Outcome:
 def _compute(
     case: CaseSpec, settings: RunSettings, output: Path, key: str, hashes: dict[str, tuple[str, str]]
 ) -> dict[str, object]:
-    from .job import compute_and_write
+    from EfficientMedSAM2Lib.cohort.worker.job import compute_and_write
 
     session = _session_for(settings)
     try:

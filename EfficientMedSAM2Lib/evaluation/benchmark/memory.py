@@ -79,8 +79,8 @@ def measure(slices: int, size: int, encoder: str, weights: str | None, runtime: 
     Returns:
         Peak memory of this process and the volume's in MB, slices per second, milliseconds from prompt to mask.
     """
-    from ...predictors import EfficientMedSAM2VolumePredictor
-    from ...runtimes import build_efficient_medsam2_model
+    from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
+    from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 
     volume, box, centre = phantom(slices, size)
     predictor = EfficientMedSAM2VolumePredictor(build_efficient_medsam2_model(encoder, weights, runtime=runtime))

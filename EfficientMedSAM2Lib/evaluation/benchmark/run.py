@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .jobs import Answer, Job
-from .networks import NETWORKS, ORIGINALS, NetworkOptions, TimedNetwork
-from .scans import Scan
-from .worker import BAD_INPUT
+from EfficientMedSAM2Lib.evaluation.benchmark.jobs import Answer, Job
+from EfficientMedSAM2Lib.evaluation.benchmark.networks import NETWORKS, ORIGINALS, NetworkOptions, TimedNetwork
+from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan
+from EfficientMedSAM2Lib.evaluation.benchmark.worker import BAD_INPUT
 
 
 @dataclass(frozen=True)

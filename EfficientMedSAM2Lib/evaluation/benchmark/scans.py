@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...imaging.windows import IntensityWindow, apply_window
-from ..prompts import tight_box
+from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
+from EfficientMedSAM2Lib.evaluation.prompts import tight_box
 
 if TYPE_CHECKING:
-    from ...training.samples.slices import LoadedImage
+    from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
 
 SLICE_MM = 2.5
 """Distance of the slices after resampling: between thin (1 mm) and thick (5 mm) reconstructions."""
@@ -94,11 +94,11 @@ def images_of(data_dir: Path | None) -> list[LoadedImage]:
     Raises:
         ValueError: There is nothing usable.
     """
-    from ...training.samples.manifest import is_listed, read_manifest
-    from ...training.samples.slices import load_images
+    from EfficientMedSAM2Lib.learning.samples.manifest import is_listed, read_manifest
+    from EfficientMedSAM2Lib.learning.samples.slices import load_images
 
     if data_dir is None:
-        from ..sample import sample_image
+        from EfficientMedSAM2Lib.evaluation.sample import sample_image
 
         return [sample_image()]
     manifest = read_manifest(data_dir)

@@ -13,8 +13,8 @@ from unittest.mock import patch
 import numpy as np
 
 if TYPE_CHECKING:
-    from .networks import TimedNetwork
-    from .scans import Scan
+    from EfficientMedSAM2Lib.evaluation.benchmark.networks import TimedNetwork
+    from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan
 
 T = TypeVar("T")
 Clock = Callable[[], float]

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .jobs import Answer, Job
-from .memory import MEBIBYTE, peak_memory, resident_memory
-from .networks import NETWORKS, NetworkOptions, TimedNetwork
-from .scans import Scan, read_scan
-from .timing import Clock, part_times, step_times, timed_ms
+from EfficientMedSAM2Lib.evaluation.benchmark.jobs import Answer, Job
+from EfficientMedSAM2Lib.evaluation.benchmark.memory import MEBIBYTE, peak_memory, resident_memory
+from EfficientMedSAM2Lib.evaluation.benchmark.networks import NETWORKS, NetworkOptions, TimedNetwork
+from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan, read_scan
+from EfficientMedSAM2Lib.evaluation.benchmark.timing import Clock, part_times, step_times, timed_ms
 
 BAD_INPUT = 2
 FULL_MEMORY = 8  # steps after which the bank of memories is full: MedSAM2's holds seven
@@ -130,11 +130,11 @@ def _slice_ms(steps: list[float]) -> float:
 
 def accuracy(job: Job) -> Answer:
     """Dice of jittered boxes on labelled slices, macro over data sets and labels."""
-    from ..cases import choose_cases
-    from ..contestants import BOX
-    from ..protocols import run_protocol
-    from ..report import summarise
-    from .scans import images_of
+    from EfficientMedSAM2Lib.evaluation.benchmark.scans import images_of
+    from EfficientMedSAM2Lib.evaluation.cases import choose_cases
+    from EfficientMedSAM2Lib.evaluation.methods import BOX
+    from EfficientMedSAM2Lib.evaluation.protocols import run_protocol
+    from EfficientMedSAM2Lib.evaluation.report import summarise
 
     answer, values = _started(job)
     network = _network(job)

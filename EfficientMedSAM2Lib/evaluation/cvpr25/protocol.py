@@ -13,8 +13,8 @@ from EfficientMedSAM2Lib.evaluation.cvpr25.cases import ChallengeCase
 from EfficientMedSAM2Lib.evaluation.metrics import click_auc, dice, surface_dice
 
 if TYPE_CHECKING:
-    from EfficientMedSAM2Lib.imaging.npz import NpzPrompts
-    from EfficientMedSAM2Lib.training.samples.slices import LoadedImage
+    from EfficientMedSAM2Lib.imaging.formats.npz import NpzPrompts
+    from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
 
 CLICK_ROUNDS = 5
 SECONDS_PER_CLASS = 90.0
@@ -180,7 +180,7 @@ class OurMethod:
 
     def set_image(self, image: LoadedImage) -> None:
         """Begin a scan."""
-        from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
+        from EfficientMedSAM2Lib.core.windows import IntensityWindow
 
         k, j, i = image.spacing_mm
         window = IntensityWindow(*image.window, "chosen")

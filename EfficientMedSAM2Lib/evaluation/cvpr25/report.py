@@ -13,9 +13,12 @@ import numpy as np
 from EfficientMedSAM2Lib.evaluation.cvpr25.protocol import CLICK_ROUNDS, SECONDS_PER_CLASS, ChallengeResult
 
 _COLUMNS = {
-    "DSC_Final": "DSC final", "NSD_Final": "NSD final", "DSC_AUC": "DSC AUC", "NSD_AUC": "NSD AUC",
+    "DSC_Final": "DSC final",
+    "NSD_Final": "NSD final",
+    "DSC_AUC": "DSC AUC",
+    "NSD_AUC": "NSD AUC",
     "TotalRunningTime": "s/case",
-}  # fmt: skip
+}
 MEAN = "mean of modalities"
 
 

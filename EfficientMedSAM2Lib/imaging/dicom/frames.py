@@ -13,12 +13,30 @@ if TYPE_CHECKING:
 
 #: What may tell images at the same place apart, in the order in which it is asked.
 TIME_TAGS = (
-    "SeriesNumber", "StudyInstanceUID", "SeriesTime",  # where an anonymiser gave several series one UID
-    "TemporalPositionIdentifier", "TemporalPositionIndex", "AcquisitionNumber", "EchoNumbers", "EchoTime",
-    "EffectiveEchoTime", "DiffusionBValue", "TriggerTime", "NominalCardiacTriggerDelayTime", "InversionTime",
-    "FlipAngle", "ImageType", "FrameType", "ComplexImageComponent", "StackID", "AcquisitionTime", "AcquisitionDateTime",
-    "FrameAcquisitionDateTime", "FrameReferenceTime", "SOPInstanceUID",
-)  # fmt: skip
+    "SeriesNumber",
+    "StudyInstanceUID",
+    "SeriesTime",  # where an anonymiser gave several series one UID
+    "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+    "AcquisitionNumber",
+    "EchoNumbers",
+    "EchoTime",
+    "EffectiveEchoTime",
+    "DiffusionBValue",
+    "TriggerTime",
+    "NominalCardiacTriggerDelayTime",
+    "InversionTime",
+    "FlipAngle",
+    "ImageType",
+    "FrameType",
+    "ComplexImageComponent",
+    "StackID",
+    "AcquisitionTime",
+    "AcquisitionDateTime",
+    "FrameAcquisitionDateTime",
+    "FrameReferenceTime",
+    "SOPInstanceUID",
+)
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import check_name
-from .frames import TIME_TAGS, Frame, frame_of, whole_number
+from EfficientMedSAM2Lib.imaging.dicom.frames import TIME_TAGS, Frame, frame_of, whole_number
+from EfficientMedSAM2Lib.imaging.formats.files import check_name
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 _TAGS = (
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality",
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "Rows", "Columns",
-    "NominalScannedPixelSpacing", "NumberOfFrames", "SliceThickness", "SpacingBetweenSlices", "SamplesPerPixel",
-    "InstanceNumber", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "GridFrameOffsetVector",
-    "DetectorInformationSequence", *TIME_TAGS,
-)  # fmt: skip
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "Modality",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "Rows",
+    "Columns",
+    "NominalScannedPixelSpacing",
+    "NumberOfFrames",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "SamplesPerPixel",
+    "InstanceNumber",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "GridFrameOffsetVector",
+    "DetectorInformationSequence",
+    *TIME_TAGS,
+)
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _MOST_FRAMES = 1_000_000
 _IS_UID = re.compile(r"[0-9.]{1,64}")
@@ -66,9 +84,19 @@ def is_dicom(path: Path) -> bool:
 
 def _is_bare(start: bytes) -> bool:
     """An old file without preamble begins with group 0002 or 0008, and a short first element."""
-    if len(start) < 12 or start[:2] not in (b"\x08\x00", b"\x02\x00") or start[2:4] not in (
-        b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x12\x00", b"\x16\x00",
-    ):  # fmt: skip
+    if (
+        len(start) < 12
+        or start[:2] not in (b"\x08\x00", b"\x02\x00")
+        or start[2:4]
+        not in (
+            b"\x00\x00",
+            b"\x01\x00",
+            b"\x05\x00",
+            b"\x08\x00",
+            b"\x12\x00",
+            b"\x16\x00",
+        )
+    ):
         return False
     return (start[4:6].isalpha() and start[4:6].isupper()) or int.from_bytes(start[4:8], "little") < 120
 

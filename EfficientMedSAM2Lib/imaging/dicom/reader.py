@@ -8,13 +8,26 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.files import walk
-from ..geometry import lps_to_ras
-from .frames import Frame
-from .headers import DicomError, NotAnImage, Unreadable, is_dicom, read_folder, read_frames
-from .series import Selection, choose_series, one_orientation, one_time_point, without_copies
-from .stack import TOLERANCE, Stack, stack_slices
-from .voxels import on_grid, read_voxels
+from EfficientMedSAM2Lib.core.files import walk
+from EfficientMedSAM2Lib.core.geometry import lps_to_ras
+from EfficientMedSAM2Lib.imaging.dicom.frames import Frame
+from EfficientMedSAM2Lib.imaging.dicom.headers import (
+    DicomError,
+    NotAnImage,
+    Unreadable,
+    is_dicom,
+    read_folder,
+    read_frames,
+)
+from EfficientMedSAM2Lib.imaging.dicom.series import (
+    Selection,
+    choose_series,
+    one_orientation,
+    one_time_point,
+    without_copies,
+)
+from EfficientMedSAM2Lib.imaging.dicom.stack import TOLERANCE, Stack, stack_slices
+from EfficientMedSAM2Lib.imaging.dicom.voxels import on_grid, read_voxels
 
 __all__ = ["DicomScan", "dicom_files", "is_dicom", "read_dicom", "select_scan"]
 

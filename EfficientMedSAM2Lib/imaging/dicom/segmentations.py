@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .frames import Frame
-from .headers import read_frames
-from .series import at_places
-from .stack import stack_slices
-from .voxels import decode
+from EfficientMedSAM2Lib.imaging.dicom.frames import Frame
+from EfficientMedSAM2Lib.imaging.dicom.headers import read_frames
+from EfficientMedSAM2Lib.imaging.dicom.series import at_places
+from EfficientMedSAM2Lib.imaging.dicom.stack import stack_slices
+from EfficientMedSAM2Lib.imaging.dicom.voxels import decode
 
 #: Share above which a voxel of a fractional segmentation belongs to the segment.
 _HALF = 0.5

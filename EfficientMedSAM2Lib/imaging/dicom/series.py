@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..components import time_index
-from .frames import TIME_TAGS, Frame
-from .stack import SAME_PLACE_MM, normal_of
+from EfficientMedSAM2Lib.imaging.components import time_index
+from EfficientMedSAM2Lib.imaging.dicom.frames import TIME_TAGS, Frame
+from EfficientMedSAM2Lib.imaging.dicom.stack import SAME_PLACE_MM, normal_of
 
 #: A series or orientation with this share of the images of the largest might as well be the one that is meant.
 RIVAL_SHARE = 0.9

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry import lps_to_ras
+from EfficientMedSAM2Lib.core.geometry import lps_to_ras
 
 #: A slice lies where the grid has it when it is off by no more than this share of a voxel along each axis.
 TOLERANCE = 0.1

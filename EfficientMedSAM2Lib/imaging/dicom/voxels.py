@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.files import last_line
-from ..files import quiet_libraries
-from .frames import Frame
-from .stack import Stack
+from EfficientMedSAM2Lib.core.files import last_line
+from EfficientMedSAM2Lib.imaging.dicom.frames import Frame
+from EfficientMedSAM2Lib.imaging.dicom.stack import Stack
+from EfficientMedSAM2Lib.imaging.formats.files import quiet_libraries
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -21,11 +21,23 @@ if TYPE_CHECKING:
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 _NATIVE = {_IMPLICIT, _EXPLICIT, "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"}
 _PIXEL_MODULE = (
-    "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RedPaletteColorLookupTableDescriptor",
-    "GreenPaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData",
-)  # fmt: skip
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+)
 #: What nearly all images are, for those whose header does not say it.
 _USUAL = {
     "SamplesPerPixel": 1,

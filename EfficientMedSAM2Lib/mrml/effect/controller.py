@@ -11,19 +11,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...imaging.geometry import Box
-from ...imaging.windows import IntensityWindow
-from ...interaction import InteractiveSession, Propagation, SliceUpdate
-from ..markups_reader import Prompt, box_prompt, line_prompt, point_prompt
-from ..ports.editor_port import EditorPort
-from ..scene.sequences import keep_one_per_time_point, time_point
-from ..segment_editor_session import SegmentEditorSession
-from ..volume_reader import volume_matrix
-from .action_queue import Action, ActionQueue, Activity
-from .outline import GrowingMask
-from .predictor_loader import features_around, features_of
-from .progress import Progress, RangeRule
-from .slice_scores import SliceScores, read_scores
+from EfficientMedSAM2Lib.core.geometry import Box
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
+from EfficientMedSAM2Lib.interaction import InteractiveSession, Propagation, SliceUpdate
+from EfficientMedSAM2Lib.mrml.effect.action_queue import Action, ActionQueue, Activity
+from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask
+from EfficientMedSAM2Lib.mrml.effect.predictor_loader import features_around, features_of
+from EfficientMedSAM2Lib.mrml.effect.progress import Progress, RangeRule
+from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores, read_scores
+from EfficientMedSAM2Lib.mrml.markups_reader import Prompt, box_prompt, line_prompt, point_prompt
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.sequences import keep_one_per_time_point, time_point
+from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
+from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix
 
 logger = logging.getLogger(__name__)
 

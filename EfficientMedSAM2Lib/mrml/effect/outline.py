@@ -7,10 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.geometry import Box, bounding_box, box_slices, transform_points, union
-from ..labelmaps import box_of_extent, image_matrix, linear_matrix, oriented_image, to_numpy, to_vtk_matrix
-from ..labelmaps import transform_between as _transform_between
-from ..scene import prompt_store
+from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, box_slices, transform_points, union
+from EfficientMedSAM2Lib.mrml.labelmaps import (
+    box_of_extent,
+    image_matrix,
+    linear_matrix,
+    oriented_image,
+    to_numpy,
+    to_vtk_matrix,
+)
+from EfficientMedSAM2Lib.mrml.labelmaps import transform_between as _transform_between
+from EfficientMedSAM2Lib.mrml.scene import prompt_store
 
 PREVIEW_COLOR, EXCLUDE_COLOR = prompt_store.INCLUDE_COLOR, prompt_store.EXCLUDE_COLOR
 LINE_WIDTH = 2.0

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...interaction import InteractiveSession
-from ...runtimes.choice import installed
+from EfficientMedSAM2Lib.interaction import InteractiveSession
+from EfficientMedSAM2Lib.runtimes.choice import installed
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ def load_predictor(
     key = (encoder_type, checkpoint, device, use_half_precision)
     if key not in _loaded:
         start = time.perf_counter()
-        from ...predictors import EfficientMedSAM2VolumePredictor
-        from ...runtimes import build_efficient_medsam2_model
+        from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
+        from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 
         model = build_efficient_medsam2_model(encoder_type, checkpoint, device, use_half_precision, runtime="auto")
         predictor = EfficientMedSAM2VolumePredictor(model)
@@ -56,8 +56,10 @@ def load_predictor(
         warm_up(predictor)
         logger.info(
             "Network ready on %s: loaded in %.1f s, warmed up in %.1f s.",
-            predictor.device, built - start, time.perf_counter() - built,
-        )  # fmt: skip
+            predictor.device,
+            built - start,
+            time.perf_counter() - built,
+        )
         _loaded[key] = predictor
     return _loaded[key]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ...imaging.geometry import Box
-from ..markups_reader import read_roi
+from EfficientMedSAM2Lib.core.geometry import Box
+from EfficientMedSAM2Lib.mrml.markups_reader import read_roi
 
 #: Kinds of range, in the order that a user reads them.
 RANGES = ("all", "slices", "mm", "roi")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .view_geometry import rectangle_box, view_axis, xy_to_world
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import rectangle_box, view_axis, xy_to_world
 
 POINT, BOX, LINE = "point", "box", "line"
 #: A drag shorter than this, in pixels, is a slip of the hand.

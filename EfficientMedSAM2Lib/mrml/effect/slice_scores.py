@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ...interaction import InteractiveSession
+from EfficientMedSAM2Lib.interaction import InteractiveSession
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.geometry import Box, nearest_index, transform_points
-from ..labelmaps import linear_matrix, to_numpy, transform_between
-from ..volume_reader import axis_of_direction, local_to_world, volume_matrix, volume_shape, world_to_ijk
+from EfficientMedSAM2Lib.core.geometry import Box, nearest_index, transform_points
+from EfficientMedSAM2Lib.mrml.labelmaps import linear_matrix, to_numpy, transform_between
+from EfficientMedSAM2Lib.mrml.volume_reader import (
+    axis_of_direction,
+    local_to_world,
+    volume_matrix,
+    volume_shape,
+    world_to_ijk,
+)
 
 #: Views that are tilted by more degrees than this against the image's slices are called oblique.
 OBLIQUE_DEGREES = 5.0

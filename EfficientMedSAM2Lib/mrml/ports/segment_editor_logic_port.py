@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .editor_port import ModificationMode, SegmentEditorNodeReader
+from EfficientMedSAM2Lib.mrml.ports.editor_port import ModificationMode, SegmentEditorNodeReader
 
 
 class SegmentEditorLogicPort(SegmentEditorNodeReader):

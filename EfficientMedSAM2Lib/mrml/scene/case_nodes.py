@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.geometry import transform_points
-from ...imaging.segmentations import Segment
-from ..labelmaps import box_of_extent, image_matrix, mask_in_box
-from ..segment_voxels import segment_labelmap
-from ..volume_reader import local_to_world
-from .prompt_store import prompt_nodes
-from .segments import read_segments
+from EfficientMedSAM2Lib.core.geometry import transform_points
+from EfficientMedSAM2Lib.imaging.segmentations import Segment
+from EfficientMedSAM2Lib.mrml.labelmaps import box_of_extent, image_matrix, mask_in_box
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import prompt_nodes
+from EfficientMedSAM2Lib.mrml.scene.segments import read_segments
+from EfficientMedSAM2Lib.mrml.segment_voxels import segment_labelmap
+from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world
 
 CASE_ATTRIBUTE = "EfficientMedSAM2.Case"
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.geometry import ijk_box_from_corners, nearest_voxel, ras_to_ijk
-from ..labelmaps import to_vtk_matrix
-from ..markups_reader import KIND_ATTRIBUTE, Prompt
-from ..volume_reader import volume_matrix, volume_shape
+from EfficientMedSAM2Lib.core.geometry import ijk_box_from_corners, nearest_voxel, ras_to_ijk
+from EfficientMedSAM2Lib.mrml.labelmaps import to_vtk_matrix
+from EfficientMedSAM2Lib.mrml.markups_reader import KIND_ATTRIBUTE, Prompt
+from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix, volume_shape
 
 PROMPTS_TAG = "EfficientMedSAM2.Prompts"
 STATE_TAG = "EfficientMedSAM2.State"

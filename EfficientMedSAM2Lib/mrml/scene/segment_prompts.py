@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from ..markups_reader import Prompt
-from ..ports.editor_port import EditorPort
-from . import prompt_store
-from .sequences import time_point
+from EfficientMedSAM2Lib.mrml.markups_reader import Prompt
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene import prompt_store
+from EfficientMedSAM2Lib.mrml.scene.sequences import time_point
 
 
 class PromptSteps(Protocol):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...imaging.segmentations import Segment
-from ..segment_voxels import read_segment
-from .prompt_store import get_tag
+from EfficientMedSAM2Lib.imaging.segmentations import Segment
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag
+from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment
 
 TERMINOLOGY_TAG = "TerminologyEntry"
 

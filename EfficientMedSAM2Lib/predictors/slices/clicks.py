@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..fov import NO_OBJECT_LOGIT, FieldOfView, resample
+from EfficientMedSAM2Lib.predictors.fov import NO_OBJECT_LOGIT, FieldOfView, resample
 
 CLEAR_LOGIT = 0.5
 """How clearly a pixel is in or out once its click has been heard."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...core.appearance import AppearanceModel, Intensities
-from ..fov import FieldOfView
-from .slice_data import PlacedLogits, SlicePrompts
+from EfficientMedSAM2Lib.core.appearance import AppearanceModel, Intensities
+from EfficientMedSAM2Lib.predictors.fov import FieldOfView
+from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits, SlicePrompts
 
 ELLIPSE = 0.75
 """Inside a box this share of the inscribed ellipse counts as object: its rim may be either."""

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-from ...models.config import ImageFeatures
+from EfficientMedSAM2Lib.models.config import ImageFeatures
 
 
 class FeatureCache:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ...models.heuristics import HeuristicsConfig
-    from .slice_data import PlacedLogits, SlicePrompts
+    from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
+    from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits, SlicePrompts
 
 
 def rejects_earlier(prompts: SlicePrompts, heuristics: HeuristicsConfig) -> bool:

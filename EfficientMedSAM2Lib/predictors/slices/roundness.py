@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...models.heuristics import HeuristicsConfig
+from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 
 
 def rounded(logits: np.ndarray, box: np.ndarray, size: int, heuristics: HeuristicsConfig) -> np.ndarray:

@@ -7,11 +7,11 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from ...core.appearance import AppearanceModel
-from ...imaging.windows import IntensityWindow
-from ...models.config import DecodedMasks, ImageFeatures
-from .. import zoom
-from ..fov import FieldOfView, paste, positive_part, resample
+from EfficientMedSAM2Lib.core.appearance import AppearanceModel
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
+from EfficientMedSAM2Lib.models.config import DecodedMasks, ImageFeatures
+from EfficientMedSAM2Lib.predictors import zoom
+from EfficientMedSAM2Lib.predictors.fov import FieldOfView, paste, positive_part, resample
 
 MASK_LOGIT = 6.0
 """Logit that stands for a mask without logits: inside plus, outside minus this, as in training."""

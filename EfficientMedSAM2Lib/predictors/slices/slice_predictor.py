@@ -9,21 +9,27 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ...core.appearance import AppearanceModel, Intensities
-from ...models.config import Array, DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
-from ...models.heuristics import HeuristicsConfig
-from ...runtimes.arrays import arrays_of
-from ...runtimes.home_process import check_home, note_home
-from ...runtimes.out_of_memory import MemoryGuard
-from .. import zoom
-from ..fov import NO_OBJECT_LOGIT, FieldOfView, crop, resample
-from .clicks import heeding, holds
-from .dense_prompts import dense_maps, grey
-from .feature_cache import FeatureCache
-from .rejection import rejects_earlier
-from .roundness import rounded
-from .second_thread import SecondThread
-from .slice_data import SINGLE_MASK, PlacedLogits, SliceImage, SlicePrediction, SlicePrompts
+from EfficientMedSAM2Lib.core.appearance import AppearanceModel, Intensities
+from EfficientMedSAM2Lib.models.config import Array, DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
+from EfficientMedSAM2Lib.predictors import zoom
+from EfficientMedSAM2Lib.predictors.fov import NO_OBJECT_LOGIT, FieldOfView, crop, resample
+from EfficientMedSAM2Lib.predictors.slices.clicks import heeding, holds
+from EfficientMedSAM2Lib.predictors.slices.dense_prompts import dense_maps, grey
+from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
+from EfficientMedSAM2Lib.predictors.slices.inference_thread import SecondThread
+from EfficientMedSAM2Lib.predictors.slices.rejection import rejects_earlier
+from EfficientMedSAM2Lib.predictors.slices.roundness import rounded
+from EfficientMedSAM2Lib.predictors.slices.slice_data import (
+    SINGLE_MASK,
+    PlacedLogits,
+    SliceImage,
+    SlicePrediction,
+    SlicePrompts,
+)
+from EfficientMedSAM2Lib.runtimes.arrays import arrays_of
+from EfficientMedSAM2Lib.runtimes.home_process import check_home, note_home
+from EfficientMedSAM2Lib.runtimes.out_of_memory import MemoryGuard
 
 T = TypeVar("T")
 

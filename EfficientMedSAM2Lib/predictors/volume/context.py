@@ -7,14 +7,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...core.context_cube import Cube, KnownSlice, connected_part, network_input, sample, sample_plane
-from ...imaging.windows import IntensityWindow, apply_window
-from ...models.heuristics import HeuristicsConfig
-from ...runtimes.out_of_memory import MemoryGuard
-from ..fov import FieldOfView
-from ..masks import PackedMask
-from ..slices.slice_data import SliceImage
-from ..slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.core.context_cube import Cube, KnownSlice, connected_part, network_input, sample, sample_plane
+from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
+from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
+from EfficientMedSAM2Lib.predictors.fov import FieldOfView
+from EfficientMedSAM2Lib.predictors.masks import PackedMask
+from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
+from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.runtimes.out_of_memory import MemoryGuard
 
 ABSENT_LOGIT = -10.0
 """Logit of cells outside the volume, and of parts that are not connected with what is known."""

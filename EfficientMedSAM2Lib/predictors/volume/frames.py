@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..fov import resize
-from ..inputs import to_numpy
+from EfficientMedSAM2Lib.predictors.fov import resize
+from EfficientMedSAM2Lib.predictors.inputs import to_numpy
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _IMAGENET_SPREAD = np.array([0.229, 0.224, 0.225], np.float32)

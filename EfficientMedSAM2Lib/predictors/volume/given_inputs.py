@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .track import FramePrompts, ObjectTrack
+from EfficientMedSAM2Lib.predictors.volume.track import FramePrompts, ObjectTrack
 
 Inputs = dict[int, Any]
 

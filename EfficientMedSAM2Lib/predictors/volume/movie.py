@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..inputs import to_numpy
+from EfficientMedSAM2Lib.predictors.inputs import to_numpy
 
 SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 """Names that are taken for a video file's; SAM2 takes the first alone."""

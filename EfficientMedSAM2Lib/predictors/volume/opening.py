@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.windows import IntensityWindow
-from ..inputs import as_spacing, as_window, to_numpy
-from ..slices.feature_cache import FeatureCache
-from .frames import Frames, PictureFrames, TensorFrames, VolumeFrames
-from .given_inputs import InputsPerObject, MaskInputs, point_inputs
-from .movie import MovieFrames, is_movie
-from .track import ObjectTrack
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
+from EfficientMedSAM2Lib.predictors.inputs import as_spacing, as_window, to_numpy
+from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
+from EfficientMedSAM2Lib.predictors.volume.frames import Frames, PictureFrames, TensorFrames, VolumeFrames
+from EfficientMedSAM2Lib.predictors.volume.given_inputs import InputsPerObject, MaskInputs, point_inputs
+from EfficientMedSAM2Lib.predictors.volume.movie import MovieFrames, is_movie
+from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack
 
 
 def open_state(

@@ -8,13 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from .. import zoom
-from ..inputs import as_number
-from ..slices.slice_predictor import SlicePredictor
-from .ahead import Ahead
-from .follow import Follower, Outcome, Pass
-from .state import State, check_frame, check_prompts, register, slice_image, slice_shape, track_of
-from .track import ObjectSnapshot, ObjectTrack
+from EfficientMedSAM2Lib.predictors import zoom
+from EfficientMedSAM2Lib.predictors.inputs import as_number
+from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.predictors.volume.prefetcher import Ahead
+from EfficientMedSAM2Lib.predictors.volume.propagator import Follower, Outcome, Pass
+from EfficientMedSAM2Lib.predictors.volume.state import (
+    State,
+    check_frame,
+    check_prompts,
+    register,
+    slice_image,
+    slice_shape,
+    track_of,
+)
+from EfficientMedSAM2Lib.predictors.volume.track import ObjectSnapshot, ObjectTrack
 
 
 class SessionCalls:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..fov import NO_OBJECT_LOGIT
-from ..inputs import as_number
-from ..slices.slice_data import SliceImage
-from .follow import Outcome
-from .track import ObjectTrack
+from EfficientMedSAM2Lib.predictors.fov import NO_OBJECT_LOGIT
+from EfficientMedSAM2Lib.predictors.inputs import as_number
+from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
+from EfficientMedSAM2Lib.predictors.volume.propagator import Outcome
+from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack
 
 FILLED_LOGIT = 0.1
 """Logit of a filled hole, as in SAM2."""

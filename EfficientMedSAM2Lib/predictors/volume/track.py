@@ -6,13 +6,13 @@ import dataclasses
 
 import numpy as np
 
-from ...core.appearance import AppearanceModel
-from ...models.config import Array
-from ..fov import FieldOfView
-from ..masks import PackedMask
-from ..slices.slice_data import PlacedLogits
-from .context import ContextPrior
-from .sides import Sides
+from EfficientMedSAM2Lib.core.appearance import AppearanceModel
+from EfficientMedSAM2Lib.models.config import Array
+from EfficientMedSAM2Lib.predictors.fov import FieldOfView
+from EfficientMedSAM2Lib.predictors.masks import PackedMask
+from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits
+from EfficientMedSAM2Lib.predictors.volume.context import ContextPrior
+from EfficientMedSAM2Lib.predictors.volume.orthogonal_prior import Sides
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...imaging.windows import apply_window, choose_window, preset_window
-from ...resources import sample_scan
+from EfficientMedSAM2Lib.core.windows import apply_window, choose_window, preset_window
+from EfficientMedSAM2Lib.imaging.sample import sample_scan
 
 VIEWS = 48
 """Of each kind."""

@@ -7,10 +7,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .onnx_file import Description, graphs_of, write_exported
+from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import Description, graphs_of, write_exported
 
 if TYPE_CHECKING:
-    from ...models import EfficientMedSAM2
+    from EfficientMedSAM2Lib.models import EfficientMedSAM2
 
 OPSET = 17
 """The oldest with layer normalisation as one operator; ONNX Runtime has had it since 1.12."""
@@ -31,13 +31,13 @@ def export_network(model: EfficientMedSAM2, path: Path, precision: str = "fp32",
     """
     import torch
 
-    from ...models.builder import WEIGHTS_LICENCE
+    from EfficientMedSAM2Lib.models.builder import WEIGHTS_LICENCE
 
     if precision not in PRECISIONS:
         raise ValueError(f"A network is exported as {' or '.join(PRECISIONS)}, not {precision!r}.")
     graphs = export_graphs(model)
     if precision == "int8":
-        from .quantise import quantised
+        from EfficientMedSAM2Lib.runtimes.onnx.quantise import quantised
 
         graphs = quantised(graphs, model.config.image_size)
     description = Description(
@@ -85,9 +85,15 @@ def _graph(module: Any, inputs: dict[str, Any], outputs: tuple[str, ...]) -> byt
         # Of Python values that become constants: sizes, which are constants.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module.eval(), tuple(inputs.values()), buffer, input_names=list(inputs), output_names=list(outputs),
-            dynamic_axes=axes, opset_version=OPSET, dynamo=False,
-        )  # fmt: skip
+            module.eval(),
+            tuple(inputs.values()),
+            buffer,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
     return buffer.getvalue()
 
 
@@ -95,7 +101,7 @@ def _parts(model: EfficientMedSAM2) -> dict[str, tuple[Any, dict[str, Any], tupl
     """For each graph its module, example inputs of two objects, and the names of its outputs."""
     import torch
 
-    from ...models.config import (
+    from EfficientMedSAM2Lib.models.config import (
         DENSE_CHANNELS,
         DecodedMasks,
         EncodedPrompts,

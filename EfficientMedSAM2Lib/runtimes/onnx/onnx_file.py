@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...core.files import replacing
-from ...models.config import ModelConfig
-from ...models.heuristics import HeuristicsConfig
+from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.models.config import ModelConfig
+from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 
 SUFFIX = ".onnx.zip"
 GRAPHS = ("encode", "prompt", "attend", "decode", "memorise", "context")

@@ -8,8 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ...models.config import DENSE_CHANNELS, DecodedMasks, EncodedPrompts, ImageFeatures, MemoryBank, PromptBatch
-from .onnx_file import read_description, read_graph
+from EfficientMedSAM2Lib.models.config import (
+    DENSE_CHANNELS,
+    DecodedMasks,
+    EncodedPrompts,
+    ImageFeatures,
+    MemoryBank,
+    PromptBatch,
+)
+from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import read_description, read_graph
 
 ALONE = ("context",)
 """Graphs that no other one runs beside."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .calibration import calibration_views
-from .onnx_file import graphs_of, read_description, read_graph, write_exported
+from EfficientMedSAM2Lib.runtimes.onnx.calibration import calibration_views
+from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import graphs_of, read_description, read_graph, write_exported
 
 STATIC = ("encode",)
 """Graphs whose convolutions are quantised; their input is an image."""
@@ -67,17 +67,26 @@ def quantised(graphs: Mapping[str, bytes], image_size: int) -> dict[str, bytes]:
             if graph in STATIC:
                 static = folder / f"{graph}-static.onnx"
                 quantization.quantize_static(
-                    str(prepared), str(static), _Reader(feeds, prepared), op_types_to_quantize=["Conv", "Clip"],
-                    quant_format=quantization.QuantFormat.QDQ, per_channel=True,
-                    activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
-                )  # fmt: skip
+                    str(prepared),
+                    str(static),
+                    _Reader(feeds, prepared),
+                    op_types_to_quantize=["Conv", "Clip"],
+                    quant_format=quantization.QuantFormat.QDQ,
+                    per_channel=True,
+                    activation_type=quantization.QuantType.QUInt8,
+                    weight_type=quantization.QuantType.QInt8,
+                )
                 prepared = static
             if graph in DYNAMIC:
                 dynamic = folder / f"{graph}-dynamic.onnx"
                 quantization.quantize_dynamic(
-                    str(prepared), str(dynamic), op_types_to_quantize=["MatMul"], per_channel=True,
-                    weight_type=quantization.QuantType.QInt8, extra_options={"MatMulConstBOnly": True},
-                )  # fmt: skip
+                    str(prepared),
+                    str(dynamic),
+                    op_types_to_quantize=["MatMul"],
+                    per_channel=True,
+                    weight_type=quantization.QuantType.QInt8,
+                    extra_options={"MatMulConstBOnly": True},
+                )
                 prepared = dynamic
             result[graph] = onnx.load(str(prepared)).SerializeToString()
     return result

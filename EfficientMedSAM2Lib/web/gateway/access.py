@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from ..connection import is_same
-from .guesses import Guesses
+from EfficientMedSAM2Lib.web.connection import is_same
+from EfficientMedSAM2Lib.web.gateway.guesses import Guesses
 
 COOKIE_BYTES = 32
 #: Pages that other sites may link to: they show what there is, and change nothing.

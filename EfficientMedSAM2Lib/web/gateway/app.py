@@ -13,12 +13,12 @@ import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from ..connection import MALFORMED, unless_gone
-from . import pages
-from .access import Access, add_headers, is_loopback
-from .guesses import TooManyGuesses
-from .proxy import pass_request, pass_socket
-from .sessions import Full, Sessions
+from EfficientMedSAM2Lib.web.connection import MALFORMED, unless_gone
+from EfficientMedSAM2Lib.web.gateway import pages
+from EfficientMedSAM2Lib.web.gateway.access import Access, add_headers, is_loopback
+from EfficientMedSAM2Lib.web.gateway.guesses import TooManyGuesses
+from EfficientMedSAM2Lib.web.gateway.proxy import pass_request, pass_socket
+from EfficientMedSAM2Lib.web.gateway.sessions import Full, Sessions
 
 logger = logging.getLogger(__name__)
 

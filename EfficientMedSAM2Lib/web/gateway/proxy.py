@@ -11,14 +11,27 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from ..session.config import SECRET_HEADER
-from .sessions import Session
+from EfficientMedSAM2Lib.web.gateway.sessions import Session
+from EfficientMedSAM2Lib.web.session.config import SECRET_HEADER
 
 #: Headers of one connection, not of what it carries; cookies are the gateway's business.
 _HOP = {
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers", "transfer-encoding",
-    "upgrade", "expect", "host", "cookie", "origin", "set-cookie", "server", SECRET_HEADER.lower(),
-}  # fmt: skip
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailers",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+    "host",
+    "cookie",
+    "origin",
+    "set-cookie",
+    "server",
+    SECRET_HEADER.lower(),
+}
 CHUNK = 1 << 16
 MAX_MESSAGE = 32 * 2**20
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..session.config import SessionConfig
+from EfficientMedSAM2Lib.web.session.config import SessionConfig
 
 logger = logging.getLogger(__name__)
 
@@ -190,9 +190,15 @@ class Sessions:
         root = str(Path(__file__).resolve().parents[3])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", code, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, start_new_session=True,
-        )  # fmt: skip
+            sys.executable,
+            "-c",
+            code,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            start_new_session=True,
+        )
         assert process.stdin is not None
         assert process.stdout is not None
         try:

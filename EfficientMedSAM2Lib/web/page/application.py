@@ -6,20 +6,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...resources import resource_path
-from ..session.desk import Desk
-from ..session.measurements import Measurements
-from ..session.surfaces import Surfaces
-from ..session.workspace import Workspace
-from ..views.layout import FOUR, create_views
-from ..views.painter import Painter
-from ..views.prompt_effect import PromptEffect
-from ..views.roi import RoiDraft
-from ..views.slice_views import ORIENTATIONS, SliceViews
-from .commands import Commands
-from .rehearsal import rehearse
-from .state import INITIAL
-from .upkeep import Upkeep
+from EfficientMedSAM2Lib.core.resources import resource_path
+from EfficientMedSAM2Lib.web.page.commands import Commands
+from EfficientMedSAM2Lib.web.page.state import INITIAL
+from EfficientMedSAM2Lib.web.page.update_loop import Upkeep
+from EfficientMedSAM2Lib.web.page.warm_up import rehearse
+from EfficientMedSAM2Lib.web.session.measurements import Measurements
+from EfficientMedSAM2Lib.web.session.surfaces import Surfaces
+from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.workspace import Workspace
+from EfficientMedSAM2Lib.web.views.layout import FOUR, create_views
+from EfficientMedSAM2Lib.web.views.prompt_effect import PromptEffect
+from EfficientMedSAM2Lib.web.views.render_scheduler import Painter
+from EfficientMedSAM2Lib.web.views.roi import RoiDraft
+from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
 TITLE = "EfficientMedSAM2"
 #: Shown by trame's client in place of the page; page.js asks for the session until it answers, then loads it anew. It

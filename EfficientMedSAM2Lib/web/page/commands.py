@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ...imaging.windows import PRESETS, IntensityWindow, parse_window
-from ...mrml.effect.action_queue import Activity
-from ...mrml.effect.progress import RANGES, RangeRule
-from ..session.desk import Desk
-from ..session.segments import Segments
-from ..views.prompt_effect import NAVIGATE, ROI, WINDOW, PromptEffect
-from ..views.roi import RoiDraft
-from ..views.slice_views import ORIENTATIONS, SliceViews
+from EfficientMedSAM2Lib.core.windows import PRESETS, IntensityWindow, parse_window
+from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
+from EfficientMedSAM2Lib.mrml.effect.progress import RANGES, RangeRule
+from EfficientMedSAM2Lib.web.session.segments import Segments
+from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.views.prompt_effect import NAVIGATE, ROI, WINDOW, PromptEffect
+from EfficientMedSAM2Lib.web.views.roi import RoiDraft
+from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
 TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line")
 DIRECTIONS = ("both", "forward", "backward")
@@ -53,22 +53,48 @@ class Commands:
         self.desk, self.views, self.effect, self.roi, self.layouts = desk, views, effect, roi, layouts
         self.segments = Segments(desk)
         self.settings: dict[str, Any] = {
-            "direction": "both", "range_kind": "all", "range_value": 10.0, "stop_when_lost": True, "auto_commit": True,
-            "keep_out": False, "network_window": "", "include": True, "roi_depth": 0.0,
-        }  # fmt: skip
+            "direction": "both",
+            "range_kind": "all",
+            "range_value": 10.0,
+            "stop_when_lost": True,
+            "auto_commit": True,
+            "keep_out": False,
+            "network_window": "",
+            "include": True,
+            "roi_depth": 0.0,
+        }
         self.masks_shown = True
         self._commands: dict[str, Callable[..., None]] = {
-            "tool": self.tool, "setting": self.setting, "toggle_include": self.toggle_include,
-            "propagate": self.propagate, "cancel": self.cancel, "commit": self.commit, "discard": self.discard,
-            "undo": desk.undo, "redo": desk.redo, "use_segment": desk.controller.use_segment,
-            "add_segment": self.add_segment, "rename_segment": self.segments.rename,
-            "recolor_segment": self.segments.recolor, "select_segment": self.segments.select,
-            "show_segment": self.segments.show, "remove_segment": self.remove_segment,
-            "next_segment": self.next_segment, "toggle_masks": self.toggle_masks,
-            "window": self.window, "window_preset": self.window_preset, "fit": self.fit, "layout": self.layout,
-            "slice": self.views.go_to_slice, "step": self.step, "place": self.place,
-            "jump": self.jump, "weakest": self.weakest, "use_roi": self.roi.take, "drop_roi": self.roi.drop,
-        }  # fmt: skip
+            "tool": self.tool,
+            "setting": self.setting,
+            "toggle_include": self.toggle_include,
+            "propagate": self.propagate,
+            "cancel": self.cancel,
+            "commit": self.commit,
+            "discard": self.discard,
+            "undo": desk.undo,
+            "redo": desk.redo,
+            "use_segment": desk.controller.use_segment,
+            "add_segment": self.add_segment,
+            "rename_segment": self.segments.rename,
+            "recolor_segment": self.segments.recolor,
+            "select_segment": self.segments.select,
+            "show_segment": self.segments.show,
+            "remove_segment": self.remove_segment,
+            "next_segment": self.next_segment,
+            "toggle_masks": self.toggle_masks,
+            "window": self.window,
+            "window_preset": self.window_preset,
+            "fit": self.fit,
+            "layout": self.layout,
+            "slice": self.views.go_to_slice,
+            "step": self.step,
+            "place": self.place,
+            "jump": self.jump,
+            "weakest": self.weakest,
+            "use_roi": self.roi.take,
+            "drop_roi": self.roi.drop,
+        }
 
     def run(self, name: str, arguments: list[Any]) -> None:
         """Do a command.

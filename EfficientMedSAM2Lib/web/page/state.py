@@ -4,22 +4,47 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...mrml.effect.action_queue import Activity
-from ...mrml.effect.progress import Progress
-from ...mrml.effect.slice_scores import SliceScores
-from ..session.measurements import Measurements
-from ..views.slice_views import SliceViews
-from .commands import Commands
+from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
+from EfficientMedSAM2Lib.mrml.effect.progress import Progress
+from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
+from EfficientMedSAM2Lib.web.page.commands import Commands
+from EfficientMedSAM2Lib.web.session.measurements import Measurements
+from EfficientMedSAM2Lib.web.views.slice_views import SliceViews
 
 #: Names of the state variables, and their values before a volume is open.
 INITIAL: dict[str, Any] = {
-    "volume_name": "", "volume_text": "", "is_gray": True, "is_ct": False, "segments": [], "selected_name": "",
-    "tool": "navigate", "settings": {}, "activity": "idle", "activity_text": "", "progress": None, "message": "",
-    "is_error": False, "has_preview": False, "roi_text": "", "can_undo": False, "can_redo": False, "strip": [],
-    "strip_text": "", "strip_current": -1, "strip_range": [0, 0], "slices": {}, "readout": "", "layout": "four",
-    "window_width": 0, "window_level": 0, "masks_shown": True, "upload_limit": "", "is_drawing": False,
-    "is_ready": False, "load_error": "",
-}  # fmt: skip
+    "volume_name": "",
+    "volume_text": "",
+    "is_gray": True,
+    "is_ct": False,
+    "segments": [],
+    "selected_name": "",
+    "tool": "navigate",
+    "settings": {},
+    "activity": "idle",
+    "activity_text": "",
+    "progress": None,
+    "message": "",
+    "is_error": False,
+    "has_preview": False,
+    "roi_text": "",
+    "can_undo": False,
+    "can_redo": False,
+    "strip": [],
+    "strip_text": "",
+    "strip_current": -1,
+    "strip_range": [0, 0],
+    "slices": {},
+    "readout": "",
+    "layout": "four",
+    "window_width": 0,
+    "window_level": 0,
+    "masks_shown": True,
+    "upload_limit": "",
+    "is_drawing": False,
+    "is_ready": False,
+    "load_error": "",
+}
 #: Slices shown in the strip before and after those with a confidence, and at least in all.
 STRIP_MARGIN, STRIP_LEAST = 3, 30
 _TEXTS = {
@@ -35,13 +60,19 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
     desk, controller = commands.desk, commands.desk.controller
     activity = controller.activity
     state: dict[str, Any] = {
-        "tool": commands.effect.tool, "settings": dict(commands.settings), "activity": activity.value,
-        "activity_text": _TEXTS.get(activity, ""), "progress": _progress(controller.progress, activity),
-        "has_preview": controller.has_preview, "layout": commands.layouts.layout_id or "four",
-        "masks_shown": commands.masks_shown, "is_drawing": commands.effect.gesture.dragging,
-        "roi_text": commands.roi.text() if commands.roi.is_open else "", "is_ready": controller.is_ready,
+        "tool": commands.effect.tool,
+        "settings": dict(commands.settings),
+        "activity": activity.value,
+        "activity_text": _TEXTS.get(activity, ""),
+        "progress": _progress(controller.progress, activity),
+        "has_preview": controller.has_preview,
+        "layout": commands.layouts.layout_id or "four",
+        "masks_shown": commands.masks_shown,
+        "is_drawing": commands.effect.gesture.dragging,
+        "roi_text": commands.roi.text() if commands.roi.is_open else "",
+        "is_ready": controller.is_ready,
         "load_error": str(controller.load_error or ""),
-    }  # fmt: skip
+    }
     if desk.volume is None or desk.volume_node is None:
         return {**INITIAL, **state, "message": "", "upload_limit": None}
     shown = desk.shown_window()

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ...imaging.markups import Markup, write_markups
-from ...imaging.segmentations import Segment, write_segmentation
-from ...mrml.labelmaps import extent_of_box, oriented_image
-from ...mrml.markups_reader import Prompt, prompts_of_file
-from ...mrml.scene.segments import read_segments
-from .desk import Desk
-from .segments import Segments
-from .workspace import file_name, unique
+from EfficientMedSAM2Lib.imaging.markups import Markup, write_markups
+from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
+from EfficientMedSAM2Lib.mrml.labelmaps import extent_of_box, oriented_image
+from EfficientMedSAM2Lib.mrml.markups_reader import Prompt, prompts_of_file
+from EfficientMedSAM2Lib.mrml.scene.segments import read_segments
+from EfficientMedSAM2Lib.web.session.segments import Segments
+from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.workspace import file_name, unique
 
 #: Kind of download -> ending of its file.
 SEGMENTATION_ENDINGS = {"segmentation": ".seg.nrrd", "nifti": "-label.nii.gz"}

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.geometry import Box, box_slices
-from ...mrml.segment_voxels import read_segment, segment_box, segment_stamp
-from .desk import Desk
+from EfficientMedSAM2Lib.core.geometry import Box, box_slices
+from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box, segment_stamp
+from EfficientMedSAM2Lib.web.session.viewer_session import Desk
 
 
 @dataclass(frozen=True)

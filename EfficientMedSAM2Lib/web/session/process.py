@@ -17,9 +17,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ..connection import is_same
-from ..log import set_up_log
-from .config import SECRET_HEADER, SessionConfig
+from EfficientMedSAM2Lib.web.connection import is_same
+from EfficientMedSAM2Lib.web.log import set_up_log
+from EfficientMedSAM2Lib.web.session.config import SECRET_HEADER, SessionConfig
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +44,11 @@ def main() -> int:
 async def _serve(config: SessionConfig, answers: Any) -> None:
     from trame.app import get_server
 
-    from ...mrml.effect.predictor_loader import load_predictor
-    from ..connection import unless_gone
-    from ..page.application import Page
-    from .transfer import Transfer
-    from .workspace import Workspace
+    from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor
+    from EfficientMedSAM2Lib.web.connection import unless_gone
+    from EfficientMedSAM2Lib.web.page.application import Page
+    from EfficientMedSAM2Lib.web.session.transfer import Transfer
+    from EfficientMedSAM2Lib.web.session.workspace import Workspace
 
     _quiet_vtk()
     _keep_traces_here()
@@ -70,10 +70,16 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     server.controller.on_server_ready.add(ready)
     serving = asyncio.ensure_future(
         server.start(
-            port=0, host="127.0.0.1", exec_mode="coroutine", open_browser=False, show_connection_info=False, timeout=0,
-            disable_logging=True, thread=True,
+            port=0,
+            host="127.0.0.1",
+            exec_mode="coroutine",
+            open_browser=False,
+            show_connection_info=False,
+            timeout=0,
+            disable_logging=True,
+            thread=True,
         )
-    )  # fmt: skip
+    )
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     threading.Thread(target=_wait_for_end, args=(loop, ended), daemon=True).start()

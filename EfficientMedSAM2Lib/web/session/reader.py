@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.components import SeveralVolumes
-from ...imaging.segmentations import Segment, read_segmentation
-from ...imaging.volumes import Volume, read_volume, volume_name
-from ..log import set_up_log
-from .uploads import UNPACKED_FACTOR, check_upload
-from .workspace import MEGABYTE, TooLarge, Workspace
+from EfficientMedSAM2Lib.imaging.components import SeveralVolumes
+from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
+from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume, volume_name
+from EfficientMedSAM2Lib.web.log import set_up_log
+from EfficientMedSAM2Lib.web.session.uploads import UNPACKED_FACTOR, check_upload
+from EfficientMedSAM2Lib.web.session.workspace import MEGABYTE, TooLarge, Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -97,9 +97,14 @@ async def read_upload(
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONPATH": os.pathsep.join(paths)}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
-        cwd=workspace.folder, env=environment,
-    )  # fmt: skip
+        sys.executable,
+        "-c",
+        code,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        cwd=workspace.folder,
+        env=environment,
+    )
     try:
         await asyncio.wait_for(process.communicate(json.dumps(task).encode()), seconds)
     except asyncio.TimeoutError:
@@ -125,9 +130,13 @@ def _take(workspace: Workspace) -> Read:
     if "volume" in answer:
         fields = answer["volume"]
         volume = Volume(
-            _load(workspace, "volume"), np.array(fields["ijk_to_ras"]), fields["modality"], fields["name"],
-            tuple(fields["notes"]), fields["spacing_known"],
-        )  # fmt: skip
+            _load(workspace, "volume"),
+            np.array(fields["ijk_to_ras"]),
+            fields["modality"],
+            fields["name"],
+            tuple(fields["notes"]),
+            fields["spacing_known"],
+        )
     segments = [
         Segment(name, _load(workspace, f"mask{n}"), tuple(color) if color else None, terminology)
         for n, (name, color, terminology) in enumerate(answer.get("segments", ()))
@@ -205,9 +214,12 @@ def _read(workspace: Workspace, task: dict[str, Any]) -> dict[str, Any]:
         raise
     np.save(workspace.folder / "volume.npy", volume.array)
     fields = {
-        "ijk_to_ras": volume.ijk_to_ras.tolist(), "modality": volume.modality, "name": volume_name(upload.name),
-        "notes": volume.notes, "spacing_known": volume.spacing_known,
-    }  # fmt: skip
+        "ijk_to_ras": volume.ijk_to_ras.tolist(),
+        "modality": volume.modality,
+        "name": volume_name(upload.name),
+        "notes": volume.notes,
+        "spacing_known": volume.spacing_known,
+    }
     return {"name": upload.name, "volume": fields, "is_labelmap": grid is not None and _is_labelmap(volume, grid)}
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ...imaging.files import one_line
-from ...imaging.terminology import segment_colors, terminology_entry
-from ...mrml.segment_voxels import segment_box
-from .desk import Desk
+from EfficientMedSAM2Lib.imaging.formats.files import one_line
+from EfficientMedSAM2Lib.imaging.terminology import segment_colors, terminology_entry
+from EfficientMedSAM2Lib.mrml.segment_voxels import segment_box
+from EfficientMedSAM2Lib.web.session.viewer_session import Desk
 
 LONGEST_NAME = 80
 _NAMELESS = re.compile(r"Segment_\d+")

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.geometry import Box
-from ...mrml.labelmaps import array_view, to_vtk_matrix
-from ...mrml.segment_voxels import read_segment, segment_box, segment_stamp
-from .desk import Desk
+from EfficientMedSAM2Lib.core.geometry import Box
+from EfficientMedSAM2Lib.mrml.labelmaps import array_view, to_vtk_matrix
+from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box, segment_stamp
+from EfficientMedSAM2Lib.web.session.viewer_session import Desk
 
 #: Voxels that are looked at; larger segments are thinned out first.
 MAX_VOXELS = 1_000_000

@@ -13,18 +13,18 @@ from urllib.parse import quote
 
 from aiohttp import BodyPartReader, web
 
-from ...imaging.files import one_line
-from ...imaging.markups import markup_name, read_markups
-from ...imaging.volumes import Volume, read_volume
-from ...mrml.effect.action_queue import Activity
-from ...mrml.markups_reader import prompts_of_file
-from ...resources import sample_scan
-from ..connection import MALFORMED
-from .desk import Desk
-from .exports import KINDS, add_prompts, add_segments, prepare
-from .reader import Read, read_upload
-from .segments import Segments
-from .workspace import MEGABYTE, TooLarge, Workspace
+from EfficientMedSAM2Lib.imaging.formats.files import one_line
+from EfficientMedSAM2Lib.imaging.markups import markup_name, read_markups
+from EfficientMedSAM2Lib.imaging.sample import sample_scan
+from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
+from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
+from EfficientMedSAM2Lib.mrml.markups_reader import prompts_of_file
+from EfficientMedSAM2Lib.web.connection import MALFORMED
+from EfficientMedSAM2Lib.web.session.exports import KINDS, add_prompts, add_segments, prepare
+from EfficientMedSAM2Lib.web.session.reader import Read, read_upload
+from EfficientMedSAM2Lib.web.session.segments import Segments
+from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.workspace import MEGABYTE, TooLarge, Workspace
 
 logger = logging.getLogger(__name__)
 

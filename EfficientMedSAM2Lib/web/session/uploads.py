@@ -7,12 +7,12 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ...imaging.contained import check_contained, image_reader
-from ...imaging.files import last_line, quiet_libraries
-from ...imaging.markups import SUFFIX as MARKUPS_SUFFIX
-from ...imaging.segmentations import SEGMENTATION_SUFFIX
-from ...imaging.volumes import ENDINGS, FORMATS
-from .workspace import MAX_FILES, MEGABYTE, Inbox, TooLarge, Workspace
+from EfficientMedSAM2Lib.imaging.formats.contained import check_contained, image_reader
+from EfficientMedSAM2Lib.imaging.formats.files import last_line, quiet_libraries
+from EfficientMedSAM2Lib.imaging.markups import SUFFIX as MARKUPS_SUFFIX
+from EfficientMedSAM2Lib.imaging.segmentations import SEGMENTATION_SUFFIX
+from EfficientMedSAM2Lib.imaging.volumes import ENDINGS, FORMATS
+from EfficientMedSAM2Lib.web.session.workspace import MAX_FILES, MEGABYTE, Inbox, TooLarge, Workspace
 
 #: Voxels may take so many times the bytes that may be uploaded: files are compressed, memory is not.
 UNPACKED_FACTOR = 4

@@ -11,9 +11,9 @@ from trame_slicer.core import LayoutManager
 from trame_slicer.rca_view.rca_view_factory import RemoteSliceViewFactory, RemoteThreeDViewFactory
 from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
 
-from ...resources import resource_path
-from .painter import MOVING_QUALITY, STILL_QUALITY, Painter
-from .slice_views import ORIENTATIONS, THREE_D
+from EfficientMedSAM2Lib.core.resources import resource_path
+from EfficientMedSAM2Lib.web.views.render_scheduler import MOVING_QUALITY, STILL_QUALITY, Painter
+from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, THREE_D
 
 FOUR = "four"
 #: Frames a second when a view changes its size; all other pictures are the painter's.

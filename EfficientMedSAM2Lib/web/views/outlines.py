@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ...mrml.effect.controller import EffectController
-from ...mrml.effect.view_geometry import view_slice
-from .prompt_effect import PromptEffect
+from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import view_slice
+from EfficientMedSAM2Lib.web.views.prompt_effect import PromptEffect
 
 #: While propagation goes on, views across its slices are drawn anew so often, in seconds: each of them changes with
 #: every slice, and every picture takes time from the network.

@@ -9,7 +9,7 @@ import vtk
 from slicer import vtkMRMLSliceNode
 from trame_slicer.segmentation import SegmentationEffect, SegmentationEffectPipeline
 
-from ...mrml.effect.outline import (
+from EfficientMedSAM2Lib.mrml.effect.outline import (
     EXCLUDE_COLOR,
     PREVIEW_COLOR,
     line_actor,
@@ -17,9 +17,9 @@ from ...mrml.effect.outline import (
     polyline,
     show_lines,
 )
-from ...mrml.effect.prompt_gesture import PromptGesture
-from ...mrml.effect.view_geometry import xy_to_world
-from ..session.desk import Desk
+from EfficientMedSAM2Lib.mrml.effect.prompt_gesture import PromptGesture
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import xy_to_world
+from EfficientMedSAM2Lib.web.session.viewer_session import Desk
 
 NAVIGATE, WINDOW, ROI = "navigate", "window", "roi"
 #: Squared distance in pixels at which the crosshair gives way to handles of an ROI.
@@ -99,9 +99,12 @@ class PromptEffect(SegmentationEffect):
         self._tool = NAVIGATE
 
     def connect(
-        self, desk: Desk, moved: Callable[[Any, Sequence[float]], None], say: Callable[[str], None],
+        self,
+        desk: Desk,
+        moved: Callable[[Any, Sequence[float]], None],
+        say: Callable[[str], None],
         drawn: Callable[[Any, int], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Tie the effect to a desk.
 
         Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...mrml.scene.prompt_store import KIND_ATTRIBUTE, SEGMENT_ATTRIBUTE, prompt_nodes
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import KIND_ATTRIBUTE, SEGMENT_ATTRIBUTE, prompt_nodes
 
 INCLUDE, SHAPE = (0.35, 1.0, 0.45), (0.45, 0.85, 1.0)
 #: Size of a mark in percent of the view, and thickness of lines as a share of it.

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.geometry import Box, box_to_roi
-from ...mrml.labelmaps import to_vtk_matrix
-from ...mrml.markups_reader import read_roi
-from ...mrml.volume_reader import volume_matrix, volume_shape
-from ..session.desk import Desk
+from EfficientMedSAM2Lib.core.geometry import Box, box_to_roi
+from EfficientMedSAM2Lib.mrml.labelmaps import to_vtk_matrix
+from EfficientMedSAM2Lib.mrml.markups_reader import read_roi
+from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix, volume_shape
+from EfficientMedSAM2Lib.web.session.viewer_session import Desk
 
 
 class RoiDraft:

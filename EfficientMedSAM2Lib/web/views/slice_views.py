@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ...imaging.geometry import nearest_index, transform_points
-from ...mrml.effect.view_geometry import show_slice, view_axis, view_slice
-from ...mrml.labelmaps import to_numpy
-from ...mrml.volume_reader import local_to_world, volume_matrix, volume_shape, world_to_ijk
-from ..session.desk import Desk
+from EfficientMedSAM2Lib.core.geometry import nearest_index, transform_points
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import show_slice, view_axis, view_slice
+from EfficientMedSAM2Lib.mrml.labelmaps import to_numpy
+from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix, volume_shape, world_to_ijk
+from EfficientMedSAM2Lib.web.session.viewer_session import Desk
 
 #: Singleton tag of each slice view, as in 3D Slicer, and its orientation.
 ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
@@ -136,8 +136,11 @@ class SliceViews:
         text = " ".join(f"{v:g}" for v in value.ravel())
         unit = " HU" if self.desk.is_ct else ""
         r, a, s = self.world
-        sides = (f"{'R' if r >= 0 else 'L'} {abs(r):.0f}", f"{'A' if a >= 0 else 'P'} {abs(a):.0f}",
-                 f"{'S' if s >= 0 else 'I'} {abs(s):.0f}")  # fmt: skip
+        sides = (
+            f"{'R' if r >= 0 else 'L'} {abs(r):.0f}",
+            f"{'A' if a >= 0 else 'P'} {abs(a):.0f}",
+            f"{'S' if s >= 0 else 'I'} {abs(s):.0f}",
+        )
         return f"{'  '.join(sides)} mm   value {text}{unit}"
 
     def _voxel(self) -> np.ndarray:

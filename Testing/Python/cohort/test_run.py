@@ -40,8 +40,11 @@ def test_every_case_gets_its_folder_and_the_cohort_its_tables(cohort):
     assert (len(summary.outcomes), summary.failed, summary.left, summary.stopped) == (3, [], 0, "")
     folder = cohort.output / "cases" / "case 1"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "picture.png", "prompts.mrk.json", "provenance.json", "segmentation.seg.nrrd",
-    ]  # fmt: skip
+        "picture.png",
+        "prompts.mrk.json",
+        "provenance.json",
+        "segmentation.seg.nrrd",
+    ]
     (segment,) = read_segmentation(folder / "segmentation.seg.nrrd")
     assert segment.name == "block"
     assert segment.mask.sum() == 4 * 5 * 5
@@ -91,7 +94,7 @@ def test_a_case_is_known_by_contents_not_by_dates_and_places(cohort, computed):
 
 @pytest.mark.parametrize("what", ["image", "prompt", "settings", "result"])
 def test_what_changed_is_computed_again(cohort, computed, what):
-    from EfficientMedSAM2Lib.cohort.case import PropagationOptions
+    from EfficientMedSAM2Lib.pipeline.case import PropagationOptions
 
     path = cohort.add("a")
     cohort.add("b")

@@ -51,8 +51,10 @@ def test_beyond_the_volume_edges_are_repeated_and_not_valid():
     np.testing.assert_allclose(sample(volume, cube, same)[:, 4, 4], [0, 0, 0, 0, 0.5, 1.5, 2.5, 3])
 
 
-@pytest.mark.parametrize(("position", "thickness", "cells"), [(3, 1, [3]), (3.4, 0.2, [3]), (3.5, 2, [3, 4]),
-                                                            (3, 4, [1, 2, 3, 4, 5]), (-9, 1, [])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("position", "thickness", "cells"),
+    [(3, 1, [3]), (3.4, 0.2, [3]), (3.5, 2, [3, 4]), (3, 4, [1, 2, 3, 4, 5]), (-9, 1, [])],
+)
 def test_a_slice_lies_in_the_cells_it_is_thick_and_in_one_at_least(position, thickness, cells):
     assert np.flatnonzero(slab(8, position, thickness)).tolist() == cells
 

@@ -94,10 +94,15 @@ def test_keys_are_none_of_slicers(desk):
 def test_tool_tips(desk):
     panel = desk.panel
     for widget, key in (
-        (panel.toolButtons["point"], "(P)"), (panel.toolButtons["box"], "(X)"), (panel.toolButtons["line"], "(L)"),
-        (panel.includeButton, "(N)"), (panel.propagateButton, "(M)"), (panel.weakestButton, "(U)"),
-        (panel.commitButton, "(Enter)"), (panel.rejectButton, "(Esc)"),
-    ):  # fmt: skip
+        (panel.toolButtons["point"], "(P)"),
+        (panel.toolButtons["box"], "(X)"),
+        (panel.toolButtons["line"], "(L)"),
+        (panel.includeButton, "(N)"),
+        (panel.propagateButton, "(M)"),
+        (panel.weakestButton, "(U)"),
+        (panel.commitButton, "(Enter)"),
+        (panel.rejectButton, "(Esc)"),
+    ):
         assert key in widget.toolTip
 
 
@@ -128,10 +133,14 @@ def observers(desk):
     segmentation = desk.editor.segmentation.GetSegmentation()
     subjects = [slicer.mrmlScene, desk.editor.widget.mrmlSegmentEditorNode(), segmentation, desk.volume]
     events = [
-        vtk.vtkCommand.AnyEvent, vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLScene.NodeAddedEvent,
-        slicer.vtkMRMLScene.NodeRemovedEvent, slicer.vtkMRMLScene.StartCloseEvent,
-        slicer.vtkSegmentation.SegmentModified, slicer.vtkSegmentation.SegmentAdded,
-    ]  # fmt: skip
+        vtk.vtkCommand.AnyEvent,
+        vtk.vtkCommand.ModifiedEvent,
+        slicer.vtkMRMLScene.NodeAddedEvent,
+        slicer.vtkMRMLScene.NodeRemovedEvent,
+        slicer.vtkMRMLScene.StartCloseEvent,
+        slicer.vtkSegmentation.SegmentModified,
+        slicer.vtkSegmentation.SegmentAdded,
+    ]
     return [subject.HasObserver(event) for subject in subjects for event in events]
 
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from EfficientMedSAM2Lib.evaluation.command import add_arguments, run
+from EfficientMedSAM2Lib.commands.evaluate import add_arguments, run
 
 
 def evaluate(*arguments: str) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from EfficientMedSAM2Lib.evaluation.cases import choose_cases
-from EfficientMedSAM2Lib.evaluation.contestants import (
+from EfficientMedSAM2Lib.evaluation.methods import (
     BOX,
     CLICKS,
     VOLUME,
@@ -134,7 +134,7 @@ class ThresholdTeacher:
         return image
 
     def predict(self, embedding, boxes, full_resolution=True):
-        from EfficientMedSAM2Lib.training.teachers.interface import TeacherPrediction
+        from EfficientMedSAM2Lib.learning.teachers.interface import TeacherPrediction
 
         x0, y0, x1, y1 = (round(value) for value in boxes[0])
         logits = np.full((1, *embedding.shape), -1.0, np.float32)
@@ -152,7 +152,7 @@ def test_boxes_are_handed_on_through_the_volume_until_the_object_ends(ball_image
 
 def test_grow_from_seeds_finds_a_bright_ball(ball_image):
     pytest.importorskip("slicer")
-    from EfficientMedSAM2Lib.evaluation.contestants import GrowFromSeedsContestant
+    from EfficientMedSAM2Lib.evaluation.methods import GrowFromSeedsContestant
 
     volumes = [case for case in choose_cases([ball_image], as_volumes=True) if case.label == "ball"]
     values = next(run_protocol("volume", GrowFromSeedsContestant(), volumes)).values
@@ -161,7 +161,7 @@ def test_grow_from_seeds_finds_a_bright_ball(ball_image):
 
 
 def test_our_network_goes_through_a_volume(ball_image):
-    from EfficientMedSAM2Lib.evaluation.contestants import OurContestant
+    from EfficientMedSAM2Lib.evaluation.methods import OurContestant
     from EfficientMedSAM2Lib.models import build_efficient_medsam2_model
 
     contestant = OurContestant(build_efficient_medsam2_model(checkpoint="random", device="cpu"))

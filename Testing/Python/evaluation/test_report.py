@@ -7,8 +7,8 @@ import json
 import pytest
 
 from EfficientMedSAM2Lib.evaluation.cases import choose_cases
-from EfficientMedSAM2Lib.evaluation.contestants import EllipseContestant
 from EfficientMedSAM2Lib.evaluation.gallery import choose_examples, write_gallery
+from EfficientMedSAM2Lib.evaluation.methods import EllipseContestant
 from EfficientMedSAM2Lib.evaluation.protocols import run_protocol
 from EfficientMedSAM2Lib.evaluation.report import summarise, table, write_csv, write_json
 
@@ -42,8 +42,11 @@ def test_table_shows_contestants_side_by_side(records):
     macro = next(line for line in lines if line.startswith("MACRO dice "))
     assert macro.split()[-1] == "0.500"
     assert [line.split("  ")[0] for line in lines if line.startswith("macro ")] == [
-        "macro iou", "macro iou, compact", "macro nsd", "macro nsd, compact",
-    ]  # fmt: skip
+        "macro iou",
+        "macro iou, compact",
+        "macro nsd",
+        "macro nsd, compact",
+    ]
 
 
 def test_files_hold_every_object(records, tmp_path):

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from EfficientMedSAM2Lib.evaluation.cases import choose_cases
-from EfficientMedSAM2Lib.evaluation.contestants import Guess
 from EfficientMedSAM2Lib.evaluation.corrections import corrections, corrections_text
+from EfficientMedSAM2Lib.evaluation.methods import Guess
 from EfficientMedSAM2Lib.evaluation.protocols import run_protocol
 from EfficientMedSAM2Lib.evaluation.reliability import reliability, reliability_text
 from EfficientMedSAM2Lib.evaluation.report import summarise

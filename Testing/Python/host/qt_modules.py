@@ -112,8 +112,20 @@ def _answer_for_user(published: type, dialogs: Dialogs) -> None:
 
     published.exec_ = run
     published.exec = run
-    for name in ("information", "warning", "critical", "question", "about", "getOpenFileName", "getSaveFileName",
-                 "getExistingDirectory", "getText", "getItem", "getInt", "getDouble"):  # fmt: skip
+    for name in (
+        "information",
+        "warning",
+        "critical",
+        "question",
+        "about",
+        "getOpenFileName",
+        "getSaveFileName",
+        "getExistingDirectory",
+        "getText",
+        "getItem",
+        "getInt",
+        "getDouble",
+    ):
         if hasattr(published._native, name):
             setattr(published, name, staticmethod(_static_dialog(name, dialogs)))
 

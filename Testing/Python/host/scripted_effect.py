@@ -32,9 +32,13 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._values: dict[str, Any] = {
-            "name": "UnnamedScriptedEffect", "title": "", "perSegment": True, "requireSegments": True,
-            "showEffectCursorInSliceView": True, "showEffectCursorInThreeDView": False,
-        }  # fmt: skip
+            "name": "UnnamedScriptedEffect",
+            "title": "",
+            "perSegment": True,
+            "requireSegments": True,
+            "showEffectCursorInSliceView": True,
+            "showEffectCursorInThreeDView": False,
+        }
         self._node: Any = None
         self._editor: Any = None
         self._active = False

@@ -98,8 +98,12 @@ class SlicerHost:
         self._data.SetCacheManager(self._cache)
         scene.SetDataIOManager(self._data)
         self._logics = {}
-        for name, cls in (("segmentations", "vtkSlicerSegmentationsModuleLogic"), ("markups", "vtkSlicerMarkupsLogic"),
-                          ("volumes", "vtkSlicerVolumesLogic"), ("sequences", "vtkSlicerSequencesLogic")):  # fmt: skip
+        for name, cls in (
+            ("segmentations", "vtkSlicerSegmentationsModuleLogic"),
+            ("markups", "vtkSlicerMarkupsLogic"),
+            ("volumes", "vtkSlicerVolumesLogic"),
+            ("sequences", "vtkSlicerSequencesLogic"),
+        ):
             self._logics[name] = getattr(slicer, cls)()
         self._set("mrmlScene", scene)
         native = application.start_application(scene)

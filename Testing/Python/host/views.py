@@ -13,11 +13,25 @@ from .qt_modules import CustomWidgets
 ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 SIZE = 400  # pixels
 EVENTS = (
-    "LeftButtonPress", "LeftButtonRelease", "LeftButtonDoubleClick", "RightButtonPress", "RightButtonRelease",
-    "RightButtonDoubleClick", "MiddleButtonPress", "MiddleButtonRelease", "MiddleButtonDoubleClick", "MouseMove",
-    "MouseWheelForward", "MouseWheelBackward", "MouseWheelLeft", "MouseWheelRight", "KeyPress", "KeyRelease",
-    "Enter", "Leave",
-)  # fmt: skip
+    "LeftButtonPress",
+    "LeftButtonRelease",
+    "LeftButtonDoubleClick",
+    "RightButtonPress",
+    "RightButtonRelease",
+    "RightButtonDoubleClick",
+    "MiddleButtonPress",
+    "MiddleButtonRelease",
+    "MiddleButtonDoubleClick",
+    "MouseMove",
+    "MouseWheelForward",
+    "MouseWheelBackward",
+    "MouseWheelLeft",
+    "MouseWheelRight",
+    "KeyPress",
+    "KeyRelease",
+    "Enter",
+    "Leave",
+)
 
 
 @CustomWidgets.add

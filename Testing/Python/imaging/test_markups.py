@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from EfficientMedSAM2Lib.imaging.geometry import box_to_roi, ijk_box_from_corners, ras_to_ijk, roi_corners_ras
+from EfficientMedSAM2Lib.core.geometry import box_to_roi, ijk_box_from_corners, ras_to_ijk, roi_corners_ras
 from EfficientMedSAM2Lib.imaging.markups import (
     Markup,
     is_negative,

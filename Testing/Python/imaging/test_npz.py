@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from EfficientMedSAM2Lib.imaging.npz import (
+from EfficientMedSAM2Lib.imaging.formats.npz import (
     NpzPrompts,
     npz_modality,
     npz_shape,
@@ -88,11 +88,25 @@ BOX_3 = ((3, 4), (4, 9), (10, 18))
 
 def test_boxes_of_the_challenges(save, labels):
     dictionaries = [
-        {"z_min": np.int64(1), "z_max": 4, "z_mid": np.int64(3), "z_mid_x_min": 10, "z_mid_y_min": 4,
-         "z_mid_x_max": 17, "z_mid_y_max": 8},
-        {"z_min": 2, "z_max": 3, "z_mid": 2, "z_mid_x_min": 20, "z_mid_y_min": 12,
-         "z_mid_x_max": 40, "z_mid_y_max": 15},
-    ]  # fmt: skip
+        {
+            "z_min": np.int64(1),
+            "z_max": 4,
+            "z_mid": np.int64(3),
+            "z_mid_x_min": 10,
+            "z_mid_y_min": 4,
+            "z_mid_x_max": 17,
+            "z_mid_y_max": 8,
+        },
+        {
+            "z_min": 2,
+            "z_max": 3,
+            "z_mid": 2,
+            "z_mid_x_min": 20,
+            "z_mid_y_min": 12,
+            "z_mid_x_max": 40,
+            "z_mid_y_max": 15,
+        },
+    ]
     clicks = [{"fg": [[1, 5, 11], [4, 5, 11]], "bg": [[3, 18, 1]]}, {"fg": [], "bg": []}]
     order = np.array([["fg", "bg", "fg"], []], dtype=object)
     path = save(imgs=labels, gts=labels, boxes=dictionaries, clicks=clicks, clicks_order=order)

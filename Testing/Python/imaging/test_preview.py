@@ -8,9 +8,9 @@ import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from EfficientMedSAM2Lib.imaging.geometry import box_to_roi, ijk_to_ras_points
+from EfficientMedSAM2Lib.core.geometry import box_to_roi, ijk_to_ras_points
+from EfficientMedSAM2Lib.core.planes import plane_of, telling_slices
 from EfficientMedSAM2Lib.imaging.markups import Markup
-from EfficientMedSAM2Lib.imaging.planes import plane_of, telling_slices
 from EfficientMedSAM2Lib.imaging.preview import write_preview
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
 from EfficientMedSAM2Lib.imaging.volumes import Volume

@@ -10,7 +10,7 @@ import slicerio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from EfficientMedSAM2Lib.imaging.geometry import lps_to_ras
+from EfficientMedSAM2Lib.core.geometry import lps_to_ras
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation, write_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume
 

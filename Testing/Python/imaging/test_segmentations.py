@@ -13,7 +13,7 @@ import slicerio
 from slicerio.segmentation import terminology_entry_from_string
 
 from EfficientMedSAM2Lib.core import files
-from EfficientMedSAM2Lib.imaging.geometry import lps_to_ras
+from EfficientMedSAM2Lib.core.geometry import lps_to_ras
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation, write_segmentation
 from EfficientMedSAM2Lib.imaging.terminology import terminology_entry
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume

@@ -36,9 +36,17 @@ class OraclePredictor:
         return state
 
     def add_new_points_or_box(
-        self, state, frame_idx, obj_id, points=None, labels=None, clear_old_points=True, normalize_coords=True,
-        box=None, need_output=True,
-    ):  # fmt: skip
+        self,
+        state,
+        frame_idx,
+        obj_id,
+        points=None,
+        labels=None,
+        clear_old_points=True,
+        normalize_coords=True,
+        box=None,
+        need_output=True,
+    ):
         assert box is None or clear_old_points, "as in SAM2, a box needs clear_old_points"
         self._maybe_fail(frame_idx)
         self.prompted.append(frame_idx)

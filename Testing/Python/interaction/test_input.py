@@ -11,7 +11,7 @@ import pytest
 from oracle_predictor import OraclePredictor
 from scene import SHAPE, make_session, run, tube_truth
 
-from EfficientMedSAM2Lib.imaging.windows import PRESETS, IntensityWindow
+from EfficientMedSAM2Lib.core.windows import PRESETS, IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 
 
@@ -111,9 +111,13 @@ def test_bad_input_is_refused_in_one_sentence_and_changes_nothing(call, sentence
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
-    [({"direction": "up"}, "direction"), ({"limits": (30, 40)}, "hold no slice"), ({"limits": 3}, "half-open"),
-     ({"axis": 1}, "no prompted slice along axis 1")],
-)  # fmt: skip
+    [
+        ({"direction": "up"}, "direction"),
+        ({"limits": (30, 40)}, "hold no slice"),
+        ({"limits": 3}, "half-open"),
+        ({"axis": 1}, "no prompted slice along axis 1"),
+    ],
+)
 def test_bad_propagation_arguments_are_refused_at_the_call(options, sentence):
     session, _, _ = make_session()
     session.add_point_interaction((10, 7, 6), True)
@@ -130,9 +134,14 @@ def test_nothing_works_without_an_image():
 
 @pytest.mark.parametrize(
     "volume",
-    [np.zeros((5, 5)), np.zeros((2, 5, 5, 4)), np.zeros((0, 5, 5)), np.zeros((2, 2, 2), dtype=complex),
-     np.array([[["a"]]])],
-)  # fmt: skip
+    [
+        np.zeros((5, 5)),
+        np.zeros((2, 5, 5, 4)),
+        np.zeros((0, 5, 5)),
+        np.zeros((2, 2, 2), dtype=complex),
+        np.array([[["a"]]]),
+    ],
+)
 def test_bad_volumes_are_refused(volume):
     session, _, _ = make_session()
     session.add_point_interaction((10, 7, 6), True)

@@ -37,9 +37,13 @@ def test_the_example_of_the_readme(tmp_path, caplog):
     ball = ((3 * centre[0]) ** 2 + centre[1] ** 2 + centre[2] ** 2) < 15**2
     img = (100 * ball + np.random.default_rng(0).normal(0, 4, ball.shape)).astype(np.float32)[None]
     session = nnInteractiveInferenceSession(
-        device=torch.device("cuda:0"), use_torch_compile=False, verbose=False, torch_n_threads=2, do_autozoom=True,
+        device=torch.device("cuda:0"),
+        use_torch_compile=False,
+        verbose=False,
+        torch_n_threads=2,
+        do_autozoom=True,
         use_pinned_memory=True,
-    )  # fmt: skip
+    )
     session.initialize_from_trained_model_folder(str(tmp_path))
     assert "the shipped ones are used" in caplog.text
     assert session.license == "Apache-2.0"

@@ -7,7 +7,7 @@ import pytest
 from oracle_predictor import OraclePredictor
 from scene import FIRST, LAST, SHAPE, first_tube, make_session, run
 
-from EfficientMedSAM2Lib.imaging.geometry import line_axis, nearest_index, nearest_voxel
+from EfficientMedSAM2Lib.core.geometry import line_axis, nearest_index, nearest_voxel
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.predictors.inputs import as_mask
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from EfficientMedSAM2Lib.core.resources import shipped_weights
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, HeuristicsConfig, ModelConfig, load_model, save_model
-from EfficientMedSAM2Lib.resources import shipped_weights
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import GRAPHS, Description, read_description, write_exported
 
 OTHER = dataclasses.replace(

@@ -99,9 +99,12 @@ def test_padding_and_absent_prompts_do_not_count(network: EfficientMedSAM2, imag
 
     noise = torch.randn(2, 1, 64, 64)
     unused = dataclasses.replace(
-        padded, mask_logits=noise, has_mask=torch.zeros(2, dtype=torch.bool), neighbour_logits=noise,
+        padded,
+        mask_logits=noise,
+        has_mask=torch.zeros(2, dtype=torch.bool),
+        neighbour_logits=noise,
         neighbour_mm=torch.full((2,), math.nan),
-    )  # fmt: skip
+    )
     torch.testing.assert_close(decode(network, image, unused), decode(network, image, padded))
 
 

@@ -62,7 +62,7 @@ def test_a_state_dict_is_read(model, tmp_path, wrapping):
 
 
 def test_the_encoder_is_read_from_the_tensors(model, tmp_path):
-    from EfficientMedSAM2Lib.cohort.engine import build_model, encoder_of
+    from EfficientMedSAM2Lib.pipeline.engine import build_model, encoder_of
 
     path = tmp_path / "weights.pth"
     torch.save({"model": model.state_dict()}, path)
@@ -109,7 +109,7 @@ def test_unusable_files_are_refused(model, tmp_path):
 
 
 def test_our_checkpoint_can_be_a_teacher(model, tmp_path):
-    from EfficientMedSAM2Lib.training.teachers.choose import is_ours, load_teacher
+    from EfficientMedSAM2Lib.learning.teachers.choose import is_ours, load_teacher
 
     path = tmp_path / "teacher.pth"
     torch.save(model.state_dict(), path)

@@ -116,8 +116,14 @@ def test_the_metadata_that_reviewers_check_are_there():
 def test_the_catalogue_entry_fits_the_extension():
     entry = json.loads((MODULE / "EfficientMedSAM2.json").read_text(encoding="utf-8"))
     assert set(entry) == {
-        "$schema", "build_dependencies", "build_subdirectory", "category", "scm_revision", "scm_url", "tier",
-    }  # fmt: skip
+        "$schema",
+        "build_dependencies",
+        "build_subdirectory",
+        "category",
+        "scm_revision",
+        "scm_url",
+        "tier",
+    }
     assert entry["build_dependencies"] == [setting("EXTENSION_DEPENDS")]
     assert entry["category"] == setting("EXTENSION_CATEGORY") == "Segmentation"
     assert entry["scm_url"] == setting("EXTENSION_HOMEPAGE") + ".git"

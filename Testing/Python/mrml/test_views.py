@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from EfficientMedSAM2Lib.imaging.geometry import ras_to_ijk
+from EfficientMedSAM2Lib.core.geometry import ras_to_ijk
 from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, outline_polydata
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import (
     axis_of_markups,

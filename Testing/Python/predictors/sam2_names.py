@@ -15,8 +15,18 @@ from pathlib import Path
 RECORD = Path(__file__).with_suffix(".json")
 CONFIG = "configs/sam2.1/sam2.1_hiera_t.yaml"
 #: What scripts call on the video predictor because it is a torch module; the rest of torch's names is not SAM2's.
-OF_MODULES = ("cpu", "cuda", "eval", "load_state_dict", "named_parameters", "parameters", "state_dict", "to", "train",
-              "training")  # fmt: skip
+OF_MODULES = (
+    "cpu",
+    "cuda",
+    "eval",
+    "load_state_dict",
+    "named_parameters",
+    "parameters",
+    "state_dict",
+    "to",
+    "train",
+    "training",
+)
 
 
 def parameters(function) -> list[str]:

@@ -16,9 +16,13 @@ from EfficientMedSAM2Lib.predictors.slices.clicks import heeding, holds
 
 
 @given(
-    st.integers(24, 800), st.integers(24, 800), st.floats(0, 1), st.floats(0, 1),
-    st.sampled_from([(1.0, 1.0), (0.5, 2.0), (3.0, 0.7)]), st.integers(1, 3),
-)  # fmt: skip
+    st.integers(24, 800),
+    st.integers(24, 800),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.sampled_from([(1.0, 1.0), (0.5, 2.0), (3.0, 0.7)]),
+    st.integers(1, 3),
+)
 @settings(deadline=None, max_examples=300)
 def test_the_first_view_shows_every_click_inside(rows, columns, x, y, spacing, count):
     clicks = np.array([[x * (columns - 1), y * (rows - 1)], [(1 - x) * (columns - 1), y * (rows - 1)], [0.0, 0.0]])

@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 from stub_network import StubNetwork
 
-from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.models.config import ContextConfig
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig
 from EfficientMedSAM2Lib.models.config import SCRIBBLE_INSIDE
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from EfficientMedSAM2Lib.imaging.windows import IntensityWindow
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.predictors.fov import (
     NO_OBJECT_LOGIT,
     FieldOfView,

@@ -301,7 +301,7 @@ def test_attributes_that_scripts_read(predictor):
 @pytest.mark.parametrize("encoder", ["mobilenet", "efficientnet"])
 def test_from_pretrained_reads_the_encoder_from_the_file(encoder):
     from EfficientMedSAM2Lib import EfficientMedSAM2VolumePredictor
-    from EfficientMedSAM2Lib.resources import shipped_weights
+    from EfficientMedSAM2Lib.core.resources import shipped_weights
 
     for kind in (EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor):
         for model_id in (encoder, shipped_weights(encoder), str(shipped_weights(encoder))):

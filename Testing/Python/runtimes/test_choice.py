@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import EfficientMedSAM2Lib.models.builder as builder
-from EfficientMedSAM2Lib.resources import shipped_weights
+from EfficientMedSAM2Lib.core.resources import shipped_weights
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model, choice
 from EfficientMedSAM2Lib.runtimes.choice import choose_runtime
 

@@ -74,11 +74,13 @@ def test_int8_is_made_without_torch(tmp_path):
     )
     runs = [
         subprocess.run(
-            [sys.executable, "-c", code.format(blocked=blocked)], cwd=Path(__file__).parent, capture_output=True,
+            [sys.executable, "-c", code.format(blocked=blocked)],
+            cwd=Path(__file__).parent,
+            capture_output=True,
             text=True,
         )
         for blocked in ("", "'torch', 'torchvision', 'timm'")
-    ]  # fmt: skip
+    ]
     assert "refused: There is no exported network for mobilenet (int8), and onnx is not" in runs[0].stderr
     assert "pip install onnx" in runs[0].stderr
     assert runs[1].stdout.split(" ", 1) == ["int8", "(1, 192, 16, 16)\n"], runs[1].stderr

@@ -14,17 +14,17 @@ import pytest
 import torch
 
 from EfficientMedSAM2Lib.core.files import sha256_of
+from EfficientMedSAM2Lib.core.resources import resource_path, shipped_weights
+from EfficientMedSAM2Lib.learning.initialise import grown
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, MemoryBank, ModelConfig, PromptBatch
 from EfficientMedSAM2Lib.models.builder import load_model, save_model
 from EfficientMedSAM2Lib.models.config import ContextConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
-from EfficientMedSAM2Lib.resources import resource_path, shipped_weights
 from EfficientMedSAM2Lib.runtimes import build as building
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 from EfficientMedSAM2Lib.runtimes.onnx.export import export_network
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import FORMAT, read_description
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
-from EfficientMedSAM2Lib.training.initialise import grown
 
 
 @pytest.fixture(scope="module", params=["stride 4", "stride 2"])

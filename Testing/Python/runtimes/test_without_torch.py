@@ -11,7 +11,7 @@ import pytest
 
 from EfficientMedSAM2Lib import build_efficient_medsam2_model
 from EfficientMedSAM2Lib.cli import main
-from EfficientMedSAM2Lib.resources import resource_path, shipped_weights
+from EfficientMedSAM2Lib.core.resources import resource_path, shipped_weights
 
 HERE = Path(__file__).parent
 RUN_BLOCKED = "import sys; from work import Blocked; sys.meta_path.insert(0, Blocked()); "
@@ -32,8 +32,9 @@ def masks_of_torch():
 def test_predictors_and_session(exported, masks_of_torch, tmp_path):
     done = subprocess.run(
         [sys.executable, str(HERE / "work.py"), str(exported), str(tmp_path / "masks.npz")],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     found = np.load(tmp_path / "masks.npz")
     assert set(found) == set(masks_of_torch)

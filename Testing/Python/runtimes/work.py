@@ -38,10 +38,15 @@ def masks_of(model):
     image.set_image(volume[k], modality="CT")
     candidates, scores, low_res = image.predict([[x, y]], [1])
     found["click"] = candidates[int(scores.argmax())] > 0
-    found["corrected"] = image.predict(
-        [[x, y], [int(columns[0]), int(rows[0])]], [1, 0], mask_input=low_res[int(scores.argmax())][None],
-        multimask_output=False,
-    )[0][0] > 0  # fmt: skip
+    found["corrected"] = (
+        image.predict(
+            [[x, y], [int(columns[0]), int(rows[0])]],
+            [1, 0],
+            mask_input=low_res[int(scores.argmax())][None],
+            multimask_output=False,
+        )[0][0]
+        > 0
+    )
     found["box"] = image.predict(box=[columns[0], rows[0], columns[-1], rows[-1]], multimask_output=False)[0][0] > 0
 
     # SAM2's calls: logits as torch tensors where there is torch, else as numpy arrays

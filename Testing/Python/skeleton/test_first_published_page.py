@@ -47,10 +47,22 @@ def address(tmp_path_factory):
     log = tmp_path_factory.mktemp("page") / "log.txt"
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "efficient_medsam2/examples/web_interface.py",
-             "--server.headless", "true", "--server.port", str(port)],
-            cwd=REPOSITORY, stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "streamlit",
+                "run",
+                "efficient_medsam2/examples/web_interface.py",
+                "--server.headless",
+                "true",
+                "--server.port",
+                str(port),
+            ],
+            cwd=REPOSITORY,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        )
     url = f"http://127.0.0.1:{port}"
     for _ in range(240):
         try:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from EfficientMedSAM2Lib.core.resources import shipped_weights
 from EfficientMedSAM2Lib.models import load_model
-from EfficientMedSAM2Lib.resources import shipped_weights
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -132,15 +132,40 @@ python efficient_medsam2/examples/knowledge_distillation.py \
   --output_distill_weight 1.0
 """
 BENCHMARK_FLAGS = {
-    "--data_dir", "--output_dir", "--original_model", "--efficient_model", "--num_samples", "--device", "--fp16",
-    "--quantize", "--save_visualizations", "--encoder_type",
-}  # fmt: skip
+    "--data_dir",
+    "--output_dir",
+    "--original_model",
+    "--efficient_model",
+    "--num_samples",
+    "--device",
+    "--fp16",
+    "--quantize",
+    "--save_visualizations",
+    "--encoder_type",
+}
 DISTILLATION_FLAGS = {
-    "--data_dir", "--val_data_dir", "--teacher_checkpoint", "--student_checkpoint", "--encoder_type", "--batch_size",
-    "--epochs", "--lr", "--weight_decay", "--feature_distill_weight", "--output_distill_weight", "--temperature",
-    "--save_dir", "--save_freq", "--val_freq", "--log_freq", "--num_workers", "--decoupled_distillation",
-    "--mixed_precision", "--gradient_accumulation", "--freeze_decoder",
-}  # fmt: skip
+    "--data_dir",
+    "--val_data_dir",
+    "--teacher_checkpoint",
+    "--student_checkpoint",
+    "--encoder_type",
+    "--batch_size",
+    "--epochs",
+    "--lr",
+    "--weight_decay",
+    "--feature_distill_weight",
+    "--output_distill_weight",
+    "--temperature",
+    "--save_dir",
+    "--save_freq",
+    "--val_freq",
+    "--log_freq",
+    "--num_workers",
+    "--decoupled_distillation",
+    "--mixed_precision",
+    "--gradient_accumulation",
+    "--freeze_decoder",
+}
 
 
 def disk(height, width, y, x, radius):
@@ -189,8 +214,12 @@ def run(command, paths, folder, *extra):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TORCHDYNAMO_DISABLE": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *words[1:], *map(str, extra)],
-        cwd=REPOSITORY, env=environment, capture_output=True, encoding="utf-8", check=False,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
 
 
 def test_the_distillation_command_runs(paths, tmp_path):

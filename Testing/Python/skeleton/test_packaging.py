@@ -29,7 +29,7 @@ def test_every_source_is_python_3_9(path):
 
 def test_importing_the_package_loads_nothing_heavy(tmp_path):
     code = (
-        "import sys, EfficientMedSAM2Lib, EfficientMedSAM2Lib.resources, efficient_medsam2;"
+        "import sys, EfficientMedSAM2Lib, EfficientMedSAM2Lib.core.resources, efficient_medsam2;"
         "print(sorted({'torch', 'timm', 'SimpleITK', 'slicerio', 'numpy', 'matplotlib'} & set(sys.modules)))"
     )
     assert run_python(tmp_path, "-c", code).strip() == "[]"
@@ -144,7 +144,7 @@ def test_an_installed_wheel_finds_its_resources(tmp_path):
 
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r});"
-        "import EfficientMedSAM2Lib.resources as r, efficient_medsam2;"
+        "import EfficientMedSAM2Lib.core.resources as r, efficient_medsam2;"
         "print(efficient_medsam2.__file__, r.resources_folder(), sep='\\n');"
         "print(sorted(path.name for path in r.resource_path('Models').iterdir()))"
     )

@@ -106,7 +106,7 @@ def make_scan(folder: Path, size: int | None, slices: int | None) -> str:
         return "--sample"
     import SimpleITK as sitk
 
-    from EfficientMedSAM2Lib.resources import sample_scan
+    from EfficientMedSAM2Lib.imaging.sample import sample_scan
 
     image = sitk.Cast(sitk.ReadImage(str(sample_scan())), sitk.sitkInt16)
     old = image.GetSize()

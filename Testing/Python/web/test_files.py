@@ -35,10 +35,15 @@ def write_dicom(folder, count=6):
     for k in range(count):
         image = sitk.GetImageFromArray(np.full((32, 32), 10 * k, dtype=np.int16))
         for tag, value in {
-            "0008|0060": "MR", "0020|000e": "1.2.3.4", "0020|000d": "1.2.3", "0008|0018": f"1.2.3.4.{k}",
-            "0020|0032": f"0\\0\\{4 * k}", "0020|0037": "1\\0\\0\\0\\1\\0", "0020|0013": str(k),
+            "0008|0060": "MR",
+            "0020|000e": "1.2.3.4",
+            "0020|000d": "1.2.3",
+            "0008|0018": f"1.2.3.4.{k}",
+            "0020|0032": f"0\\0\\{4 * k}",
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+            "0020|0013": str(k),
             "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
-        }.items():  # fmt: skip
+        }.items():
             image.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"slice{k}.dcm"))
         writer.Execute(image)

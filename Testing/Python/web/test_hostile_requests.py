@@ -24,16 +24,63 @@ from EfficientMedSAM2Lib.web.log import OneLineFormatter
 
 MEGABYTE = 2**20
 ROUNDS = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-NAMES = [b"Host", b"Origin", b"Cookie", b"Sec-Fetch-Site", b"Sec-Fetch-Mode", b"Sec-Fetch-Dest", b"Content-Type",
-         b"Content-Length", b"Content-Encoding", b"Transfer-Encoding", b"Expect", b"Upgrade", b"Range",
-         b"X-EfficientMedSAM2-Session"]  # fmt: skip
-VALUES = [b"", b"[", b"http://[", b"null", b"127.0.0.1", b"localhost:1", b"evil.example", b"same-origin", b"navigate",
-          b"multipart/form-data", b"multipart/form-data; boundary=x", b"text/plain; charset=no-such", b"-1", b"chunked",
-          b"gzip", b"100-continue", b"websocket", b"efficientmedsam2=\xff; a=b; =;;", b"\xff",
-          b"a" * 5000]  # fmt: skip
-PATHS = [b"/", b"/start", b"/token", b"/end", b"/alive", b"/ws", b"/ended", b"/?token=%ff", b"/?token=\xff", b"//x/y",
-         b"/download/" + b"a" * 400, b"/%00", b"http://evil.example/", b"/..%2f..%2fetc/passwd", b"*", b"@evil/",
-         b""]  # fmt: skip
+NAMES = [
+    b"Host",
+    b"Origin",
+    b"Cookie",
+    b"Sec-Fetch-Site",
+    b"Sec-Fetch-Mode",
+    b"Sec-Fetch-Dest",
+    b"Content-Type",
+    b"Content-Length",
+    b"Content-Encoding",
+    b"Transfer-Encoding",
+    b"Expect",
+    b"Upgrade",
+    b"Range",
+    b"X-EfficientMedSAM2-Session",
+]
+VALUES = [
+    b"",
+    b"[",
+    b"http://[",
+    b"null",
+    b"127.0.0.1",
+    b"localhost:1",
+    b"evil.example",
+    b"same-origin",
+    b"navigate",
+    b"multipart/form-data",
+    b"multipart/form-data; boundary=x",
+    b"text/plain; charset=no-such",
+    b"-1",
+    b"chunked",
+    b"gzip",
+    b"100-continue",
+    b"websocket",
+    b"efficientmedsam2=\xff; a=b; =;;",
+    b"\xff",
+    b"a" * 5000,
+]
+PATHS = [
+    b"/",
+    b"/start",
+    b"/token",
+    b"/end",
+    b"/alive",
+    b"/ws",
+    b"/ended",
+    b"/?token=%ff",
+    b"/?token=\xff",
+    b"//x/y",
+    b"/download/" + b"a" * 400,
+    b"/%00",
+    b"http://evil.example/",
+    b"/..%2f..%2fetc/passwd",
+    b"*",
+    b"@evil/",
+    b"",
+]
 BYTES = st.binary(max_size=30).map(lambda data: data.replace(b"\r", b"").replace(b"\n", b""))
 
 
@@ -140,13 +187,16 @@ def test_the_gateway_answers_everything(gateway, log, method, path, headers, bod
 
 @pytest.mark.parametrize(
     "headers",
-    [b"Host: [\r\n", b"Host: 127.0.0.1\r\nOrigin: http://[\r\n",
-     b"Host: 127.0.0.1\r\nContent-Type: text/plain; charset=no-such\r\n",
-     b"Host: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded; charset=no-such\r\n",
-     b"Host: 127.0.0.1\r\nContent-Type: multipart/form-data\r\n",
-     b"Host: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=\xff\r\n",
-     b"Host: 127.0.0.1\r\nExpect: \xc2\r\n"],
-)  # fmt: skip
+    [
+        b"Host: [\r\n",
+        b"Host: 127.0.0.1\r\nOrigin: http://[\r\n",
+        b"Host: 127.0.0.1\r\nContent-Type: text/plain; charset=no-such\r\n",
+        b"Host: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded; charset=no-such\r\n",
+        b"Host: 127.0.0.1\r\nContent-Type: multipart/form-data\r\n",
+        b"Host: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=\xff\r\n",
+        b"Host: 127.0.0.1\r\nExpect: \xc2\r\n",
+    ],
+)
 def test_odd_headers_are_refused(gateway, log, headers):
     head = b"POST /token HTTP/1.1\r\nConnection: close\r\nContent-Length: 7\r\n" + headers
     assert 400 <= check(gateway.send(head + b"\r\ntoken=a"), log) < 500
@@ -175,12 +225,21 @@ def said(answer):
 
 @settings(ROUNDS, max_examples=60)
 @given(
-    kind=st.sampled_from([b"multipart/form-data; boundary=x", b"multipart/mixed; boundary=x", b"multipart/form-data",
-                          b"multipart/form-data; boundary=\xff", b"text/plain", b"", b"a/b; charset=no-such"]),
+    kind=st.sampled_from(
+        [
+            b"multipart/form-data; boundary=x",
+            b"multipart/mixed; boundary=x",
+            b"multipart/form-data",
+            b"multipart/form-data; boundary=\xff",
+            b"text/plain",
+            b"",
+            b"a/b; charset=no-such",
+        ]
+    ),
     body=st.sampled_from([b"--x--\r\n", b"--x\r\n", b"\r\n", b"--x\r\nContent-Type: \xff\r\n\r\n--x--"])
     | BYTES.map(lambda data: form(b"name*=" + data, b""))
     | BYTES.map(lambda data: b"--x\r\n" + data + b"\r\n\r\n--x--\r\n"),
-)  # fmt: skip
+)
 def test_forms_that_are_none_are_refused(session, log, kind, body):
     answer = upload(session, body, kind, patience=10.0)
     if check(answer, log) is not None and b"{" in answer:
@@ -225,9 +284,16 @@ def nifti(**numbers):
 
 @pytest.mark.parametrize(
     "numbers",
-    [{"vox_offset": math.inf}, {"vox_offset": math.nan}, {"vox_offset": -1e30}, {"pixdim": math.nan},
-     {"size": -4}, {"affine": math.nan, "sform": 1}, {"affine": math.inf, "sform": 1}],
-)  # fmt: skip
+    [
+        {"vox_offset": math.inf},
+        {"vox_offset": math.nan},
+        {"vox_offset": -1e30},
+        {"pixdim": math.nan},
+        {"size": -4},
+        {"affine": math.nan, "sform": 1},
+        {"affine": math.inf, "sform": 1},
+    ],
+)
 def test_odd_numbers_in_a_header_get_one_line(session, log, numbers):
     answer = upload(session, form(b"filename=a.nii", nifti(**numbers)))
     status = check(answer, log)

@@ -116,7 +116,7 @@ def test_reading_ends_where_memory_does(workspace, thousand):
 
 
 def test_unpacking_stops_at_what_the_header_announces(workspace, monkeypatch, tmp_path):
-    from EfficientMedSAM2Lib.imaging.files import check_complete
+    from EfficientMedSAM2Lib.imaging.formats.files import check_complete
 
     path = tmp_path / "long.nii.gz"
     path.write_bytes(gzip.compress(nifti((8, 4, 4), bytes(128)) + bytes(64 * MEGABYTE), 1))

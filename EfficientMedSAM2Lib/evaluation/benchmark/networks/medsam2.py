@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..scans import Scan
-from .interface import NetworkOptions, best_device, of_module, parts_of_module
-from .video import VideoNetwork
+from EfficientMedSAM2Lib.evaluation.benchmark.networks.interface import (
+    NetworkOptions,
+    best_device,
+    of_module,
+    parts_of_module,
+)
+from EfficientMedSAM2Lib.evaluation.benchmark.networks.video import VideoNetwork
+from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan
 
 if TYPE_CHECKING:
-    from ...contestants.interface import Contestant
+    from EfficientMedSAM2Lib.evaluation.methods.interface import Contestant
 
 
 class MedSAM2Network(VideoNetwork):
@@ -29,14 +34,14 @@ class MedSAM2Network(VideoNetwork):
 
     def import_libraries(self) -> None:
         """See `TimedNetwork`."""
-        from ....models.timm_import import import_timm
+        from EfficientMedSAM2Lib.models.timm_import import import_timm
 
         import_timm()  # sam2 imports torchvision too
         import sam2.sam2_video_predictor  # noqa: F401
 
     def load(self) -> None:
         """See `TimedNetwork`."""
-        from ....training.teachers.medsam2_network import build_medsam2
+        from EfficientMedSAM2Lib.learning.teachers.medsam2_network import build_medsam2
 
         device = best_device(self._options.device)
         self._predictor = build_medsam2(self._options.weights, self._image_size, device)
@@ -61,7 +66,7 @@ class MedSAM2Network(VideoNetwork):
 
     def open(self, scan: Scan) -> None:
         """All slices resized and normalised first, as MedSAM2 does."""
-        from ...contestants.medsam2 import init_state
+        from EfficientMedSAM2Lib.evaluation.methods.medsam2 import init_state
 
         self._scan = scan
         self._state = init_state(self._predictor, WindowedSlices(scan))
@@ -70,7 +75,7 @@ class MedSAM2Network(VideoNetwork):
         """See `TimedNetwork`."""
         import torch
 
-        from ....training.teachers.medsam2_network import model_input
+        from EfficientMedSAM2Lib.learning.teachers.medsam2_network import model_input
 
         with torch.inference_mode():
             image = model_input(self._scan.windowed(index)[None], self._image_size)
@@ -86,7 +91,7 @@ class MedSAM2Network(VideoNetwork):
 
     def follow(self) -> Iterator[np.ndarray]:
         """See `TimedNetwork`."""
-        from ...contestants.medsam2 import follow
+        from EfficientMedSAM2Lib.evaluation.methods.medsam2 import follow
 
         for index, logits in follow(self._predictor, self._state, 0):
             if index > 0:
@@ -94,7 +99,7 @@ class MedSAM2Network(VideoNetwork):
 
     def contestant(self) -> Contestant:
         """See `TimedNetwork`."""
-        from ...contestants.medsam2 import MedSAM2Contestant
+        from EfficientMedSAM2Lib.evaluation.methods.medsam2 import MedSAM2Contestant
 
         return MedSAM2Contestant(self._predictor)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..scans import Scan
-from .interface import NetworkOptions
-from .video import OBJECT, VideoNetwork
+from EfficientMedSAM2Lib.evaluation.benchmark.networks.interface import NetworkOptions
+from EfficientMedSAM2Lib.evaluation.benchmark.networks.video import OBJECT, VideoNetwork
+from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan
 
 if TYPE_CHECKING:
-    from ...contestants.interface import Contestant
+    from EfficientMedSAM2Lib.evaluation.methods.interface import Contestant
 
 
 PARTS = {
@@ -43,21 +43,21 @@ class OurNetwork(VideoNetwork):
 
     def import_libraries(self) -> None:
         """See `TimedNetwork`."""
-        from .... import EfficientMedSAM2VolumePredictor, build_efficient_medsam2_model  # noqa: F401
-        from ....runtimes.choice import choose_runtime
+        from EfficientMedSAM2Lib import EfficientMedSAM2VolumePredictor, build_efficient_medsam2_model  # noqa: F401
+        from EfficientMedSAM2Lib.runtimes.choice import choose_runtime
 
         if self._runtime == "auto":
             self._runtime = choose_runtime(self._encoder, self._weights, self._options.device, self._precision)
         if self._runtime == "onnx":
             import onnxruntime  # noqa: F401
         else:
-            from ....models.timm_import import import_timm
+            from EfficientMedSAM2Lib.models.timm_import import import_timm
 
             import_timm()
 
     def load(self) -> None:
         """See `TimedNetwork`."""
-        from .... import EfficientMedSAM2VolumePredictor, build_efficient_medsam2_model
+        from EfficientMedSAM2Lib import EfficientMedSAM2VolumePredictor, build_efficient_medsam2_model
 
         self._model = build_efficient_medsam2_model(
             self._encoder, self._weights, self._options.device, runtime=self._runtime, precision=self._precision
@@ -79,7 +79,7 @@ class OurNetwork(VideoNetwork):
 
     def file_bytes(self) -> int:
         """See `TimedNetwork`."""
-        from ....resources import shipped_weights
+        from EfficientMedSAM2Lib.core.resources import shipped_weights
 
         if self._runtime == "onnx":
             return int(self._model.path.stat().st_size)
@@ -94,7 +94,7 @@ class OurNetwork(VideoNetwork):
 
     def encode(self, index: int) -> None:
         """See `TimedNetwork`."""
-        from .... import EfficientMedSAM2ImagePredictor
+        from EfficientMedSAM2Lib import EfficientMedSAM2ImagePredictor
 
         predictor = EfficientMedSAM2ImagePredictor(self._model)
         predictor.set_image(self._scan.voxels[index], window=self._scan.window, spacing=self._scan.spacing_mm[1:])
@@ -105,7 +105,7 @@ class OurNetwork(VideoNetwork):
         side = self._model.config.image_size
         image = np.random.default_rng(0).random((1, 3, side, side), np.float32)
         if self._runtime == "onnx":
-            from ....runtimes.onnx.onnx_network import OnnxNetwork
+            from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
 
             # Alone it may have every thread, where predictors give each of two graphs half of them.
             alone = OnnxNetwork(self._model.path, self._model.threads, streams=1)
@@ -130,6 +130,6 @@ class OurNetwork(VideoNetwork):
 
     def contestant(self) -> Contestant:
         """See `TimedNetwork`."""
-        from ...contestants import OurContestant
+        from EfficientMedSAM2Lib.evaluation.methods import OurContestant
 
         return OurContestant(self._model)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..scans import Scan
+from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan
 
 OBJECT = 1
 

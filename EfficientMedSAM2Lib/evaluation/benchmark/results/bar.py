@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .summary import Summary
+from EfficientMedSAM2Lib.evaluation.benchmark.results.summary import Summary
 
 FASTER_THAN_MEDSAM2 = 20.0
 SLICES_PER_S = 12.0

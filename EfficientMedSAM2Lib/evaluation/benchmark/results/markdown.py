@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ....core.files import replacing
-from ..networks import ORIGINALS, OURS, TITLES
-from .bar import bar
-from .summary import MEASURES, Measure, Statistic, Summary
+from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.evaluation.benchmark.networks import ORIGINALS, OURS, TITLES
+from EfficientMedSAM2Lib.evaluation.benchmark.results.bar import bar
+from EfficientMedSAM2Lib.evaluation.benchmark.results.summary import MEASURES, Measure, Statistic, Summary
 
 BEGIN = "<!-- written by `efficient-medsam2 benchmark --document`: begin -->"
 END = "<!-- written by `efficient-medsam2 benchmark --document`: end -->"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...metrics import dice
-from ..networks import TITLES
-from ..scans import Scan
-from .plots import save_figure
+from EfficientMedSAM2Lib.evaluation.benchmark.networks import TITLES
+from EfficientMedSAM2Lib.evaluation.benchmark.results.plots import save_figure
+from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan
+from EfficientMedSAM2Lib.evaluation.metrics import dice
 
 COLUMNS = 4
 COLORS = 32

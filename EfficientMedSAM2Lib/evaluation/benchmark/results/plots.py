@@ -6,9 +6,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-from ....core.files import replacing
-from ..networks import TITLES
-from .summary import Summary
+from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.evaluation.benchmark.networks import TITLES
+from EfficientMedSAM2Lib.evaluation.benchmark.results.summary import Summary
 
 COLORS = {
     "efficientnet": "#0072b2",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from ..jobs import Answer
+from EfficientMedSAM2Lib.evaluation.benchmark.jobs import Answer
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,10 @@ def test_a_correction_is_in_file_ledger_and_tables(done, review, capsys):
     assert record["corrected"]
     assert record["before_correction"][0]["voxels"] == before.sum()
     assert [(case.name, case.standing) for case in review.cases()] == [
-        ("a", "0.50"), ("b", "0.80"), ("c", "corrected"),
-    ]  # fmt: skip
+        ("a", "0.50"),
+        ("b", "0.80"),
+        ("c", "corrected"),
+    ]
     assert "corrected" in (done.output / "contact-sheet.html").read_text()
     from EfficientMedSAM2Lib.cli import main
 

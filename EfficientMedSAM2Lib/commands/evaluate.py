@@ -1,0 +1,146 @@
+"""The command `efficient-medsam2 evaluate`: arguments, progress, files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from EfficientMedSAM2Lib.evaluation.cases import ObjectCase, choose_cases
+from EfficientMedSAM2Lib.evaluation.cvpr25.run import CVPR25, run_cvpr25
+from EfficientMedSAM2Lib.evaluation.methods import VOLUME, Contestant, contestant_builders
+from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, Record, check_protocol, run_protocol
+from EfficientMedSAM2Lib.evaluation.sample import sample_image
+from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
+from EfficientMedSAM2Lib.pipeline.engine import add_runtime_arguments
+
+if TYPE_CHECKING:
+    from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
+
+T = TypeVar("T")
+MODELS = ("ours", "litemedsam", "ellipse", "growfromseeds")
+DEFAULT_MODELS = ("ours", "ellipse")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options; `--encoder`, `--weights` and `--device` are for our network."""
+    parser.add_argument(
+        "--manifest",
+        type=Path,
+        metavar="PATH",
+        help="index.json, or a folder of image/label pairs or .npz; default: the sample CT with its reference",
+    )
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        choices=MODELS,
+        help="compared side by side; default: ours ellipse, for cvpr25 ours",
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=(*PROTOCOLS, CVPR25),
+        default="box",
+        help="default: box; cvpr25: the challenge's, a box and five clicks in 3D",
+    )
+    split_help = "default: dev of an index.json, all of a folder"
+    parser.add_argument("--split", choices=("train", "dev", "all"), help=split_help)
+    limit_help = "objects per data set at most, for cvpr25 cases; default: all"
+    parser.add_argument("--limit", type=int, metavar="N", help=limit_help)
+    parser.add_argument("--seed", type=int, default=0, help="of objects and jitter; default: 0")
+    parser.add_argument("--datasets", nargs="+", metavar="SET", help="only these data sets of the manifest")
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        metavar="NAME",
+        default=[],
+        help=f"switch rules of 'ours' off: {', '.join(HeuristicsConfig.rules())}, or all",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("evaluation-output"), metavar="FOLDER", help="default: evaluation-output"
+    )
+    parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
+    add_runtime_arguments(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate, write `<protocol>.csv`, `<protocol>.json` and a gallery per model, and print the table."""
+    from EfficientMedSAM2Lib.evaluation.corrections import corrections_text
+    from EfficientMedSAM2Lib.evaluation.gallery import write_gallery
+    from EfficientMedSAM2Lib.evaluation.reliability import reliability_text
+    from EfficientMedSAM2Lib.evaluation.report import summarise, table, write_csv, write_json
+
+    if args.limit is not None and args.limit < 1:
+        raise ValueError(f"--limit is {args.limit}; give at least 1, or leave it out for all objects.")
+    if args.protocol == CVPR25:
+        if any(name != "ours" for name in args.model or ()):
+            raise ValueError(f"Only 'ours' can take the prompts of protocol '{CVPR25}'; leave --model out.")
+        return run_cvpr25(args, _build_model(args))
+    contestants = _contestants(args)
+    cases = _cases(args)
+    args.output.mkdir(parents=True, exist_ok=True)
+    every: list[Record] = []
+    summaries: dict[str, dict[str, Any]] = {}
+    for contestant in contestants:
+        results = run_protocol(args.protocol, contestant, cases, args.seed)
+        title = f"{args.protocol} {contestant.name}"
+        records = list(_progress(results, args, total=len(cases), desc=title, unit="object"))
+        every += records
+        summaries[contestant.name] = summarise(records)
+        write_gallery(args.output / f"{args.protocol}_{contestant.name}.png", records)
+    write_csv(args.output / f"{args.protocol}.csv", every)
+    settings = {key: str(value) for key, value in vars(args).items() if key not in ("run", "command", "debug")}
+    write_json(args.output / f"{args.protocol}.json", summaries, settings)
+    sys.stdout.write(table(summaries) + "\n")
+    for name, summary in summaries.items():
+        sys.stdout.write(reliability_text(name, summary) + corrections_text(name, summary))
+    return 0
+
+
+def _build_model(args: argparse.Namespace) -> Any:
+    from EfficientMedSAM2Lib.pipeline.engine import build_model
+
+    model = build_model(args.encoder, args.weights, args.device, args.runtime, args.precision)
+    model.heuristics = model.heuristics.without(args.without)
+    return model
+
+
+def _contestants(args: argparse.Namespace) -> list[Contestant]:
+    """Build all models first: what is missing shows before the long work."""
+    HeuristicsConfig().without(args.without)  # refuses unknown names before anything is loaded
+    names = list(dict.fromkeys(args.model or DEFAULT_MODELS))
+    if args.without and "ours" not in names:
+        raise ValueError("--without switches rules of 'ours' off; add it to --model.")
+    builders = contestant_builders(lambda: _build_model(args))
+    contestants = [builders[name]() for name in names]
+    for contestant in contestants:
+        check_protocol(args.protocol, contestant)
+    return contestants
+
+
+def _cases(args: argparse.Namespace) -> list[ObjectCase]:
+    if args.manifest is None and args.datasets:
+        raise ValueError("--datasets chooses data sets of a manifest; give one with --manifest.")
+    images = [sample_image()] if args.manifest is None else _listed_images(args)
+    cases = choose_cases(images, args.limit, args.seed, as_volumes=args.protocol == VOLUME)
+    if not cases:
+        raise ValueError(f"{args.manifest} has no object for protocol '{args.protocol}': labels are too small or flat.")
+    return cases
+
+
+def _listed_images(args: argparse.Namespace) -> list[LoadedImage]:
+    from EfficientMedSAM2Lib.evaluation.listed import listed_entries
+    from EfficientMedSAM2Lib.learning.samples.slices import load_images
+
+    manifest, entries = listed_entries(args)
+    return load_images(manifest, _progress(entries, args, desc="reading", unit="image"))
+
+
+def _progress(items: Iterable[T], args: argparse.Namespace, **options: Any) -> Iterable[T]:
+    from tqdm import tqdm
+
+    return tqdm(items, disable=args.quiet, **options)

@@ -1,0 +1,165 @@
+"""`efficient-medsam2 segment`: a scan and markups files in, a segmentation file out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from EfficientMedSAM2Lib.core.files import check_place
+from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX
+from EfficientMedSAM2Lib.pipeline.case import DIRECTIONS, PropagationOptions, SegmentResult, segment_case
+from EfficientMedSAM2Lib.pipeline.engine import add_model_arguments, add_runtime_arguments, build_session
+from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, npz_prompts, read_prompts
+
+if TYPE_CHECKING:
+    from EfficientMedSAM2Lib.core.windows import IntensityWindow
+    from EfficientMedSAM2Lib.imaging.segment import Written
+    from EfficientMedSAM2Lib.imaging.volumes import Volume
+    from EfficientMedSAM2Lib.interaction import Propagation, SliceUpdate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `segment`."""
+    parser.description = (
+        "Segment structures of one scan. Each prompts file (points, boxes, lines; saved by 3D Slicer as .mrk.json) is "
+        "one segment, named after the file; files with the same name are one segment. An .npz of MedSAM or the CVPR "
+        "challenges holds its boxes and clicks."
+    )
+    add = parser.add_argument
+    add("volume", type=Path, metavar="VOLUME", help="scan: NIfTI, NRRD, MHA, .npz, or a DICOM folder")
+    prompts_help = "markups file; may be repeated; an .npz needs none"
+    add("--prompts", type=Path, action="append", metavar="FILE", help=prompts_help)
+    add("--name", action="append", default=[], metavar="NAME", help="segment name: one for all files, or one per file")
+    output_help = ".seg.nrrd, or a label map: .nii.gz, .nii, .nrrd, .mha, .npz"
+    add("--output", type=Path, required=True, metavar="FILE", help=output_help)
+    add("--propagate", choices=DIRECTIONS, default="both", help="direction; default: both")
+    add("--range-mm", type=float, metavar="MM", help="propagate no farther than this from a prompt")
+    stop_help = "stop where the structure ends, which is the default, or go on to the end of the range"
+    add("--stop-when-lost", action=argparse.BooleanOptionalAction, default=True, help=stop_help)
+    window_help = "intensity range, or a preset such as lung; default: chosen by modality"
+    add("--window", metavar="LOW,HIGH", help=window_help)
+    add("--time-point", type=int, metavar="N", help="which volume of a time series, counted from 0")
+    add("--series", metavar="N", help="which series of a DICOM folder: its number or UID; default: the largest")
+    add("--modality", metavar="NAME", help="CT, MR, PET, US, ...; default: from the file")
+    add_model_arguments(parser)
+    add_runtime_arguments(parser)
+    add("--preview", type=Path, metavar="FILE.png", help="also draw contours and prompts")
+    add("--quiet", action="store_true", help="no progress bar and no summary")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the arguments of `segment` ask for. Nothing is written unless everything went well."""
+    from EfficientMedSAM2Lib.core.windows import parse_window
+    from EfficientMedSAM2Lib.imaging.labelmaps import LABELMAP_SUFFIXES
+    from EfficientMedSAM2Lib.imaging.segmentations import SEGMENTATION_SUFFIX
+    from EfficientMedSAM2Lib.imaging.volumes import read_volume
+
+    check_writable(args.output, (SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES, NPZ_SUFFIX), args.volume)
+    if args.preview:
+        check_writable(args.preview, (".png",), args.volume)
+    propagation = PropagationOptions(args.propagate, args.range_mm, args.stop_when_lost)
+    window = parse_window(args.window) if args.window else None
+    prompts = _prompts_of_files(args)
+    volume = read_volume(args.volume, args.time_point, args.series)
+    prompts = prompts or npz_prompts(args.volume, volume)
+    session = build_session(args.encoder, args.weights, args.device, args.runtime, args.precision)
+    progress = None if args.quiet else progress_bar
+    results = segment_case(session, volume, prompts, propagation, window, args.modality, progress)
+    written = write_results(args.output, args.preview, results, prompts, volume, session.window)
+    for note in written.notes:
+        print(f"efficient-medsam2: {note}", file=sys.stderr)
+    if not args.quiet:
+        numbered = len(results) > 1 and args.output.name.lower().endswith(LABELMAP_SUFFIXES)
+        for label, (result, segment) in enumerate(zip(results, written.segments), start=1):
+            # a label map holds no names, and not always the whole of a segment: this is about what is in the file
+            name = f"{result.name} (label {label})" if numbered else result.name
+            lost = result.mask.any() and not segment.mask.any()
+            message = "All of its voxels are those of a smaller segment." if lost else result.message
+            print(summary(replace(result, name=name, mask=segment.mask, message=message), volume))
+        print(args.output)
+    return 0
+
+
+def _prompts_of_files(args: argparse.Namespace) -> list[SegmentPrompts]:
+    """Prompts of the markups files; none where an .npz is left to bring its own."""
+    if args.prompts:
+        return read_prompts(args.prompts, args.name)
+    if not args.volume.name.lower().endswith(NPZ_SUFFIX):
+        raise ValueError("Give the prompts, --prompts FILE: markups that 3D Slicer saved as .mrk.json.")
+    if args.name:
+        raise ValueError("--name is for markups files; the segments of an .npz are named after their numbers.")
+    return []
+
+
+def write_results(
+    output: Path,
+    preview: Path | None,
+    results: Sequence[SegmentResult],
+    prompts: Sequence[SegmentPrompts],
+    volume: Volume,
+    window: IntensityWindow,
+) -> Written:
+    """Write a segmentation and, if wanted, a picture of it with its prompts. Each appears whole or not at all.
+
+    Returns:
+        What is in the file, see `write_segmentation`.
+    """
+    from EfficientMedSAM2Lib.imaging.preview import write_preview
+    from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
+
+    segments = [Segment(result.name, result.mask) for result in results]
+    written = write_segmentation(output, segments, volume)
+    if preview is not None:
+        # the picture takes a prompt's colour from the segment of its name
+        markups = [replace(markup, name=segment.name) for segment in prompts for markup in segment.markups]
+        write_preview(preview, volume, written.segments, markups, window)
+    return written
+
+
+def check_writable(path: Path, suffixes: Sequence[str], source: Path) -> None:
+    """Refuse an output path before any work is done for it.
+
+    Raises:
+        ValueError: The file's ending is not known, it is the scan itself, or its folder cannot be written to.
+    """
+    if not path.name.lower().endswith(tuple(suffixes)):
+        raise ValueError(f"The output {path} must end in {' or '.join(suffixes)}.")
+    check_place(path)
+    if path.exists() and source.exists() and path.samefile(source):
+        raise ValueError(f"The output {path} is the scan itself; give another name.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"Cannot write {path}: {error.strerror or error}; choose another folder.") from error
+
+
+def progress_bar(updates: Propagation, segment: str) -> Iterable[SliceUpdate]:
+    """Draw a bar with slices, rate and time left on stderr while a segment is propagated."""
+    from tqdm import tqdm
+
+    bar: Iterable[SliceUpdate] = tqdm(updates, desc=segment, total=updates.total, unit="slice", dynamic_ncols=True)
+    return bar
+
+
+def summary(result: SegmentResult, volume: Volume) -> str:
+    """One line about a segment: ml, or voxels where the scan does not tell their size; scores; or why it is empty."""
+    import numpy as np
+
+    used = np.flatnonzero(result.mask.any(axis=tuple(axis for axis in range(3) if axis != result.axis)))
+    if len(used) == 0:
+        reason = result.message or "The network found nothing at the prompts; check that --window shows the structure."
+        return f"{result.name}: empty. {reason}"
+    millilitres = result.voxel_count * abs(np.linalg.det(volume.ijk_to_ras[:3, :3])) / 1000
+    size = f"{millilitres:.1f} ml" if volume.spacing_known else f"{result.voxel_count} voxels"
+    lowest = min(used, key=lambda index: result.scores.get(int(index), 1.0))
+    mean = np.mean([result.scores[int(index)] for index in used if int(index) in result.scores])
+    return (
+        f"{result.name}: {size}, slices {used[0]} to {used[-1]}, mean score {mean:.2f}, "
+        f"lowest {result.scores.get(int(lowest), float('nan')):.2f} on slice {lowest}"
+    )

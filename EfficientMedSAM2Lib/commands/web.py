@@ -1,0 +1,122 @@
+"""`efficient-medsam2 web`: the browser front end, on 127.0.0.1 unless told otherwise."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+MEGABYTE = 2**20
+TOKEN_VARIABLE = "EFFICIENT_MEDSAM2_TOKEN"
+#: Distributions of the extra `web`, by the name that they are imported by.
+NEEDED = {
+    "aiohttp": "aiohttp",
+    "trame_slicer": "trame-slicer",
+    "slicer": "slicer-core",
+    "LayerDMLib": "slicer-layer-dm",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `web`."""
+    parser.add_argument("volume", nargs="?", type=Path, metavar="VOLUME", help="scan that every session opens first")
+    parser.add_argument("--sample", action="store_true", help="open the sample scan instead, a chest CT")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1: this machine)")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
+    parser.add_argument(
+        "--token",
+        default=os.environ.get(TOKEN_VARIABLE),
+        help=f"what users have to know; needed for other hosts; may be in the environment, as {TOKEN_VARIABLE}",
+    )
+    parser.add_argument("--max-upload", type=float, default=2048, metavar="MB", help="largest upload (default 2048)")
+    parser.add_argument("--sessions", type=int, default=4, metavar="N", help="most users at a time (default 4)")
+    idle_help = "end a session whose page has been closed for so long (default 30)"
+    parser.add_argument("--idle", type=float, default=30, metavar="MINUTES", help=idle_help)
+    parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
+    parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until Ctrl+C.
+
+    Raises:
+        ValueError: an option cannot be used, or a package is missing.
+    """
+    config = build_config(args)
+    from EfficientMedSAM2Lib.web.gateway.app import serve
+    from EfficientMedSAM2Lib.web.log import set_up_log
+
+    set_up_log()
+
+    def started(port: int) -> None:
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        asks = "; it asks for the token" if config.token else ""
+        print(f"EfficientMedSAM2 is at http://{host}:{port}/{asks}. Ctrl+C ends it.", flush=True)
+
+    async def serve_until_asked() -> None:
+        task = asyncio.ensure_future(serve(config, started))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                loop.add_signal_handler(number, task.cancel)
+            except NotImplementedError:  # Windows: Ctrl+C raises KeyboardInterrupt
+                break
+        await task
+
+    try:
+        asyncio.run(serve_until_asked())
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        print("All sessions are ended, their data is removed.")
+    return 0
+
+
+def build_config(args: argparse.Namespace) -> Any:
+    """A GatewayConfig of checked options.
+
+    Raises:
+        ValueError: as for ``run``.
+    """
+    missing = [name for module, name in NEEDED.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ValueError(f"The web front end needs {', '.join(missing)}; run: pip install 'efficient-medsam2[web]'")
+    from EfficientMedSAM2Lib.web.gateway.access import check_host
+    from EfficientMedSAM2Lib.web.gateway.app import GatewayConfig
+
+    token = (args.token or "").strip() or None
+    check_host(args.host, token)
+    for option, value, most in (("port", args.port, 65535), ("sessions", args.sessions, 1000)):
+        if not (option == "sessions") <= value <= most:
+            raise ValueError(f"--{option} {value} cannot be; at most {most}.")
+    if not args.max_upload > 0 or not args.idle > 0:
+        raise ValueError("--max-upload and --idle have to be more than 0.")
+    volume = args.volume
+    if args.sample:
+        if volume is not None:
+            raise ValueError("Give a VOLUME or --sample, not both.")
+        from EfficientMedSAM2Lib.imaging.sample import sample_scan
+
+        volume = sample_scan()
+    if volume is not None and not volume.exists():
+        raise ValueError(f"There is no file or folder {volume}; check the name.")
+    if args.weights is not None and not args.weights.is_file():
+        raise ValueError(f"Weights file {args.weights} does not exist; give the path of a .safetensors or .pth file.")
+    network = {
+        "encoder_type": args.encoder or "efficientnet",
+        "checkpoint": str(args.weights.resolve()) if args.weights is not None else None,
+        "device": args.device,
+    }
+    return GatewayConfig(
+        args.host,
+        args.port,
+        token,
+        int(args.max_upload * MEGABYTE),
+        args.sessions,
+        args.idle * 60,
+        str(volume.resolve()) if volume is not None else None,
+        network,
+    )

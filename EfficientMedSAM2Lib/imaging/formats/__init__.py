@@ -1,0 +1,1 @@
+"""File formats of volumes, and the rules for opening files that strangers made."""

@@ -1,0 +1,1 @@
+"""One scan with its prompts to one result: what `segment`, a cohort case and the demo share."""

@@ -1,0 +1,162 @@
+"""One case: a scan and the prompts of its segments in, masks with scores out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable
+
+import numpy as np
+
+from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE, IntensityWindow, has_contrast
+from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, add_prompts
+
+if TYPE_CHECKING:
+    from EfficientMedSAM2Lib.imaging.volumes import Volume
+    from EfficientMedSAM2Lib.interaction import InteractiveSession, Propagation, SliceUpdate
+
+DIRECTIONS = ("both", "forward", "backward", "none")
+
+#: Wraps the propagation of one segment, given its name; tqdm with arguments set will do.
+Progress = Callable[["Propagation", str], Iterable["SliceUpdate"]]
+
+
+@dataclass(frozen=True)
+class PropagationOptions:
+    """How far a segment is carried from the slices that were prompted.
+
+    Attributes:
+        direction: "both", "forward" (towards higher slice numbers), "backward" or "none".
+        range_mm: Farthest distance from a prompted slice in mm; None for the whole volume.
+        stop_when_lost: Stop a direction where the structure has ended.
+    """
+
+    direction: str = "both"
+    range_mm: float | None = None
+    stop_when_lost: bool = True
+
+    def __post_init__(self) -> None:
+        if self.direction not in DIRECTIONS:
+            raise ValueError(f"Unknown direction {self.direction!r}; use one of {', '.join(DIRECTIONS)}.")
+        if self.range_mm is not None and not 0 < self.range_mm < math.inf:
+            raise ValueError(
+                f"The propagation range must be a positive number of mm, not {self.range_mm}; leave it out for all."
+            )
+
+
+@dataclass(frozen=True)
+class SegmentResult:
+    """One segment of a case.
+
+    Attributes:
+        name: Its name.
+        mask: (D,H,W) bool on the volume's grid.
+        scores: Slice number along `axis` to confidence 0...1, for every slice that was computed.
+        axis: Array axis that the slices are counted along.
+        seconds_prompting: Time from its first prompt to the last mask that a prompt made.
+        slices_propagated: Number of slices that propagation visited.
+        seconds_propagating: Time it took.
+        message: What the session had to say, such as why the mask is empty; often nothing.
+    """
+
+    name: str
+    mask: np.ndarray
+    scores: dict[int, float]
+    axis: int
+    seconds_prompting: float = 0.0
+    slices_propagated: int = 0
+    seconds_propagating: float = 0.0
+    message: str = ""
+
+    @property
+    def voxel_count(self) -> int:
+        """Number of voxels in the segment."""
+        return int(np.count_nonzero(self.mask))
+
+
+def segment_case(
+    session: InteractiveSession,
+    volume: Volume,
+    prompts: Sequence[SegmentPrompts],
+    propagation: PropagationOptions | None = None,
+    window: IntensityWindow | None = None,
+    modality: str | None = None,
+    progress: Progress | None = None,
+) -> list[SegmentResult]:
+    """Segment a scan.
+
+    Args:
+        session: Any session; what it held before is discarded.
+        volume: The scan. It is not changed.
+        prompts: One entry per segment.
+        propagation: How far to carry each segment; the default is both ways until the structure ends.
+        window: Intensity range; None chooses one by modality and intensities.
+        modality: Overrides what the file says.
+        progress: Wraps the slice updates of a segment, for a progress bar. An exception that it raises, or that
+            reaches it, ends the work.
+
+    Returns:
+        One result per entry of `prompts`, in that order. A mask may be empty.
+
+    Raises:
+        ValueError: A prompt lies outside the volume or has no size, or there is nothing to see in the volume.
+    """
+    propagation = propagation or PropagationOptions()
+    if window is None and volume.window is not None:
+        window = IntensityWindow(*volume.window, "as in the file")
+    session.set_image(volume.array, volume.ijk_to_ras, modality=modality or volume.modality, window=window)
+    # All prompts go in before the first slice is propagated: a misplaced one is reported at once.
+    prompted = [_prompt(session, segment, volume) for segment in prompts]
+    if not has_contrast(volume.array):  # the network sees something in everything
+        raise ValueError(NOTHING_TO_SEE)
+    return [_propagate(session, segment, propagation, progress) for segment in prompted]
+
+
+@dataclass(frozen=True)
+class _Prompted:
+    name: str
+    axis: int
+    seconds: float
+    message: str
+    slices: tuple[int, int] | None
+
+
+def _prompt(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume) -> _Prompted:
+    begun = time.perf_counter()
+    message = add_prompts(session, prompts, volume)
+    axis = session.prompts(prompts.name)[-1].axis  # propagation goes along the axis of the last prompt
+    slices = prompts.slices if axis == 0 else None
+    return _Prompted(prompts.name, axis, time.perf_counter() - begun, message, slices)
+
+
+def _propagate(
+    session: InteractiveSession, segment: _Prompted, options: PropagationOptions, progress: Progress | None
+) -> SegmentResult:
+    count, begun, message = 0, time.perf_counter(), segment.message
+    if options.direction != "none":
+        limits = _limits(session, segment, options)
+        updates = session.propagate(segment.name, options.direction, limits, options.stop_when_lost)
+        for _ in progress(updates, segment.name) if progress else updates:
+            count += 1
+        if session.last_message not in message:
+            message = f"{message} {session.last_message}".strip()
+    seconds = time.perf_counter() - begun
+    mask, scores = session.mask(segment.name), session.scores(segment.name)
+    return SegmentResult(segment.name, mask, scores, segment.axis, segment.seconds, count, seconds, message)
+
+
+def _limits(session: InteractiveSession, segment: _Prompted, propagation: PropagationOptions) -> tuple[int, int] | None:
+    """Half-open range of slices within reach of the prompted ones and of the segment's own; None: the session's."""
+    name, axis, known = segment.name, segment.axis, segment.slices
+    prompted = session.conditioning_slices(name, axis)
+    if propagation.range_mm is None:
+        return None if known is None else (min(known[0], *prompted), max(known[1], *(p + 1 for p in prompted)))
+    reach = int(propagation.range_mm / session.spacing_kji[axis] + 1e-6)
+    near = [
+        index
+        for index in session.slices_to_propagate(name, propagation.direction, axis=axis)
+        if prompted[0] - reach <= index <= prompted[-1] + reach and (known is None or known[0] <= index < known[1])
+    ]
+    return min(prompted + near), max(prompted + near) + 1

@@ -1,0 +1,151 @@
+"""Prompts of a case: markups files grouped into segments, and given to a session."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from EfficientMedSAM2Lib.core.geometry import (
+    box_to_roi,
+    ijk_box_from_corners,
+    ijk_to_ras_points,
+    kji_from_ijk,
+    line_hint,
+    nearest_voxel,
+    ras_to_ijk,
+    roi_corners_ras,
+)
+from EfficientMedSAM2Lib.imaging.formats.npz import read_npz_prompts
+from EfficientMedSAM2Lib.imaging.markups import Markup, markup_name, read_markups, rotation_warning, sign_note
+
+if TYPE_CHECKING:
+    from EfficientMedSAM2Lib.imaging.volumes import Volume
+    from EfficientMedSAM2Lib.interaction import InteractiveSession
+
+logger = logging.getLogger(__name__)
+
+# A box or a diameter says what is meant; points refine it, and "not here" needs something to take away from.
+_ORDER = {"box": 0, "line": 1, "point": 2}
+
+
+@dataclass(frozen=True)
+class SegmentPrompts:
+    """What a user drew for one segment.
+
+    Attributes:
+        name: Name of the segment.
+        markups: Boxes, lines and points in RAS mm, from any number of files.
+        mask: Mask (D,H,W) that the segment starts from; None for none.
+        slices: Half-open range of slices along k that hold it, where that is known.
+    """
+
+    name: str
+    markups: tuple[Markup, ...]
+    mask: np.ndarray | None = None
+    slices: tuple[int, int] | None = None
+
+
+def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list[SegmentPrompts]:
+    """Read markups files; files of the same segment name are one segment, in the order of their first mention.
+
+    Args:
+        paths: Markups files.
+        names: Segment names: none to take them from the file names, one for all files, or one per file.
+
+    Raises:
+        ValueError: A file cannot be read or holds no prompt, or the number of names fits neither way.
+    """
+    if len(names) not in (0, 1, len(paths)):
+        raise ValueError(f"{len(names)} segment names for {len(paths)} prompts files; give one name, or one per file.")
+    if not names:
+        names = [markup_name(path) for path in paths]
+    elif len(names) == 1:
+        names = [names[0]] * len(paths)
+    grouped: dict[str, list[Markup]] = {}
+    for path, name in zip(paths, names):
+        markups = read_markups(path)
+        if not markups:
+            raise ValueError(f"{path} holds no point, box or line; place one in 3D Slicer and save it again.")
+        grouped.setdefault(name, []).extend(markups)
+    return [SegmentPrompts(name, tuple(markups)) for name, markups in grouped.items()]
+
+
+def npz_prompts(path: str | Path, volume: Volume) -> list[SegmentPrompts]:
+    """Boxes and clicks of an ``.npz`` file of MedSAM or a challenge: a segment a class, named after its number.
+
+    Args:
+        path: The file that the volume was read from.
+        volume: The volume.
+
+    Raises:
+        ValueError: It has neither, or they are not as such files have them.
+    """
+    found = []
+    for entry in read_npz_prompts(path):
+        name = str(entry.label)
+        markups = [] if entry.box_kji is None else [box_markup(entry.box_kji, name, volume)]
+        if entry.points:
+            points = np.array(
+                [ijk_to_ras_points(np.array(kji[::-1], float), volume.ijk_to_ras) for kji, _ in entry.points]
+            )
+            markups.append(Markup("point", name, points, tuple(positive for _, positive in entry.points)))
+        found.append(SegmentPrompts(name, tuple(markups), slices=entry.slices))
+    if not found:
+        raise ValueError(f"{path} holds no boxes and no clicks; give prompts with --prompts.")
+    return found
+
+
+def box_markup(box_kji: Any, name: str, volume: Volume) -> Markup:
+    """A half-open voxel box [[k0,k1],[j0,j1],[i0,i1]] as the ROI that covers it."""
+    object_to_world, size = box_to_roi(box_kji, volume.ijk_to_ras)
+    return Markup("box", name, object_to_world=object_to_world, size=size)
+
+
+def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume) -> str:
+    """Give a segment's prompts to a session: its mask, boxes, lines, positive points and at last negative ones.
+
+    Returns:
+        What the user should know of the prompts, and what the session had to say in the end, such as why the mask is
+        empty; often nothing.
+
+    Raises:
+        ValueError: A prompt lies outside the volume, or has no size.
+    """
+    notes = []
+    if prompts.mask is not None:
+        session.add_initial_seg_interaction(prompts.mask, segment=prompts.name)
+    for markup in sorted(prompts.markups, key=lambda markup: _ORDER[markup.kind]):
+        try:
+            notes.append(_add_markup(session, prompts.name, markup, volume))
+        except ValueError as error:
+            raise ValueError(f"Prompt for {prompts.name!r}: {error}") from error
+    for note in filter(None, notes):
+        logger.warning("%s: %s", prompts.name, note)
+    return " ".join(filter(None, [*notes, session.last_message]))
+
+
+def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volume: Volume) -> str:
+    """Give a markup to a session; returns what the user should know of it, often nothing."""
+    shape_kji = volume.shape_kji
+    if markup.kind == "box":
+        corners_ijk = ras_to_ijk(roi_corners_ras(markup.object_to_world, markup.size), volume.ijk_to_ras)
+        session.add_bbox_interaction(
+            ijk_box_from_corners(corners_ijk, shape_kji), include_interaction=True, segment=segment
+        )
+        return rotation_warning(markup.name, markup.object_to_world, volume.ijk_to_ras)
+    points_ijk = ras_to_ijk(markup.points_ras, volume.ijk_to_ras)
+    if markup.kind == "line":
+        start_kji, end_kji = kji_from_ijk(points_ijk)
+        session.add_line_interaction(start_kji, end_kji, segment=segment)
+        return line_hint((start_kji, end_kji), session.prompts(segment)[-1].axis)
+    voxels_kji = [nearest_voxel(point, shape_kji) for point in points_ijk]
+    for positive in (True, False):
+        for voxel_kji, is_positive in zip(voxels_kji, markup.positive):
+            if is_positive == positive:
+                session.add_point_interaction(voxel_kji, include_interaction=positive, segment=segment)
+    return sign_note(markup.name, markup.positive, markup.labels)

@@ -1,0 +1,166 @@
+"""One user's scene: a volume, its segmentation, Slicer's editor on both, and the controller that answers prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
+from EfficientMedSAM2Lib.imaging.volumes import Volume
+from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
+from EfficientMedSAM2Lib.mrml.effect.worker import Worker
+from EfficientMedSAM2Lib.mrml.labelmaps import array_view, to_vtk_matrix
+from EfficientMedSAM2Lib.mrml.ports.segment_editor_logic_port import SegmentEditorLogicPort
+
+UNDO_STATES = 50
+
+
+class LoopWorker(Worker):
+    """A worker for an event loop, which waits in the loop and never here."""
+
+    def breathe(self, seconds: float) -> None:  # noqa: ARG002
+        """The interpreter's lock is free while the loop waits; only the log is delivered."""
+        self._log.deliver()
+
+
+class Desk:
+    """Slicer's application core with one volume at a time.
+
+    Args:
+        load: Returns the volume predictor; called in the worker thread.
+        changed: Called whenever something to be shown has changed.
+
+    Attributes:
+        volume: What was opened last, as it was read; None before.
+        volume_node: Its vtkMRMLScalarVolumeNode or vtkMRMLVectorVolumeNode.
+        segmentation_node: The vtkMRMLSegmentationNode on it.
+    """
+
+    def __init__(self, load: Callable[[], Any], changed: Callable[[], None]) -> None:
+        import slicer
+        from trame_slicer.core import SlicerApp
+
+        self.app = SlicerApp()
+        self.scene = self.app.scene
+        self.volume: Volume | None = None
+        self.volume_node: Any = None
+        self.segmentation_node: Any = None
+        self.display_window = IntensityWindow(0.0, 1.0)
+        # trame-slicer takes the editor's own history away to replace it by one of its effects; ours is Slicer's.
+        self._history = slicer.vtkSegmentationHistory()
+        self.logic = self.app.segmentation_editor.editor_logic
+        self.logic.SetSegmentationHistory(self._history)
+        self.logic.SetMaximumNumberOfUndoStates(UNDO_STATES)
+        self.port = SegmentEditorLogicPort(self.logic)
+        self.controller = EffectController(self.port, LoopWorker(), load, changed)
+
+    @property
+    def editor_node(self) -> Any:
+        """The vtkMRMLSegmentEditorNode."""
+        return self.app.segmentation_editor.editor_node
+
+    def open(self, volume: Volume) -> None:
+        """Show another volume; segments, prompts and history of the one before are gone."""
+        self.close_volume()
+        self.volume = volume
+        self.volume_node = add_volume(self.scene, volume)
+        self.display_window = choose_window(volume.array, volume.modality)
+        self.set_display_window(self.display_window)
+        editor = self.app.segmentation_editor
+        node = editor.create_empty_segmentation_node()
+        node.SetName(f"{volume.name} segmentation")
+        self.segmentation_node = node
+        tree = _first_node(self.scene, "vtkMRMLSubjectHierarchyNode")
+        if tree is not None:  # only Slicer's own GUI makes items by itself; prompts are filed beside this one
+            tree.CreateItem(tree.GetSceneItemID(), node)
+        editor.set_active_segmentation(node, self.volume_node)
+        display = node.GetDisplayNode()
+        display.SetOpacity2DFill(0.3)
+        display.SetOpacity2DOutline(1.0)
+        display.SetSliceIntersectionThickness(2)
+        self.logic.ClearUndoState()
+
+    def close_volume(self) -> None:
+        """Remove all that belongs to the volume from the scene."""
+        self.controller.forget()
+        if self.volume_node is None:
+            return
+        self.editor_node.SetSelectedSegmentID("")
+        markups = _nodes(self.scene, "vtkMRMLMarkupsNode")
+        for node in [*markups, *_nodes(self.scene, "vtkMRMLModelNode")]:
+            if node.GetSaveWithScene() and not node.GetSingletonTag() and not node.GetHideFromEditors():
+                self.scene.RemoveNode(node)
+        self.logic.ClearUndoState()
+        self.scene.RemoveNode(self.segmentation_node)
+        self.scene.RemoveNode(self.volume_node)
+        self.volume = self.volume_node = self.segmentation_node = None
+
+    def set_display_window(self, window: IntensityWindow) -> None:
+        """Grey values on the screen; the network's own window is the controller's."""
+        node = self.volume_node.GetDisplayNode() if self.volume_node is not None else None
+        if node is not None and hasattr(node, "SetWindowLevel"):
+            node.AutoWindowLevelOff()
+            node.SetWindowLevel(window.width, window.level)
+
+    @property
+    def is_ct(self) -> bool:
+        """Whether values are Hounsfield units, by what the automatic window took the volume for."""
+        return self.display_window.name == "ct"
+
+    def shown_window(self) -> tuple[float, float] | None:
+        """(width, level) of the display; None for colour volumes and where there is none."""
+        node = self.volume_node.GetDisplayNode() if self.volume_node is not None else None
+        if node is None or not hasattr(node, "GetWindow") or self.volume_node.IsA("vtkMRMLVectorVolumeNode"):
+            return None
+        return float(node.GetWindow()), float(node.GetLevel())
+
+    def undo(self) -> None:
+        """Take back the last action; while one is under way, end it."""
+        if self.controller.has_preview:
+            self.controller.reject()
+        elif self.port.can_undo():
+            self.port.undo()
+            self.controller.scene_changed()
+
+    def redo(self) -> None:
+        """Do the action that was undone last again."""
+        if not self.controller.has_preview and self.port.can_redo():
+            self.port.redo()
+            self.controller.scene_changed()
+
+    def close(self) -> None:
+        """The end of the session."""
+        self.controller.close()
+
+
+def add_volume(scene: Any, volume: Volume) -> Any:
+    """A volume as a node with its display; voxels are copied."""
+    import vtk
+    from vtk.util.numpy_support import get_vtk_array_type
+
+    array = volume.array
+    if array.dtype == bool:
+        array = array.view(np.uint8)
+    components = 1 if array.ndim == 3 else array.shape[3]
+    image = vtk.vtkImageData()
+    image.SetDimensions(*volume.shape_kji[::-1])
+    image.AllocateScalars(get_vtk_array_type(array.dtype), components)
+    array_view(image)[...] = array
+    kind = "vtkMRMLScalarVolumeNode" if components == 1 else "vtkMRMLVectorVolumeNode"
+    node = scene.AddNewNodeByClass(kind, volume.name)
+    node.SetAndObserveImageData(image)
+    node.SetIJKToRASMatrix(to_vtk_matrix(volume.ijk_to_ras))
+    if volume.modality:
+        node.SetAttribute("DICOM.Modality", volume.modality)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def _nodes(scene: Any, class_name: str) -> list[Any]:
+    return [scene.GetNthNodeByClass(n, class_name) for n in range(scene.GetNumberOfNodesByClass(class_name))]
+
+
+def _first_node(scene: Any, class_name: str) -> Any:
+    return next(iter(_nodes(scene, class_name)), None)

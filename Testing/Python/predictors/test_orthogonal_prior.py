@@ -1,0 +1,185 @@
+"""Objects seen from the side: cuts across the slices, and what they say of masks on other slices."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
+from EfficientMedSAM2Lib.models import HeuristicsConfig
+from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
+from EfficientMedSAM2Lib.predictors.fov import FieldOfView
+from EfficientMedSAM2Lib.predictors.masks import PackedMask
+from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
+from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.predictors.volume.frames import PictureFrames, TensorFrames, VolumeFrames
+from EfficientMedSAM2Lib.predictors.volume.orthogonal_prior import Cut, Sides, _part_on, look_from_sides
+
+WINDOW = IntensityWindow(0.0, 1.0)
+HEURISTICS = HeuristicsConfig()
+CUTS, EDGE = HEURISTICS.orthogonal_prior_places, HEURISTICS.orthogonal_prior_edge
+SCORES, STRENGTH = HEURISTICS.orthogonal_prior_scores, HEURISTICS.orthogonal_prior_logit
+
+
+def look(network, volume, mask, index, spacing, frames=None):
+    image = SliceImage(volume[index], WINDOW, spacing[1:])
+    frames = frames or VolumeFrames(volume, 0)
+    return look_from_sides(SlicePredictor(network), frames, PackedMask.pack(mask), index, image, spacing[0])
+
+
+@pytest.mark.parametrize("spacing", [(3, 1, 1), (1.5, 0.5, 0.5), (3, 1, 1.6)])
+def test_a_ball_is_seen_where_it_is(network, scene, spacing):
+    volume, left, _ = scene
+    sides = look(network, volume, left[10], 10, spacing)
+    assert sorted(cut.along for cut in sides.cuts) == [0] * len(CUTS) + [1] * len(CUTS)
+    view = FieldOfView(0, 0, 96, 96)
+    for index in range(24):
+        inside = sides.prior(index, view, 96, HEURISTICS) > 0
+        truth = left[index]
+        assert abs(int(inside.sum()) - int(truth.sum())) <= 0.2 * truth.sum() + 12
+        assert (inside & ~left[10]).sum() <= 40
+    assert len(np.unique(sides.prior(20, view, 96, HEURISTICS))) == 1, "nothing of the ball is on slice 20"
+
+
+def test_what_it_says_is_placed_by_the_view():
+    """A cylinder of radius 10 around (50, 40), three slices deep."""
+    edges = np.full((5, 2), np.nan)
+    half = np.sqrt(10**2 - 6**2)
+    cuts = []
+    for along, centre, other in ((0, 50, 40), (1, 40, 50)):
+        for place, reach in ((other - 6, half), (other, 10), (other + 6, half)):
+            seen = edges.copy()
+            seen[1:4] = centre - reach, centre + reach
+            cuts.append(Cut(along, place, seen, 0.9))
+    sides = Sides(10.0, tuple(cuts), 1.0)
+    for view in (FieldOfView(30, 20, 40, 40), FieldOfView(0, 10, 80, 60), FieldOfView(44, 33, 12, 12)):
+        prior = sides.prior(2, view, 64, HEURISTICS)
+        x = view.x0 - 0.5 + (np.arange(64) + 0.5) * view.width / 64
+        y = view.y0 - 0.5 + (np.arange(64) + 0.5) * view.height / 64
+        distance = np.hypot(x[None] - 50, y[:, None] - 40)
+        assert (prior[distance < 8] > 0).all()
+        assert (prior[distance > 12] < 0).all()
+        assert np.allclose(prior[distance < 10 - 10 * EDGE - 2], STRENGTH)
+        assert np.allclose(prior[distance > 10 + 10 * EDGE + 2], -STRENGTH)
+    assert np.allclose(sides.prior(0, FieldOfView(0, 0, 96, 96), 8, HEURISTICS), -STRENGTH)
+
+
+@pytest.mark.parametrize(
+    ("score", "strength"),
+    [(0.3, 0), (SCORES[0], 0), (sum(SCORES) / 2, STRENGTH / 2), (SCORES[1], STRENGTH), (1, STRENGTH)],
+)
+def test_it_says_as_much_as_the_cuts_are_sure(score, strength):
+    nothing = np.full((3, 2), np.nan)
+    sides = Sides(2.0, (Cut(0, 1, nothing, score), Cut(1, 1, nothing, score)), 1.0)
+    assert np.allclose(sides.prior(1, FieldOfView(0, 0, 4, 4), 4, HEURISTICS), -strength)
+
+
+def test_a_single_line_says_nothing():
+    edges = np.array([[1.0, 3.0]])
+    sides = Sides(2.0, (Cut(0, 1, edges, 1.0),), 1.0)
+    assert not sides.prior(0, FieldOfView(0, 0, 4, 4), 4, HEURISTICS).any()
+
+
+def test_where_there_are_no_sides(network, scene, tmp_path):
+    """Slices too far apart for the object, and slices that are no volume's."""
+    import torch
+    from PIL import Image
+
+    volume, left, _ = scene
+    assert look(network, volume, left[10], 10, (16, 1, 1)) is None
+    assert network.encoded == 0
+    Image.new("RGB", (96, 96)).save(tmp_path / "0.png")
+    for frames in (TensorFrames(torch.zeros(24, 3, 96, 96), 96, 96), PictureFrames(tmp_path)):
+        assert look(network, volume, left[10], 10, (3, 1, 1), frames) is None
+
+
+def test_colours(network, scene):
+    volume, left, _ = scene
+    grey, colour = (look(network, v, left[10], 10, (3, 1, 1)) for v in (volume, np.repeat(volume[..., None], 3, -1)))
+    assert all(np.array_equal(a.edges, b.edges, equal_nan=True) for a, b in zip(grey.cuts, colour.cuts))
+
+
+def test_each_mask_is_looked_at_once(network, scene):
+    """Not again in a second pass; again after a correction."""
+    volume, left, _ = scene
+    predictor = EfficientMedSAM2VolumePredictor(network)
+    state = predictor.init_state(volume, spacing=(3, 1, 1), window=(0, 1))
+    predictor.add_new_mask(state, 10, 1, left[10])
+
+    def asked(frames, reverse):
+        before = network.decoded
+        list(predictor.propagate_object(state, 1, 10, frames, reverse))
+        return network.decoded - before
+
+    assert asked([11, 12], False) == 2 + 2 * len(CUTS)
+    assert asked([9, 8], True) == 2
+    smaller = left[10].copy()
+    smaller[:38] = False
+    predictor.add_new_mask(state, 10, 1, smaller)
+    assert asked([11], False) == 1 + 2 * len(CUTS)
+    predictor.add_new_mask(state, 14, 1, left[10])
+    assert asked([11, 12, 13], False) == 3, "between two slices that were shown nothing has to be guessed"
+
+
+def test_a_mask_that_floods_its_surroundings_is_held_back():
+    """A ball in tissue that is hardly darker: from slice to slice the mask shrinks too slowly."""
+    from EfficientMedSAM2Lib import build_efficient_medsam2_model
+
+    generator = np.random.default_rng(3)
+    k, j, i = np.mgrid[:40, :128, :128]
+    ball = (2 * (k - 20)) ** 2 + (j - 64) ** 2 + (i - 60) ** 2 < 22**2
+    muscle = (j > 30) & (j < 100) & (i > 20) & (i < 110) & ~ball
+    volume = (0.55 * ball + 0.5 * muscle + generator.normal(0, 0.05, ball.shape)).astype(np.float32)
+    predictor = EfficientMedSAM2VolumePredictor(build_efficient_medsam2_model("efficientnet", runtime="onnx"))
+
+    def followed():
+        state = predictor.init_state(volume, spacing=(2, 1, 1), window=(0, 1))
+        predictor.add_new_points_or_box(state, 20, 1, box=[38, 42, 82, 86])
+        for reverse in (False, True):
+            list(predictor.propagate_in_video(state, start_frame_idx=20, reverse=reverse))
+        found = np.stack([predictor.slice_mask(state, 1, f) for f in range(40)])
+        return 2 * (found & ball).sum() / (found.sum() + ball.sum())
+
+    with_sides = followed()
+    predictor.model.heuristics = HEURISTICS.without(["orthogonal_prior"])
+    without = followed()
+    assert with_sides > max(without + 0.01, 0.85)
+
+
+def test_only_what_goes_on_from_the_line_belongs_to_it():
+    mask = np.zeros((6, 12), bool)
+    mask[2, 1:5] = mask[2, 8:10] = True  # the line is the first of two runs
+    mask[1, 3:7] = True
+    mask[0, 9:11] = True  # touches nothing
+    mask[3, 4:9] = True  # goes on, and meets the second run from below
+    mask[5] = True  # beyond a gap
+    part = _part_on(mask, 2, 1, 5)
+    assert part.sum(axis=1).tolist() == [0, 4, 4, 5, 0, 0]
+    assert not _part_on(mask, 2, 5, 7).any()
+
+
+def test_neither_sides_nor_clicks_need_scipy():
+    """Its import takes half a second, and a quarter of the memory of a propagation."""
+    code = """
+import sys
+import subprocess
+import sys
+
+import numpy as np
+from EfficientMedSAM2Lib import EfficientMedSAM2VolumePredictor, build_efficient_medsam2_model
+y, x = np.mgrid[:64, :64]
+volume = np.stack([(np.hypot(x - 32, y - 32) < 14).astype(np.float32)] * 5)
+predictor = EfficientMedSAM2VolumePredictor(build_efficient_medsam2_model("mobilenet", runtime="onnx"))
+state = predictor.init_state(volume, spacing=(1, 1, 1), window=(0, 1))
+for label, point in ((1, (20, 32)), (0, (36, 32))):
+    predictor.add_new_points_or_box(state, 2, 1, points=[point], labels=[label])
+predictor.add_new_points_or_box(state, 2, 1, box=[17, 17, 46, 46])
+list(predictor.propagate_in_video(state, start_frame_idx=2))
+assert state["tracks"][1].sides[2][1] is not None
+print([name for name in sys.modules if name.split(".")[0] == "scipy"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

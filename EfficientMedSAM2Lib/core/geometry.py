@@ -3,7 +3,7 @@
 Conventions
     * ``ijk_to_ras`` is a 4x4 matrix. Voxel *centres* are at whole-number indices: voxel v covers v - 0.5 ... v + 0.5.
     * Points are rows: ``(N, 3)`` or a single ``(3,)``. RAS and IJK points are (x, y, z) and (i, j, k).
-    * Arrays are indexed k, j, i; a *box* is half-open ``[[k0, k1], [j0, j1], [i0, i1]]`` in the same order.
+    * Arrays are indexed k, j, i, and so are boxes (core/boxes.py).
 No axis is assumed to be orthogonal, right-handed, isotropic or parallel to the patient.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-Box = list[list[int]]
+from EfficientMedSAM2Lib.core.boxes import Box
 
 #: Rounding noise of matrix products and of coordinates written as text, in voxels.
 INDEX_TOLERANCE = 1e-4
@@ -257,32 +257,3 @@ def is_rotated_against_grid(object_to_world: Any, ijk_to_ras: Any, tolerance_deg
     edges = check_matrix(object_to_world, "object_to_world")[:3, :3]
     cosines = np.abs((grid / np.linalg.norm(grid, axis=0)).T @ (edges / np.linalg.norm(edges, axis=0)))
     return bool((cosines.max(axis=0) < np.cos(np.deg2rad(tolerance_degrees))).any())
-
-
-def bounding_box(mask: np.ndarray) -> Box | None:
-    """Half-open box of the non-zero voxels of a 3D mask, or None when there are none."""
-    box: Box = []
-    view = np.asarray(mask)
-    if view.ndim != 3:
-        msg = f"A mask must have three axes (k, j, i), not shape {view.shape}."
-        raise ValueError(msg)
-    for axis in range(3):  # each pass looks only at what the pass before left over
-        used = np.flatnonzero(view.any(axis=tuple(a for a in range(3) if a != axis)))
-        if len(used) == 0:
-            return None
-        box.append([int(used[0]), int(used[-1]) + 1])
-        view = view[(slice(None),) * axis + (slice(*box[-1]),)]
-    return box
-
-
-def union(box: Box | None, other: Box | None) -> Box | None:
-    """Smallest box that holds both; None counts as empty."""
-    if box is None or other is None:
-        return box if other is None else other
-    return [[min(a[0], b[0]), max(a[1], b[1])] for a, b in zip(box, other)]
-
-
-def box_slices(box_kji: Sequence[Sequence[int]]) -> tuple[slice, slice, slice]:
-    """Index expression of a half-open box: ``array[box_slices(box)]``."""
-    k, j, i = (slice(int(low), int(high)) for low, high in box_kji)
-    return k, j, i

@@ -1,4 +1,4 @@
-"""Measures of masks: overlap, surface, shape of the object. Empty against empty counts as perfect."""
+"""Measures of masks beside overlap (core/metrics.py): surface, clicks, shape of the object."""
 
 from __future__ import annotations
 
@@ -7,23 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import bounding_box
+
 NSD_TOLERANCE_MM = 2.0
 COMPACT_SOLIDITY = 0.8
 COMPACT_MAIN_PART = 0.95
 # Upper ends in pixels of the diameter of a disk of the same area.
 SIZE_CLASSES = {"small": 16.0, "medium": 64.0, "large": float("inf")}
-
-
-def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Dice of two boolean masks of any equal shape."""
-    total = np.count_nonzero(prediction) + np.count_nonzero(truth)
-    return float(2 * np.count_nonzero(prediction & truth) / total) if total else 1.0
-
-
-def intersection_over_union(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """IoU of two boolean masks of any equal shape."""
-    union = np.count_nonzero(prediction | truth)
-    return float(np.count_nonzero(prediction & truth) / union) if union else 1.0
 
 
 def surface_dice(
@@ -50,7 +40,8 @@ def surface_dice(
     import torch
     from monai.metrics import compute_surface_dice
 
-    window = _crop_of(prediction | truth)
+    box = bounding_box(prediction | truth) or []
+    window = tuple(slice(max(0, low - 1), high + 1) for low, high in box)
     predicted, true = (
         torch.from_numpy(np.ascontiguousarray(mask[window]))[None, None].float() for mask in (prediction, truth)
     )
@@ -106,12 +97,3 @@ def size_class(mask: np.ndarray) -> str:
     """Name the size of an object on a slice: "small", "medium" or "large"."""
     diameter = 2.0 * np.sqrt(np.count_nonzero(mask) / np.pi)
     return next(name for name, limit in SIZE_CLASSES.items() if diameter < limit)
-
-
-def _crop_of(mask: np.ndarray) -> tuple[slice, ...]:
-    found = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        where = np.flatnonzero(mask.any(axis=others))
-        found.append(slice(max(0, int(where[0]) - 1), int(where[-1]) + 2))
-    return tuple(found)

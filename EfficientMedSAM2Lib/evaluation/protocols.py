@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.metrics import dice, next_click
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 from EfficientMedSAM2Lib.evaluation import metrics
 from EfficientMedSAM2Lib.evaluation.cases import ObjectCase
 from EfficientMedSAM2Lib.evaluation.methods import BOX, CLICKS, VOLUME, Contestant
-from EfficientMedSAM2Lib.evaluation.prompts import jittered_box, next_click
+from EfficientMedSAM2Lib.evaluation.prompts import jittered_box
 from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
 
 CLICK_COUNT = 5
@@ -91,7 +92,7 @@ def _run_box(contestant: Contestant, case: ObjectCase, generator: np.random.Gene
     guess = contestant.segment_box(box)
     seconds = time.perf_counter() - start
     values = {
-        "dice": metrics.dice(guess.mask, case.mask),
+        "dice": dice(guess.mask, case.mask),
         "iou": metrics.intersection_over_union(guess.mask, case.mask),
         "nsd": metrics.surface_dice(guess.mask, case.mask, case.spacing_mm),
     }
@@ -118,7 +119,7 @@ def _run_clicks(contestant: Contestant, case: ObjectCase, generator: np.random.G
             mask = guess.mask
             if guess.score is not None:
                 pairs.append((guess.score, metrics.intersection_over_union(mask, case.mask)))
-        dices.append(metrics.dice(mask, case.mask))
+        dices.append(dice(mask, case.mask))
     seconds = (time.perf_counter() - start) / max(1, len(clicks))
     values = {
         "dice": dices[-1],
@@ -142,9 +143,9 @@ def _run_volume(contestant: Contestant, case: ObjectCase, generator: np.random.G
     truth_slices, guess_slices = (np.moveaxis(mask, case.axis, 0) for mask in (case.volume_mask, guess.mask))
     every_slice = _boxes_on_every_slice(contestant, case, volume, truth_slices, generator)
     values = {
-        "dice": metrics.dice(guess.mask, case.volume_mask),
+        "dice": dice(guess.mask, case.volume_mask),
         "nsd": metrics.surface_dice(guess.mask, case.volume_mask, spacing),
-        "dice_of_boxes": metrics.dice(every_slice, truth_slices),
+        "dice_of_boxes": dice(every_slice, truth_slices),
     }
     picture = Picture(windowed_slice(case), case.mask, guess_slices[case.index], box)
     # IoU is a matter of slices where at least one of both masks has voxels: behind the object's end there is none.

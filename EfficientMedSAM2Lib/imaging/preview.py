@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.geometry import (
-    Box,
-    bounding_box,
     ijk_box_from_corners,
     ijk_to_ras_points,
     nearest_voxel,
@@ -24,7 +23,6 @@ from EfficientMedSAM2Lib.core.geometry import (
     roi_corners_ras,
     slice_axis,
     spacing_of,
-    union,
 )
 from EfficientMedSAM2Lib.core.planes import PLANE_NAMES, Plane, plane_of, shows_patient, telling_slices
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window, choose_window

@@ -8,22 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, box_slices
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, whole_box
 
 #: Fastest level: packed masks are mostly zeros, higher levels save little and take five times as long.
 COMPRESSION_LEVEL = 1
-
-
-def whole_box(shape_kji: Sequence[int]) -> Box:
-    """Half-open box of a whole volume."""
-    return [[0, int(size)] for size in shape_kji]
-
-
-def slice_box(shape_kji: Sequence[int], axis: int, index: int) -> Box:
-    """Half-open box of one slice of a volume."""
-    box = whole_box(shape_kji)
-    box[axis] = [index, index + 1]
-    return box
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Union
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box
-from EfficientMedSAM2Lib.interaction.bits import PackedMask, slice_box
+from EfficientMedSAM2Lib.core.boxes import Box, intersection, slice_box
+from EfficientMedSAM2Lib.interaction.bits import PackedMask
 from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
     LassoPrompt,
@@ -22,7 +22,6 @@ from EfficientMedSAM2Lib.interaction.prompts import (
     Prompt,
     ScribblePrompt,
     in_plane_axes,
-    overlap,
 )
 from EfficientMedSAM2Lib.interaction.segment import SegmentState
 
@@ -47,7 +46,7 @@ def constrained(segment: SegmentState, axis: int, index: int, mask: np.ndarray) 
             box: Sequence[Sequence[int]] = constraint.box_kji
         else:
             box = constraint.mask.box_kji
-        common = overlap(box, here)
+        common = intersection(box, here)
         if common is None:
             continue
         mask = mask.copy()
@@ -93,18 +92,18 @@ def _goes_beyond(later: Prompt, lasso: LassoPrompt) -> bool:
     if isinstance(later, ScribblePrompt):
         if not later.positive:
             return False
-        common = overlap(later.mask.box_kji, _slab(lasso))
+        common = intersection(later.mask.box_kji, _slab(lasso))
         if common is None:
             return False
         drawn = _part(later.mask, common)
         within = np.zeros_like(drawn)
-        both = overlap(common, lasso.mask.box_kji)
+        both = intersection(common, lasso.mask.box_kji)
         if both is not None:
             offset = tuple(slice(low - start, high - start) for (low, high), (start, _) in zip(both, common))
             within[offset] = _part(lasso.mask, both)
         return bool((drawn & ~within).any())
     box = _extent(later)
-    return box is not None and overlap(box, _slab(lasso)) is not None
+    return box is not None and intersection(box, _slab(lasso)) is not None
 
 
 def _extent(prompt: Prompt) -> Sequence[Sequence[int]] | None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box
+from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.interaction.bits import PackedMask
 from EfficientMedSAM2Lib.interaction.clicks import clicks_of
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, box_slices, union
+from EfficientMedSAM2Lib.core.boxes import Box, box_slices, union
 from EfficientMedSAM2Lib.interaction.session import InteractiveSession
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.predictors.inputs import to_numpy

@@ -7,10 +7,9 @@ from typing import cast
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, union
+from EfficientMedSAM2Lib.core.boxes import Box, slice_box, union
 from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE
 from EfficientMedSAM2Lib.interaction import checks
-from EfficientMedSAM2Lib.interaction.bits import slice_box
 from EfficientMedSAM2Lib.interaction.clicks import Click, clicks_of, clicks_on
 from EfficientMedSAM2Lib.interaction.constraints import constrained
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates

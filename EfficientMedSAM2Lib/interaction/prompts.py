@@ -12,7 +12,7 @@ from typing import Union
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, nearest_index
+from EfficientMedSAM2Lib.core.geometry import nearest_index
 from EfficientMedSAM2Lib.interaction.bits import PackedMask
 
 #: Short axis of a lesion as a share of its measured longest diameter, when only the latter was drawn.
@@ -158,9 +158,3 @@ def line_to_prompts(
     half = np.hypot(long_half_mm, short_half_mm) * (1 + 2 * margin) / spacing
     center = (start + end) / 2
     return points.astype(np.float32), np.concatenate([center - half, center + half]).astype(np.float32)
-
-
-def overlap(box: Sequence[Sequence[int]], other: Sequence[Sequence[int]]) -> Box | None:
-    """Half-open box common to both, None when there is none."""
-    common = [[max(a[0], b[0]), min(a[1], b[1])] for a, b in zip(box, other)]
-    return common if all(low < high for low, high in common) else None

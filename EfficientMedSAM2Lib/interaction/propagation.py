@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, union
+from EfficientMedSAM2Lib.core.boxes import Box, union
 from EfficientMedSAM2Lib.interaction.history import SegmentStore
 from EfficientMedSAM2Lib.interaction.prompting import as_told, unheard_points
 from EfficientMedSAM2Lib.interaction.prompts import in_plane_axes, point_xy

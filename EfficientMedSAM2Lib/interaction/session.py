@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, check_matrix, kji_from_ijk, slice_axis, spacing_of, union
+from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.geometry import check_matrix, kji_from_ijk, slice_axis, spacing_of
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
 from EfficientMedSAM2Lib.interaction import checks
 from EfficientMedSAM2Lib.interaction.drawn import DrawnPrompts, apply_any_prompt

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, box_slices, union
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, intersection, union
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.interaction.bits import PackedMask
-from EfficientMedSAM2Lib.mrml.labelmaps import intersection
 from EfficientMedSAM2Lib.mrml.markups_reader import Prompt
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import STATE_TAG, get_tag

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, box_slices, transform_points
+from EfficientMedSAM2Lib.core.boxes import Box, box_slices, intersection
+from EfficientMedSAM2Lib.core.geometry import transform_points
 
 #: Grids whose voxel centres are nearer to each other than this (in voxels) are one grid.
 GRID_TOLERANCE = 0.01
@@ -27,14 +28,6 @@ def box_of_extent(extent: Sequence[int]) -> Box | None:
 def extent_of_box(box_kji: Box) -> tuple[int, ...]:
     """Box -> VTK extent (i0, i1, j0, j1, k0, k1), inclusive."""
     return tuple(int(value) for low, high in reversed(box_kji) for value in (low, high - 1))
-
-
-def intersection(box: Box | None, other: Box | None) -> Box | None:
-    """Common part of two boxes, None when there is none."""
-    if box is None or other is None:
-        return None
-    common = [[max(a[0], b[0]), min(a[1], b[1])] for a, b in zip(box, other)]
-    return None if any(low >= high for low, high in common) else common
 
 
 def array_view(image: Any) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.core.geometry import (
-    Box,
     box_to_roi,
     ijk_box_from_corners,
     line_hint,

@@ -20,7 +20,7 @@ import logging
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
-from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, union
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, Propagation, SliceUpdate
 from EfficientMedSAM2Lib.interaction.bits import PackedMask

@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, box_slices, union
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, intersection, union
 from EfficientMedSAM2Lib.mrml.labelmaps import (
     box_of_extent,
     extent_of_box,
     grid_offset,
     image_matrix,
-    intersection,
     mask_in_box,
     oriented_image,
     resample_mask,

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, ijk_to_ras_points, kji_from_ijk, spacing_of
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box
+from EfficientMedSAM2Lib.core.geometry import ijk_to_ras_points, kji_from_ijk, spacing_of
 from EfficientMedSAM2Lib.imaging.volumes import Volume
 from EfficientMedSAM2Lib.pipeline.case import SegmentResult
 

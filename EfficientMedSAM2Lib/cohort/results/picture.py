@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union
 from EfficientMedSAM2Lib.core.files import replacing
-from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, kji_from_ijk, spacing_of, union
+from EfficientMedSAM2Lib.core.geometry import kji_from_ijk, spacing_of
 from EfficientMedSAM2Lib.core.planes import Plane, plane_of
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 from EfficientMedSAM2Lib.imaging.segmentations import Segment

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.metrics import dice
 from EfficientMedSAM2Lib.evaluation.cvpr25.cases import ChallengeCase
-from EfficientMedSAM2Lib.evaluation.metrics import click_auc, dice, surface_dice
+from EfficientMedSAM2Lib.evaluation.metrics import click_auc, surface_dice
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.imaging.formats.npz import NpzPrompts

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from EfficientMedSAM2Lib.core.geometry import Box
+from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, Propagation, SliceUpdate
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Action, ActionQueue, Activity

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, bounding_box, box_slices, transform_points, union
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, union
+from EfficientMedSAM2Lib.core.geometry import transform_points
 from EfficientMedSAM2Lib.mrml.labelmaps import (
     box_of_extent,
     image_matrix,

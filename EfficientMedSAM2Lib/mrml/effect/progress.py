@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from EfficientMedSAM2Lib.core.geometry import Box
+from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.mrml.markups_reader import read_roi
 
 #: Kinds of range, in the order that a user reads them.

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, nearest_index, transform_points
+from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.geometry import nearest_index, transform_points
 from EfficientMedSAM2Lib.mrml.labelmaps import linear_matrix, to_numpy, transform_between
 from EfficientMedSAM2Lib.mrml.volume_reader import (
     axis_of_direction,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, box_slices
+from EfficientMedSAM2Lib.core.boxes import Box, box_slices
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box, segment_stamp
 from EfficientMedSAM2Lib.web.session.viewer_session import Desk
 

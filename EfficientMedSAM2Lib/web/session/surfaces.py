@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box
+from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.mrml.labelmaps import array_view, to_vtk_matrix
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box, segment_stamp
 from EfficientMedSAM2Lib.web.session.viewer_session import Desk

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import Box, box_to_roi
+from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.geometry import box_to_roi
 from EfficientMedSAM2Lib.mrml.labelmaps import to_vtk_matrix
 from EfficientMedSAM2Lib.mrml.markups_reader import read_roi
 from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix, volume_shape

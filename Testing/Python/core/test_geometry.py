@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from EfficientMedSAM2Lib.core import geometry as g
+from EfficientMedSAM2Lib.core.boxes import bounding_box, box_slices, union
 
 finite = st.floats(-1.0, 1.0, allow_nan=False)
 
@@ -113,19 +114,19 @@ def test_rotation_of_an_roi_is_noticed(matrix, degrees):
 def test_bounding_box_and_union(first, second):
     (shape, box), (_, other) = first, second
     mask = np.zeros(shape, dtype=bool)
-    assert g.bounding_box(mask) is None
-    mask[g.box_slices(box)] = True
-    assert g.bounding_box(mask) == box
-    both = g.union(box, other)
+    assert bounding_box(mask) is None
+    mask[box_slices(box)] = True
+    assert bounding_box(mask) == box
+    both = union(box, other)
     assert all(low == min(a[0], b[0]) and high == max(a[1], b[1]) for (low, high), a, b in zip(both, box, other))
-    assert g.union(None, box) == g.union(box, None) == box
-    assert g.union(None, None) is None
+    assert union(None, box) == union(box, None) == box
+    assert union(None, None) is None
 
 
 def test_bounding_box_of_scattered_voxels():
     mask = np.zeros((9, 8, 7), dtype=bool)
     mask[2, 5, 1] = mask[6, 3, 4] = True
-    assert g.bounding_box(mask) == [[2, 7], [3, 6], [1, 5]]
+    assert bounding_box(mask) == [[2, 7], [3, 6], [1, 5]]
 
 
 def test_voxel_edges_and_ties():

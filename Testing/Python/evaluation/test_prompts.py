@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from EfficientMedSAM2Lib.evaluation.prompts import jittered_box, next_click, tight_box
+from EfficientMedSAM2Lib.core.metrics import next_click
+from EfficientMedSAM2Lib.evaluation.prompts import jittered_box, tight_box
 
 
 def rectangle(rows: slice, columns: slice, shape: tuple[int, int] = (40, 60)) -> np.ndarray:

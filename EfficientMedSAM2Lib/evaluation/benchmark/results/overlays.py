@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.metrics import dice
 from EfficientMedSAM2Lib.evaluation.benchmark.networks import TITLES
 from EfficientMedSAM2Lib.evaluation.benchmark.results.plots import save_figure
 from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan
-from EfficientMedSAM2Lib.evaluation.metrics import dice
 
 COLUMNS = 4
 COLORS = 32

@@ -1,0 +1,66 @@
+"""Boxes of arrays: half-open ``[[low, high], ...]``, one pair of indices for each axis of the array, in its order.
+
+A volume's box is ``[[k0, k1], [j0, j1], [i0, i1]]``, a slice's ``[[row0, row1], [column0, column1]]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Box = list[list[int]]
+
+
+def bounding_box(mask: np.ndarray) -> Box | None:
+    """Half-open box of what is set in a mask of any number of axes, None when nothing is."""
+    box: Box = []
+    rest = np.asarray(mask)
+    for axis in range(rest.ndim):  # each axis is searched only in what those before left over
+        used = np.flatnonzero(rest.any(axis=tuple(a for a in range(rest.ndim) if a != axis)))
+        if len(used) == 0:
+            return None
+        box.append([int(used[0]), int(used[-1]) + 1])
+        rest = rest[(slice(None),) * axis + (slice(*box[-1]),)]
+    return box
+
+
+def union(box: Box | None, other: Box | None) -> Box | None:
+    """Smallest box that holds both; None counts as empty."""
+    if box is None or other is None:
+        return box if other is None else other
+    return [[min(a[0], b[0]), max(a[1], b[1])] for a, b in zip(box, other)]
+
+
+def intersection(box: Sequence[Sequence[int]] | None, other: Sequence[Sequence[int]] | None) -> Box | None:
+    """What two boxes share, None for nothing; None counts as empty."""
+    if box is None or other is None:
+        return None
+    shared = [[max(a[0], b[0]), min(a[1], b[1])] for a, b in zip(box, other)]
+    return shared if all(low < high for low, high in shared) else None
+
+
+def box_slices(box: Sequence[Sequence[int]]) -> tuple[slice, ...]:
+    """Index expression of a box: ``array[box_slices(box)]``."""
+    return tuple(slice(int(low), int(high)) for low, high in box)
+
+
+def whole_box(shape: Sequence[int]) -> Box:
+    """Box of a whole array."""
+    return [[0, int(size)] for size in shape]
+
+
+def slice_box(shape: Sequence[int], axis: int, index: int) -> Box:
+    """Box of one slice of a volume."""
+    box = whole_box(shape)
+    box[axis] = [index, index + 1]
+    return box
+
+
+def tight_xyxy(mask: np.ndarray) -> tuple[float, float, float, float] | None:
+    """First and last pixels x0, y0, x1, y1 of a mask (H, W), as SAM2 counts a box prompt; None when it is empty."""
+    box = bounding_box(mask)
+    if box is None:
+        return None
+    (row0, row1), (column0, column1) = box
+    return float(column0), float(row0), float(column1 - 1), float(row1 - 1)

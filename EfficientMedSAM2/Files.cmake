@@ -80,9 +80,12 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/commands/web.py
   EfficientMedSAM2Lib/core/__init__.py
   EfficientMedSAM2Lib/core/appearance.py
+  EfficientMedSAM2Lib/core/boxes.py
   EfficientMedSAM2Lib/core/context_cube.py
+  EfficientMedSAM2Lib/core/errors.py
   EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/geometry.py
+  EfficientMedSAM2Lib/core/metrics.py
   EfficientMedSAM2Lib/core/planes.py
   EfficientMedSAM2Lib/core/resources.py
   EfficientMedSAM2Lib/core/streams.py
@@ -317,7 +320,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/gateway/__init__.py
   EfficientMedSAM2Lib/web/gateway/access.py
   EfficientMedSAM2Lib/web/gateway/app.py
-  EfficientMedSAM2Lib/web/gateway/guesses.py
+  EfficientMedSAM2Lib/web/gateway/login_attempts.py
   EfficientMedSAM2Lib/web/gateway/pages.py
   EfficientMedSAM2Lib/web/gateway/proxy.py
   EfficientMedSAM2Lib/web/gateway/sessions.py
@@ -344,7 +347,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/views/layout.py
   EfficientMedSAM2Lib/web/views/outlines.py
   EfficientMedSAM2Lib/web/views/prompt_effect.py
-  EfficientMedSAM2Lib/web/views/prompt_looks.py
+  EfficientMedSAM2Lib/web/views/prompt_style.py
   EfficientMedSAM2Lib/web/views/render_scheduler.py
   EfficientMedSAM2Lib/web/views/roi.py
   EfficientMedSAM2Lib/web/views/slice_views.py

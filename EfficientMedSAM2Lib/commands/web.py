@@ -1,4 +1,4 @@
-"""`efficient-medsam2 web`: the browser front end, on 127.0.0.1 unless told otherwise."""
+"""`efficient-medsam2 web`: the browser front end, on 127.0.0.1 unless --host says otherwise."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from EfficientMedSAM2Lib.web.connection import MALFORMED, unless_gone
 from EfficientMedSAM2Lib.web.gateway import pages
 from EfficientMedSAM2Lib.web.gateway.access import Access, add_headers, is_loopback
-from EfficientMedSAM2Lib.web.gateway.guesses import TooManyGuesses
+from EfficientMedSAM2Lib.web.gateway.login_attempts import TooManyAttempts
 from EfficientMedSAM2Lib.web.gateway.proxy import pass_request, pass_socket
 from EfficientMedSAM2Lib.web.gateway.sessions import Full, Sessions
 
@@ -198,7 +198,7 @@ class Gateway:
             return pages.foreign()
         try:
             response: web.StreamResponse = await handler(request)
-        except TooManyGuesses as error:
+        except TooManyAttempts as error:
             return pages.wait(error.seconds)
         return response
 

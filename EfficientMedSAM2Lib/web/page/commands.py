@@ -10,7 +10,7 @@ from EfficientMedSAM2Lib.core.windows import PRESETS, IntensityWindow, parse_win
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import RANGES, RangeRule
 from EfficientMedSAM2Lib.web.session.segments import Segments
-from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.views.prompt_effect import NAVIGATE, ROI, WINDOW, PromptEffect
 from EfficientMedSAM2Lib.web.views.roi import RoiDraft
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
@@ -41,7 +41,7 @@ SETTINGS: dict[str, Callable[[Any], Any]] = {
 
 
 class Commands:
-    """Commands by name, on a desk. Bad input raises ValueError with one sentence for the user.
+    """Commands by name, on a viewer session. Bad input raises ValueError with one sentence for the user.
 
     Attributes:
         settings: Values of SETTINGS.
@@ -49,9 +49,11 @@ class Commands:
         masks_shown: Whether segments are shown at all.
     """
 
-    def __init__(self, desk: Desk, views: SliceViews, effect: PromptEffect, roi: RoiDraft, layouts: Any) -> None:
-        self.desk, self.views, self.effect, self.roi, self.layouts = desk, views, effect, roi, layouts
-        self.segments = Segments(desk)
+    def __init__(
+        self, viewer: ViewerSession, views: SliceViews, effect: PromptEffect, roi: RoiDraft, layouts: Any
+    ) -> None:
+        self.viewer, self.views, self.effect, self.roi, self.layouts = viewer, views, effect, roi, layouts
+        self.segments = Segments(viewer)
         self.settings: dict[str, Any] = {
             "direction": "both",
             "range_kind": "all",
@@ -72,9 +74,9 @@ class Commands:
             "cancel": self.cancel,
             "commit": self.commit,
             "discard": self.discard,
-            "undo": desk.undo,
-            "redo": desk.redo,
-            "use_segment": desk.controller.use_segment,
+            "undo": viewer.undo,
+            "redo": viewer.redo,
+            "use_segment": viewer.controller.use_segment,
             "add_segment": self.add_segment,
             "rename_segment": self.segments.rename,
             "recolor_segment": self.segments.recolor,
@@ -104,7 +106,7 @@ class Commands:
         """
         if name not in self._commands:
             raise ValueError("This page is older than the program; load it anew.")
-        if self.desk.volume_node is None and name not in ("tool", "setting", "layout", "toggle_include"):
+        if self.viewer.volume_node is None and name not in ("tool", "setting", "layout", "toggle_include"):
             raise ValueError("Open a volume first.")
         try:
             if any(isinstance(argument, float) and not math.isfinite(argument) for argument in arguments):
@@ -120,17 +122,17 @@ class Commands:
         if tool not in TOOLS:
             raise ValueError(f"There is no tool {tool!r}.")
         self.effect.tool = tool
-        node = self.desk.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        node = self.viewer.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
         node.SetCurrentInteractionMode(node.AdjustWindowLevel if tool == WINDOW else node.ViewTransform)
 
     def setting(self, name: str, value: Any) -> None:
         """Change a setting."""
         value = SETTINGS[name](value)
         if name == "network_window":
-            self.desk.controller.window = self._network_window(value)
+            self.viewer.controller.window = self._network_window(value)
         self.settings[name] = value
-        self.desk.controller.auto_commit = self.settings["auto_commit"]
-        self.desk.controller.keep_out = self.settings["keep_out"]
+        self.viewer.controller.auto_commit = self.settings["auto_commit"]
+        self.viewer.controller.keep_out = self.settings["keep_out"]
         self.effect.gesture.include = self.settings["include"]
 
     def toggle_include(self) -> None:
@@ -141,7 +143,7 @@ class Commands:
         """The keyboard's press of the mouse: at the crosshair; for boxes and lines once for each corner or end."""
         self._tag(tag)
         hands_free = self.effect.tool in (NAVIGATE, WINDOW)
-        if self.roi.is_open or (hands_free and self.desk.controller.has_preview):
+        if self.roi.is_open or (hands_free and self.viewer.controller.has_preview):
             self.commit()
             return
         if hands_free:
@@ -168,7 +170,7 @@ class Commands:
         if self.roi.is_open:
             self.roi.take()
         else:
-            self.desk.controller.commit()
+            self.viewer.controller.commit()
 
     def discard(self) -> None:
         """Forget what is being drawn, the ROI, or the preview; the first that there is."""
@@ -177,35 +179,35 @@ class Commands:
             self.effect.pressed_view = None
         elif self.roi.is_open:
             self.roi.drop()
-        elif self.desk.controller.activity is Activity.PROPAGATING:
+        elif self.viewer.controller.activity is Activity.PROPAGATING:
             self.cancel()
-        elif self.desk.controller.has_preview:
-            self.desk.controller.reject()
+        elif self.viewer.controller.has_preview:
+            self.viewer.controller.reject()
 
     # --- propagation
 
     def propagate(self) -> None:
         """Propagate, or cancel what runs."""
-        if self.desk.controller.activity.follows:
+        if self.viewer.controller.activity.follows:
             self.cancel()
             return
-        self.desk.port.selected_segment_id()
+        self.viewer.port.selected_segment_id()
         rule = RangeRule(self.settings["range_kind"], self.settings["range_value"])
-        self.desk.controller.propagate(self.settings["direction"], rule, self.settings["stop_when_lost"])
+        self.viewer.controller.propagate(self.settings["direction"], rule, self.settings["stop_when_lost"])
 
     def cancel(self) -> None:
         """End at the next slice."""
-        self.desk.controller.cancel()
+        self.viewer.controller.cancel()
 
     def jump(self, index: int) -> None:
         """Show a slice of the confidence strip."""
-        scores = self.desk.controller.scores
+        scores = self.viewer.controller.scores
         if 0 <= int(index) < scores.count:
             self.views.jump(scores.axis, int(index))
 
     def weakest(self) -> None:
         """Show the slice with the lowest confidence."""
-        index = self.desk.controller.scores.weakest
+        index = self.viewer.controller.scores.weakest
         if index is None:
             raise ValueError("No slice has a confidence yet; give a prompt first.")
         self.jump(index)
@@ -230,17 +232,17 @@ class Commands:
     def toggle_masks(self) -> None:
         """Show or hide all segments."""
         self.masks_shown = not self.masks_shown
-        self.desk.segmentation_node.GetDisplayNode().SetVisibility(self.masks_shown)
+        self.viewer.segmentation_node.GetDisplayNode().SetVisibility(self.masks_shown)
 
     # --- display
 
     def window(self, width: Any, level: Any) -> None:
         """Grey values on the screen."""
-        self.desk.set_display_window(IntensityWindow.from_width_level(_finite(width), _finite(level)))
+        self.viewer.set_display_window(IntensityWindow.from_width_level(_finite(width), _finite(level)))
 
     def window_preset(self, name: str) -> None:
         """A preset, or "auto"."""
-        self.desk.set_display_window(PRESETS.get(name, self.desk.display_window))
+        self.viewer.set_display_window(PRESETS.get(name, self.viewer.display_window))
 
     def fit(self) -> None:
         """Show the whole volume in all views."""
@@ -254,7 +256,7 @@ class Commands:
 
     def _network_window(self, name: str) -> IntensityWindow | None:
         if name == "display":
-            shown = self.desk.shown_window()
+            shown = self.viewer.shown_window()
             return IntensityWindow.from_width_level(*shown) if shown is not None else None
         return parse_window(name) if name else None
 

@@ -1,4 +1,4 @@
-"""What a session process is told by the gateway: one line of JSON on its stdin."""
+"""What the gateway gives to a session process: one line of JSON on its stdin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECRET_HEADER = "X-EfficientMedSAM2-Session"
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """What a session process is told.
+    """What a session process gets.
 
     Attributes:
         secret: Value of SECRET_HEADER.

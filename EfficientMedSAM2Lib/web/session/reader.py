@@ -1,7 +1,7 @@
 """Uploads are read in a process of their own, under limits of time and memory.
 
 What somebody has sent is given to libraries written in C. Whatever it makes them do, it happens beside the session: the
-page goes on, and the process is ended when its time is up. It is told what to do by a line of JSON on its stdin, and
+page goes on, and the process is ended when its time is up. It gets its task as a line of JSON on its stdin, and
 answers by files in the session's folder: one of JSON, and one of numbers for each array.
 """
 

@@ -23,14 +23,14 @@ from EfficientMedSAM2Lib.web.connection import MALFORMED
 from EfficientMedSAM2Lib.web.session.exports import KINDS, add_prompts, add_segments, prepare
 from EfficientMedSAM2Lib.web.session.reader import Read, read_upload
 from EfficientMedSAM2Lib.web.session.segments import Segments
-from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.session.workspace import MEGABYTE, TooLarge, Workspace
 
 logger = logging.getLogger(__name__)
 
 CHUNK = MEGABYTE
-#: Seconds between two looks whether prompts have been answered.
-LOOK_S = 0.03
+#: Seconds between two checks whether prompts have been answered.
+POLL_S = 0.03
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class Transfer:
     """Uploads and downloads of one session.
 
     Args:
-        desk: The scene.
+        viewer: The scene.
         workspace: The session's files.
         opened: Called when a volume was opened.
     """
 
-    def __init__(self, desk: Desk, workspace: Workspace, opened: Callable[[], None]) -> None:
-        self.desk, self.workspace, self._opened = desk, workspace, opened
+    def __init__(self, viewer: ViewerSession, workspace: Workspace, opened: Callable[[], None]) -> None:
+        self.viewer, self.workspace, self._opened = viewer, workspace, opened
         self._lock = asyncio.Lock()
 
     def routes(self) -> list[Any]:
@@ -92,20 +92,20 @@ class Transfer:
             try:
                 answers = Answers.of(request)
                 files = await self._receive(request)
-                volume = self.desk.volume
+                volume = self.viewer.volume
                 read = await read_upload(
                     self.workspace, files, volume, time_point=answers.time_point, as_segments=answers.kind == "segments"
                 )
-                if read.segments and self.desk.volume is not volume:
-                    raise ValueError("Another volume was opened meanwhile; open the segmentation again.")
+                if read.segments and self.viewer.volume is not volume:
+                    raise ValueError("Another volume was opened in the meantime; open the segmentation again.")
                 question = self._question(read, answers)
                 if question is not None:
                     return web.json_response(question)
                 text = await self._open(read)
             except TooLarge as error:
-                return _refusal(413, self.workspace.public(str(error)))
+                return _refusal(413, self.workspace.without_paths(str(error)))
             except ValueError as error:
-                return _refusal(415, self.workspace.public(str(error)))
+                return _refusal(415, self.workspace.without_paths(str(error)))
             except (MemoryError, OSError, RuntimeError) as error:  # of this machine, not of the file
                 logger.exception("An upload could not be opened.")
                 return _refusal(
@@ -134,7 +134,7 @@ class Transfer:
         if kind not in KINDS:
             return _refusal(404, "There is no such download.")
         try:
-            name, write = prepare(self.desk, kind)
+            name, write = prepare(self.viewer, kind)
         except ValueError as error:
             return _refusal(409, str(error))
         folder = self.workspace.folder / f"download-{id(request)}"
@@ -150,7 +150,7 @@ class Transfer:
             await response.write_eof()
             return response
         except (OSError, RuntimeError, ValueError) as error:
-            return _refusal(503, self.workspace.public(str(error)))
+            return _refusal(503, self.workspace.without_paths(str(error)))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -190,7 +190,7 @@ class Transfer:
 
     def _loss(self, name: str, answers: Answers) -> dict[str, Any] | None:
         """The question before another scan takes the place of segments."""
-        segments = Segments(self.desk) if self.desk.volume is not None else None
+        segments = Segments(self.viewer) if self.viewer.volume is not None else None
         made = [] if segments is None else [name for name in segments.ids if not segments.is_unused(name)]
         if not made or answers.replace:
             return None
@@ -204,22 +204,22 @@ class Transfer:
         if read.volume is not None:
             self._show(read.volume)
             return " ".join([f"{read.name} is open.", *read.volume.notes])
-        count = add_segments(self.desk, list(read.segments))
+        count = add_segments(self.viewer, list(read.segments))
         return f"{count} segment{'s were' if count > 1 else ' was'} added from {read.name}."
 
     async def _use_markups(self, files: Sequence[Path]) -> str:
         """Files of prompts, each for the segment of its name; all are read before the first is used."""
-        volume, controller = self.desk.volume, self.desk.controller
+        volume, controller = self.viewer.volume, self.viewer.controller
         if volume is None:
             raise ValueError("Prompts need their volume; open the volume first.")
         named = [(markup_name(path), await asyncio.to_thread(read_markups, path)) for path in files]
         for _name, markups in named:
-            prompts_of_file(markups, self.desk.volume_node)
+            prompts_of_file(markups, self.viewer.volume_node)
         for name, markups in named:
             await self._settled()
-            if self.desk.volume is not volume:
-                raise ValueError("Another volume was opened meanwhile; open the prompts again.")
-            add_prompts(self.desk, name, markups)
+            if self.viewer.volume is not volume:
+                raise ValueError("Another volume was opened in the meantime; open the prompts again.")
+            add_prompts(self.viewer, name, markups)
         await self._settled()
         if controller.is_error:
             raise ValueError(controller.message)
@@ -228,11 +228,11 @@ class Transfer:
 
     async def _settled(self) -> None:
         """Until the network is loaded and has answered what was asked."""
-        while self.desk.controller.activity is not Activity.IDLE:
-            await asyncio.sleep(LOOK_S)
+        while self.viewer.controller.activity is not Activity.IDLE:
+            await asyncio.sleep(POLL_S)
 
     def _show(self, volume: Volume) -> None:
-        self.desk.open(volume)
+        self.viewer.open(volume)
         self._opened()
 
 

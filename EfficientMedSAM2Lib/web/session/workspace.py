@@ -52,7 +52,7 @@ class Workspace:
             else:
                 entry.unlink(missing_ok=True)
 
-    def public(self, text: str) -> str:
+    def without_paths(self, text: str) -> str:
         """A message without any path of this machine."""
         text = re.sub(rf"{re.escape(str(self.folder))}/(?:{_FOLDER}/)*", "", text)
         text = text.replace(str(self.folder), "the upload")

@@ -36,8 +36,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/manifest/cases.py
   EfficientMedSAM2Lib/cohort/manifest/create.py
   EfficientMedSAM2Lib/cohort/manifest/folders.py
-  EfficientMedSAM2Lib/cohort/manifest/lines.py
-  EfficientMedSAM2Lib/cohort/manifest/problems.py
   EfficientMedSAM2Lib/cohort/manifest/read.py
   EfficientMedSAM2Lib/cohort/manifest/rows.py
   EfficientMedSAM2Lib/cohort/records/__init__.py
@@ -63,7 +61,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/run/progress.py
   EfficientMedSAM2Lib/cohort/run/reserve.py
   EfficientMedSAM2Lib/cohort/worker/__init__.py
-  EfficientMedSAM2Lib/cohort/worker/job.py
+  EfficientMedSAM2Lib/cohort/worker/compute_case.py
   EfficientMedSAM2Lib/cohort/worker/memory.py
   EfficientMedSAM2Lib/cohort/worker/prompting.py
   EfficientMedSAM2Lib/cohort/worker/run_case.py
@@ -85,6 +83,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/errors.py
   EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/geometry.py
+  EfficientMedSAM2Lib/core/machine.py
   EfficientMedSAM2Lib/core/metrics.py
   EfficientMedSAM2Lib/core/planes.py
   EfficientMedSAM2Lib/core/resources.py

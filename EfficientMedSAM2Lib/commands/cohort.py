@@ -12,7 +12,7 @@ from EfficientMedSAM2Lib.pipeline.engine import add_model_arguments
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
-    from EfficientMedSAM2Lib.cohort.run.cohort import Summary
+    from EfficientMedSAM2Lib.cohort.run.cohort import RunSummary
 
 BAD_INPUT, FAILED = 2, 1
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="task", required=True, metavar="TASK")
     _add_init(commands.add_parser("init", help="write a manifest from a folder of scans and markups"))
     _add_run(commands.add_parser("run", help="segment all cases of a manifest; again goes on where it ended"))
-    _add_review(commands.add_parser("review", help="list the most doubtful cases, and write a Slicer scene of each"))
+    _add_review(commands.add_parser("review", help="list the least certain cases, and write a Slicer scene of each"))
     accept = commands.add_parser(
         "accept", help="measure segmentations that were corrected, and keep them in the ledger"
     )
@@ -71,7 +71,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _add_review(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("output", type=Path, metavar="FOLDER", help="what `cohort run` wrote")
-    add("--limit", type=int, metavar="N", help="only the N most doubtful cases")
+    add("--limit", type=int, metavar="N", help="only the N least certain cases")
     add("--below", type=float, metavar="SCORE", help="only cases with a slice of a lower score than this")
 
 
@@ -97,8 +97,7 @@ def _init(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from EfficientMedSAM2Lib.cohort.manifest.problems import ManifestError
-    from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+    from EfficientMedSAM2Lib.cohort.manifest.read import ManifestError, read_cohort_manifest
     from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
     from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
     from EfficientMedSAM2Lib.cohort.run.cohort import run_cohort
@@ -116,7 +115,7 @@ def _run(args: argparse.Namespace) -> int:
     )
     cluster = ClusterOptions(args.workers, args.memory_gb, args.scheduler, args.dashboard_port)
     try:
-        cases = read_manifest(args.manifest)
+        cases = read_cohort_manifest(args.manifest)
         if args.format == "dicom-seg":
             _check_dicom(args.manifest, cases)
     except ManifestError as error:
@@ -140,7 +139,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _check_dicom(manifest: Path, cases: list[CaseSpec]) -> None:
-    from EfficientMedSAM2Lib.cohort.manifest.problems import ManifestError
+    from EfficientMedSAM2Lib.cohort.manifest.read import ManifestError
 
     problems = [
         (case.line, f"{case.image} is no DICOM folder, which DICOM SEG refers to; use --format seg.nrrd.")
@@ -151,7 +150,7 @@ def _check_dicom(manifest: Path, cases: list[CaseSpec]) -> None:
         raise ManifestError(str(manifest), problems)
 
 
-def _report(summary: Summary, output: Path, quiet: bool) -> int:
+def _report(summary: RunSummary, output: Path, quiet: bool) -> int:
     """Say how it ended; the exit code is 1 when a case has no result."""
     failed = summary.failed
     for outcome in failed:
@@ -161,7 +160,7 @@ def _report(summary: Summary, output: Path, quiet: bool) -> int:
     if not quiet:
         done = len(summary.outcomes) - len(failed)
         print(f"{done} cases done, {len(failed)} failed, {summary.left} left; {summary.already} were settled before")
-        print(f"Look at the most doubtful first: {output / 'contact-sheet.html'}")
+        print(f"Look at the least certain first: {output / 'contact-sheet.html'}")
     return FAILED if failed or summary.stopped or summary.left else 0
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from EfficientMedSAM2Lib.cohort.worker.memory import peak_memory_megabytes
 from EfficientMedSAM2Lib.commands.segment import progress_bar, write_results
+from EfficientMedSAM2Lib.core.machine import peak_memory_megabytes
+from EfficientMedSAM2Lib.core.metrics import dice
 from EfficientMedSAM2Lib.core.resources import resource_path
 from EfficientMedSAM2Lib.imaging.sample import sample_scan, sample_segmentation
 from EfficientMedSAM2Lib.pipeline.case import SegmentResult, segment_case
@@ -74,12 +75,6 @@ def reference_mask(reference: list[Segment], name: str) -> np.ndarray:
             return segment.mask
     names = ", ".join(segment.name for segment in reference)
     raise ValueError(f"The reference has no structure {name!r}; name the prompts file after one of: {names}.")
-
-
-def dice(mask: np.ndarray, reference: np.ndarray) -> float:
-    """Overlap of two masks, 0...1: twice the common volume over the sum of both; 1 when both are empty."""
-    total = int(mask.sum()) + int(reference.sum())
-    return 2.0 * int(np.logical_and(mask, reference).sum()) / total if total else 1.0
 
 
 def slices_per_second(results: list[SegmentResult]) -> float:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from EfficientMedSAM2Lib import __version__
+from EfficientMedSAM2Lib.core.machine import version_of
 from EfficientMedSAM2Lib.pipeline.engine import add_model_arguments, build_model, weights_metadata
 
 _LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "SimpleITK", "slicerio", "safetensors")
@@ -63,7 +63,7 @@ def collect_info(
         "versions": {
             "efficient-medsam2": __version__,
             "Python": platform.python_version(),
-            **{name: _version(name) for name in _LIBRARIES},
+            **{name: version_of(name) or "not installed" for name in _LIBRARIES},
             "system": platform.platform(),
         },
     }
@@ -87,10 +87,3 @@ def _device_name(device: Any) -> str:
     import torch
 
     return f"{device} ({torch.cuda.get_device_name(device)})"
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "not installed"

@@ -11,12 +11,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.files import replacing
+
 #: Runtime and precision of each line of the table; the first is what the others are compared with.
 VARIANTS = (("torch", "fp32"), ("torch", "bf16"), ("torch", "fp16"), ("onnx", "fp32"), ("onnx", "int8"))
+#: Pixels along the edge of a slice.
 SIDE = 512
 COLUMNS = ("file MB", "memory MB", "load s", "encode ms", "new slice ms", "same slice ms", "propagate ms", "agreement")
+#: Right lung in the segmentation of the sample CT.
 LUNG = 5
-"""Right lung in the segmentation of the sample CT."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
                 if number == 0 and args.manifest:
                     known["box Dice"] = _box_dice(args, runtime, precision, Path(name))
                 if args.json:  # after each, so that an interruption loses little
-                    args.json.write_text(json.dumps(table, indent=2), encoding="utf-8")
+                    with replacing(args.json) as temporary:
+                        temporary.write_text(json.dumps(table, indent=2), encoding="utf-8")
     print(markdown(table))
     return 0
 
@@ -95,7 +99,8 @@ def measure(encoder: str, weights: str, runtime: str, precision: str, reference:
     """Measure one variant in this process, and print the numbers as JSON; the first one leaves its masks for others."""
     import numpy as np
 
-    from EfficientMedSAM2Lib.cohort.worker.memory import peak_memory_megabytes
+    from EfficientMedSAM2Lib.core.machine import peak_memory_megabytes
+    from EfficientMedSAM2Lib.core.metrics import dice
     from EfficientMedSAM2Lib.core.resources import shipped_weights
     from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor
     from EfficientMedSAM2Lib.runtimes.build import build_efficient_medsam2_model, exported_file
@@ -134,8 +139,7 @@ def measure(encoder: str, weights: str, runtime: str, precision: str, reference:
     found["memory MB"] = (peak_memory_megabytes() or 0.0) - libraries
     if not Path(reference).exists():
         np.save(reference, np.stack(masks))
-    expected = np.load(reference)
-    found["agreement"] = float(2 * (expected & np.stack(masks)).sum() / (expected.sum() + np.stack(masks).sum()))
+    found["agreement"] = dice(np.stack(masks), np.load(reference))
     print(json.dumps(found))
 
 
@@ -145,6 +149,7 @@ def _sample() -> tuple[Any, tuple[float, float, float], int, list[int]]:
     import SimpleITK
     from scipy import ndimage
 
+    from EfficientMedSAM2Lib.core.boxes import tight_xyxy
     from EfficientMedSAM2Lib.imaging.sample import sample_scan, sample_segmentation
 
     images = [SimpleITK.ReadImage(str(path)) for path in (sample_scan(), sample_segmentation())]
@@ -154,9 +159,9 @@ def _sample() -> tuple[Any, tuple[float, float, float], int, list[int]]:
     volume = ndimage.zoom(ct.astype(np.int16), factors, order=1)
     lung = ndimage.zoom((labels == LUNG).astype(np.uint8), factors, order=0) > 0
     k = int(lung.sum(axis=(1, 2)).argmax())
-    rows, columns = np.flatnonzero(lung[k].any(axis=1)), np.flatnonzero(lung[k].any(axis=0))
-    box = [int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])]
-    return volume, (5.0, y / factors[1], x / factors[2]), k, box
+    box = tight_xyxy(lung[k])
+    assert box is not None
+    return volume, (5.0, y / factors[1], x / factors[2]), k, [int(edge) for edge in box]
 
 
 def _import_libraries(runtime: str) -> None:

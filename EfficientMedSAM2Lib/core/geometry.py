@@ -215,6 +215,16 @@ def box_to_roi(box_kji: Sequence[Sequence[int]], ijk_to_ras: Any) -> tuple[np.nd
     return object_to_world, size
 
 
+def roi_of_corners(corners_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``(object_to_world (4, 4), size (3,) mm)`` of eight corners (8, 3) in the order of `roi_corners_ras`."""
+    edges = np.stack([corners_ras[n] - corners_ras[0] for n in (4, 2, 1)], axis=1)
+    size: np.ndarray = np.linalg.norm(edges, axis=0)
+    object_to_world = np.eye(4)
+    object_to_world[:3, :3] = edges / size
+    object_to_world[:3, 3] = corners_ras.mean(axis=0)
+    return object_to_world, size
+
+
 def line_axis(ends_kji: Any, spacing_kji: Sequence[float], default_axis: int) -> int:
     """Array axis of the slices that a line was drawn on, where nobody says it.
 

@@ -23,7 +23,7 @@ KINDS = {"Fiducial": "point", "ROI": "box", "Line": "line"}
 #: A control point excludes when its label or description starts with one of these.
 NEGATIVE_PREFIXES = ("-", "neg", "bg")
 #: Labels that start so do not exclude, though somebody may think so.
-_LOOK_NEGATIVE = ("background", "exclude", "not", "outside")
+_MAYBE_NEGATIVE = ("background", "exclude", "not", "outside")
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ def sign_note(name: str, positive: Sequence[bool], labels: Sequence[str] = ()) -
     rule = f"labels or descriptions that start with {', '.join(NEGATIVE_PREFIXES[:-1])} or {NEGATIVE_PREFIXES[-1]}"
     if excluding:
         return f'{excluding} of {len(positive)} points of {name!r} say "not here": {rule} do.'
-    doubtful = next((label for label in labels if label.strip().lower().startswith(_LOOK_NEGATIVE)), None)
-    return f"The points of {name!r} count as inside, {doubtful!r} too: only {rule} exclude." if doubtful else ""
+    unclear = next((label for label in labels if label.strip().lower().startswith(_MAYBE_NEGATIVE)), None)
+    return f"The points of {name!r} count as inside, {unclear!r} too: only {rule} exclude." if unclear else ""
 
 
 def write_markups(path: str | Path, markups: Sequence[Markup]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DIRECTIONS = ("both", "forward", "backward", "none")
 
 #: Wraps the propagation of one segment, given its name; tqdm with arguments set will do.
-Progress = Callable[["Propagation", str], Iterable["SliceUpdate"]]
+ProgressWrapper = Callable[["Propagation", str], Iterable["SliceUpdate"]]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def segment_case(
     propagation: PropagationOptions | None = None,
     window: IntensityWindow | None = None,
     modality: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressWrapper | None = None,
 ) -> list[SegmentResult]:
     """Segment a scan.
 
@@ -132,7 +132,7 @@ def _prompt(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume
 
 
 def _propagate(
-    session: InteractiveSession, segment: _Prompted, options: PropagationOptions, progress: Progress | None
+    session: InteractiveSession, segment: _Prompted, options: PropagationOptions, progress: ProgressWrapper | None
 ) -> SegmentResult:
     count, begun, message = 0, time.perf_counter(), segment.message
     if options.direction != "none":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, List, Optional, Tuple  # noqa: UP035 (pydantic evaluates them, also on Python 3.9)
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -133,6 +134,24 @@ class ManifestRow(BaseModel):
 
 
 COLUMNS = tuple(ManifestRow.model_fields)
+
+
+def sentences(errors: Sequence[Any]) -> list[str]:
+    """What pydantic found wrong with a line, as sentences for people."""
+    found = []
+    for error in errors:
+        column = str(error["loc"][0]) if error["loc"] else ""
+        if error["type"] == "extra_forbidden":
+            text = f"there is no column {column!r}; the columns are {', '.join(COLUMNS)}."
+        elif error["type"] in ("missing", "string_too_short"):
+            text = f"{column} is missing."
+        else:
+            message = str(error["msg"]).removeprefix("Value error, ")
+            text = f"{column}: {message}" if column else f"it {message}"
+            text = text if text.endswith(".") else f"{text}."
+        if text not in found:
+            found.append(text)
+    return found
 
 
 def _numbers(text: str) -> list[float]:

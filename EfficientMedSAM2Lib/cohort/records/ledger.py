@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 
 FILE_NAME = "ledger.sqlite"
 _VERSION = 1
@@ -68,7 +68,7 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: CaseOutcome) -> None:
         """Write down what became of a case, and the hashes of its files."""
         row = (
             outcome.name,
@@ -89,14 +89,14 @@ class Ledger:
                 [(path, stamp, digest) for path, (stamp, digest) in outcome.hashes.items() if stamp],
             )
 
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[CaseOutcome]:
         """All cases, by name."""
         rows = self._connection.execute(
             "SELECT name, key, status, kind, reason, seconds, record FROM cases ORDER BY name"
         )
         return [_outcome(row) for row in rows]
 
-    def outcome(self, name: str) -> Outcome | None:
+    def outcome(self, name: str) -> CaseOutcome | None:
         """What became of a case, None when it was never finished."""
         row = self._connection.execute(
             "SELECT name, key, status, kind, reason, seconds, record FROM cases WHERE name = ?", (name,)
@@ -117,14 +117,10 @@ class Ledger:
             known[path] = row[1]
         return known
 
-    def times_computed(self) -> dict[str, int]:
-        """How often each case was computed, results that were only recognised not counted."""
-        return dict(self._connection.execute("SELECT name, computed FROM cases").fetchall())
 
-
-def _outcome(row: Any) -> Outcome:
+def _outcome(row: Any) -> CaseOutcome:
     name, key, status, kind, reason, seconds, record = row
-    return Outcome(name, key, status, kind, reason, seconds, json.loads(record))
+    return CaseOutcome(name, key, status, kind, reason, seconds, json.loads(record))
 
 
 class RunLock:

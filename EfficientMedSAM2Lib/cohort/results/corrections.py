@@ -13,7 +13,7 @@ from typing import Any
 from EfficientMedSAM2Lib.cohort.records.folders import RECORD, case_path, was_rewritten
 from EfficientMedSAM2Lib.cohort.records.hashing import sha256_of
 from EfficientMedSAM2Lib.cohort.records.ledger import FILE_NAME, Ledger, RunLock
-from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 from EfficientMedSAM2Lib.cohort.results.contact_sheet import PICTURE, write_contact_sheet
 from EfficientMedSAM2Lib.cohort.results.measurements import measure
 from EfficientMedSAM2Lib.cohort.results.picture import write_picture
@@ -118,7 +118,7 @@ def check_output(output: Path) -> None:
 
 def _corrected(
     folder: Path,
-    outcome: Outcome,
+    outcome: CaseOutcome,
     volume: Volume,
     segments: Sequence[Segment],
     measured: list[dict[str, Any]] | None = None,
@@ -156,7 +156,7 @@ def _draw(path: Path, volume: Volume, segments: Sequence[Segment], before: dict[
         logger.warning("%s shows the segmentation before its correction: %s is missing.", path, error.name)
 
 
-def _keep(ledger: Ledger, folder: Path, outcome: Outcome, record: dict[str, Any]) -> None:
+def _keep(ledger: Ledger, folder: Path, outcome: CaseOutcome, record: dict[str, Any]) -> None:
     with replacing(folder / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     ledger.record(replace(outcome, record=record, again=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,6 +123,7 @@ def _frames_of(mask: np.ndarray, scan: DicomScan, sources: Sequence[Dataset]) ->
 
 def _make(sources: list[Dataset], segments: Sequence[Segment], scan: DicomScan, key: str) -> Segmentation:
     import highdicom
+    from pydicom.uid import generate_uid
 
     for segment in segments:
         if len(segment.name) > _LONGEST_NAME or "\\" in segment.name:
@@ -142,9 +142,9 @@ def _make(sources: list[Dataset], segments: Sequence[Segment], scan: DicomScan, 
                 _description(number, segment, color)
                 for number, (segment, color) in enumerate(zip(segments, colors), start=1)
             ],
-            series_instance_uid=_uid(key, "series"),
+            series_instance_uid=generate_uid(entropy_srcs=[key, "series"]),
             series_number=9001,
-            sop_instance_uid=_uid(key, "instance"),
+            sop_instance_uid=generate_uid(entropy_srcs=[key, "instance"]),
             instance_number=1,
             manufacturer=_MANUFACTURER,
             manufacturer_model_name=_MODEL,
@@ -190,7 +190,7 @@ def _description(number: int, segment: Segment, color: tuple[float, float, float
         segmented_property_type=_concept(entry[2]),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
         algorithm_identification=algorithm,
-        display_color=highdicom.color.CIELabColor(*_cielab(color)),
+        display_color=highdicom.color.CIELabColor.from_rgb(*(255 * channel for channel in color)),
     )
 
 
@@ -199,18 +199,3 @@ def _concept(code: str) -> CodedConcept:
 
     scheme, value, meaning = (*code.split("^"), "", "")[:3]
     return highdicom.sr.CodedConcept(value[:16] or "85756007", scheme or "SCT", (meaning or "Tissue")[:64])
-
-
-def _cielab(color: tuple[float, float, float]) -> tuple[float, float, float]:
-    """CIE L*a*b* (white point D65) of an sRGB colour in 0 ... 1, by IEC 61966-2-1 and CIE 15."""
-    rgb = np.array(color)
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    ratio = to_xyz @ linear / (0.9505, 1.0, 1.089)
-    x, y, z = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
-    return float(np.clip(116 * y - 16, 0.0, 100.0)), float(500 * (x - y)), float(200 * (y - z))
-
-
-def _uid(key: str, purpose: str) -> str:
-    """A UID by ITU X.667: 2.25 and a 128-bit number, here of the hash."""
-    return f"2.25.{int.from_bytes(hashlib.sha256(f'{key} {purpose}'.encode()).digest()[:16], 'big')}"

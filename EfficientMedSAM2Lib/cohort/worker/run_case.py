@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
 from EfficientMedSAM2Lib.cohort.records.folders import finished_record
 from EfficientMedSAM2Lib.cohort.records.hashing import case_key, sha256_of, stamp_of
-from EfficientMedSAM2Lib.cohort.records.outcome import DISK, INPUT, INTERNAL, MACHINE, Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import DISK, INPUT, INTERNAL, MACHINE, CaseOutcome
 from EfficientMedSAM2Lib.cohort.records.settings import ENGINE, RunSettings, weights_file
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# A session is not thread-safe, and a volume at a time is what the memory of a worker is reckoned for.
+# A session is not thread-safe, and the memory of a worker is planned for one volume at a time.
 _ONE_AT_A_TIME = threading.Lock()
 _session: tuple[str, InteractiveSession] | None = None
 
 
-def run_case(case: CaseSpec, settings: RunSettings, output: str) -> Outcome:
+def run_case(case: CaseSpec, settings: RunSettings, output: str) -> CaseOutcome:
     """Do a case and write its folder. Never raises for what may be wrong with one case: the outcome says it.
 
     Args:
@@ -51,8 +51,8 @@ def run_case(case: CaseSpec, settings: RunSettings, output: str) -> Outcome:
     except (Exception, MemoryError) as error:
         kind, reason = _explained(error)
         logger.debug("case %s failed", case.name, exc_info=True)
-        return Outcome(case.name, key, "failed", kind, reason, time.perf_counter() - begun, hashes=hashes)
-    return Outcome(
+        return CaseOutcome(case.name, key, "failed", kind, reason, time.perf_counter() - begun, hashes=hashes)
+    return CaseOutcome(
         case.name, key, "done", seconds=time.perf_counter() - begun, record=record, hashes=hashes, again=again
     )
 
@@ -60,7 +60,7 @@ def run_case(case: CaseSpec, settings: RunSettings, output: str) -> Outcome:
 def _compute(
     case: CaseSpec, settings: RunSettings, output: Path, key: str, hashes: dict[str, tuple[str, str]]
 ) -> dict[str, object]:
-    from EfficientMedSAM2Lib.cohort.worker.job import compute_and_write
+    from EfficientMedSAM2Lib.cohort.worker.compute_case import compute_and_write
 
     session = _session_for(settings)
     try:

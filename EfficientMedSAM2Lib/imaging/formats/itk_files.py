@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +65,24 @@ def read_by_itk(path: Path, time_point: int | None = None) -> ItkScan:
         time_index(1, time_point)
     array = array[np.newaxis] if dimension == 2 else array
     return ItkScan(np.ascontiguousarray(array), image, stated.spacing_known)
+
+
+def voxel_bytes(path: Path) -> int:
+    """Bytes of an image's voxels in memory, from its header alone.
+
+    Raises:
+        ValueError: It is not an image of a format that is read here.
+        RuntimeError: ITK cannot read its header.
+        OSError: The file cannot be read.
+    """
+    import SimpleITK as sitk
+
+    with quiet_libraries():
+        reader = image_reader(path)
+        reader.ReadImageInformation()
+    count = reader.GetNumberOfComponents()
+    pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), count)
+    return math.prod(reader.GetSize()) * count * int(sitk.GetArrayViewFromImage(pixel).itemsize)
 
 
 def _check_announced(reader: SimpleITK.ImageFileReader, path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.geometry import roi_of_corners
 from EfficientMedSAM2Lib.imaging.markups import Markup, write_markups
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
 from EfficientMedSAM2Lib.mrml.labelmaps import extent_of_box, oriented_image
@@ -130,19 +131,9 @@ def to_markups(prompts: list[Prompt]) -> list[Markup]:
     markups = [Markup("line", "Diameter", np.array(p.points_ras)) for p in prompts if p.kind == "line"]
     for prompt in prompts:
         if prompt.kind == "box" and prompt.positive:
-            matrix, size = _roi_of(np.array(prompt.points_ras))
+            matrix, size = roi_of_corners(np.array(prompt.points_ras))
             markups.append(Markup("box", "Box", object_to_world=matrix, size=size))
     if points:
         positions = np.array([point for p in points for point in p.points_ras])
         markups.append(Markup("point", "Points", positions, tuple(p.positive for p in points)))
     return markups
-
-
-def _roi_of(corners_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(object to world, edge lengths) of eight corners in the order of imaging.geometry.roi_corners_ras."""
-    edges = np.stack([corners_ras[n] - corners_ras[0] for n in (4, 2, 1)], axis=1)
-    size = np.linalg.norm(edges, axis=0)
-    matrix = np.eye(4)
-    matrix[:3, :3] = edges / size
-    matrix[:3, 3] = corners_ras.mean(axis=0)
-    return matrix, size

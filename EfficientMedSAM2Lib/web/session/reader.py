@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.components import SeveralVolumes
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume, volume_name
@@ -170,9 +171,8 @@ def main() -> int:
     except Exception as error:  # a library has met what nobody has thought of: the log tells whoever runs the server
         logger.exception("An upload could not be read.")
         answer = {"error": f"The file cannot be opened ({type(error).__name__}); export it again.", "too_large": False}
-    partial = workspace.folder / f".partial-{ANSWER}"
-    partial.write_text(json.dumps(answer), encoding="utf-8")
-    partial.replace(workspace.folder / ANSWER)
+    with replacing(workspace.folder / ANSWER) as temporary:
+        temporary.write_text(json.dumps(answer), encoding="utf-8")
     return 0
 
 

@@ -370,6 +370,7 @@ set(ENGINE_RESOURCES
   Resources/Models/efficient_medsam2_mobilenet_fp32.onnx.zip
   Resources/UI/EfficientMedSAM2.ui
   Resources/Web/footer.html
+  Resources/Web/gateway.html
   Resources/Web/header.html
   Resources/Web/icon.svg
   Resources/Web/page.css

@@ -85,7 +85,7 @@ def _guarded(arguments: Sequence[str]) -> int:
     """Run a command; what goes wrong becomes a line and an exit code."""
     if "--debug" in arguments:
         return _run(arguments)
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("ignore")  # of libraries, about their own future; this process belongs to the command line
     try:
         return _run(arguments)
     except KeyboardInterrupt:

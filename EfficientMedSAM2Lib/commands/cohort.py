@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from EfficientMedSAM2Lib.pipeline.case import DIRECTIONS, PropagationOptions
-from EfficientMedSAM2Lib.pipeline.engine import add_model_arguments
+from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, engine_arguments
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
@@ -58,9 +58,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--propagate", choices=DIRECTIONS, default="both", help="direction; default: both")
     add("--range-mm", type=float, metavar="MM", help="propagate no farther than this from a prompt")
     add("--stop-when-lost", action=argparse.BooleanOptionalAction, default=True, help="stop where the structure ends")
-    add_model_arguments(parser)
+    add_engine_options(parser, threads=1)
     add("--workers", type=int, metavar="N", help="processes on this machine; default: by its memory and cores")
-    add("--threads", type=int, default=1, metavar="N", help="threads of each; masks may depend on it; default: 1")
     add("--memory-gb", type=float, metavar="GB", help="memory of each worker; default: an even share")
     add("--scheduler", metavar="tcp://HOST:PORT", help="a Dask cluster that already runs, instead of this machine")
     add("--dashboard-port", type=int, metavar="PORT", help="of the Dask dashboard on this machine; default: any")
@@ -80,7 +79,7 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
     add("--cases", type=int, default=100, metavar="N", help="small cases in each run; default: 100")
     add("--workers", type=int, nargs="+", default=[1, 2], metavar="N", help="numbers to compare; default: 1 2")
     add("--repeats", type=int, default=3, metavar="N", help="runs of each, in turn; default: 3")
-    add_model_arguments(parser)
+    add_engine_options(parser, threads=1)
 
 
 def _init(args: argparse.Namespace) -> int:
@@ -104,10 +103,7 @@ def _run(args: argparse.Namespace) -> int:
     from EfficientMedSAM2Lib.cohort.run.progress import ProgressBar
 
     settings = RunSettings(
-        args.encoder,
-        str(args.weights) if args.weights else None,
-        device=args.device,
-        threads=args.threads,
+        **_engine(args),
         propagation=PropagationOptions(args.propagate, args.range_mm, args.stop_when_lost),
         output_format=args.format,
         pictures=args.pictures,
@@ -136,6 +132,11 @@ def _run(args: argparse.Namespace) -> int:
         print("efficient-medsam2: stopped; the same command goes on with the cases that are left.", file=sys.stderr)
         return FAILED
     return _report(summary, args.output, args.quiet)
+
+
+def _engine(args: argparse.Namespace) -> dict[str, Any]:
+    """Engine options as settings of a run, which hold plain text."""
+    return {**engine_arguments(args), "weights": str(args.weights) if args.weights else None}
 
 
 def _check_dicom(manifest: Path, cases: list[CaseSpec]) -> None:
@@ -194,7 +195,7 @@ def _benchmark(args: argparse.Namespace) -> int:
     from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
     from EfficientMedSAM2Lib.cohort.run.benchmark import measure, report, write_cases
 
-    settings = RunSettings(args.encoder, str(args.weights) if args.weights else None, device=args.device)
+    settings = RunSettings(**_engine(args))
     runs = []
     with tempfile.TemporaryDirectory(prefix="efficient-medsam2-benchmark-") as folder:
         manifest = write_cases(Path(folder), args.cases)

@@ -20,7 +20,7 @@ from EfficientMedSAM2Lib.core.metrics import dice
 from EfficientMedSAM2Lib.core.resources import resource_path
 from EfficientMedSAM2Lib.imaging.sample import sample_scan, sample_segmentation
 from EfficientMedSAM2Lib.pipeline.case import SegmentResult, segment_case
-from EfficientMedSAM2Lib.pipeline.engine import add_model_arguments, build_session
+from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_session, engine_arguments
 from EfficientMedSAM2Lib.pipeline.prompts import read_prompts
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `demo`."""
     default = Path("demo-output")
     parser.add_argument("--output", type=Path, default=default, metavar="FOLDER", help=f"default: {default}")
-    add_model_arguments(parser)
+    add_engine_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     volume = read_volume(sample_scan())
     reference = read_segmentation(sample_segmentation(), volume)
     prompts = read_prompts(sorted(resource_path("Demo").glob("*.mrk.json")))
-    session = build_session(args.encoder, args.weights, args.device)
+    session = build_session(**engine_arguments(args))
     loaded = time.perf_counter()
 
     results = segment_case(session, volume, prompts, progress=progress_bar if sys.stderr.isatty() else None)

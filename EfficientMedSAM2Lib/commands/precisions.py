@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER, add_engine_options
 
 #: Runtime and precision of each line of the table; the first is what the others are compared with.
 VARIANTS = (("torch", "fp32"), ("torch", "bf16"), ("torch", "fp16"), ("onnx", "fp32"), ("onnx", "int8"))
@@ -30,8 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with --manifest also the box Dice of `evaluate`."
     )
     add = parser.add_argument
-    add("--encoder", default="efficientnet", metavar="NAME", help="efficientnet (default) or mobilenet")
-    add("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
+    add_engine_options(parser, "encoder", "weights")
     add("--rounds", type=int, default=2, metavar="N", help="times that each is measured, in turns; default: 2")
     add("--manifest", type=Path, metavar="PATH", help="labelled scans, as for `evaluate`")
     add("--limit", type=int, default=8, metavar="N", help="objects per data set of the manifest; default: 8")
@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, and print the table as Markdown."""
     if args.rounds < 1 or args.limit < 1:
         raise ValueError("--rounds and --limit must be at least 1.")
+    args.encoder = args.encoder or DEFAULT_ENCODER
     table: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         for number in range(args.rounds):

@@ -10,11 +10,14 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, engine_arguments
+
 MEGABYTE = 2**20
 TOKEN_VARIABLE = "EFFICIENT_MEDSAM2_TOKEN"
 #: Distributions of the extra `web`, by the name that they are imported by.
 NEEDED = {
     "aiohttp": "aiohttp",
+    "jinja2": "jinja2",
     "trame_slicer": "trame-slicer",
     "slicer": "slicer-core",
     "LayerDMLib": "slicer-layer-dm",
@@ -36,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sessions", type=int, default=4, metavar="N", help="most users at a time (default 4)")
     idle_help = "end a session whose page has been closed for so long (default 30)"
     parser.add_argument("--idle", type=float, default=30, metavar="MINUTES", help=idle_help)
-    parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
-    parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
+    add_engine_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -105,11 +106,7 @@ def build_config(args: argparse.Namespace) -> Any:
         raise ValueError(f"There is no file or folder {volume}; check the name.")
     if args.weights is not None and not args.weights.is_file():
         raise ValueError(f"Weights file {args.weights} does not exist; give the path of a .safetensors or .pth file.")
-    network = {
-        "encoder_type": args.encoder or "efficientnet",
-        "checkpoint": str(args.weights.resolve()) if args.weights is not None else None,
-        "device": args.device,
-    }
+    weights = str(args.weights.resolve()) if args.weights is not None else None
     return GatewayConfig(
         args.host,
         args.port,
@@ -118,5 +115,5 @@ def build_config(args: argparse.Namespace) -> Any:
         args.sessions,
         args.idle * 60,
         str(volume.resolve()) if volume is not None else None,
-        network,
+        {**engine_arguments(args), "weights": weights},
     )

@@ -1,4 +1,7 @@
-"""The contact sheet: every case on one page, the least certain first, so that a reader looks at those."""
+"""The contact sheet: every case on one page, the least certain first, so that a reader looks at those.
+
+Its HTML is put together here rather than by jinja2: the cohort panel writes it inside Slicer, which has no jinja2.
+"""
 
 from __future__ import annotations
 

@@ -17,15 +17,17 @@ from EfficientMedSAM2Lib.cohort.records.folders import finished_record
 from EfficientMedSAM2Lib.cohort.records.hashing import case_key, sha256_of, stamp_of
 from EfficientMedSAM2Lib.cohort.records.outcome import DISK, INPUT, INTERNAL, MACHINE, CaseOutcome
 from EfficientMedSAM2Lib.cohort.records.settings import ENGINE, RunSettings, weights_file
+from EfficientMedSAM2Lib.pipeline.engine import ENGINE_OPTIONS
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.interaction import InteractiveSession
 
 logger = logging.getLogger(__name__)
 
-# A session is not thread-safe, and the memory of a worker is planned for one volume at a time.
-_ONE_AT_A_TIME = threading.Lock()
-_session: tuple[str, InteractiveSession] | None = None
+# State of a worker process: the session of the last case, with the identity of its settings, for the next case. It is
+# not thread-safe, and the memory of a worker is planned for one volume at a time: hence the lock.
+_session_lock = threading.Lock()
+_session_of_process: tuple[str, InteractiveSession] | None = None
 
 
 def run_case(case: CaseSpec, settings: RunSettings, output: str) -> CaseOutcome:
@@ -43,7 +45,7 @@ def run_case(case: CaseSpec, settings: RunSettings, output: str) -> CaseOutcome:
         key = case_key(case, settings, {path: digest for path, (_, digest) in hashes.items()})
         record = finished_record(Path(output), case.name, key)
         if record is None:
-            with _ONE_AT_A_TIME:
+            with _session_lock:
                 record = _compute(case, settings, Path(output), key, hashes)
             again = False
         else:
@@ -72,17 +74,16 @@ def _compute(
 
 def _session_for(settings: RunSettings) -> InteractiveSession:
     """The session of this process, built when it is first needed, and anew only for other settings."""
-    global _session
-    if _session is None or _session[0] != settings.identity:
-        _session = None  # the old network goes before the new one comes
-        how = {}
+    global _session_of_process
+    if _session_of_process is None or _session_of_process[0] != settings.identity:
+        _session_of_process = None  # the old network goes before the new one comes
         if settings.engine == ENGINE:
             _check_weights(settings)
-            how = {"runtime": settings.runtime, "threads": settings.threads}
         module, _, function = settings.engine.partition(":")
         build = getattr(import_module(module), function)
-        _session = (settings.identity, build(settings.encoder, settings.weights, settings.device, **how))
-    return _session[1]
+        arguments = {name: getattr(settings, name) for name in ENGINE_OPTIONS}
+        _session_of_process = (settings.identity, build(**arguments))
+    return _session_of_process[1]
 
 
 def _check_weights(settings: RunSettings) -> None:

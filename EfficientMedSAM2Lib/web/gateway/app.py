@@ -37,7 +37,7 @@ class GatewayConfig:
         sessions: Most sessions at a time.
         idle_s: Seconds after which a session without a page is ended.
         volume: File or folder that every session opens at its start.
-        network: Arguments of mrml.effect.predictor_loader.load_predictor.
+        network: Arguments of pipeline.engine.build_model.
     """
 
     host: str = "127.0.0.1"

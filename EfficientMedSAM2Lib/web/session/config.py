@@ -19,7 +19,7 @@ class SessionConfig:
         folder: Empty folder for the session's files; removed by whichever process ends last.
         max_bytes: Largest upload.
         volume: File or folder to open at the start, None for none.
-        network: Arguments of mrml.effect.predictor_loader.load_predictor.
+        network: Arguments of pipeline.engine.build_model.
     """
 
     secret: str

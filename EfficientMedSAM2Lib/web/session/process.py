@@ -44,7 +44,6 @@ def main() -> int:
 async def _serve(config: SessionConfig, answers: Any) -> None:
     from trame.app import get_server
 
-    from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor
     from EfficientMedSAM2Lib.web.connection import unless_gone
     from EfficientMedSAM2Lib.web.page.application import Page
     from EfficientMedSAM2Lib.web.session.transfer import Transfer
@@ -55,7 +54,7 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     asyncio.get_running_loop().set_exception_handler(unless_gone)
     server = get_server(f"session-{os.getpid()}", client_type="vue3")
     workspace = Workspace(config.folder, config.max_bytes)
-    page = Page(server, lambda: load_predictor(**config.network), workspace)
+    page = Page(server, lambda: _load(config.network), workspace)
     transfer = Transfer(page.viewer, workspace, page.opened)
 
     def bind(wslink_server: Any) -> None:
@@ -93,6 +92,17 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     page.viewer.controller.forget()
     shutil.rmtree(config.folder, ignore_errors=True)
     os._exit(0)  # a slice that is being computed is waited for by nobody
+
+
+def _load(network: dict[str, Any]) -> Any:
+    """The volume predictor on the network that the gateway was started with, warmed up; for the worker thread."""
+    from EfficientMedSAM2Lib.mrml.effect.predictor_loader import warm_up
+    from EfficientMedSAM2Lib.pipeline.engine import build_model
+    from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
+
+    predictor = EfficientMedSAM2VolumePredictor(build_model(**network))
+    warm_up(predictor)
+    return predictor
 
 
 async def _open_first(page: Any, transfer: Any, path: Path) -> None:

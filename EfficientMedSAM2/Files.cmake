@@ -151,6 +151,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/labelmaps.py
   EfficientMedSAM2Lib/imaging/markups.py
   EfficientMedSAM2Lib/imaging/preview.py
+  EfficientMedSAM2Lib/imaging/preview_panel.py
   EfficientMedSAM2Lib/imaging/sample.py
   EfficientMedSAM2Lib/imaging/segment.py
   EfficientMedSAM2Lib/imaging/segmentations.py

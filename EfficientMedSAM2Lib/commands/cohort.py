@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.pipeline.case import DIRECTIONS, PropagationOptions
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, engine_arguments
 
@@ -169,7 +170,7 @@ def _review(args: argparse.Namespace) -> int:
     from EfficientMedSAM2Lib.cohort.results.review import review_cases
 
     if args.limit is not None and args.limit < 1:
-        raise ValueError(f"--limit must be at least 1, not {args.limit}.")
+        raise UserError(f"--limit must be at least 1, not {args.limit}.")
     for case in review_cases(args.output, args.limit, args.below):
         print(f"{case.confidence:.2f}  {case.name}: {case.text}")
         print(f"      {case.scene or case.problem}")

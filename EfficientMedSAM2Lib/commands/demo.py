@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from EfficientMedSAM2Lib.commands.segment import progress_bar, write_results
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.machine import peak_memory_megabytes
 from EfficientMedSAM2Lib.core.metrics import dice
 from EfficientMedSAM2Lib.core.resources import resource_path
@@ -68,13 +69,13 @@ def reference_mask(reference: list[Segment], name: str) -> np.ndarray:
     """The mask (D,H,W) of a structure of the reference.
 
     Raises:
-        ValueError: The reference has no structure of this name.
+        UserError: The reference has no structure of this name.
     """
     for segment in reference:
         if segment.name == name:
             return segment.mask
     names = ", ".join(segment.name for segment in reference)
-    raise ValueError(f"The reference has no structure {name!r}; name the prompts file after one of: {names}.")
+    raise UserError(f"The reference has no structure {name!r}; name the prompts file after one of: {names}.")
 
 
 def slices_per_second(results: list[SegmentResult]) -> float:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from EfficientMedSAM2Lib.commands.segment import check_folder
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER, add_engine_options, encoder_of
 
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     encoder = args.encoder or (encoder_of(args.weights) if args.weights else DEFAULT_ENCODER)
     output = args.output / exported_name(encoder, args.precision) if args.output.is_dir() else args.output
     if not is_exported(output):
-        raise ValueError(f"The output {output} must end in {SUFFIX}, or be a folder.")
+        raise UserError(f"The output {output} must end in {SUFFIX}, or be a folder.")
     check_folder(output)
     export(encoder, args.weights, args.precision, output)
     print(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER, add_engine_options
 
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, and print the table as Markdown."""
     if args.rounds < 1 or args.limit < 1:
-        raise ValueError("--rounds and --limit must be at least 1.")
+        raise UserError("--rounds and --limit must be at least 1.")
     args.encoder = args.encoder or DEFAULT_ENCODER
     table: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -76,7 +77,7 @@ def _child(args: argparse.Namespace, runtime: str, precision: str, folder: Path)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise ValueError(f"{runtime} {precision} cannot be measured: {last}")
+        raise UserError(f"{runtime} {precision} cannot be measured: {last}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -91,7 +92,7 @@ def _box_dice(args: argparse.Namespace, runtime: str, precision: str, folder: Pa
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ValueError(done.stderr.strip().splitlines()[-1])
+        raise UserError(done.stderr.strip().splitlines()[-1])
     results = json.loads((output / "box.json").read_text(encoding="utf-8"))["results"]
     return float(results["ours"]["macro"]["dice"])
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import check_place
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX
 from EfficientMedSAM2Lib.pipeline.case import DIRECTIONS, PropagationOptions, SegmentResult, segment_case
@@ -89,9 +90,9 @@ def _prompts_of_files(args: argparse.Namespace) -> list[SegmentPrompts]:
     if args.prompts:
         return read_prompts(args.prompts, args.name)
     if not args.volume.name.lower().endswith(NPZ_SUFFIX):
-        raise ValueError("Give the prompts, --prompts FILE: markups that 3D Slicer saved as .mrk.json.")
+        raise UserError("Give the prompts, --prompts FILE: markups that 3D Slicer saved as .mrk.json.")
     if args.name:
-        raise ValueError("--name is for markups files; the segments of an .npz are named after their numbers.")
+        raise UserError("--name is for markups files; the segments of an .npz are named after their numbers.")
     return []
 
 
@@ -124,23 +125,23 @@ def check_writable(path: Path, suffixes: Sequence[str], source: Path) -> None:
     """Refuse an output path before any work is done for it.
 
     Raises:
-        ValueError: The file's ending is not known, it is the scan itself, or its folder cannot be written to.
+        UserError: The file's ending is not known, it is the scan itself, or its folder cannot be written to.
     """
     if not path.name.lower().endswith(tuple(suffixes)):
-        raise ValueError(f"The output {path} must end in {' or '.join(suffixes)}.")
+        raise UserError(f"The output {path} must end in {' or '.join(suffixes)}.")
     check_place(path)
     if path.exists() and source.exists() and path.samefile(source):
-        raise ValueError(f"The output {path} is the scan itself; give another name.")
+        raise UserError(f"The output {path} is the scan itself; give another name.")
     check_folder(path)
 
 
 def check_folder(path: Path) -> None:
-    """ValueError where the folder of an output cannot be written to, said before any work is done for it."""
+    """UserError where the folder of an output cannot be written to, said before any work is done for it."""
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise ValueError(f"Cannot write {path}: {error.strerror or error}; choose another folder.") from error
+        raise UserError(f"Cannot write {path}: {error.strerror or error}; choose another folder.") from error
 
 
 def progress_bar(updates: Propagation, segment: str) -> Iterable[SliceUpdate]:

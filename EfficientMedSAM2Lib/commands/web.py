@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, engine_arguments
 
 MEGABYTE = 2**20
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl+C.
 
     Raises:
-        ValueError: an option cannot be used, or a package is missing.
+        UserError: an option cannot be used, or a package is missing.
     """
     config = build_config(args)
     from EfficientMedSAM2Lib.web.gateway.app import serve
@@ -80,11 +81,11 @@ def build_config(args: argparse.Namespace) -> Any:
     """A GatewayConfig of checked options.
 
     Raises:
-        ValueError: as for ``run``.
+        UserError: as for ``run``.
     """
     missing = [name for module, name in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
-        raise ValueError(f"The web front end needs {', '.join(missing)}; run: pip install 'efficient-medsam2[web]'")
+        raise UserError(f"The web front end needs {', '.join(missing)}; run: pip install 'efficient-medsam2[web]'")
     from EfficientMedSAM2Lib.web.gateway.access import check_host
     from EfficientMedSAM2Lib.web.gateway.app import GatewayConfig
 
@@ -92,20 +93,20 @@ def build_config(args: argparse.Namespace) -> Any:
     check_host(args.host, token)
     for option, value, most in (("port", args.port, 65535), ("sessions", args.sessions, 1000)):
         if not (option == "sessions") <= value <= most:
-            raise ValueError(f"--{option} {value} cannot be; at most {most}.")
+            raise UserError(f"--{option} {value} cannot be; at most {most}.")
     if not args.max_upload > 0 or not args.idle > 0:
-        raise ValueError("--max-upload and --idle have to be more than 0.")
+        raise UserError("--max-upload and --idle have to be more than 0.")
     volume = args.volume
     if args.sample:
         if volume is not None:
-            raise ValueError("Give a VOLUME or --sample, not both.")
+            raise UserError("Give a VOLUME or --sample, not both.")
         from EfficientMedSAM2Lib.imaging.sample import sample_scan
 
         volume = sample_scan()
     if volume is not None and not volume.exists():
-        raise ValueError(f"There is no file or folder {volume}; check the name.")
+        raise UserError(f"There is no file or folder {volume}; check the name.")
     if args.weights is not None and not args.weights.is_file():
-        raise ValueError(f"Weights file {args.weights} does not exist; give the path of a .safetensors or .pth file.")
+        raise UserError(f"Weights file {args.weights} does not exist; give the path of a .safetensors or .pth file.")
     weights = str(args.weights.resolve()) if args.weights is not None else None
     return GatewayConfig(
         args.host,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 if TYPE_CHECKING:
     import argparse
 
@@ -73,12 +75,12 @@ def build_model(
         threads: Threads of the network; None leaves their number to the runtime.
 
     Raises:
-        ValueError: The weights, encoder, device or number of threads cannot be used.
+        UserError: The weights, encoder, device or number of threads cannot be used.
     """
     from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 
     if threads is not None and threads < 1:
-        raise ValueError(f"A network needs at least one thread, not {threads}.")
+        raise UserError(f"A network needs at least one thread, not {threads}.")
     if encoder is None:
         encoder = DEFAULT_ENCODER if weights is None else encoder_of(weights)
     model = build_efficient_medsam2_model(encoder, weights, device, runtime=runtime, precision=precision)
@@ -99,24 +101,24 @@ def weights_metadata(path: str | Path) -> dict[str, str]:
     """What a weights file says of itself: configuration, licence, training.
 
     Raises:
-        ValueError: The file is missing or is not a `.safetensors` file.
+        UserError: The file is missing or is not a `.safetensors` file.
     """
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise ValueError(f"Weights file {path} does not exist; give the path of a .safetensors file.")
+        raise UserError(f"Weights file {path} does not exist; give the path of a .safetensors file.")
     try:
         with safe_open(str(path), framework="numpy") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a readable .safetensors file: {error}") from error
+        raise UserError(f"{path} is not a readable .safetensors file: {error}") from error
 
 
 def encoder_of(weights: str | Path) -> str:
     """Name of the encoder that a weights file is for.
 
     Raises:
-        ValueError: The file cannot be read or holds no configuration of this program.
+        UserError: The file cannot be read or holds no configuration of this program.
     """
     from EfficientMedSAM2Lib.models import ModelConfig
     from EfficientMedSAM2Lib.runtimes.choice import installed
@@ -130,5 +132,5 @@ def encoder_of(weights: str | Path) -> str:
         return read_checkpoint(weights)[0].encoder_type
     metadata = weights_metadata(weights)
     if "config" not in metadata:
-        raise ValueError(f"{weights} holds no EfficientMedSAM2 configuration; give weights of this program.")
+        raise UserError(f"{weights} holds no EfficientMedSAM2 configuration; give weights of this program.")
     return ModelConfig.from_json(metadata["config"]).encoder_type

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import readable_name, walk
 from EfficientMedSAM2Lib.imaging.dicom.headers import has_dicom_mark
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, NpzPrompts, read_npz_prompts
@@ -51,10 +52,10 @@ def find_cases(folder: Path) -> Found:
     without markups brings its own boxes and clicks.
 
     Raises:
-        ValueError: There is no such folder, or a file in it has a name that a manifest cannot hold.
+        UserError: There is no such folder, or a file in it has a name that a manifest cannot hold.
     """
     if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}; check the name.")
+        raise UserError(f"There is no folder {folder}; check the name.")
     scans: dict[Path, list[Path]] = {}
     markups: list[Path] = []
     for place, files in walk(folder):
@@ -77,12 +78,10 @@ def bids_cases(folder: Path) -> Found:
     ``sub-01_label-liver_markups.mrk.json``, beside it or at the same place below ``derivatives/<pipeline>/``.
 
     Raises:
-        ValueError: It is not a BIDS folder, it holds no scan with markups, or a name that a manifest cannot hold.
+        UserError: It is not a BIDS folder, it holds no scan with markups, or a name that a manifest cannot hold.
     """
     if not (folder / "dataset_description.json").is_file():
-        raise ValueError(
-            f"{folder} is not a BIDS folder (no dataset_description.json); use cohort init, or a manifest."
-        )
+        raise UserError(f"{folder} is not a BIDS folder (no dataset_description.json); use cohort init, or a manifest.")
     folder = folder.absolute()
     scans: dict[Path, list[Path]] = {}
     markups: list[tuple[Path, Path]] = []  # place among the subjects' folders, file
@@ -107,7 +106,7 @@ def bids_cases(folder: Path) -> Found:
         found.rows.append(row if modality is None else {**row, "modality": modality})
     if not found.rows:
         lost = f" ({len(found.without_scan)} markups files are named as none, or as more than one)" * bool(markups)
-        raise ValueError(
+        raise UserError(
             f"{folder} holds no scan with markups{lost}; name them as their scan: sub-01_label-liver{MARKUPS_ENDING}."
         )
     used = {row["image"] for row in found.rows}
@@ -120,7 +119,7 @@ def _check_names(paths: list[Path]) -> None:
     wrong = sorted({str(path) for path in paths if readable_name(str(path)) != str(path)})
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise ValueError(f"The name {readable_name(wrong[0])}{more} is not UTF-8 text; rename it first.")
+        raise UserError(f"The name {readable_name(wrong[0])}{more} is not UTF-8 text; rename it first.")
 
 
 def _matched(scans: dict[Path, list[Path]], markups: list[Path], folder: Path) -> Found:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec, SegmentSpec, absolute, segment_of
 from EfficientMedSAM2Lib.cohort.manifest.rows import ManifestRow, sentences
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import check_component
 from EfficientMedSAM2Lib.imaging.formats.files import from_csv_cell
 from EfficientMedSAM2Lib.imaging.markups import markup_name, read_markups
@@ -29,7 +30,7 @@ _OF_THE_SCAN = ("modality", "window", "time_point", "series")
 Problems = list[tuple[int, str]]  # line, sentence
 
 
-class ManifestError(ValueError):
+class ManifestError(UserError):
     """A manifest that cannot be run.
 
     Attributes:
@@ -51,7 +52,7 @@ def read_cohort_manifest(path: str | Path) -> list[CaseSpec]:
 
     Raises:
         ManifestError: Something is wrong; it lists everything that is.
-        ValueError: It is no manifest at all.
+        UserError: It is no manifest at all.
     """
     path = Path(path)
     problems: Problems = []
@@ -63,11 +64,11 @@ def read_cohort_manifest(path: str | Path) -> list[CaseSpec]:
             logger.warning("left out, no scan that it belongs to: %s", markups)
         return _cases([(0, row) for row in found.rows], path, path, problems)
     if not path.is_file():
-        raise ValueError(f"There is no manifest {path}; write one with: efficient-medsam2 cohort init FOLDER.")
+        raise UserError(f"There is no manifest {path}; write one with: efficient-medsam2 cohort init FOLDER.")
     readers: dict[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {".csv": csv_lines, ".json": json_lines}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise ValueError(f"The manifest {path} must be a .csv or .json file, or a BIDS folder.")
+        raise UserError(f"The manifest {path} must be a .csv or .json file, or a BIDS folder.")
     return _cases(list(reader(path)), path.resolve().parent, path, problems)
 
 
@@ -240,4 +241,4 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(f"The manifest {path} is not UTF-8 text; save it as CSV UTF-8.") from None
+        raise UserError(f"The manifest {path} is not UTF-8 text; save it as CSV UTF-8.") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
+from EfficientMedSAM2Lib.core.errors import UserError
 
 FILE_NAME = "ledger.sqlite"
 _VERSION = 1
@@ -39,7 +40,7 @@ class Ledger:
         folder: The output folder of a cohort; it must exist.
 
     Raises:
-        ValueError: The file is not a ledger, or of a later version.
+        UserError: The file is not a ledger, or of a later version.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +49,7 @@ class Ledger:
         try:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
-                raise ValueError(f"{self.path} was written by a later version of this program; update it.")
+                raise UserError(f"{self.path} was written by a later version of this program; update it.")
             # No wait for the disk after each case, which was 14 ms of 14.4. A power cut may take the last lines, never
             # the ledger; the cases that they were about are recognised by their folders.
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -60,7 +61,7 @@ class Ledger:
             raise
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            raise ValueError(f"{self.path} is not a readable ledger ({error}); remove it to start anew.") from error
+            raise UserError(f"{self.path} is not a readable ledger ({error}); remove it to start anew.") from error
 
     def __enter__(self) -> Ledger:
         return self
@@ -127,7 +128,7 @@ class RunLock:
     """Keeps a second run out of an output folder; the system lifts it when the process ends, however it ends.
 
     Raises:
-        ValueError: Another run is at work there.
+        UserError: Another run is at work there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -138,7 +139,7 @@ class RunLock:
             self._connection.close()
             if "locked" not in str(error):
                 raise
-            raise ValueError(f"Another run is at work in {folder}; wait for it, or give another --output.") from error
+            raise UserError(f"Another run is at work in {folder}; wait for it, or give another --output.") from error
 
     def __enter__(self) -> RunLock:
         return self

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.pipeline.case import PropagationOptions
 from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER, encoder_of
 
@@ -51,15 +52,15 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if self.output_format not in FORMATS:
-            raise ValueError(f"Unknown output format {self.output_format!r}; use {' or '.join(FORMATS)}.")
+            raise UserError(f"Unknown output format {self.output_format!r}; use {' or '.join(FORMATS)}.")
         if self.threads < 1:
-            raise ValueError(f"A worker needs at least one thread, not {self.threads}.")
+            raise UserError(f"A worker needs at least one thread, not {self.threads}.")
 
     def resolved(self) -> RunSettings:
         """With the weights' hash, encoder and runtime filled in.
 
         Raises:
-            ValueError: The weights are missing or not of this program.
+            UserError: The weights are missing or not of this program.
         """
         if self.engine != ENGINE:
             return self
@@ -87,7 +88,7 @@ def weights_file(encoder: str | None, weights: str | None) -> Path:
     """The weights file that an encoder name and a path stand for.
 
     Raises:
-        ValueError: None is shipped for that encoder.
+        UserError: None is shipped for that encoder.
     """
     from EfficientMedSAM2Lib.core.resources import shipped_weights
 

@@ -57,7 +57,7 @@ def write_contact_sheet(folder: Path, outcomes: Sequence[CaseOutcome], title: st
     """Write the page; it is one file that refers to the pictures of the cases, and runs nothing.
 
     Raises:
-        ValueError: It cannot be written.
+        UserError: It cannot be written.
     """
     done, failed = by_uncertainty(outcomes), [outcome for outcome in outcomes if outcome.failed]
     head = f"{len(done)} cases, lowest confidence first; {len(failed)} failed"

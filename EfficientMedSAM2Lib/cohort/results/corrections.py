@@ -19,6 +19,7 @@ from EfficientMedSAM2Lib.cohort.results.measurements import measure
 from EfficientMedSAM2Lib.cohort.results.picture import write_picture
 from EfficientMedSAM2Lib.cohort.results.scene import SEGMENTATION
 from EfficientMedSAM2Lib.cohort.results.tables import write_tables
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.imaging.formats.files import quiet_libraries
@@ -42,7 +43,7 @@ def accept_corrections(output: Path) -> Iterator[tuple[str, str]]:
         Name of a case, and why its correction cannot be accepted; empty where it was.
 
     Raises:
-        ValueError: There is no ledger in the folder, or a run is at work there.
+        UserError: There is no ledger in the folder, or a run is at work there.
     """
     check_output(output)
     with RunLock(output), Ledger(output) as ledger:
@@ -82,18 +83,18 @@ def save_review(
             everything right as it is.
 
     Raises:
-        ValueError: There is no such case or ledger, a run is at work there, or the correction cannot be written.
+        UserError: There is no such case or ledger, a run is at work there, or the correction cannot be written.
             Then nothing has changed.
     """
     check_output(output)
     with RunLock(output), Ledger(output) as ledger:
         outcome, folder = ledger.outcome(name), case_path(output, name)
         if outcome is None or outcome.failed:
-            raise ValueError(f"{output} has no result of a case {name!r} any more; read the list again.")
+            raise UserError(f"{output} has no result of a case {name!r} any more; read the list again.")
         record = outcome.record
         if write is not None:
             if volume is None or SEGMENTATION not in record.get("files", {}):
-                raise ValueError(f"Case {name!r} has no {SEGMENTATION}, so that a correction cannot be kept with it.")
+                raise UserError(f"Case {name!r} has no {SEGMENTATION}, so that a correction cannot be kept with it.")
             measured = _measured(volume, segments, record)  # what cannot be measured is not written
             with replacing(folder / SEGMENTATION, _check_whole) as temporary:
                 write(temporary)
@@ -111,9 +112,9 @@ def _check_whole(path: Path) -> None:
 
 
 def check_output(output: Path) -> None:
-    """ValueError unless a folder holds a ledger."""
+    """UserError unless a folder holds a ledger."""
     if not (output / FILE_NAME).is_file():
-        raise ValueError(f"{output} holds no {FILE_NAME}; give the --output folder of cohort run.")
+        raise UserError(f"{output} holds no {FILE_NAME}; give the --output folder of cohort run.")
 
 
 def _corrected(
@@ -139,7 +140,7 @@ def _corrected(
 
 def _measured(volume: Volume, segments: Sequence[Segment], before: dict[str, Any]) -> list[dict[str, Any]]:
     if not segments:
-        raise ValueError("The segmentation holds no segment any more; add one, even if it stays empty.")
+        raise UserError("The segmentation holds no segment any more; add one, even if it stays empty.")
     measured = [{**measure(result, volume), "message": result.message} for result in _results(segments, before)]
     return [{**segment, "scores": {}, "score_mean": None, "score_lowest": None} for segment in measured]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from EfficientMedSAM2Lib import __version__
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.dicom.reader import DicomScan, select_scan
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
@@ -43,7 +44,7 @@ def check_dicom_seg(scan: DicomScan, names: Sequence[str]) -> None:
         names: Names of its segments.
 
     Raises:
-        ValueError: As `write_dicom_seg`.
+        UserError: As `write_dicom_seg`.
     """
     mask = np.zeros((scan.stack.depth, *scan.frames[0].shape[:2]), dtype=bool)
     mask[scan.stack.nearest[0], 0, 0] = True
@@ -61,11 +62,11 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], scan: DicomScan, ke
         key: Content hash of the case: equal cases get equal UIDs, so that a PACS sees a repetition as such.
 
     Raises:
-        ValueError: No segment holds a voxel on a slice of the series, a name is longer than DICOM allows, or the series
+        UserError: No segment holds a voxel on a slice of the series, a name is longer than DICOM allows, or the series
             lacks what DICOM SEG needs.
     """
     if not any(segment.mask[scan.stack.nearest].any() for segment in segments):
-        raise ValueError("All segments are empty, which DICOM SEG cannot say; correct the prompts, or use seg.nrrd.")
+        raise UserError("All segments are empty, which DICOM SEG cannot say; correct the prompts, or use seg.nrrd.")
     sources = _sources(scan)
     written = _make(sources, segments, scan, key)
     with replacing(path, lambda file: _check(file, segments, scan)) as temporary:
@@ -76,10 +77,10 @@ def dicom_series(path: str | Path, time_point: int | None = None, series: str | 
     """The DICOM series that a scan was read from; arguments as for `read_volume`.
 
     Raises:
-        ValueError: It is not a DICOM folder.
+        UserError: It is not a DICOM folder.
     """
     if not Path(path).is_dir():
-        raise ValueError(f"DICOM SEG refers to a DICOM series, and {path} is none; use --format seg.nrrd for it.")
+        raise UserError(f"DICOM SEG refers to a DICOM series, and {path} is none; use --format seg.nrrd for it.")
     return select_scan(Path(path), time_point, series)
 
 
@@ -89,7 +90,7 @@ def _sources(scan: DicomScan) -> list[Dataset]:
 
     sources: list[Dataset] = [dcmread(file, stop_before_pixels=True) for file in scan.files]
     if len(sources) != len(scan.frames) and len(sources) > 1:
-        raise ValueError("A DICOM SEG of several multi-frame files is not supported; use --format seg.nrrd for it.")
+        raise UserError("A DICOM SEG of several multi-frame files is not supported; use --format seg.nrrd for it.")
     for source in sources:
         for keyword in _MAY_BE_EMPTY:
             if keyword not in source:
@@ -103,7 +104,7 @@ def _sources(scan: DicomScan) -> list[Dataset]:
 def _distance_between(scan: DicomScan) -> float:
     """Distance of neighbouring slices in mm: how thick voxels are where no thickness is stated."""
     if scan.frames[0].position is None or (len(scan.frames) == 1 and scan.frames[0].thickness is None):
-        raise ValueError(
+        raise UserError(
             f"The series of {scan.frames[0].path} says neither how thick its slices are nor how far apart, which a "
             "DICOM SEG needs; use --format seg.nrrd for it."
         )
@@ -127,7 +128,7 @@ def _make(sources: list[Dataset], segments: Sequence[Segment], scan: DicomScan, 
 
     for segment in segments:
         if len(segment.name) > _LONGEST_NAME or "\\" in segment.name:
-            raise ValueError(
+            raise UserError(
                 f"The segment name {segment.name!r} has {len(segment.name)} characters; a DICOM SEG holds "
                 f"{_LONGEST_NAME}, and no backslash. Give a shorter one, or use --format seg.nrrd."
             )
@@ -155,7 +156,7 @@ def _make(sources: list[Dataset], segments: Sequence[Segment], scan: DicomScan, 
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         folder = scan.frames[0].path.parent
-        raise ValueError(f"{folder} lacks what a DICOM SEG needs ({error}); use --format seg.nrrd for it.") from error
+        raise UserError(f"{folder} lacks what a DICOM SEG needs ({error}); use --format seg.nrrd for it.") from error
 
 
 def _check(path: Path, segments: Sequence[Segment], scan: DicomScan) -> None:
@@ -173,7 +174,7 @@ def _check(path: Path, segments: Sequence[Segment], scan: DicomScan) -> None:
     nearest = scan.stack.nearest
     same = all(np.array_equal(pixels[..., n] > 0, segment.mask[nearest]) for n, segment in enumerate(segments))
     if not same or names != [segment.name for segment in segments]:
-        raise ValueError("The DICOM SEG reads back as another than was written; the disk may be full or damaged.")
+        raise UserError("The DICOM SEG reads back as another than was written; the disk may be full or damaged.")
 
 
 def _description(number: int, segment: Segment, color: tuple[float, float, float]) -> SegmentDescription:

@@ -49,7 +49,7 @@ def review_cases(output: Path, limit: int | None = None, below: float | None = N
         below: Only cases with a lower confidence that no reader has seen yet.
 
     Raises:
-        ValueError: There is no ledger in the folder.
+        UserError: There is no ledger in the folder.
     """
     check_output(output)
     with Ledger(output) as ledger:

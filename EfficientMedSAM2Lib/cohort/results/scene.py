@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 
 from EfficientMedSAM2Lib.cohort.records.folders import PROMPT_OF_SCENE, SCENE, case_path
 from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.dicom.reader import dicom_files
 from EfficientMedSAM2Lib.imaging.markups import read_markups
@@ -35,12 +36,12 @@ def write_scene(output: Path, outcome: CaseOutcome) -> Path:
         The ``.mrml`` file.
 
     Raises:
-        ValueError: The scan is not where it was, or the file cannot be written.
+        UserError: The scan is not where it was, or the file cannot be written.
     """
     folder = case_path(output, outcome.name)
     image = Path(outcome.record["image"])
     if not image.exists():
-        raise ValueError(f"The scan {image} of case {outcome.name!r} is gone; put it back to review the case.")
+        raise UserError(f"The scan {image} of case {outcome.name!r} is gone; put it back to review the case.")
     requested = outcome.record.get("requested", {})
     sources = [image]
     if image.is_dir():

@@ -23,7 +23,7 @@ def write_tables(folder: Path, outcomes: Sequence[CaseOutcome]) -> None:
     """Write ``measurements.csv`` (one line a segment; also as Parquet where pyarrow is there), ``failures.csv``.
 
     Raises:
-        ValueError: A file cannot be written.
+        UserError: A file cannot be written.
     """
     columns = (*_CASE_COLUMNS, *COLUMNS, *_LATER_COLUMNS)
     rows = measurement_rows(outcomes)

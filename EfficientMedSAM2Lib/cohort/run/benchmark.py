@@ -26,6 +26,7 @@ from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
 from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
 from EfficientMedSAM2Lib.cohort.run.cohort import run_cohort
 from EfficientMedSAM2Lib.cohort.run.progress import RunProgress
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.machine import processor_name
 from EfficientMedSAM2Lib.imaging.sample import sample_scan
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
@@ -105,11 +106,11 @@ def measure(manifest: Path, workers: int, settings: RunSettings) -> Throughput:
     """Run the cases of a manifest once, into a folder that is removed afterwards.
 
     Raises:
-        ValueError: There are too few cases to tell a rate.
+        UserError: There are too few cases to tell a rate.
     """
     cases = read_cohort_manifest(manifest)
     if len(cases) < 4 * workers:
-        raise ValueError(f"{len(cases)} cases are too few for {workers} workers; take at least {4 * workers}.")
+        raise UserError(f"{len(cases)} cases are too few for {workers} workers; take at least {4 * workers}.")
     clock, again = Clock(), Clock()
     with tempfile.TemporaryDirectory(prefix="efficient-medsam2-benchmark-") as folder:
         begun = time.perf_counter()

@@ -70,7 +70,7 @@ def run_cohort(
         announce: Gets the address of the dashboard, and what is trusted of a scheduler that was given.
 
     Raises:
-        ValueError: The weights cannot be used, another run is at work in the folder, or no scheduler answers.
+        UserError: The weights cannot be used, another run is at work in the folder, or no scheduler answers.
     """
     settings = settings.resolved()
     output = output.resolve()

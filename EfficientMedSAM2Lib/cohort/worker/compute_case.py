@@ -57,7 +57,7 @@ def compute_and_write(
         The record that is written as its provenance.
 
     Raises:
-        ValueError: A file cannot be read, or a prompt is not in the scan.
+        UserError: A file cannot be read, or a prompt is not in the scan.
     """
     check_fits(case.image)
     begun = time.time()

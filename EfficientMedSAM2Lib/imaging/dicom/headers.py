@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.dicom.frames import TIME_TAGS, Frame, frame_of, whole_number
 from EfficientMedSAM2Lib.imaging.formats.files import check_name
 
@@ -52,7 +53,7 @@ _PIXELS_BIG_ENDIAN = {b"\x7f\xe0\x00\x10", b"\x7f\xe0\x00\x08", b"\x7f\xe0\x00\x
 _UNDEFINED = 0xFFFFFFFF
 
 
-class DicomError(ValueError):
+class DicomError(UserError):
     """A DICOM file that is none, is cut off, or holds no image; the text says which of them, without its name.
 
     Attributes:
@@ -117,7 +118,7 @@ def read_folder(files: Sequence[Path]) -> tuple[list[Frame], list[Unreadable], d
     destroyed looks like no DICOM at all.
 
     Raises:
-        ValueError: The name of a DICOM file is not UTF-8.
+        UserError: The name of a DICOM file is not UTF-8.
     """
     frames: list[Frame] = []
     unreadable: list[Unreadable] = []

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import lps_to_ras
 
 #: A slice lies where the grid has it when it is off by no more than this share of a voxel along each axis.
@@ -77,7 +78,7 @@ def stack_slices(
         may_be_sparse: The slices are few of those of the grid, whose step is ``thickness``; gaps may be of any size.
 
     Raises:
-        ValueError: The gaps between the slices are too large to be filled.
+        UserError: The gaps between the slices are too large to be filled.
     """
     directions = np.array([orientation[:3], orientation[3:]], dtype=float)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -95,7 +96,7 @@ def stack_slices(
     step, places = _step(along, candidates[::-1] if may_be_sparse and thickness else candidates)
     depth = int(np.floor(places[-1] + 0.5)) + 1
     if depth > MOST_SLICES * len(order) and not may_be_sparse:
-        raise ValueError(
+        raise UserError(
             f"its {len(order)} slices are not evenly spaced ({steps.min():.4g} to {steps.max():.4g} mm apart), and the "
             "gaps are too large to be filled; keep one block of slices in the folder."
         )

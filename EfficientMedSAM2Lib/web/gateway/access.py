@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.web.connection import is_same
 from EfficientMedSAM2Lib.web.gateway.login_attempts import LoginAttempts
 
@@ -39,9 +40,9 @@ def is_loopback(host: str) -> bool:
 
 
 def check_host(host: str, token: str | None) -> None:
-    """ValueError when others could come in without a token."""
+    """UserError when others could come in without a token."""
     if not is_loopback(host) and not token:
-        raise ValueError(
+        raise UserError(
             f"--host {host} lets other machines in, so a token is needed: add --token TOKEN, or leave --host out."
         )
 

@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.web.connection import MALFORMED, unless_gone
 from EfficientMedSAM2Lib.web.gateway import pages
 from EfficientMedSAM2Lib.web.gateway.access import Access, add_headers, is_loopback
@@ -220,7 +221,7 @@ async def serve(config: GatewayConfig, started: Any) -> None:
     """Serve until cancelled; ``started`` is called with the port.
 
     Raises:
-        ValueError: the address cannot be listened on.
+        UserError: the address cannot be listened on.
     """
     asyncio.get_running_loop().set_exception_handler(unless_gone)
     runner = web.AppRunner(Gateway(config).application(), access_log=None, shutdown_timeout=1.0)
@@ -231,9 +232,7 @@ async def serve(config: GatewayConfig, started: Any) -> None:
             await site.start()
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ValueError(
-                f"Cannot listen on {config.host} port {config.port} ({reason}); choose another."
-            ) from error
+            raise UserError(f"Cannot listen on {config.host} port {config.port} ({reason}); choose another.") from error
         started(runner.addresses[0][1])
         await asyncio.Event().wait()
     finally:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import PRESETS, IntensityWindow, parse_window
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import RANGES, RangeRule
@@ -22,7 +23,7 @@ DIRECTIONS = ("both", "forward", "backward")
 def _finite(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError("Give a number.")
+        raise UserError("Give a number.")
     return number
 
 
@@ -41,7 +42,7 @@ SETTINGS: dict[str, Callable[[Any], Any]] = {
 
 
 class Commands:
-    """Commands by name, on a viewer session. Bad input raises ValueError with one sentence for the user.
+    """Commands by name, on a viewer session. Bad input raises UserError with one sentence for the user.
 
     Attributes:
         settings: Values of SETTINGS.
@@ -102,25 +103,25 @@ class Commands:
         """Do a command.
 
         Raises:
-            ValueError: there is no such command or nothing it could be done on, or it was used in a wrong way.
+            UserError: there is no such command or nothing it could be done on, or it was used in a wrong way.
         """
         if name not in self._commands:
-            raise ValueError("This page is older than the program; load it anew.")
+            raise UserError("This page is older than the program; load it anew.")
         if self.viewer.volume_node is None and name not in ("tool", "setting", "layout", "toggle_include"):
-            raise ValueError("Open a volume first.")
+            raise UserError("Open a volume first.")
         try:
             if any(isinstance(argument, float) and not math.isfinite(argument) for argument in arguments):
                 raise TypeError("no number")
             self._commands[name](*arguments)
         except (TypeError, LookupError, AttributeError, OverflowError) as error:
-            raise ValueError("The page sent something that cannot be done; load it anew.") from error
+            raise UserError("The page sent something that cannot be done; load it anew.") from error
 
     # --- tools and prompts
 
     def tool(self, tool: str) -> None:
         """Choose what the mouse does."""
         if tool not in TOOLS:
-            raise ValueError(f"There is no tool {tool!r}.")
+            raise UserError(f"There is no tool {tool!r}.")
         self.effect.tool = tool
         node = self.viewer.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
         node.SetCurrentInteractionMode(node.AdjustWindowLevel if tool == WINDOW else node.ViewTransform)
@@ -147,10 +148,10 @@ class Commands:
             self.commit()
             return
         if hands_free:
-            raise ValueError("Choose a tool first: P point, X box, L line, O region of interest.")
+            raise UserError("Choose a tool first: P point, X box, L line, O region of interest.")
         view = self.effect.view_of(self.views.node(tag))
         if view is None:
-            raise ValueError("This view is not shown.")
+            raise UserError("This view is not shown.")
         xy = self.views.pixel(tag)
         if not self.effect.gesture.dragging:
             self.effect.press(view, xy)
@@ -209,7 +210,7 @@ class Commands:
         """Show the slice with the lowest confidence."""
         index = self.viewer.controller.scores.weakest
         if index is None:
-            raise ValueError("No slice has a confidence yet; give a prompt first.")
+            raise UserError("No slice has a confidence yet; give a prompt first.")
         self.jump(index)
 
     # --- segments
@@ -262,5 +263,5 @@ class Commands:
 
     def _tag(self, tag: str) -> str:
         if tag not in ORIENTATIONS:
-            raise ValueError("Put the keyboard's focus on a slice view first.")
+            raise UserError("Put the keyboard's focus on a slice view first.")
         return tag

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import roi_of_corners
 from EfficientMedSAM2Lib.imaging.markups import Markup, write_markups
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
@@ -28,16 +29,16 @@ def prepare(viewer: ViewerSession, kind: str) -> Export:
     """Read the scene for a download; returns the file's name and what writes it, to be called in any thread.
 
     Raises:
-        ValueError: there is nothing to save.
+        UserError: there is nothing to save.
     """
     volume = viewer.volume
     if volume is None:
-        raise ValueError("There is nothing to save yet; open a volume and segment something.")
+        raise UserError("There is nothing to save yet; open a volume and segment something.")
     if kind == "prompts":
         return _prepare_prompts(viewer)
     segments = read_segments(viewer.segmentation_node, viewer.volume_node)
     if not any(segment.mask.any() for segment in segments):
-        raise ValueError("All segments are empty; there is nothing to save yet.")
+        raise UserError("All segments are empty; there is nothing to save yet.")
     return (
         file_name(volume.name, SEGMENTATION_ENDINGS[kind]),
         lambda path: write_segmentation(path, segments, volume),
@@ -52,7 +53,7 @@ def add_segments(viewer: ViewerSession, segments: list[Segment]) -> int:
     names = Segments(viewer)
     used = [segment for segment in segments if segment.mask.any()]
     if not used:
-        raise ValueError("The segmentation has no voxels on this volume; open the volume that it was made on.")
+        raise UserError("The segmentation has no voxels on this volume; open the volume that it was made on.")
     viewer.port.save_state_for_undo()
     for segment in used:
         segment_id = names.add(segment.name, undoable=False)
@@ -80,11 +81,11 @@ def add_prompts(viewer: ViewerSession, name: str, markups: Sequence[Markup]) -> 
     The controller answers them as soon as it can.
 
     Raises:
-        ValueError: there are none, or one of them is outside of the volume.
+        UserError: there are none, or one of them is outside of the volume.
     """
     prompts = prompts_of_file(markups, viewer.volume_node)
     if not prompts:
-        raise ValueError(f"{name!r} holds no point, box or line; place one and save it again.")
+        raise UserError(f"{name!r} holds no point, box or line; place one and save it again.")
     segments = Segments(viewer)
     found = next((known for known in segments.ids if segments.get(known).GetName() == name), None)
     if found is not None:
@@ -106,7 +107,7 @@ def _prepare_prompts(viewer: ViewerSession) -> Export:
         if markups:
             listed[segment_id] = markups
     if not listed:
-        raise ValueError("There are no prompts yet; click on a structure or draw a box first.")
+        raise UserError("There are no prompts yet; click on a structure or draw a box first.")
     node = viewer.segmentation_node
     titles = [node.GetSegmentation().GetSegment(segment_id).GetName() for segment_id in listed]
     names = unique((file_name(title, "") for title in titles), lambda name, number: f"{name} {number}")

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.components import SeveralVolumes
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
@@ -81,7 +82,7 @@ async def read_upload(
 
     Raises:
         TooLarge: More memory or time than there is.
-        ValueError: Nothing that can be used.
+        UserError: Nothing that can be used.
     """
     seconds = seconds or READ_S + sum(file.stat().st_size for file in files) / BYTES_PER_S
     task = {
@@ -123,9 +124,9 @@ def _take(workspace: Workspace) -> Read:
     try:
         answer = json.loads((workspace.folder / ANSWER).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # killed by a limit, or by a fault in a library
-        raise ValueError("The file cannot be opened: it is damaged, or needs too much time or memory.") from None
+        raise UserError("The file cannot be opened: it is damaged, or needs too much time or memory.") from None
     if "error" in answer:
-        raise (TooLarge if answer["too_large"] else ValueError)(answer["error"])
+        raise (TooLarge if answer["too_large"] else UserError)(answer["error"])
     markups = tuple(Path(path) for path in answer.get("markups", ()))
     volume = None
     if "volume" in answer:
@@ -201,7 +202,7 @@ def _read(workspace: Workspace, task: dict[str, Any]) -> dict[str, Any]:
         return {"name": upload.name, "markups": [str(path) for path in upload.markups]}
     if upload.is_segmentation or task["as_segments"]:
         if grid is None:
-            raise ValueError("A segmentation needs its volume; open the volume first.")
+            raise UserError("A segmentation needs its volume; open the volume first.")
         segments = read_segmentation(upload.path, grid)
         for n, segment in enumerate(segments):
             np.save(workspace.folder / f"mask{n}.npy", segment.mask)

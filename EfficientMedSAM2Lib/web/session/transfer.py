@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from aiohttp import BodyPartReader, web
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.formats.files import one_line
 from EfficientMedSAM2Lib.imaging.markups import markup_name, read_markups
 from EfficientMedSAM2Lib.imaging.sample import sample_scan
@@ -52,11 +53,11 @@ class Answers:
         """From the address of a request.
 
         Raises:
-            ValueError: A time point that is no number.
+            UserError: A time point that is no number.
         """
         given = request.query.get("time_point", "")
         if given and not (given.isdecimal() and given.isascii() and len(given) < 8):
-            raise ValueError("A time point is a whole number from 0 on.")
+            raise UserError("A time point is a whole number from 0 on.")
         kind = request.query.get("kind", "")
         return cls(request.query.get("replace") == "yes", kind, int(given) if given else None)
 
@@ -97,7 +98,7 @@ class Transfer:
                     self.workspace, files, volume, time_point=answers.time_point, as_segments=answers.kind == "segments"
                 )
                 if read.segments and self.viewer.volume is not volume:
-                    raise ValueError("Another volume was opened in the meantime; open the segmentation again.")
+                    raise UserError("Another volume was opened in the meantime; open the segmentation again.")
                 question = self._question(read, answers)
                 if question is not None:
                     return web.json_response(question)
@@ -167,9 +168,9 @@ class Transfer:
         except TooLarge:
             raise
         except MALFORMED as error:
-            raise ValueError("Files have to be sent as a form, as the page does.") from error
+            raise UserError("Files have to be sent as a form, as the page does.") from error
         if not inbox.files:
-            raise ValueError("Nothing was sent; choose a file, or the files of a DICOM series.")
+            raise UserError("Nothing was sent; choose a file, or the files of a DICOM series.")
         return inbox.files
 
     def _question(self, read: Read, answers: Answers) -> dict[str, Any] | None:
@@ -211,18 +212,18 @@ class Transfer:
         """Files of prompts, each for the segment of its name; all are read before the first is used."""
         volume, controller = self.viewer.volume, self.viewer.controller
         if volume is None:
-            raise ValueError("Prompts need their volume; open the volume first.")
+            raise UserError("Prompts need their volume; open the volume first.")
         named = [(markup_name(path), await asyncio.to_thread(read_markups, path)) for path in files]
         for _name, markups in named:
             prompts_of_file(markups, self.viewer.volume_node)
         for name, markups in named:
             await self._settled()
             if self.viewer.volume is not volume:
-                raise ValueError("Another volume was opened in the meantime; open the prompts again.")
+                raise UserError("Another volume was opened in the meantime; open the prompts again.")
             add_prompts(self.viewer, name, markups)
         await self._settled()
         if controller.is_error:
-            raise ValueError(controller.message)
+            raise UserError(controller.message)
         names = ", ".join(name for name, _markups in named)
         return f"The prompts for {names} were used."
 

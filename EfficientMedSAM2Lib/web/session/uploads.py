@@ -6,6 +6,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import last_line
 from EfficientMedSAM2Lib.imaging.dicom.headers import has_dicom_mark
 from EfficientMedSAM2Lib.imaging.formats.contained import check_contained
@@ -44,10 +45,10 @@ def check_upload(workspace: Workspace, files: list[Path]) -> Upload:
     """Check what has come in: kinds, sizes, archives.
 
     Raises:
-        ValueError: nothing usable, or too much when unpacked.
+        UserError: nothing usable, or too much when unpacked.
     """
     if not any(file.stat().st_size for file in files):
-        raise ValueError("Nothing was sent; choose a file, or the files of a DICOM series.")
+        raise UserError("Nothing was sent; choose a file, or the files of a DICOM series.")
     name = files[0].name
     if len(files) == 1 and zipfile.is_zipfile(files[0]):
         return _classify(workspace, _unpack(workspace, files[0]), name.rsplit(".", 1)[0])
@@ -70,7 +71,7 @@ def _classify(workspace: Workspace, files: list[Path], name: str) -> Upload:
         if file not in dicom:
             file.unlink(missing_ok=True)
     if not dicom:
-        raise ValueError(f"{name!r} is not an image that can be opened; use {FORMATS}.")
+        raise UserError(f"{name!r} is not an image that can be opened; use {FORMATS}.")
     _check_memory(workspace, dicom, name)
     return Upload(dicom[0] if len(dicom) == 1 else dicom[0].parent, name)
 
@@ -89,7 +90,7 @@ def _unpack(workspace: Workspace, archive: Path) -> list[Path]:
             for entry in entries:
                 _unpack_entry(opened, entry, inbox, total)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise ValueError(f"The archive cannot be unpacked ({last_line(error)}); pack it again.") from error
+        raise UserError(f"The archive cannot be unpacked ({last_line(error)}); pack it again.") from error
     return inbox.files
 
 
@@ -107,7 +108,7 @@ def _check_memory(workspace: Workspace, files: list[Path], name: str) -> None:
     """Read the headers only: are they images, and do their voxels fit into memory together?
 
     Raises:
-        ValueError: One is none, or they do not.
+        UserError: One is none, or they do not.
     """
     most, size = workspace.max_bytes * UNPACKED_FACTOR, 0
     for file in files:
@@ -115,7 +116,7 @@ def _check_memory(workspace: Workspace, files: list[Path], name: str) -> None:
         try:
             size += voxel_bytes(file)
         except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{name!r} is not an image that can be opened; use {FORMATS}.") from error
+            raise UserError(f"{name!r} is not an image that can be opened; use {FORMATS}.") from error
         if size > most:
             raise TooLarge(
                 f"{name!r} takes {size / MEGABYTE:.0f} MB in memory or more; at most {most / MEGABYTE:.0f} MB can."

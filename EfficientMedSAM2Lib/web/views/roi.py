@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import box_to_roi
 from EfficientMedSAM2Lib.mrml.labelmaps import to_vtk_matrix
 from EfficientMedSAM2Lib.mrml.markups_reader import read_roi
@@ -58,7 +59,7 @@ class RoiDraft:
     def take(self) -> None:
         """Use it as a prompt, and as the limits of propagation."""
         if not self.is_open:
-            raise ValueError("Draw an ROI first.")
+            raise UserError("Draw an ROI first.")
         box = read_roi(self.node, self.viewer.volume_node).bbox_kji
         self.drop()
         self.viewer.controller.draw_box(box, True, self._axis)

@@ -78,8 +78,8 @@ class CohortReview:
         Raises:
             ValueError: There is no such case, or its files are gone or cannot be loaded. No case is open then.
         """
-        from EfficientMedSAM2Lib.cohort.records.folders import CASES
-        from EfficientMedSAM2Lib.cohort.results.scene import SEGMENTATION, write_scene
+        from EfficientMedSAM2Lib.cohort.records.folders import CASES, SEGMENTATION
+        from EfficientMedSAM2Lib.cohort.results.scene import write_scene
         from EfficientMedSAM2Lib.mrml.scene.case_nodes import open_case
 
         outcome = next((outcome for outcome in self._outcomes() if outcome.name == name), None)

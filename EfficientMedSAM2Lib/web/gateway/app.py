@@ -20,10 +20,9 @@ from EfficientMedSAM2Lib.web.gateway.access import Access, add_headers, is_loopb
 from EfficientMedSAM2Lib.web.gateway.login_attempts import TooManyAttempts
 from EfficientMedSAM2Lib.web.gateway.proxy import pass_request, pass_socket
 from EfficientMedSAM2Lib.web.gateway.sessions import Full, Sessions
+from EfficientMedSAM2Lib.web.session.workspace import MEGABYTE
 
 logger = logging.getLogger(__name__)
-
-MEGABYTE = 2**20
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import logging
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.web.connection import python_process
 from EfficientMedSAM2Lib.web.session.config import SessionConfig
 
 logger = logging.getLogger(__name__)
@@ -186,17 +186,13 @@ class Sessions:
 
     async def _start(self) -> Session:
         folder, secret = tempfile.mkdtemp(prefix="session-", dir=self._root), secrets.token_urlsafe(KEY_BYTES)
-        code = "import sys; from EfficientMedSAM2Lib.web.session.process import main; sys.exit(main())"
-        root = str(Path(__file__).resolve().parents[3])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        command, environment = python_process("EfficientMedSAM2Lib.web.session.process")
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            code,
+            *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env=environment,
             start_new_session=True,
         )
         assert process.stdin is not None

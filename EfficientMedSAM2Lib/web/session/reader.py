@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.components import SeveralVolumes
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume, volume_name
+from EfficientMedSAM2Lib.web.connection import python_process
 from EfficientMedSAM2Lib.web.log import set_up_log
 from EfficientMedSAM2Lib.web.session.uploads import UNPACKED_FACTOR, check_upload
 from EfficientMedSAM2Lib.web.session.workspace import MEGABYTE, TooLarge, Workspace
@@ -94,18 +94,13 @@ async def read_upload(
         "time_point": time_point,
         "as_segments": as_segments,
     }
-    code = "import sys; from EfficientMedSAM2Lib.web.session.reader import main; sys.exit(main())"
-    root = str(Path(__file__).resolve().parents[3])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONPATH": os.pathsep.join(paths)}
+    command, environment = python_process(__name__)
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        code,
+        *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         cwd=workspace.folder,
-        env=environment,
+        env={**environment, **dict.fromkeys(_THREADS, "1")},
     )
     try:
         await asyncio.wait_for(process.communicate(json.dumps(task).encode()), seconds)

@@ -80,9 +80,12 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/commands/web.py
   EfficientMedSAM2Lib/core/__init__.py
   EfficientMedSAM2Lib/core/appearance.py
+  EfficientMedSAM2Lib/core/boxes.py
   EfficientMedSAM2Lib/core/context_cube.py
+  EfficientMedSAM2Lib/core/errors.py
   EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/geometry.py
+  EfficientMedSAM2Lib/core/metrics.py
   EfficientMedSAM2Lib/core/planes.py
   EfficientMedSAM2Lib/core/resources.py
   EfficientMedSAM2Lib/core/streams.py
@@ -171,6 +174,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/learning/__init__.py
   EfficientMedSAM2Lib/learning/initialise.py
   EfficientMedSAM2Lib/learning/losses.py
+  EfficientMedSAM2Lib/learning/precision.py
   EfficientMedSAM2Lib/learning/pseudo/__init__.py
   EfficientMedSAM2Lib/learning/pseudo/filters.py
   EfficientMedSAM2Lib/learning/pseudo/labels.py

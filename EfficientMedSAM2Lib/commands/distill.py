@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from EfficientMedSAM2Lib.learning.stages.slices import PromptTraining
     from EfficientMedSAM2Lib.models import EfficientMedSAM2
 
-DEFAULT_PRECISION = "bf16-mixed"
-PRECISIONS = (DEFAULT_PRECISION, "16-mixed", "32-true")
+# As learning/precision.py, which needs torch.
+PRECISIONS = ("auto", "bf16-mixed", "16-mixed", "32-true")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,10 +90,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--mixed_precision",
         nargs="?",
-        const=DEFAULT_PRECISION,
-        default=DEFAULT_PRECISION,
+        const="auto",
+        default="auto",
         choices=PRECISIONS,
-        help="default, and without a value: bf16-mixed",
+        help="default, and without a value: auto, which is bf16-mixed where the GPU or CPU has bfloat16, else 16-mixed "
+        "on a GPU and 32-true on a CPU",
     )
     machine.add_argument("--devices", type=_devices, default=1, help="number of GPUs, or auto; several train with DDP")
     machine.add_argument("--workers", type=int, default=1, metavar="N", help="processes that draw samples (default: 1)")
@@ -172,10 +173,12 @@ def run(arguments: argparse.Namespace) -> int:
     """
     import torch
 
+    from EfficientMedSAM2Lib.learning.precision import choose_precision
     from EfficientMedSAM2Lib.learning.train import train
 
     _check(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    arguments.mixed_precision = choose_precision(arguments.mixed_precision)
     torch.manual_seed(arguments.seed)
     model = start_model(arguments)
     if arguments.gradient_checkpointing:
@@ -319,7 +322,7 @@ def _distillation(
             return DistilledTraining(model, teacher, feature_weight, output_weight, **options), None
     # Each process of DDP has a GPU and a teacher of its own.
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
-    precision = "bfloat16" if arguments.mixed_precision == DEFAULT_PRECISION else "float32"
+    precision = "bfloat16" if arguments.mixed_precision == "bf16-mixed" else "float32"
     folder = arguments.teacher_cache or arguments.output / "teacher_cache"
     lessons = LessonBook(
         load_teacher(arguments.teacher_checkpoint, device, precision),

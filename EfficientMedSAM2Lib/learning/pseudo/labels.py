@@ -30,6 +30,7 @@ from EfficientMedSAM2Lib.learning.pseudo.slices import (
 from EfficientMedSAM2Lib.learning.samples.manifest import read_manifest
 from EfficientMedSAM2Lib.learning.teachers.choose import load_teacher
 from EfficientMedSAM2Lib.learning.teachers.interface import Teacher
+from EfficientMedSAM2Lib.models.builder import cpu_has_bfloat16
 
 logger = logging.getLogger(__name__)
 INDEX_EVERY = 10  # slices between two updates of index.json
@@ -183,7 +184,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     todo = requests(options.data_dir, tuple(options.extra), options.seed)[options.worker :: options.workers]
     logger.info("%d slices to label", len(todo))
-    teacher = load_teacher(options.teacher_checkpoint, precision="bfloat16")
+    teacher = load_teacher(options.teacher_checkpoint, precision="bfloat16" if cpu_has_bfloat16() else "float32")
     records = options.output / f"records_{options.worker}.jsonl"
     done = masks = 0
     for record in label_all(todo, options.data_dir, options.output, teacher, TrustRules(), until):

@@ -94,14 +94,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/jobs.py
   EfficientMedSAM2Lib/evaluation/benchmark/memory.py
-  EfficientMedSAM2Lib/evaluation/benchmark/networks/__init__.py
-  EfficientMedSAM2Lib/evaluation/benchmark/networks/interface.py
-  EfficientMedSAM2Lib/evaluation/benchmark/networks/litemedsam.py
-  EfficientMedSAM2Lib/evaluation/benchmark/networks/medsam2.py
-  EfficientMedSAM2Lib/evaluation/benchmark/networks/ours.py
-  EfficientMedSAM2Lib/evaluation/benchmark/networks/video.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks.py
   EfficientMedSAM2Lib/evaluation/benchmark/results/__init__.py
-  EfficientMedSAM2Lib/evaluation/benchmark/results/bar.py
   EfficientMedSAM2Lib/evaluation/benchmark/results/markdown.py
   EfficientMedSAM2Lib/evaluation/benchmark/results/overlays.py
   EfficientMedSAM2Lib/evaluation/benchmark/results/plots.py
@@ -111,27 +105,35 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/benchmark/timing.py
   EfficientMedSAM2Lib/evaluation/benchmark/worker.py
   EfficientMedSAM2Lib/evaluation/cases.py
-  EfficientMedSAM2Lib/evaluation/corrections.py
   EfficientMedSAM2Lib/evaluation/cvpr25/__init__.py
   EfficientMedSAM2Lib/evaluation/cvpr25/cases.py
   EfficientMedSAM2Lib/evaluation/cvpr25/protocol.py
   EfficientMedSAM2Lib/evaluation/cvpr25/report.py
   EfficientMedSAM2Lib/evaluation/cvpr25/run.py
-  EfficientMedSAM2Lib/evaluation/gallery.py
-  EfficientMedSAM2Lib/evaluation/listed.py
+  EfficientMedSAM2Lib/evaluation/dataset/__init__.py
+  EfficientMedSAM2Lib/evaluation/dataset/images.py
+  EfficientMedSAM2Lib/evaluation/dataset/label_groups.py
+  EfficientMedSAM2Lib/evaluation/dataset/listed.py
+  EfficientMedSAM2Lib/evaluation/dataset/manifest.py
+  EfficientMedSAM2Lib/evaluation/dataset/sample.py
   EfficientMedSAM2Lib/evaluation/methods/__init__.py
+  EfficientMedSAM2Lib/evaluation/methods/efficient_medsam2.py
   EfficientMedSAM2Lib/evaluation/methods/ellipse.py
   EfficientMedSAM2Lib/evaluation/methods/grow_from_seeds.py
   EfficientMedSAM2Lib/evaluation/methods/interface.py
   EfficientMedSAM2Lib/evaluation/methods/litemedsam.py
   EfficientMedSAM2Lib/evaluation/methods/medsam2.py
-  EfficientMedSAM2Lib/evaluation/methods/ours.py
+  EfficientMedSAM2Lib/evaluation/methods/medsam2_network.py
+  EfficientMedSAM2Lib/evaluation/methods/network.py
   EfficientMedSAM2Lib/evaluation/metrics.py
   EfficientMedSAM2Lib/evaluation/prompts.py
   EfficientMedSAM2Lib/evaluation/protocols.py
-  EfficientMedSAM2Lib/evaluation/reliability.py
-  EfficientMedSAM2Lib/evaluation/report.py
-  EfficientMedSAM2Lib/evaluation/sample.py
+  EfficientMedSAM2Lib/evaluation/replaced.py
+  EfficientMedSAM2Lib/evaluation/report/__init__.py
+  EfficientMedSAM2Lib/evaluation/report/corrections.py
+  EfficientMedSAM2Lib/evaluation/report/gallery.py
+  EfficientMedSAM2Lib/evaluation/report/reliability.py
+  EfficientMedSAM2Lib/evaluation/report/tables.py
   EfficientMedSAM2Lib/imaging/__init__.py
   EfficientMedSAM2Lib/imaging/components.py
   EfficientMedSAM2Lib/imaging/dicom/__init__.py
@@ -179,8 +181,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/learning/pseudo/filters.py
   EfficientMedSAM2Lib/learning/pseudo/labels.py
   EfficientMedSAM2Lib/learning/pseudo/proposals.py
-  EfficientMedSAM2Lib/learning/pseudo/questions.py
   EfficientMedSAM2Lib/learning/pseudo/slices.py
+  EfficientMedSAM2Lib/learning/pseudo/trusted_masks.py
   EfficientMedSAM2Lib/learning/rounds.py
   EfficientMedSAM2Lib/learning/samples/__init__.py
   EfficientMedSAM2Lib/learning/samples/augment.py
@@ -195,12 +197,10 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/learning/samples/cubes/prompts.py
   EfficientMedSAM2Lib/learning/samples/cubes/unnamed.py
   EfficientMedSAM2Lib/learning/samples/drawn.py
-  EfficientMedSAM2Lib/learning/samples/manifest.py
   EfficientMedSAM2Lib/learning/samples/prompts.py
-  EfficientMedSAM2Lib/learning/samples/slices.py
+  EfficientMedSAM2Lib/learning/samples/random_window.py
   EfficientMedSAM2Lib/learning/samples/sources/__init__.py
   EfficientMedSAM2Lib/learning/samples/sources/components.py
-  EfficientMedSAM2Lib/learning/samples/sources/label_groups.py
   EfficientMedSAM2Lib/learning/samples/sources/labelled.py
   EfficientMedSAM2Lib/learning/samples/sources/object_index.py
   EfficientMedSAM2Lib/learning/samples/sources/pseudo.py
@@ -220,10 +220,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/learning/teachers/cache.py
   EfficientMedSAM2Lib/learning/teachers/choose.py
   EfficientMedSAM2Lib/learning/teachers/interface.py
-  EfficientMedSAM2Lib/learning/teachers/litemedsam.py
-  EfficientMedSAM2Lib/learning/teachers/medsam2.py
-  EfficientMedSAM2Lib/learning/teachers/medsam2_network.py
-  EfficientMedSAM2Lib/learning/teachers/ours.py
   EfficientMedSAM2Lib/learning/teachers/targets.py
   EfficientMedSAM2Lib/learning/train.py
   EfficientMedSAM2Lib/models/__init__.py
@@ -268,6 +264,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/pipeline/__init__.py
   EfficientMedSAM2Lib/pipeline/case.py
   EfficientMedSAM2Lib/pipeline/engine.py
+  EfficientMedSAM2Lib/pipeline/options.py
   EfficientMedSAM2Lib/pipeline/prompts.py
   EfficientMedSAM2Lib/predictors/__init__.py
   EfficientMedSAM2Lib/predictors/automatic_mask_generator.py

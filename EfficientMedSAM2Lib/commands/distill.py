@@ -310,13 +310,13 @@ def _distillation(
 
     from EfficientMedSAM2Lib.learning.stages.distil import DistilledTraining, same_sizes
     from EfficientMedSAM2Lib.learning.stages.foreign import ForeignDistillation
-    from EfficientMedSAM2Lib.learning.teachers.cache import LessonCache
-    from EfficientMedSAM2Lib.learning.teachers.choose import is_ours, load_teacher
-    from EfficientMedSAM2Lib.learning.teachers.targets import LessonBook
+    from EfficientMedSAM2Lib.learning.teachers.cache import TargetCache
+    from EfficientMedSAM2Lib.learning.teachers.choose import is_efficient_medsam2, load_teacher
+    from EfficientMedSAM2Lib.learning.teachers.targets import TeacherTargetSource
     from EfficientMedSAM2Lib.models import load_model
 
     feature_weight, output_weight = arguments.feature_distill_weight, arguments.output_distill_weight
-    if is_ours(arguments.teacher_checkpoint):
+    if is_efficient_medsam2(arguments.teacher_checkpoint):
         teacher = load_model(arguments.teacher_checkpoint, for_inference=True)
         if same_sizes(teacher.config, model.config):
             return DistilledTraining(model, teacher, feature_weight, output_weight, **options), None
@@ -324,11 +324,11 @@ def _distillation(
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
     precision = "bfloat16" if arguments.mixed_precision == "bf16-mixed" else "float32"
     folder = arguments.teacher_cache or arguments.output / "teacher_cache"
-    lessons = LessonBook(
+    targets = TeacherTargetSource(
         load_teacher(arguments.teacher_checkpoint, device, precision),
-        LessonCache(folder, int(arguments.teacher_cache_gb * 2**30)),
+        TargetCache(folder, int(arguments.teacher_cache_gb * 2**30)),
         model.config.low_res_size,
         features=feature_weight > 0,
         masks=output_weight > 0,
     )
-    return ForeignDistillation(model, lessons, feature_weight, output_weight, **options), arguments.teacher_views
+    return ForeignDistillation(model, targets, feature_weight, output_weight, **options), arguments.teacher_views

@@ -11,6 +11,7 @@ from typing import Literal, Optional  # pydantic evaluates annotations, and Pyth
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, npz_holds, npz_modality
 
 Split = Literal["train", "dev", "unlabelled"]
@@ -94,7 +95,7 @@ class Manifest(BaseModel):
         """The same without all other data sets.
 
         Raises:
-            ValueError: There is no such data set.
+            UserError: There is no such data set.
         """
         wanted = self._known(datasets)
         return self._of(entry for entry in self.entries if entry.dataset in wanted)
@@ -103,7 +104,7 @@ class Manifest(BaseModel):
         """The same without some data sets.
 
         Raises:
-            ValueError: There is no such data set.
+            UserError: There is no such data set.
         """
         unwanted = self._known(datasets)
         return self._of(entry for entry in self.entries if entry.dataset not in unwanted)
@@ -114,7 +115,7 @@ class Manifest(BaseModel):
     def _known(self, datasets: Iterable[str]) -> set[str]:
         wanted, known = set(datasets), {entry.dataset for entry in self.entries}
         if not wanted <= known:
-            raise ValueError(
+            raise UserError(
                 f"There is no data set {min(wanted - known)!r} in {self.root}; there are {', '.join(sorted(known))}."
             )
         return wanted
@@ -126,7 +127,7 @@ class Manifest(BaseModel):
     def label_path(self, entry: ManifestEntry) -> Path:
         """Full path of the label map."""
         if entry.label is None:
-            raise ValueError(f"'{entry.image}' has no label map: select labelled entries only.")
+            raise UserError(f"'{entry.image}' has no label map: select labelled entries only.")
         return self.root / entry.label
 
 
@@ -146,7 +147,7 @@ def read_manifest(path: str | Path) -> Manifest:
         The manifest; no patient is in both train and dev.
 
     Raises:
-        ValueError: there is nothing usable at the path, or a patient is divided between splits.
+        UserError: there is nothing usable at the path, or a patient is divided between splits.
     """
     path = Path(path)
     if path.is_dir():
@@ -155,27 +156,27 @@ def read_manifest(path: str | Path) -> Manifest:
     if path.is_file() and path.suffix.lower() == NPZ_SUFFIX:
         return _manifest_of_files(path.parent, [path], dev_fraction=0.0, seed=0)
     if not path.is_file():
-        raise ValueError(f"'{path}' does not exist: give an index.json or a folder of image/label pairs.")
+        raise UserError(f"'{path}' does not exist: give an index.json or a folder of image/label pairs.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         rows = content["entries"] if isinstance(content, dict) else content
         manifest = Manifest(root=path.parent, entries=rows)
     except (json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"'{path}' is no manifest ({reason}): a list of entries with 'image' is needed.") from error
+        raise UserError(f"'{path}' is no manifest ({reason}): a list of entries with 'image' is needed.") from error
     check_patients(manifest.entries)
     return manifest
 
 
 def check_patients(entries: Iterable[ManifestEntry]) -> None:
-    """Raise ValueError when one patient is both in train and in dev."""
+    """Raise UserError when one patient is both in train and in dev."""
     splits: dict[str, str] = {}
     for entry in entries:
         if entry.split == "unlabelled":
             continue
         known = splits.setdefault(entry.patient, entry.split)
         if known != entry.split:
-            raise ValueError(f"Patient '{entry.patient}' is in '{known}' and '{entry.split}': put all images in one.")
+            raise UserError(f"Patient '{entry.patient}' is in '{known}' and '{entry.split}': put all images in one.")
 
 
 def manifest_from_folder(folder: str | Path, dev_fraction: float = 0.1, seed: int = 0) -> Manifest:
@@ -195,7 +196,7 @@ def manifest_from_folder(folder: str | Path, dev_fraction: float = 0.1, seed: in
         A manifest with paths relative to the folder.
 
     Raises:
-        ValueError: the folder holds no image.
+        UserError: the folder holds no image.
     """
     root = Path(folder)
     files = sorted(path for path in root.rglob("*") if path.is_file() and _suffix(path))
@@ -221,7 +222,7 @@ def _manifest_of_files(root: Path, files: list[Path], dev_fraction: float, seed:
         elif has_label:
             labels[_stem(path)] = path
     if not images:
-        raise ValueError(f"'{root}' holds no image: put images there as one of {', '.join(IMAGE_SUFFIXES)}.")
+        raise UserError(f"'{root}' holds no image: put images there as one of {', '.join(IMAGE_SUFFIXES)}.")
     entries = []
     for path in images:
         label = path if held.get(path, (True, False))[1] else labels.get(_stem(path))

@@ -1,4 +1,4 @@
-"""The gallery: the worst, the middle and the best results of a contestant as one picture."""
+"""The gallery: the worst, the middle and the best results of a method as one picture."""
 
 from __future__ import annotations
 

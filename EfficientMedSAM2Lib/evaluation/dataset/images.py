@@ -1,4 +1,4 @@
-"""All labelled images of a split in memory, and slices with the mask of one object cut out of them."""
+"""Images with their label maps in memory, and their slices."""
 
 from __future__ import annotations
 
@@ -9,21 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import spacing_of
+from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
+from EfficientMedSAM2Lib.evaluation.dataset.label_groups import unions_of
+from EfficientMedSAM2Lib.evaluation.dataset.manifest import Manifest, ManifestEntry
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, read_npz_labels, read_npz_volume
-from EfficientMedSAM2Lib.learning.samples.manifest import Manifest, ManifestEntry
-from EfficientMedSAM2Lib.learning.samples.sources.label_groups import unions_of
 
 logger = logging.getLogger(__name__)
 
-# Hounsfield windows (low, high) a reader may have chosen: soft tissue, lung, bone, mediastinum, wide.
-CT_WINDOWS: tuple[tuple[float, float], ...] = (
-    (-160.0, 240.0),
-    (-1350.0, 150.0),
-    (-500.0, 1300.0),
-    (-125.0, 225.0),
-    (-1000.0, 1000.0),
-)
 # Atlas labels are drawn for another brain or another image: their borders do not follow the edges seen here.
 ATLAS_WEIGHTS: dict[str, float] = {"mricron_ch2/ch2_aal": 0.1, "torchio_fernando": 0.4}
 
@@ -90,17 +84,15 @@ def load_image(manifest: Manifest, entry: ManifestEntry) -> LoadedImage:
     """Read one entry: image, label map (zeros where there is none), spacing and window.
 
     Raises:
-        ValueError: image and label map differ in shape.
+        UserError: image and label map differ in shape.
     """
-    from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
-
     voxels, spacing_mm, stated = _read_scan(manifest.image_path(entry))
     if entry.label is None:
         labels = np.broadcast_to(np.uint8(0), voxels.shape[:3])
     else:
         labels = _read_labels(manifest.label_path(entry))
     if voxels.shape[:3] != labels.shape:
-        raise ValueError(
+        raise UserError(
             f"Label map of '{entry.image}' has shape {labels.shape}, the image {voxels.shape[:3]}: resample the labels."
         )
     if entry.label is not None:
@@ -138,41 +130,6 @@ def windowed(voxels: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     return np.clip(scaled, 0.0, 1.0, out=scaled)
 
 
-def random_window(
-    image: LoadedImage, values: np.ndarray, inside: np.ndarray, rng: np.random.Generator, probability: float = 0.5
-) -> tuple[float, float]:
-    """A window as another reader or another rule would have chosen it.
-
-    Windows in which the object can no longer be told from its surroundings are refused: nobody prompts what he
-    cannot see, and such samples would teach the network to guess.
-
-    Args:
-        image: the image, for its own window and whether other Hounsfield windows apply.
-        values: voxels (h, w) or (h, w, 3) around the object.
-        inside: mask (h, w) of the object there.
-        rng: source of randomness.
-        probability: how often the window differs from the image's own.
-
-    Returns:
-        (low, high).
-    """
-    if rng.random() >= probability:
-        return image.window
-    base = image.window
-    if image.is_hounsfield and rng.random() < 0.6:
-        base = CT_WINDOWS[int(rng.integers(len(CT_WINDOWS)))]
-    width = base[1] - base[0]
-    low = base[0] + width * rng.uniform(-0.12, 0.12)
-    high = max(base[1] + width * rng.uniform(-0.25, 0.2), low + 0.2 * width)
-    if not inside.any() or inside.all():
-        return image.window
-    shown = windowed(values, (low, high))
-    own = windowed(values, image.window)
-    contrast = abs(float(shown[inside].mean()) - float(shown[~inside].mean()))
-    usual = abs(float(own[inside].mean()) - float(own[~inside].mean()))
-    return (low, high) if contrast > min(0.06, 0.6 * usual) else image.window
-
-
 def _read_scan(path: Path) -> tuple[np.ndarray, tuple[float, float, float], tuple[float, float] | None]:
     """Voxels, spacing (k, j, i) and the window that the file states, None where it states none."""
     if path.suffix.lower() != NPZ_SUFFIX:
@@ -187,7 +144,7 @@ def _read_labels(path: Path) -> np.ndarray:
     if path.suffix.lower() == NPZ_SUFFIX:
         labels = read_npz_labels(path)
         if labels is None:
-            raise ValueError(f"'{path}' holds no label map: an .npz needs 'gts' or 'label'.")
+            raise UserError(f"'{path}' holds no label map: an .npz needs 'gts' or 'label'.")
         return labels
     labels, _ = _read_array(path)
     return labels[..., 0] if labels.ndim == 4 else labels
@@ -199,7 +156,7 @@ def _read_array(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
     try:
         image = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
-        raise ValueError(f"'{path}' cannot be read as an image: check that the file is complete.") from error
+        raise UserError(f"'{path}' cannot be read as an image: check that the file is complete.") from error
     array = SimpleITK.GetArrayFromImage(image)
     spacing = tuple(float(value) for value in image.GetSpacing()[::-1])
     is_colour = image.GetNumberOfComponentsPerPixel() > 1

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.files import replacing
-from EfficientMedSAM2Lib.evaluation.corrections import corrections
 from EfficientMedSAM2Lib.evaluation.metrics import SIZE_CLASSES
 from EfficientMedSAM2Lib.evaluation.protocols import Record
-from EfficientMedSAM2Lib.evaluation.reliability import reliability
+from EfficientMedSAM2Lib.evaluation.report.corrections import corrections
+from EfficientMedSAM2Lib.evaluation.report.reliability import reliability
 from EfficientMedSAM2Lib.imaging.formats.files import csv_cell
 
 
 def summarise(records: Sequence[Record]) -> dict[str, Any]:
-    """Average the records of one contestant.
+    """Average the records of one method.
 
     A data set counts as the mean of its labels, and the macro average as the mean of the data sets, so that neither
     many images nor many labels outweigh others.
@@ -56,10 +56,10 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def table(summaries: dict[str, dict[str, Any]], measure: str = "dice") -> str:
-    """Show summaries side by side: a line per data set and group, a column per contestant.
+    """Show summaries side by side: a line per data set and group, a column per method.
 
     Args:
-        summaries: results of `summarise` by contestant.
+        summaries: results of `summarise` by method.
         measure: which measure to show.
     """
     rows: list[tuple[str, list[str]]] = [("", list(summaries))]
@@ -93,7 +93,7 @@ def table(summaries: dict[str, dict[str, Any]], measure: str = "dice") -> str:
 
 
 def write_csv(path: Path, records: Sequence[Record]) -> None:
-    """Write one line per object and contestant."""
+    """Write one line per object and method."""
     measures = list(dict.fromkeys(name for record in records for name in record.values))
     head = ["model", "dataset", "image", "modality", "label", "axis", "slice", "area_px", "size", "compact", *measures]
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

@@ -35,7 +35,7 @@ def corrections(records: Iterable[Record]) -> dict[str, Any]:
 
 
 def corrections_text(name: str, summary: dict[str, Any]) -> str:
-    """What a contestant's summary says of them for people; empty where there were no corrections."""
+    """What a method's summary says of them for people; empty where there were no corrections."""
     if summary["corrections"]["share"] is None:
         return ""
     lines = [f"\nCorrections of {name} that hurt: clicks after the first that lower Dice"]

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
+    from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
 
 
 def sample_image() -> LoadedImage:
     """slicerio's chest CT (128 x 128 x 34 voxels of 3 x 3 x 10 mm) with its reference segmentation."""
     from EfficientMedSAM2Lib.core.windows import choose_window
+    from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
     from EfficientMedSAM2Lib.imaging.sample import sample_scan, sample_segmentation
     from EfficientMedSAM2Lib.imaging.segmentations import read_segmentation
     from EfficientMedSAM2Lib.imaging.volumes import read_volume
-    from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
 
     volume = read_volume(sample_scan())
     segments = read_segmentation(sample_segmentation(), volume)

@@ -1,4 +1,4 @@
-"""Asking a teacher about one box, and keeping the answer only where it can be trusted."""
+"""Asking a teacher about one box, and keeping the mask only where it can be trusted."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.metrics import dice
+from EfficientMedSAM2Lib.evaluation.methods.interface import SliceEmbedding
 from EfficientMedSAM2Lib.learning.pseudo.filters import (
     TrustRules,
-    dice,
     edge_trusted,
     main_part,
     mask_box,
@@ -16,12 +17,12 @@ from EfficientMedSAM2Lib.learning.pseudo.filters import (
     shape_trusted,
 )
 from EfficientMedSAM2Lib.learning.pseudo.proposals import box_iou, jitter_box
-from EfficientMedSAM2Lib.learning.teachers.interface import Teacher, TeacherEmbedding
+from EfficientMedSAM2Lib.learning.teachers.interface import Teacher
 
 JITTER = 0.05
 
 
-class Answer(NamedTuple):
+class TrustedMask(NamedTuple):
     """A mask to trust.
 
     Attributes:
@@ -37,14 +38,14 @@ class Answer(NamedTuple):
     box: np.ndarray
 
 
-def trusted_answer(
+def trusted_mask(
     teacher: Teacher,
-    embedding: TeacherEmbedding,
+    embedding: SliceEmbedding,
     box: np.ndarray,
     grey: np.ndarray,
     rules: TrustRules,
     generator: np.random.Generator,
-) -> Answer | None:
+) -> TrustedMask | None:
     """Ask for the object in a box; None unless the teacher is sure, agrees with itself and sees an edge.
 
     Args:
@@ -75,4 +76,4 @@ def trusted_answer(
         return None
     score = min(1.0, score) * agreement
     mask = main_part(mask)
-    return Answer(logits, mask, score, box) if outline_trusted(mask, score, rules) else None
+    return TrustedMask(logits, mask, score, box) if outline_trusted(mask, score, rules) else None

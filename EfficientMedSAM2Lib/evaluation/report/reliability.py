@@ -34,7 +34,7 @@ def reliability(records: Iterable[Record]) -> dict[str, Any]:
 
 
 def reliability_text(name: str, summary: dict[str, Any]) -> str:
-    """The table of a contestant's summary for people; empty where it has no scores."""
+    """The table of a method's summary for people; empty where it has no scores."""
     every, compact = summary["reliability"], summary["compact_reliability"]
     if not every["pairs"]:
         return ""

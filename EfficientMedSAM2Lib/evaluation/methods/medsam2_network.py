@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 CONFIG = "configs/sam2.1/sam2.1_hiera_t.yaml"
 STRIDE = 16
 INSTALL = (
@@ -33,7 +35,7 @@ def build_medsam2(checkpoint: Path | None = None, image_size: int = 512, device:
         The network, with sam2's methods: `forward_image`, `add_new_points_or_box`, `propagate_in_video`, ...
 
     Raises:
-        ValueError: sam2 is not installed, or the checkpoint is no such network's.
+        UserError: sam2 is not installed, or the checkpoint is missing or no such network's.
     """
     import torch
 
@@ -43,7 +45,7 @@ def build_medsam2(checkpoint: Path | None = None, image_size: int = 512, device:
     try:
         from sam2.build_sam import build_sam2_video_predictor
     except ImportError as error:
-        raise ValueError(INSTALL) from error
+        raise UserError(INSTALL) from error
     side = image_size // STRIDE
     overrides = [
         f"++model.image_size={image_size}",
@@ -69,11 +71,11 @@ def _load(network: Any, checkpoint: Path) -> None:
     import torch
 
     if not checkpoint.is_file():
-        raise FileNotFoundError(f"{checkpoint} does not exist; give MedSAM2's checkpoint, or leave it out.")
+        raise UserError(f"{checkpoint} does not exist; give MedSAM2's checkpoint, or leave it out.")
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch errors of all kinds
-        raise ValueError(f"{checkpoint} cannot be read as a checkpoint of tensors: {_first_line(error)}") from error
+        raise UserError(f"{checkpoint} cannot be read as a checkpoint of tensors: {_first_line(error)}") from error
     weights = state.get("model", state) if isinstance(state, dict) else {}
     if not isinstance(weights, dict):
         weights = {}
@@ -81,7 +83,7 @@ def _load(network: Any, checkpoint: Path) -> None:
     if found != wanted:
         odd = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
         how = f": {len(odd)} tensors differ, such as {odd[0]}" if found.keys() & wanted.keys() else ""
-        raise ValueError(f"{checkpoint} holds no weights of MedSAM2 (SAM2.1-Hiera-T){how}.")
+        raise UserError(f"{checkpoint} holds no weights of MedSAM2 (SAM2.1-Hiera-T){how}.")
     network.load_state_dict(weights)
 
 

@@ -36,8 +36,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/manifest/cases.py
   EfficientMedSAM2Lib/cohort/manifest/create.py
   EfficientMedSAM2Lib/cohort/manifest/folders.py
-  EfficientMedSAM2Lib/cohort/manifest/lines.py
-  EfficientMedSAM2Lib/cohort/manifest/problems.py
   EfficientMedSAM2Lib/cohort/manifest/read.py
   EfficientMedSAM2Lib/cohort/manifest/rows.py
   EfficientMedSAM2Lib/cohort/records/__init__.py
@@ -63,7 +61,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/run/progress.py
   EfficientMedSAM2Lib/cohort/run/reserve.py
   EfficientMedSAM2Lib/cohort/worker/__init__.py
-  EfficientMedSAM2Lib/cohort/worker/job.py
+  EfficientMedSAM2Lib/cohort/worker/compute_case.py
   EfficientMedSAM2Lib/cohort/worker/memory.py
   EfficientMedSAM2Lib/cohort/worker/prompting.py
   EfficientMedSAM2Lib/cohort/worker/run_case.py
@@ -85,6 +83,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/errors.py
   EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/geometry.py
+  EfficientMedSAM2Lib/core/machine.py
   EfficientMedSAM2Lib/core/metrics.py
   EfficientMedSAM2Lib/core/planes.py
   EfficientMedSAM2Lib/core/resources.py
@@ -154,6 +153,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/labelmaps.py
   EfficientMedSAM2Lib/imaging/markups.py
   EfficientMedSAM2Lib/imaging/preview.py
+  EfficientMedSAM2Lib/imaging/preview_panel.py
   EfficientMedSAM2Lib/imaging/sample.py
   EfficientMedSAM2Lib/imaging/segment.py
   EfficientMedSAM2Lib/imaging/segmentations.py
@@ -318,7 +318,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/gateway/__init__.py
   EfficientMedSAM2Lib/web/gateway/access.py
   EfficientMedSAM2Lib/web/gateway/app.py
-  EfficientMedSAM2Lib/web/gateway/guesses.py
+  EfficientMedSAM2Lib/web/gateway/login_attempts.py
   EfficientMedSAM2Lib/web/gateway/pages.py
   EfficientMedSAM2Lib/web/gateway/proxy.py
   EfficientMedSAM2Lib/web/gateway/sessions.py
@@ -345,7 +345,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/web/views/layout.py
   EfficientMedSAM2Lib/web/views/outlines.py
   EfficientMedSAM2Lib/web/views/prompt_effect.py
-  EfficientMedSAM2Lib/web/views/prompt_looks.py
+  EfficientMedSAM2Lib/web/views/prompt_style.py
   EfficientMedSAM2Lib/web/views/render_scheduler.py
   EfficientMedSAM2Lib/web/views/roi.py
   EfficientMedSAM2Lib/web/views/slice_views.py
@@ -369,6 +369,7 @@ set(ENGINE_RESOURCES
   Resources/Models/efficient_medsam2_mobilenet_fp32.onnx.zip
   Resources/UI/EfficientMedSAM2.ui
   Resources/Web/footer.html
+  Resources/Web/gateway.html
   Resources/Web/header.html
   Resources/Web/icon.svg
   Resources/Web/page.css

@@ -37,19 +37,6 @@ def test_an_unknown_structure_is_refused():
         demo.reference_mask([Segment("spleen", np.ones((1, 1, 1), dtype=bool))], "liver")
 
 
-@pytest.mark.parametrize(
-    ("mask", "reference", "expected"), [("110", "110", 1.0), ("110", "011", 0.5), ("100", "011", 0.0), ("0", "0", 1.0)]
-)
-def test_dice(mask, reference, expected):
-    assert demo.dice(*(np.array(list(text)) == "1" for text in (mask, reference))) == expected
-
-
-def test_peak_memory_is_told_in_megabytes():
-    block = np.ones(50_000_000, dtype=np.uint8)
-    peak = demo.peak_memory_megabytes()
-    assert block.nbytes / 1e6 < peak < 100_000
-
-
 def test_the_demo_prints_its_numbers_and_writes_its_files(tmp_path, capsys):
     from EfficientMedSAM2Lib.cli import main
 

@@ -17,7 +17,7 @@ FORGET_S = 600.0
 MAX_ADDRESSES = 10_000
 
 
-class TooManyGuesses(Exception):
+class TooManyAttempts(Exception):
     """The address has to wait before a token of it is looked at.
 
     Attributes:
@@ -29,7 +29,7 @@ class TooManyGuesses(Exception):
         self.seconds = seconds
 
 
-class Guesses:
+class LoginAttempts:
     """Wrong tokens of each address. Neighbours in one IPv6 network of 64 bits are one address."""
 
     def __init__(self) -> None:
@@ -39,13 +39,13 @@ class Guesses:
         """Whether a token is right; nothing can come in between looking at it and counting it.
 
         Raises:
-            TooManyGuesses: it is not looked at.
+            TooManyAttempts: it is not looked at.
         """
         network, now = _network(address), time.monotonic()
         count, until = self._wrong.pop(network, (0, 0.0))
         if now < until:
             self._wrong[network] = (count, until)
-            raise TooManyGuesses(until - now)
+            raise TooManyAttempts(until - now)
         if is_right():
             return True
         count = 1 if now - until > FORGET_S else count + 1

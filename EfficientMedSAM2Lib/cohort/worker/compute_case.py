@@ -8,7 +8,6 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,9 @@ from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
 from EfficientMedSAM2Lib.cohort.records.folders import RECORD, case_folder
 from EfficientMedSAM2Lib.cohort.records.hashing import sha256_of
 from EfficientMedSAM2Lib.cohort.results.measurements import measure
-from EfficientMedSAM2Lib.cohort.worker.memory import check_fits, peak_memory_megabytes
+from EfficientMedSAM2Lib.cohort.worker.memory import check_fits
 from EfficientMedSAM2Lib.cohort.worker.prompting import case_prompts
+from EfficientMedSAM2Lib.core.machine import peak_memory_megabytes, version_of
 from EfficientMedSAM2Lib.core.windows import parse_window
 from EfficientMedSAM2Lib.imaging.markups import write_markups
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
@@ -57,7 +57,7 @@ def compute_and_write(
         The record that is written as its provenance.
 
     Raises:
-        ValueError: A file cannot be read, or a prompt is not in the scan.
+        UserError: A file cannot be read, or a prompt is not in the scan.
     """
     check_fits(case.image)
     begun = time.time()
@@ -140,7 +140,7 @@ def _provenance(
         },
         "window": asdict(window),
         "version": __version__,
-        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "libraries": {name: version_of(name) for name in _LIBRARIES},
         "host": platform.node(),
         "process": os.getpid(),
     }
@@ -148,13 +148,6 @@ def _provenance(
 
 def _scores(result: SegmentResult) -> dict[str, float]:
     return {str(index): round(float(score), 4) for index, score in result.scores.items()}
-
-
-def _version(library: str) -> str | None:
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _iso(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""How prompts look in the page's views: thin, without names and handles, green where they include, red where not."""
+"""How the page draws prompts: thin, without names and handles, green where they include, red where they exclude."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from EfficientMedSAM2Lib.mrml.scene.prompt_store import KIND_ATTRIBUTE, SEGMENT_
 INCLUDE, SHAPE = (0.35, 1.0, 0.45), (0.45, 0.85, 1.0)
 #: Size of a mark in percent of the view, and thickness of lines as a share of it.
 GLYPH_PERCENT, LINE_SHARE = 2.2, 0.2
-_DRESSED = "EfficientMedSAM2.Dressed"
+_STYLED = "EfficientMedSAM2.Styled"
 
 
-def dress(segmentation_node: Any, selected_id: str) -> None:
-    """Give all prompts of a segmentation their looks; those of the selected segment only are shown."""
+def style_prompts(segmentation_node: Any, selected_id: str) -> None:
+    """Give all prompts of a segmentation their display properties; show those of the selected segment only."""
     for node in prompt_nodes(segmentation_node):
         display = node.GetDisplayNode()
-        if node.GetAttribute(_DRESSED) is None:
-            node.SetAttribute(_DRESSED, "1")
-            _dress(node, display)
+        if node.GetAttribute(_STYLED) is None:
+            node.SetAttribute(_STYLED, "1")
+            _style(node, display)
         visible = int(node.GetAttribute(SEGMENT_ATTRIBUTE) == selected_id)
         if display.GetVisibility() != visible:
             display.SetVisibility(visible)
 
 
-def _dress(node: Any, display: Any) -> None:
-    """What the page wants besides the looks that `prompt_store` gives them everywhere."""
+def _style(node: Any, display: Any) -> None:
+    """What the page wants besides the properties that `prompt_store` sets everywhere."""
     display.SetPropertiesLabelVisibility(False)
     display.SetPointLabelsVisibility(False)
     display.SetSelectedColor(*(INCLUDE if node.GetAttribute(KIND_ATTRIBUTE) == "point" else SHAPE))

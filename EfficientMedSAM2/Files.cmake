@@ -80,9 +80,13 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/commands/web.py
   EfficientMedSAM2Lib/core/__init__.py
   EfficientMedSAM2Lib/core/appearance.py
+  EfficientMedSAM2Lib/core/boxes.py
   EfficientMedSAM2Lib/core/context_cube.py
+  EfficientMedSAM2Lib/core/errors.py
   EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/geometry.py
+  EfficientMedSAM2Lib/core/masks.py
+  EfficientMedSAM2Lib/core/metrics.py
   EfficientMedSAM2Lib/core/planes.py
   EfficientMedSAM2Lib/core/resources.py
   EfficientMedSAM2Lib/core/streams.py
@@ -155,7 +159,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/terminology.py
   EfficientMedSAM2Lib/imaging/volumes.py
   EfficientMedSAM2Lib/interaction/__init__.py
-  EfficientMedSAM2Lib/interaction/bits.py
   EfficientMedSAM2Lib/interaction/checks.py
   EfficientMedSAM2Lib/interaction/clicks.py
   EfficientMedSAM2Lib/interaction/constraints.py
@@ -270,8 +273,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/fov.py
   EfficientMedSAM2Lib/predictors/image_predictor.py
   EfficientMedSAM2Lib/predictors/inputs.py
+  EfficientMedSAM2Lib/predictors/mask_cleaning.py
   EfficientMedSAM2Lib/predictors/mask_grid.py
-  EfficientMedSAM2Lib/predictors/masks.py
   EfficientMedSAM2Lib/predictors/network_methods.py
   EfficientMedSAM2Lib/predictors/pretrained.py
   EfficientMedSAM2Lib/predictors/slices/__init__.py

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.predictors.image_predictor import EfficientMedSAM2ImagePredictor
 from EfficientMedSAM2Lib.predictors.inputs import as_image
+from EfficientMedSAM2Lib.predictors.mask_cleaning import clean_mask
 from EfficientMedSAM2Lib.predictors.mask_grid import (
     CropBox,
     crop_boxes,
@@ -20,7 +22,6 @@ from EfficientMedSAM2Lib.predictors.mask_grid import (
     suppressed,
     touches_crop,
 )
-from EfficientMedSAM2Lib.predictors.masks import PackedMask, clean_mask
 
 LOGIT_STEEPNESS = 1 / 8
 """How steeply logits of this network cross zero, beside SAM2's, whose units `stability_score_offset` is in. On the
@@ -173,11 +174,11 @@ class EfficientMedSAM2AutomaticMaskGenerator:
                     mask = logits > self.mask_threshold
                     if self.min_mask_region_area > 0:
                         mask = clean_mask(mask, self.min_mask_region_area, self.min_mask_region_area)
-                    packed = PackedMask.pack(mask, (crop[0], crop[1]))
-                    if packed.box is None or touches_crop(np.array(packed.box), crop, image):
+                    packed = PackedMask.pack(mask, (crop[1], crop[0]))
+                    if packed.box_xyxy is None or touches_crop(np.array(packed.box_xyxy), crop, image):
                         continue
                     x, y = (float(at) for at in point + crop[:2])
-                    found.append(_Found(packed, np.array(packed.box), score, stability, (x, y), crop))
+                    found.append(_Found(packed, np.array(packed.box_xyxy), score, stability, (x, y), crop))
         return found
 
     def _asked(self, point: np.ndarray) -> list[tuple[np.ndarray, float]]:

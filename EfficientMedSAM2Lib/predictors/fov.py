@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import bounding_box
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 
 NO_OBJECT_LOGIT = -32.0
@@ -229,14 +230,14 @@ def crop_logits(logits: np.ndarray, fov: FieldOfView, size: int = 64) -> np.ndar
 
 def positive_part(logits: np.ndarray, fov: FieldOfView, slice_shape: tuple[int, int]) -> FieldOfView:
     """The part of the slice that can hold positive logits, found on the view's coarse grid (h,w)."""
-    above = logits > 0
-    rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
-    if len(rows) == 0:
+    box = bounding_box(logits > 0)
+    if box is None:
         return FieldOfView(0, 0, 0, 0)
+    (row0, row1), (column0, column1) = box
     cell_x, cell_y = fov.width / logits.shape[1], fov.height / logits.shape[0]
     # Interpolation carries a positive cell no farther than to the next cell's centre.
-    left, right = fov.x0 + (columns[0] - 1) * cell_x, fov.x0 + (columns[-1] + 2) * cell_x
-    top, bottom = fov.y0 + (rows[0] - 1) * cell_y, fov.y0 + (rows[-1] + 2) * cell_y
+    left, right = fov.x0 + (column0 - 1) * cell_x, fov.x0 + (column1 + 1) * cell_x
+    top, bottom = fov.y0 + (row0 - 1) * cell_y, fov.y0 + (row1 + 1) * cell_y
     x0, y0 = max(int(np.floor(left)), fov.x0), max(int(np.floor(top)), fov.y0)
     x1, y1 = min(int(np.ceil(right)) + 1, fov.x0 + fov.width), min(int(np.ceil(bottom)) + 1, fov.y0 + fov.height)
     part = FieldOfView(x0, y0, x1 - x0, y1 - y0).clipped(slice_shape)

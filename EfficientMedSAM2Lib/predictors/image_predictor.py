@@ -19,7 +19,7 @@ from EfficientMedSAM2Lib.predictors.inputs import (
     as_window,
     to_numpy,
 )
-from EfficientMedSAM2Lib.predictors.masks import clean_mask
+from EfficientMedSAM2Lib.predictors.mask_cleaning import clean_mask
 from EfficientMedSAM2Lib.predictors.pretrained import FromPretrained
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits, SliceImage, SlicePrompts

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import BoxXYXY
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView
 
 Spacing = tuple[float, float]
-Box = tuple[float, float, float, float]
 
 
 def square_view(
@@ -58,14 +58,14 @@ def longest_side(slice_shape: tuple[int, int], spacing: Spacing) -> float:
 
 
 def view_for_box(
-    box: Box, points_xy: np.ndarray, slice_shape: tuple[int, int], spacing: Spacing, heuristics: HeuristicsConfig
+    box: BoxXYXY, points_xy: np.ndarray, slice_shape: tuple[int, int], spacing: Spacing, heuristics: HeuristicsConfig
 ) -> FieldOfView:
     """The view for a box of first and last pixels XYXY; it shows all clicks (N,2) as well."""
     return _view_around(box, points_xy, slice_shape, spacing, heuristics.zoom_box, heuristics)
 
 
 def view_for_mask(
-    box: Box, points_xy: np.ndarray, slice_shape: tuple[int, int], spacing: Spacing, heuristics: HeuristicsConfig
+    box: BoxXYXY, points_xy: np.ndarray, slice_shape: tuple[int, int], spacing: Spacing, heuristics: HeuristicsConfig
 ) -> FieldOfView:
     """The view for a mask with this bounding box (first and last pixels) and clicks (N,2)."""
     return _view_around(box, points_xy, slice_shape, spacing, heuristics.zoom_mask, heuristics)
@@ -78,7 +78,7 @@ def view_of_slice(slice_shape: tuple[int, int], spacing: Spacing, heuristics: He
 
 
 def _view_around(
-    box: Box,
+    box: BoxXYXY,
     points_xy: np.ndarray,
     slice_shape: tuple[int, int],
     spacing: Spacing,
@@ -106,7 +106,7 @@ def _view_around(
     return square_view((float(center[0]), float(center[1])), side, slice_shape, spacing, heuristics)
 
 
-def keeps_view(view: FieldOfView, box: Box, slice_shape: tuple[int, int], heuristics: HeuristicsConfig) -> bool:
+def keeps_view(view: FieldOfView, box: BoxXYXY, slice_shape: tuple[int, int], heuristics: HeuristicsConfig) -> bool:
     """Whether a mask with this bounding box is still well placed in a view, so that no other is needed."""
     if not heuristics.keep_view:
         return False

@@ -8,9 +8,10 @@ from collections.abc import Hashable
 import numpy as np
 
 from EfficientMedSAM2Lib.core.appearance import AppearanceModel
+from EfficientMedSAM2Lib.core.boxes import BoxXYXY, bounding_box
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.models.config import DecodedMasks, ImageFeatures
-from EfficientMedSAM2Lib.predictors import zoom
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView, paste, positive_part, resample
 
 MASK_LOGIT = 6.0
@@ -61,6 +62,12 @@ class PlacedLogits:
         logits = np.where(mask, np.float32(MASK_LOGIT), np.float32(-MASK_LOGIT))
         return cls(logits, FieldOfView(*offset_xy, mask.shape[1], mask.shape[0]))
 
+    @classmethod
+    def from_packed(cls, mask: PackedMask) -> PlacedLogits:
+        """A slice's packed mask."""
+        row0, column0 = mask.origin
+        return cls.from_mask(mask.unpack(), (column0, row0))
+
     def seen_in(self, view: FieldOfView, size: int) -> np.ndarray:
         """As seen in a view, (size,size) float32."""
         if self.rectangle == view and self.logits.shape == (size, size):
@@ -75,19 +82,19 @@ class PlacedLogits:
         """On the whole slice, (H,W) float32."""
         return paste(self.logits, self.rectangle, slice_shape)
 
-    def bounding_box(self) -> zoom.Box | None:
+    def bounding_box(self) -> BoxXYXY | None:
         """First and last pixels XYXY of what is positive, None when nothing is."""
-        positive = self.logits > 0
-        rows, columns = np.flatnonzero(positive.any(axis=1)), np.flatnonzero(positive.any(axis=0))
-        if len(rows) == 0:
+        box = bounding_box(self.logits > 0)
+        if box is None:
             return None
-        cell_x, cell_y = self.rectangle.width / positive.shape[1], self.rectangle.height / positive.shape[0]
+        (row0, row1), (column0, column1) = box
+        cell_x, cell_y = self.rectangle.width / self.logits.shape[1], self.rectangle.height / self.logits.shape[0]
         x, y = self.rectangle.x0 - 0.5, self.rectangle.y0 - 0.5
         return (
-            x + columns[0] * cell_x + 0.5,
-            y + rows[0] * cell_y + 0.5,
-            x + (columns[-1] + 1) * cell_x - 0.5,
-            y + (rows[-1] + 1) * cell_y - 0.5,
+            x + column0 * cell_x + 0.5,
+            y + row0 * cell_y + 0.5,
+            x + column1 * cell_x - 0.5,
+            y + row1 * cell_y - 0.5,
         )
 
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from EfficientMedSAM2Lib.core.context_cube import Cube, KnownSlice, connected_part, network_input, sample, sample_plane
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView
-from EfficientMedSAM2Lib.predictors.masks import PackedMask
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.runtimes.out_of_memory import MemoryGuard
@@ -127,7 +127,7 @@ def look_around(
 def _cube_around(
     known: Mapping[int, PackedMask], spacing: tuple[float, float, float], size: int, heuristics: HeuristicsConfig
 ) -> Cube | None:
-    boxes = {index: mask.box for index, mask in known.items() if mask.box is not None}
+    boxes = {index: mask.box_xyxy for index, mask in known.items() if mask.box_xyxy is not None}
     if not boxes:
         return None
     corners = np.array(list(boxes.values()))

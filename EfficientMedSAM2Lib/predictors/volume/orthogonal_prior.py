@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import zoom
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView
-from EfficientMedSAM2Lib.predictors.masks import PackedMask
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage, SlicePrompts
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
@@ -144,8 +144,9 @@ def _questions(
     heuristics: HeuristicsConfig,
 ) -> list[_Question]:
     """The cuts to segment; none where slices are not of one array."""
-    part, questions = mask.part(), []
-    for along, (lines, first, before) in enumerate(((part, mask.y0, mask.x0), (part.T, mask.x0, mask.y0))):
+    part, questions = mask.unpack(), []
+    row0, column0 = mask.origin
+    for along, (lines, first, before) in enumerate(((part, row0, column0), (part.T, column0, row0))):
         reached = lines.sum(axis=1).cumsum() / lines.sum()
         numbers = (int(np.searchsorted(reached, share)) for share in heuristics.orthogonal_prior_places)
         for number in dict.fromkeys(numbers):
@@ -172,7 +173,7 @@ def _segment(slices: SlicePredictor, question: _Question, row: int, cache: Featu
     prompts = SlicePrompts(points, np.array([1] * len(inside) + [0] * len(outside)))
     prediction, choice = slices.predict(image, prompts, cache, view)
     seen, rectangle = prediction.mask_part(choice, image.shape)
-    whole = PackedMask.pack(seen, (rectangle.x0, rectangle.y0)).full(image.shape)
+    whole = PackedMask.pack(seen, (rectangle.y0, rectangle.x0)).full(image.shape)
     edges = np.full((image.shape[0], 2), np.nan)
     for number, line in enumerate(_part_on(whole, row, start, end)):
         found = np.flatnonzero(line)

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from EfficientMedSAM2Lib.core.appearance import AppearanceModel
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.models.config import MemoryBank
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import zoom
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView
-from EfficientMedSAM2Lib.predictors.masks import PackedMask, clean_mask
+from EfficientMedSAM2Lib.predictors.mask_cleaning import clean_mask
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_data import (
     MASK_LOGIT,
@@ -166,9 +167,9 @@ class Follower:
                     neighbour_mm=(frame_idx - around[0]) * slice_mm,
                 )
         view = None
-        if earlier is not None and given.box is None and before is not None and before.mask.box is not None:
+        if earlier is not None and given.box is None and before is not None and before.mask.box_xyxy is not None:
             # The features at hand will do while the mask sits well in their view.
-            kept = zoom.keeps_view(before.view, before.mask.box, image.shape, self.heuristics)
+            kept = zoom.keeps_view(before.view, before.mask.box_xyxy, image.shape, self.heuristics)
             view = before.view if kept and zoom.shows(before.view, given.points) else None
         prediction, choice = self.slices.predict(
             image,
@@ -198,9 +199,9 @@ class Follower:
         """Take a mask bool (H,W) as it is, which makes the slice a conditioning slice, and remember it."""
         packed = PackedMask.pack(mask)
         before = track.results.get(frame_idx)
-        if packed.box is not None:
-            view = zoom.view_for_mask(packed.box, np.zeros((0, 2)), image.shape, image.spacing, self.heuristics)
-            placed = PlacedLogits.from_mask(packed.part(), (packed.x0, packed.y0))
+        if packed.box_xyxy is not None:
+            view = zoom.view_for_mask(packed.box_xyxy, np.zeros((0, 2)), image.shape, image.spacing, self.heuristics)
+            placed = PlacedLogits.from_packed(packed)
         else:
             near = track.trusted(frame_idx, None, False)
             known = before or (track.results[near[0]] if near else None)
@@ -209,7 +210,7 @@ class Follower:
         prediction, _ = self.slices.predict(image, SlicePrompts(earlier=placed), cache, view)
         # Believed, whatever the network thinks of it: only its pointer is taken from the network.
         logits = placed.seen_in(view, self.slices.low_res)
-        certain = MASK_LOGIT if packed.bits else ABSENT_LOGIT
+        certain = ABSENT_LOGIT if packed.is_empty else MASK_LOGIT
         prediction = self._with_object_logit(prediction, certain)
         track.prompts[frame_idx] = FramePrompts(
             np.zeros((0, 2)), np.zeros(0, np.int64), None, True, track.was_followed(frame_idx)
@@ -234,7 +235,7 @@ class Follower:
         return next((appearance for appearance in known if appearance is not None), None)
 
     def _view_after(self, neighbour: SliceResult, image: SliceImage) -> FieldOfView:
-        box = neighbour.mask.box
+        box = neighbour.mask.box_xyxy
         if box is None or zoom.keeps_view(neighbour.view, box, image.shape, self.heuristics):
             return neighbour.view
         return zoom.view_for_mask(box, np.zeros((0, 2)), image.shape, image.spacing, self.heuristics)
@@ -351,19 +352,19 @@ class Follower:
         points: np.ndarray | None = None,
         labels: np.ndarray | None = None,
     ) -> SliceResult:
-        packed = PackedMask(0, 0, 0, 0, b"")
+        packed = PackedMask.empty(2)
         if present:
             part, rectangle = prediction.mask_part(choice, image.shape)
             if self.max_hole_area > 0:
                 outside = None if points is None else points[labels == 0] - (rectangle.x0, rectangle.y0)
                 part = clean_mask(part, self.max_hole_area, 0, outside_xy=outside)
-            packed = PackedMask.pack(part, (rectangle.x0, rectangle.y0))
-        logits = prediction.logits[choice].astype(np.float16) if keep_logits and packed.bits else None
+            packed = PackedMask.pack(part, (rectangle.y0, rectangle.x0))
+        logits = prediction.logits[choice].astype(np.float16) if keep_logits and not packed.is_empty else None
         return SliceResult(packed, float(prediction.iou[choice]) * prediction.presence, prediction.view, logits)
 
     def _memory(self, prediction: SlicePrediction, choice: int, result: SliceResult) -> SliceMemory:
-        logits = (
-            prediction.logits[choice] if result.mask.bits else np.full_like(prediction.logits[choice], ABSENT_LOGIT)
-        )
+        logits = prediction.logits[choice]
+        if result.mask.is_empty:
+            logits = np.full_like(logits, ABSENT_LOGIT)
         memory, pointer = self.slices.memorise(prediction, choice, logits)
         return SliceMemory(memory, pointer, prediction.view)

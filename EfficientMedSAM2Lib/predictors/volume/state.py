@@ -100,7 +100,7 @@ def video_logits(
     full = np.full((len(state["obj_ids"]), 1, *shape), NO_OBJECT_LOGIT, np.float32)
     for i, obj_id in enumerate(state["obj_ids"]):
         result = state["tracks"][obj_id].results.get(frame_idx)
-        if result is None or not result.mask.bits:
+        if result is None or result.mask.is_empty:
             continue
         outcome = outcomes.get(obj_id)
         if outcome is not None and outcome.prediction is not None:

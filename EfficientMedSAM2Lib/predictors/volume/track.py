@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 
 from EfficientMedSAM2Lib.core.appearance import AppearanceModel
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.models.config import Array
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView
-from EfficientMedSAM2Lib.predictors.masks import PackedMask
 from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits
 from EfficientMedSAM2Lib.predictors.volume.context import ContextPrior
 from EfficientMedSAM2Lib.predictors.volume.orthogonal_prior import Sides
@@ -52,7 +52,7 @@ class SliceResult:
 
     def placed(self) -> PlacedLogits | None:
         """The mask as logits for a next prompt, None when it is empty."""
-        if not self.mask.bits:
+        if self.mask.is_empty:
             return None
         if self.logits is not None:
             return PlacedLogits(self.logits, self.view)
@@ -60,9 +60,9 @@ class SliceResult:
 
     def from_bits(self) -> PlacedLogits:
         """The mask as bare logits; an empty one covers a pixel."""
-        if not self.mask.bits:
+        if self.mask.is_empty:
             return PlacedLogits.from_mask(np.zeros((1, 1), bool), (self.view.x0, self.view.y0))
-        return PlacedLogits.from_mask(self.mask.part(), (self.mask.x0, self.mask.y0))
+        return PlacedLogits.from_packed(self.mask)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,7 @@ class ObjectTrack:
     def leading_prompt(self, frame_idx: int) -> int | None:
         """The nearest slice on which the user showed the object, None where there is none or the slice is between two:
         there nothing has to be guessed."""
-        shown = [f for f in self.prompts if f in self.results and self.results[f].mask.bits]
+        shown = [f for f in self.prompts if f in self.results and not self.results[f].mask.is_empty]
         if not shown or min(shown) < frame_idx < max(shown):
             return None
         return min(shown, key=lambda f: abs(f - frame_idx))

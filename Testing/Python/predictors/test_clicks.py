@@ -11,7 +11,7 @@ from EfficientMedSAM2Lib import EfficientMedSAM2ImagePredictor, build_efficient_
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import zoom
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView, paste
-from EfficientMedSAM2Lib.predictors.masks import clean_mask
+from EfficientMedSAM2Lib.predictors.mask_cleaning import clean_mask
 from EfficientMedSAM2Lib.predictors.slices.clicks import heeding, holds
 
 

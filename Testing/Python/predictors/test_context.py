@@ -10,12 +10,12 @@ import torch
 from scipy import ndimage
 from stub_network import StubNetwork
 
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.models.config import ContextConfig
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView
-from EfficientMedSAM2Lib.predictors.masks import PackedMask
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.volume.context import look_around

@@ -359,7 +359,7 @@ def test_window_changes_what_is_seen(predictor):
 
 
 def test_holes_and_sprinkles(model):
-    from EfficientMedSAM2Lib.predictors.masks import clean_mask
+    from EfficientMedSAM2Lib.predictors.mask_cleaning import clean_mask
 
     mask = np.zeros((40, 40), bool)
     mask[5:25, 5:25] = True

@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import pytest
 
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.models import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.predictors.fov import FieldOfView
-from EfficientMedSAM2Lib.predictors.masks import PackedMask
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.volume.frames import PictureFrames, TensorFrames, VolumeFrames

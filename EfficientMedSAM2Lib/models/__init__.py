@@ -8,15 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from EfficientMedSAM2Lib.models.config import (
-    DecodedMasks,
-    ImageFeatures,
-    MemoryBank,
-    ModelConfig,
-    PromptBatch,
-    encoder_types,
-    register_encoder,
-)
+from EfficientMedSAM2Lib.models.bundles import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.models.config import ModelConfig, encoder_types, register_encoder
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.predictors import zoom
-from EfficientMedSAM2Lib.predictors.fov import NO_OBJECT_LOGIT, resample, whole_slice
+from EfficientMedSAM2Lib.predictors import viewport_choice
 from EfficientMedSAM2Lib.predictors.inputs import (
     NotFiniteError,
     as_box,
@@ -24,11 +23,12 @@ from EfficientMedSAM2Lib.predictors.pretrained import FromPretrained
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits, SliceImage, SlicePrompts
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.predictors.viewport import NO_OBJECT_LOGIT, resample, whole_slice
 
 LOW_RES_SIZE = 256
 """Side of the low-resolution logits handed out and taken back: the whole image pressed into a square, as in SAM2."""
 CACHE_BYTES = 32 * 2**20
-"""Features of one image kept at most: about fifty views in half precision."""
+"""Features of one image kept at most: about fifty viewports in half precision."""
 CLEANING_LOGIT = 10.0
 """Logit above or below the threshold that a filled hole or a removed part gets, as in SAM2."""
 
@@ -219,8 +219,8 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
         prediction, best = self._slices.predict(image, prompts, self._cache, choices=choices)
         choices = choices if multimask else (best,)
         chosen = prediction.logits[list(choices)]
-        low_res = resample(chosen, prediction.view, whole_slice(image.shape), (LOW_RES_SIZE, LOW_RES_SIZE))
-        self._answers[image.key] = (low_res.copy(), PlacedLogits(chosen, prediction.view))
+        low_res = resample(chosen, prediction.viewport, whole_slice(image.shape), (LOW_RES_SIZE, LOW_RES_SIZE))
+        self._answers[image.key] = (low_res.copy(), PlacedLogits(chosen, prediction.viewport))
         full = np.stack([prediction.full_logits(choice, image.shape) for choice in choices])
         full = self._cleaned(full, xy[marks == 1], xy[marks == 0])
         return full, prediction.iou[list(choices)].astype(np.float32), low_res
@@ -249,7 +249,7 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
         given_out, known = self._answers.get(image.key, (logits[:0], None))
         for number, low_res in enumerate(given_out):
             if known is not None and np.array_equal(low_res, logits[0]):
-                # Our own last answer: the view's logits say more than the whole image pressed into a square.
+                # Our own last answer: the viewport's logits say more than the whole image pressed into a square.
                 return PlacedLogits(known.logits[number], known.rectangle)
         limit = -NO_OBJECT_LOGIT
         return PlacedLogits(logits[0].astype(np.float32).clip(-limit, limit), whole_slice(image.shape))
@@ -284,10 +284,10 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
         """Embedding, stride-8 and stride-4 features of the whole of each image, float32."""
         seen = []
         for image in self._images:
-            view = zoom.view_of_slice(image.shape, image.spacing, self._slices.heuristics)
-            seen.append(self._slices.encode(image, [view], self._cache)[0])
+            viewport = viewport_choice.viewport_of_slice(image.shape, image.spacing, self._slices.heuristics)
+            seen.append(self._slices.encode(image, [viewport], self._cache)[0])
         arrays = self._slices.arrays
-        return [arrays.public(arrays.join(parts)) for parts in zip(*seen) if parts[0] is not None]
+        return [arrays.as_tensor(arrays.join(parts)) for parts in zip(*seen) if parts[0] is not None]
 
     def reset_predictor(self) -> None:
         """Forget the images and their features."""

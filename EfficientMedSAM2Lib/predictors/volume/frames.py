@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from EfficientMedSAM2Lib.predictors.fov import resize
 from EfficientMedSAM2Lib.predictors.inputs import to_numpy
+from EfficientMedSAM2Lib.predictors.viewport import resize
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _IMAGENET_SPREAD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -32,8 +32,8 @@ class Frames(Protocol):
     def __getitem__(self, index: int) -> np.ndarray:
         """One slice (H,W) or (H,W,3)."""
 
-    def side(self, along: int, index: int) -> np.ndarray | None:
-        """A cut across all slices along a row (0) or a column (1) of theirs, (D,W) or (D,H), or with a third axis of
+    def orthogonal_slice(self, along: int, index: int) -> np.ndarray | None:
+        """A slice across all slices, along a row (0) or a column (1) of theirs, (D,W) or (D,H), or with a third axis of
         colours; None where slices are made one by one."""
 
     @property
@@ -69,7 +69,7 @@ class VolumeFrames:
     def __getitem__(self, index: int) -> np.ndarray:
         return self._slices[index]
 
-    def side(self, along: int, index: int) -> np.ndarray:
+    def orthogonal_slice(self, along: int, index: int) -> np.ndarray:
         """See `Frames`; a view of the array."""
         return self._slices[:, index] if along == 0 else self._slices[:, :, index]
 
@@ -110,7 +110,7 @@ class TensorFrames:
             array = array * _IMAGENET_SPREAD + _IMAGENET_MEAN
         return array[..., 0] if array.shape[2] == 1 else array
 
-    def side(self, along: int, index: int) -> None:
+    def orthogonal_slice(self, along: int, index: int) -> None:
         """See `Frames`."""
 
     @property
@@ -146,7 +146,7 @@ class PictureFrames:
         with Image.open(self._paths[index]) as picture:
             return np.asarray(picture.convert("RGB"))
 
-    def side(self, along: int, index: int) -> None:
+    def orthogonal_slice(self, along: int, index: int) -> None:
         """See `Frames`."""
 
     @property

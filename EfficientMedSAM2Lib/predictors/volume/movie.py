@@ -43,7 +43,7 @@ class MovieFrames:
         # The caller may have set decord to give tensors, as SAM2 does.
         return np.asarray(frame.asnumpy() if hasattr(frame, "asnumpy") else to_numpy(frame))
 
-    def side(self, along: int, index: int) -> None:
+    def orthogonal_slice(self, along: int, index: int) -> None:
         """See `Frames`."""
 
     @property

@@ -101,7 +101,7 @@ def _parts(model: EfficientMedSAM2) -> dict[str, tuple[Any, dict[str, Any], tupl
     """For each graph its module, example inputs of two objects, and the names of its outputs."""
     import torch
 
-    from EfficientMedSAM2Lib.models.config import (
+    from EfficientMedSAM2Lib.models.bundles import (
         DENSE_CHANNELS,
         DecodedMasks,
         EncodedPrompts,

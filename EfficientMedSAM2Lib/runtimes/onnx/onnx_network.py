@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from EfficientMedSAM2Lib.models.config import (
+from EfficientMedSAM2Lib.models.bundles import (
     DENSE_CHANNELS,
     DecodedMasks,
     EncodedPrompts,
@@ -53,9 +53,9 @@ class OnnxNetwork:
     """
 
     runtime = "ONNX Runtime"
-    array_library = "numpy"
-    works_ahead = True
-    """Whether a graph may well run in one thread while another one runs in a second thread."""
+    array_library: Literal["torch", "numpy"] = "numpy"
+    runs_concurrently = True
+    """A graph may well run in one thread while another one runs in a second thread."""
     device = Cpu()
 
     def __init__(self, path: str | os.PathLike[str], threads: int | None = None, streams: int = 2) -> None:

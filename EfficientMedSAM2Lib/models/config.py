@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class ContextConfig:
@@ -82,7 +84,7 @@ class ModelConfig:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: The text is not a configuration of this version.
+            UserError: The text is not a configuration of this version.
         """
         try:
             values = json.loads(text)
@@ -92,7 +94,7 @@ class ModelConfig:
                 values["context"] = ContextConfig(**context)
             return cls(**values)
         except (TypeError, KeyError, ValueError) as error:
-            raise ValueError(f"Not an EfficientMedSAM2 model configuration: {error}") from error
+            raise UserError(f"Not an EfficientMedSAM2 model configuration: {error}") from error
 
 
 _ENCODERS = {"efficientnet": "efficientnet_lite0", "mobilenet": "mobilenetv3_large_100"}
@@ -113,12 +115,12 @@ def timm_architecture(encoder_type: str) -> str:
     """timm's name of a registered trunk.
 
     Raises:
-        ValueError: No such name.
+        UserError: No such name.
     """
     try:
         return _ENCODERS[encoder_type]
     except KeyError:
-        raise ValueError(f"Unknown encoder {encoder_type!r}; choose one of {', '.join(encoder_types())}.") from None
+        raise UserError(f"Unknown encoder {encoder_type!r}; choose one of {', '.join(encoder_types())}.") from None
 
 
 def encoder_types() -> list[str]:

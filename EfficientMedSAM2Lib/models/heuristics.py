@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 logger = logging.getLogger(__name__)
 
 
@@ -165,12 +167,12 @@ class HeuristicsConfig:
         """The same with some rules switched off; "all" names all of them.
 
         Raises:
-            ValueError: There is no such rule.
+            UserError: There is no such rule.
         """
         wanted = list(names)
         unknown = [name for name in wanted if name not in (*self.rules(), "all")]
         if unknown:
-            raise ValueError(f"There is no rule {unknown[0]!r}; there are {', '.join(self.rules())}, and all.")
+            raise UserError(f"There is no rule {unknown[0]!r}; there are {', '.join(self.rules())}, and all.")
         off: dict[str, Any] = dict.fromkeys(self.rules() if "all" in wanted else wanted, False)
         return dataclasses.replace(self, **off)
 
@@ -185,14 +187,14 @@ class HeuristicsConfig:
         Values that this version does not know belong to rules that it no longer has, and are left out.
 
         Raises:
-            ValueError: Not a JSON object, or a value of the wrong kind.
+            UserError: Not a JSON object, or a value of the wrong kind.
         """
         try:
             stored = json.loads(text) if text else {}
         except json.JSONDecodeError as error:
-            raise ValueError(f"Not a configuration of heuristics: {error}") from error
+            raise UserError(f"Not a configuration of heuristics: {error}") from error
         if not isinstance(stored, dict):
-            raise ValueError(f"Not a configuration of heuristics, which is a JSON object: {text}")
+            raise UserError(f"Not a configuration of heuristics, which is a JSON object: {text}")
         fields = {field.name: field for field in dataclasses.fields(cls)}
         unknown = sorted(set(stored) - set(fields))
         if unknown:
@@ -212,7 +214,7 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
             return value
     elif _is_number(value) and (isinstance(default, float) or value == int(value)):
         return float(value) if isinstance(default, float) else int(value)
-    raise ValueError(f"The heuristics' {field.name} cannot be {value!r}; it is {default!r} by default.")
+    raise UserError(f"The heuristics' {field.name} cannot be {value!r}; it is {default!r} by default.")
 
 
 def _is_number(value: Any) -> bool:

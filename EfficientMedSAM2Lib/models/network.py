@@ -115,8 +115,7 @@ class EfficientMedSAM2(nn.Module):
             ValueError: These weights have no context network; `config.context` says so.
         """
         if self.context is None:
-            message = "These weights have no context network; train one with `distill --stage context`."
-            raise ValueError(message)
+            raise ValueError("These weights have no context network; train one with `distill --stage context`.")
         return self.context(cubes.to(self.compute_dtype))
 
     def object_pointer(self, decoded: DecodedMasks, chosen: Tensor) -> Tensor:

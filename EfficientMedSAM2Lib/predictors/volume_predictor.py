@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.predictors.inputs import as_box, as_clicks, as_mask, as_number, to_numpy
 from EfficientMedSAM2Lib.predictors.network_methods import NetworkMethods
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
@@ -121,7 +122,7 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
             The state.
 
         Raises:
-            ValueError: Not a volume, or spacing, axis or window make no sense.
+            UserError: Not a volume, or spacing, axis or window make no sense.
         """
         source = next((given for given in (volume, images, video_path) if given is not None), None)
         cache = FeatureCache(self.feature_cache_bytes)
@@ -171,14 +172,14 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
             frame_idx, all object ids, and mask logits (N,1,H,W) float32 of all objects on this slice.
 
         Raises:
-            ValueError: Prompts of the wrong shape, not numbers, or no such slice.
+            UserError: Prompts of the wrong shape, not numbers, or no such slice.
         """
         if points is None and labels is None and box is None:
-            message = "at least one of points or box must be provided as input"
-            raise ValueError(message)
+            raise UserError("at least one of points or box must be provided as input")
         if box is not None and not clear_old_points:
-            message = "a box replaces what was given before: call with clear_old_points=True, and click afterwards"
-            raise ValueError(message)
+            raise UserError(
+                "a box replaces what was given before: call with clear_old_points=True, and click afterwards"
+            )
         frame_idx, obj_id = check_frame(inference_state, frame_idx), as_number(obj_id)
         shape = slice_shape(inference_state)
         clicks = as_clicks(points, labels, shape, normalize_coords)
@@ -210,14 +211,13 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
             As `add_new_points_or_box`.
 
         Raises:
-            ValueError: The mask has no two axes or is none (see `as_mask`), or there is no such slice.
+            UserError: The mask has no two axes or is none (see `as_mask`), or there is no such slice.
         """
         frame_idx, obj_id = check_frame(inference_state, frame_idx), as_number(obj_id)
         shape = slice_shape(inference_state)
         array = to_numpy(mask)
         if array.ndim != 2 or array.size == 0:
-            message = f"A mask must be (H,W), not of shape {array.shape}."
-            raise ValueError(message)
+            raise UserError(f"A mask must be (H,W), not of shape {array.shape}.")
         track = inference_state["tracks"].get(obj_id) or ObjectTrack()
         mask_bool = as_mask(array)
         if mask_bool.shape != shape:
@@ -233,8 +233,7 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
             RuntimeError: There is no object, or one without prompts.
         """
         if not inference_state["tracks"]:
-            message = "No input points or masks are provided for any object; please add inputs first."
-            raise RuntimeError(message)
+            raise RuntimeError("No input points or masks are provided for any object; please add inputs first.")
         for obj_id, track in inference_state["tracks"].items():
             check_prompts(obj_id, track)
 
@@ -327,10 +326,9 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
         track = inference_state["tracks"].pop(obj_id, None)
         if track is None:
             if strict:
-                message = (
+                raise RuntimeError(
                     f"Cannot remove object id {obj_id} as it doesn't exist; there are {inference_state['obj_ids']}."
                 )
-                raise RuntimeError(message)
             return list(inference_state["obj_ids"]), []
         renumber(inference_state)
         ids = list(inference_state["obj_ids"])

@@ -18,8 +18,7 @@ class FeatureCache:
 
     def __init__(self, budget_bytes: int) -> None:
         if budget_bytes < 0:
-            message = f"A feature cache needs a budget of 0 bytes or more, not {budget_bytes}."
-            raise ValueError(message)
+            raise ValueError(f"A feature cache needs a budget of 0 bytes or more, not {budget_bytes}.")
         self.budget_bytes = budget_bytes
         self.nbytes = 0
         self._entries: OrderedDict[Hashable, ImageFeatures] = OrderedDict()

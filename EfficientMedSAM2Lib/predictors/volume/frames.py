@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.predictors.inputs import to_numpy
 from EfficientMedSAM2Lib.predictors.viewport import resize
 
@@ -46,14 +47,11 @@ class VolumeFrames:
 
     def __init__(self, volume: np.ndarray, axis: int) -> None:
         if volume.ndim not in (3, 4) or (volume.ndim == 4 and volume.shape[3] not in (1, 3, 4)) or volume.size == 0:
-            message = f"A volume must be (D,H,W) or (D,H,W,3) and not empty; this one has shape {volume.shape}."
-            raise ValueError(message)
+            raise UserError(f"A volume must be (D,H,W) or (D,H,W,3) and not empty; this one has shape {volume.shape}.")
         if volume.dtype.kind not in "buif":
-            message = f"A volume needs real numbers, not {volume.dtype}."
-            raise ValueError(message)
+            raise UserError(f"A volume needs real numbers, not {volume.dtype}.")
         if axis not in (0, 1, 2):
-            message = f"The slicing axis must be 0, 1 or 2 (k, j or i), not {axis!r}."
-            raise ValueError(message)
+            raise UserError(f"The slicing axis must be 0, 1 or 2 (k, j or i), not {axis!r}.")
         if volume.ndim == 4:
             volume = volume[..., 0] if volume.shape[3] == 1 else volume[..., :3]
         self._slices = np.moveaxis(volume, axis, 0)
@@ -84,11 +82,9 @@ class TensorFrames:
 
     def __init__(self, images: Any, video_height: int, video_width: int) -> None:
         if images.ndim != 4 or images.shape[1] not in (1, 3) or images.shape[0] == 0:
-            message = f"Prepared slices must be a tensor [D,3,S,S], not of shape {tuple(images.shape)}."
-            raise ValueError(message)
+            raise UserError(f"Prepared slices must be a tensor [D,3,S,S], not of shape {tuple(images.shape)}.")
         if video_height < 1 or video_width < 1:
-            message = f"video_height and video_width must be positive, not {video_height} and {video_width}."
-            raise ValueError(message)
+            raise UserError(f"video_height and video_width must be positive, not {video_height} and {video_width}.")
         self._images = images
         self._shape = (int(video_height), int(video_width))
         # Negative values show that the mean was subtracted; the first, middle and last slice tell enough.
@@ -124,12 +120,10 @@ class PictureFrames:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         path = Path(folder)
         if not path.is_dir():
-            message = f"{path} is not a folder of JPEG or PNG frames; give one, or an array (D,H,W)."
-            raise ValueError(message)
+            raise UserError(f"{path} is not a folder of JPEG or PNG frames; give one, or an array (D,H,W).")
         self._paths = sorted((p for p in path.iterdir() if p.suffix.lower() in _PICTURES), key=_frame_number)
         if not self._paths:
-            message = f"There are no JPEG or PNG frames in {path}."
-            raise ValueError(message)
+            raise UserError(f"There are no JPEG or PNG frames in {path}.")
         self._shape = self[0].shape[0], self[0].shape[1]
 
     @property

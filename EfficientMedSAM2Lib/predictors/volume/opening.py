@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.predictors.inputs import as_spacing, as_window, to_numpy
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
@@ -35,11 +36,10 @@ def open_state(
     """The state for a volume; arguments as `EfficientMedSAM2VolumePredictor.init_state`, whose source is any of three.
 
     Raises:
-        ValueError: Not a volume, or spacing, axis or window make no sense.
+        UserError: Not a volume, or spacing, axis or window make no sense.
     """
     if source is None:
-        message = "Give a volume: an array (D,H,W) or (D,H,W,3)."
-        raise ValueError(message)
+        raise UserError("Give a volume: an array (D,H,W) or (D,H,W,3).")
     if isinstance(spacing, (int, np.integer)) and isinstance(modality, (int, np.integer)):
         # MedSAM2's scripts give height and width as second and third argument.
         video_height, video_width, spacing, modality = int(spacing), int(modality), None, None
@@ -50,8 +50,7 @@ def open_state(
         axis = 0
     elif video_height is not None or video_width is not None:
         if video_height is None or video_width is None or not hasattr(source, "detach"):
-            message = "Prepared slices are a tensor [D,3,S,S] with both video_height and video_width."
-            raise ValueError(message)
+            raise UserError("Prepared slices are a tensor [D,3,S,S] with both video_height and video_width.")
         frames = TensorFrames(source, video_height, video_width)
         chosen = IntensityWindow(0.0, 1.0) if window is None else as_window(window, frames[0][None], modality)
         axis = 0

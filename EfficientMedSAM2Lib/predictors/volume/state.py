@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.predictors.inputs import as_number
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
@@ -80,12 +81,11 @@ def check_frame(state: State, frame_idx: Any) -> int:
     """The number of a slice, from an integer of Python, numpy or torch.
 
     Raises:
-        ValueError: Not a whole number from 0 to num_frames - 1.
+        UserError: Not a whole number from 0 to num_frames - 1.
     """
     number = as_number(frame_idx)
     if not isinstance(number, int) or not 0 <= number < state["num_frames"]:
-        message = f"There is no slice {frame_idx}; slices are numbered 0 to {state['num_frames'] - 1}."
-        raise ValueError(message)
+        raise UserError(f"There is no slice {frame_idx}; slices are numbered 0 to {state['num_frames'] - 1}.")
     return number
 
 
@@ -96,8 +96,7 @@ def check_prompts(obj_id: Hashable, track: ObjectTrack) -> None:
         RuntimeError: It has no prompts.
     """
     if not track.prompts:
-        message = f"No input points or masks are provided for object id {obj_id}; please add inputs first."
-        raise RuntimeError(message)
+        raise RuntimeError(f"No input points or masks are provided for object id {obj_id}; please add inputs first.")
 
 
 def volume_of(state: State) -> VolumeContext:
@@ -120,8 +119,7 @@ def track_of(state: State, obj_id: Hashable) -> ObjectTrack:
     """
     track = state["tracks"].get(obj_id)
     if track is None:
-        message = f"There is no object id {obj_id}; there are {state['obj_ids']}."
-        raise KeyError(message)
+        raise KeyError(f"There is no object id {obj_id}; there are {state['obj_ids']}.")
     return track
 
 

@@ -84,6 +84,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/geometry.py
   EfficientMedSAM2Lib/core/machine.py
+  EfficientMedSAM2Lib/core/masks.py
   EfficientMedSAM2Lib/core/metrics.py
   EfficientMedSAM2Lib/core/planes.py
   EfficientMedSAM2Lib/core/resources.py
@@ -160,7 +161,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/terminology.py
   EfficientMedSAM2Lib/imaging/volumes.py
   EfficientMedSAM2Lib/interaction/__init__.py
-  EfficientMedSAM2Lib/interaction/bits.py
   EfficientMedSAM2Lib/interaction/checks.py
   EfficientMedSAM2Lib/interaction/clicks.py
   EfficientMedSAM2Lib/interaction/constraints.py
@@ -224,16 +224,18 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/learning/train.py
   EfficientMedSAM2Lib/models/__init__.py
   EfficientMedSAM2Lib/models/builder.py
+  EfficientMedSAM2Lib/models/bundles.py
   EfficientMedSAM2Lib/models/checkpoint.py
   EfficientMedSAM2Lib/models/config.py
-  EfficientMedSAM2Lib/models/context_network.py
   EfficientMedSAM2Lib/models/heuristics.py
-  EfficientMedSAM2Lib/models/image_encoder.py
-  EfficientMedSAM2Lib/models/layers.py
-  EfficientMedSAM2Lib/models/mask_decoder.py
-  EfficientMedSAM2Lib/models/memory.py
+  EfficientMedSAM2Lib/models/modules/__init__.py
+  EfficientMedSAM2Lib/models/modules/context_network.py
+  EfficientMedSAM2Lib/models/modules/image_encoder.py
+  EfficientMedSAM2Lib/models/modules/layers.py
+  EfficientMedSAM2Lib/models/modules/mask_decoder.py
+  EfficientMedSAM2Lib/models/modules/memory.py
+  EfficientMedSAM2Lib/models/modules/prompt_encoder.py
   EfficientMedSAM2Lib/models/network.py
-  EfficientMedSAM2Lib/models/prompt_encoder.py
   EfficientMedSAM2Lib/models/timm_import.py
   EfficientMedSAM2Lib/mrml/__init__.py
   EfficientMedSAM2Lib/mrml/effect/__init__.py
@@ -268,11 +270,10 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/pipeline/prompts.py
   EfficientMedSAM2Lib/predictors/__init__.py
   EfficientMedSAM2Lib/predictors/automatic_mask_generator.py
-  EfficientMedSAM2Lib/predictors/fov.py
   EfficientMedSAM2Lib/predictors/image_predictor.py
   EfficientMedSAM2Lib/predictors/inputs.py
+  EfficientMedSAM2Lib/predictors/mask_cleaning.py
   EfficientMedSAM2Lib/predictors/mask_grid.py
-  EfficientMedSAM2Lib/predictors/masks.py
   EfficientMedSAM2Lib/predictors/network_methods.py
   EfficientMedSAM2Lib/predictors/pretrained.py
   EfficientMedSAM2Lib/predictors/slices/__init__.py
@@ -284,6 +285,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/slices/roundness.py
   EfficientMedSAM2Lib/predictors/slices/slice_data.py
   EfficientMedSAM2Lib/predictors/slices/slice_predictor.py
+  EfficientMedSAM2Lib/predictors/viewport.py
+  EfficientMedSAM2Lib/predictors/viewport_choice.py
   EfficientMedSAM2Lib/predictors/volume/__init__.py
   EfficientMedSAM2Lib/predictors/volume/context.py
   EfficientMedSAM2Lib/predictors/volume/frames.py
@@ -297,14 +300,15 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/volume/session_calls.py
   EfficientMedSAM2Lib/predictors/volume/state.py
   EfficientMedSAM2Lib/predictors/volume/track.py
+  EfficientMedSAM2Lib/predictors/volume/volume_context.py
   EfficientMedSAM2Lib/predictors/volume_predictor.py
-  EfficientMedSAM2Lib/predictors/zoom.py
   EfficientMedSAM2Lib/runtimes/__init__.py
   EfficientMedSAM2Lib/runtimes/arrays.py
   EfficientMedSAM2Lib/runtimes/build.py
   EfficientMedSAM2Lib/runtimes/choice.py
   EfficientMedSAM2Lib/runtimes/exported.py
   EfficientMedSAM2Lib/runtimes/home_process.py
+  EfficientMedSAM2Lib/runtimes/network.py
   EfficientMedSAM2Lib/runtimes/onnx/__init__.py
   EfficientMedSAM2Lib/runtimes/onnx/calibration.py
   EfficientMedSAM2Lib/runtimes/onnx/export.py

@@ -15,9 +15,9 @@ def rounded(logits: np.ndarray, box: np.ndarray, size: int, heuristics: Heuristi
     On boxes of `dev` CT lesions and sarcomas gained 0.014 and 0.016 Dice, hippocampi lost 0.007 (see TRAINING.md).
 
     Args:
-        logits: (C,h,h) mask logits of a view.
+        logits: (C,h,h) mask logits of a viewport.
         box: (4,) XYXY, first and last network pixels.
-        size: Side of the view in network pixels.
+        size: Side of the viewport in network pixels.
         heuristics: How much they are drawn.
 
     Returns:

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from EfficientMedSAM2Lib.models.config import DecodedMasks, EncodedPrompts, ImageFeatures, ModelConfig
-from EfficientMedSAM2Lib.models.layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d, SeparableConv
+from EfficientMedSAM2Lib.models.bundles import DecodedMasks, EncodedPrompts, ImageFeatures
+from EfficientMedSAM2Lib.models.config import ModelConfig
+from EfficientMedSAM2Lib.models.modules.layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d, SeparableConv
 
 
 class TwoWayBlock(nn.Module):

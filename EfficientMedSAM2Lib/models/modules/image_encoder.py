@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
-from EfficientMedSAM2Lib.models.config import ImageFeatures, ModelConfig, timm_architecture
-from EfficientMedSAM2Lib.models.layers import ConvNeXtBlock, LayerNorm2d
+from EfficientMedSAM2Lib.models.bundles import ImageFeatures
+from EfficientMedSAM2Lib.models.config import ModelConfig, timm_architecture
+from EfficientMedSAM2Lib.models.modules.layers import ConvNeXtBlock, LayerNorm2d
 from EfficientMedSAM2Lib.models.timm_import import import_timm
 
 

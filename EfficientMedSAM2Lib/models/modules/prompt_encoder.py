@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from EfficientMedSAM2Lib.models.config import DENSE_CHANNELS, EncodedPrompts, ModelConfig, PromptBatch
+from EfficientMedSAM2Lib.models.bundles import DENSE_CHANNELS, EncodedPrompts, PromptBatch
+from EfficientMedSAM2Lib.models.config import ModelConfig
 
 CLICK_SIGMAS = (4.0, 16.0)
 """Widths in network pixels of the Gaussians drawn at a click: one says where exactly, one says whereabouts."""

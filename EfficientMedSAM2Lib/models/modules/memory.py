@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from EfficientMedSAM2Lib.models.config import MemoryBank, ModelConfig, Rectangle
-from EfficientMedSAM2Lib.models.layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d, rotary_table
+from EfficientMedSAM2Lib.models.bundles import MemoryBank, Rectangle
+from EfficientMedSAM2Lib.models.config import ModelConfig
+from EfficientMedSAM2Lib.models.modules.layers import MLP, Attention, ConvNeXtBlock, LayerNorm2d, rotary_table
 
 POOLED = 4
 """Side of the squares of places over which memories other than the nearest are averaged."""
@@ -154,7 +155,7 @@ class MemoryAttention(nn.Module):
 
 
 def resample_map(memory: Tensor, source: Rectangle, target: Rectangle) -> Tensor:
-    """A memory map (C,h,h) of the field of view `source`, as seen in `target`; zeros where target leaves source."""
+    """A memory map (C,h,h) of the viewport `source`, as seen in `target`; zeros where target leaves source."""
     if source == target:
         return memory
     sx, sy, source_width, source_height = source

@@ -1,4 +1,4 @@
-"""Field of view: the square part of a slice that the network looks at, and the way there and back.
+"""Viewport: the square part of a slice that the network sees, and the way there and back.
 
 Pixel centres lie at whole numbers, so a rectangle (x0, y0, width, height) covers x0 - 0.5 ... x0 + width - 0.5.
 """
@@ -10,14 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import bounding_box
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 
 NO_OBJECT_LOGIT = -32.0
-"""Logit where there is surely no object: outside the view, or when the object is absent. Its mean with a neighbouring
-logit still says something, which SAM2's -1024 does not; and every precision holds it."""
+"""Logit where there is surely no object: outside the viewport, or when the object is absent. Its mean with a
+neighbouring logit still says something, which SAM2's -1024 does not; and every precision holds it."""
 
 
-class FieldOfView(NamedTuple):
+class Viewport(NamedTuple):
     """A rectangle of whole pixels of a slice, square in mm; it may reach beyond the slice.
 
     Attributes:
@@ -44,44 +45,38 @@ class FieldOfView(NamedTuple):
         low, high = self.to_network(np.array([[x0 - 0.5, y0 - 0.5], [x1 + 0.5, y1 + 0.5]]), size)
         return np.concatenate([low + 0.5, high - 0.5])
 
-    def from_network(self, points_xy: np.ndarray, size: int = 256) -> np.ndarray:
-        """Points (N,2) in network pixels to slice pixels, float32."""
-        points = np.asarray(points_xy, dtype=np.float64).reshape(-1, 2)
-        origin, extent = np.array(self[:2]), np.array(self[2:])
-        return ((points + 0.5) * extent / size - 0.5 + origin).astype(np.float32)
-
-    def clipped(self, slice_shape: tuple[int, int]) -> FieldOfView:
+    def clipped(self, slice_shape: tuple[int, int]) -> Viewport:
         """The part of it within a slice of (rows, columns); of no size where they do not meet."""
         left, top = max(self.x0, 0), max(self.y0, 0)
         right, bottom = min(self.x0 + self.width, slice_shape[1]), min(self.y0 + self.height, slice_shape[0])
-        return FieldOfView(left, top, max(right - left, 0), max(bottom - top, 0))
+        return Viewport(left, top, max(right - left, 0), max(bottom - top, 0))
 
 
-def whole_slice(slice_shape: tuple[int, int]) -> FieldOfView:
+def whole_slice(slice_shape: tuple[int, int]) -> Viewport:
     """The rectangle of a slice itself, which is not square in general."""
-    return FieldOfView(0, 0, slice_shape[1], slice_shape[0])
+    return Viewport(0, 0, slice_shape[1], slice_shape[0])
 
 
-def crop(slice_array: np.ndarray, fov: FieldOfView, window: IntensityWindow, size: int = 256) -> np.ndarray:
+def crop(slice_array: np.ndarray, viewport: Viewport, window: IntensityWindow, size: int = 256) -> np.ndarray:
     """What the network sees of a slice: only this part is converted, never more.
 
     Args:
         slice_array: (H,W) or (H,W,3), any real type.
-        fov: The part to look at.
+        viewport: The part to look at.
         window: Intensities spread over 0...1.
         size: Side of the network's input.
 
     Returns:
         (1,3,size,size) float32 in 0...1, grey repeated (without a copy), 0 outside the slice.
     """
-    part = fov.clipped(slice_array.shape[:2])
+    part = viewport.clipped(slice_array.shape[:2])
     if part.width == 0 or part.height == 0:
         return np.zeros((1, 3, size, size), np.float32)
     values = slice_array[part.y0 : part.y0 + part.height, part.x0 : part.x0 + part.width]
     image = apply_window(values, window)
     channels = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
-    rows = _antialiased_bands(fov.height, size, part.y0 - fov.y0, part.height)
-    columns = _antialiased_bands(fov.width, size, part.x0 - fov.x0, part.width)
+    rows = _antialiased_bands(viewport.height, size, part.y0 - viewport.y0, part.height)
+    columns = _antialiased_bands(viewport.width, size, part.x0 - viewport.x0, part.width)
     seen = columns.along_columns(rows.along_rows(channels))
     return np.broadcast_to(seen[None], (1, 3, size, size))
 
@@ -97,8 +92,8 @@ def resize(channels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 def resample(
     values: np.ndarray,
-    source: FieldOfView,
-    target: FieldOfView,
+    source: Viewport,
+    target: Viewport,
     target_shape: tuple[int, int],
     fill: float = NO_OBJECT_LOGIT,
 ) -> np.ndarray:
@@ -158,7 +153,7 @@ class Bands(NamedTuple):
         return np.ascontiguousarray(np.swapaxes(self.along_rows(turned), -1, -2))
 
 
-# Few slices change the view, so that the same weights are asked for again and again; nobody writes on them.
+# Few slices change the viewport, so that the same weights are asked for again and again; nobody writes on them.
 @lru_cache(maxsize=256)
 def _bands(
     source_start: int, source_size: int, source_count: int, target_start: int, target_size: int, target_count: int
@@ -212,32 +207,30 @@ def _antialiased_bands(source_count: int, target_count: int, part_start: int, pa
     return Bands(np.clip(cells[:, 0], 0, part_count - 1), moved[:, :used].astype(np.float32))
 
 
-def paste(logits: np.ndarray, fov: FieldOfView, slice_shape: tuple[int, int]) -> np.ndarray:
-    """Logits (...,h,w) of a view on the whole slice (...,H,W), float32, `NO_OBJECT_LOGIT` outside the view."""
-    part = fov.clipped(slice_shape)
+def paste(logits: np.ndarray, viewport: Viewport, slice_shape: tuple[int, int]) -> np.ndarray:
+    """Logits (...,h,w) of a viewport on the whole slice (...,H,W), float32, `NO_OBJECT_LOGIT` outside the viewport."""
+    part = viewport.clipped(slice_shape)
     full = np.full((*logits.shape[:-2], *slice_shape), NO_OBJECT_LOGIT, np.float32)
     if part.width and part.height:
-        inner = resample(logits, fov, part, (part.height, part.width))
+        inner = resample(logits, viewport, part, (part.height, part.width))
         full[..., part.y0 : part.y0 + part.height, part.x0 : part.x0 + part.width] = inner
     return full
 
 
-def crop_logits(logits: np.ndarray, fov: FieldOfView, size: int = 64) -> np.ndarray:
-    """Logits (...,H,W) of a whole slice as seen in a view: (...,size,size) float32."""
-    return resample(logits, whole_slice(logits.shape[-2:]), fov, (size, size))
-
-
-def positive_part(logits: np.ndarray, fov: FieldOfView, slice_shape: tuple[int, int]) -> FieldOfView:
-    """The part of the slice that can hold positive logits, found on the view's coarse grid (h,w)."""
-    above = logits > 0
-    rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
-    if len(rows) == 0:
-        return FieldOfView(0, 0, 0, 0)
-    cell_x, cell_y = fov.width / logits.shape[1], fov.height / logits.shape[0]
+def positive_part(logits: np.ndarray, viewport: Viewport, slice_shape: tuple[int, int]) -> Viewport:
+    """The part of the slice that can hold positive logits, found on the viewport's coarse grid (h,w)."""
+    box = bounding_box(logits > 0)
+    if box is None:
+        return Viewport(0, 0, 0, 0)
+    (row0, row1), (column0, column1) = box
+    cell_x, cell_y = viewport.width / logits.shape[1], viewport.height / logits.shape[0]
     # Interpolation carries a positive cell no farther than to the next cell's centre.
-    left, right = fov.x0 + (columns[0] - 1) * cell_x, fov.x0 + (columns[-1] + 2) * cell_x
-    top, bottom = fov.y0 + (rows[0] - 1) * cell_y, fov.y0 + (rows[-1] + 2) * cell_y
-    x0, y0 = max(int(np.floor(left)), fov.x0), max(int(np.floor(top)), fov.y0)
-    x1, y1 = min(int(np.ceil(right)) + 1, fov.x0 + fov.width), min(int(np.ceil(bottom)) + 1, fov.y0 + fov.height)
-    part = FieldOfView(x0, y0, x1 - x0, y1 - y0).clipped(slice_shape)
-    return part if part.width and part.height else FieldOfView(0, 0, 0, 0)
+    left, right = viewport.x0 + (column0 - 1) * cell_x, viewport.x0 + (column1 + 1) * cell_x
+    top, bottom = viewport.y0 + (row0 - 1) * cell_y, viewport.y0 + (row1 + 1) * cell_y
+    x0, y0 = max(int(np.floor(left)), viewport.x0), max(int(np.floor(top)), viewport.y0)
+    x1, y1 = (
+        min(int(np.ceil(right)) + 1, viewport.x0 + viewport.width),
+        min(int(np.ceil(bottom)) + 1, viewport.y0 + viewport.height),
+    )
+    part = Viewport(x0, y0, x1 - x0, y1 - y0).clipped(slice_shape)
+    return part if part.width and part.height else Viewport(0, 0, 0, 0)

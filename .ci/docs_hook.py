@@ -40,7 +40,7 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Translate the page's links; those that lead nowhere are left for MkDocs to warn of."""
     site = page.file.src_uri
     here = Path(page.file.abs_src_path).resolve().relative_to(REPOSITORY).as_posix()

@@ -1,7 +1,7 @@
 """Fixtures for all rooms: the stand-in host for desktop Slicer (host/), loaded only by tests that ask for it.
 
-``--strict-skips``: tests that are skipped for another reason than those of `KNOWN_SKIPS` fail the run, so that a package
-that is missing does not pass for tests that pass. `.ci/run` asks for it.
+``--strict-skips``: tests that are skipped for another reason than those of `KNOWN_SKIPS` fail the run, so that a
+missing package does not pass for tests that pass. `.ci/run` asks for it.
 """
 
 from __future__ import annotations

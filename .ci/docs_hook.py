@@ -16,7 +16,15 @@ from mkdocs.structure.files import File
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HOME = "README.md"
-BESIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CITATION.cff", "LICENSE", "Resources/Models/*.md")
+BESIDE = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CITATION.cff",
+    "LICENSE",
+    "Resources/Models/*.md",
+    "Resources/Models/[LN]*",
+)
 PICTURES = ("Screenshots/*.png", "Resources/Images/*.png")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?![a-z]+:|#)([^)#]+)(#[^)]*)?\)")
 

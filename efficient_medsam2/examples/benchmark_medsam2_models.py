@@ -39,7 +39,7 @@ def command(arguments: Sequence[str] | None = None) -> list[str]:
 
     args = parser().parse_args(arguments)
     encoder = args.encoder_type or encoder_of(args.efficient_model)
-    encoders = [name for name in OURS if name == encoder or (args.quantize and name == f"{encoder}-int8")]
+    ours = [name for name in OURS if name == encoder or (args.quantize and name == f"{encoder}-int8")]
     return [
         "benchmark",
         "--data_dir",
@@ -61,7 +61,7 @@ def command(arguments: Sequence[str] | None = None) -> list[str]:
         "--repeats",
         "1",
         "--model",
-        *encoders,
+        *ours,
         "medsam2",
         *(["--save_visualizations"] if args.save_visualizations else []),
     ]

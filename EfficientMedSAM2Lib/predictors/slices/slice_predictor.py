@@ -218,8 +218,8 @@ class SlicePredictor:
         """The chosen mask once more where it sits badly in its view, in a fitted one; the others as they were."""
         known = PlacedLogits(first.logits[choice], first.view)
         box = known.bounding_box()
-        # A view that suits the mask is not left for a slightly better one: after five clicks as good
-        # (docs/experiments/first-weights/08-viewports.md), and one encoding and one decoding of four saved.
+        # A view that suits the mask is not left for a slightly better one: after five clicks as good (see TRAINING.md),
+        # and one encoding and one decoding of four saved.
         if box is None or zoom.keeps_view(first.view, box, image.shape, self.heuristics):
             return first
         view = zoom.view_for_mask(box, prompts.points, image.shape, image.spacing, self.heuristics)

@@ -101,8 +101,7 @@ def look_from_sides(
 
     On a cut the mask is a line, whose ends are known; clicks inside and just beyond them say which object is meant.
     Following an object from slice to slice cannot tell where a low contrast ends it; from the side its end is an edge
-    like others. On `dev` the Dice of 14 volumes rose with it from 0.776 to 0.805
-    (docs/experiments/first-weights/07-orthogonal-prior.md).
+    like others. On `dev` the Dice of 14 volumes rose with it from 0.776 to 0.805 (see TRAINING.md).
 
     Args:
         slices: The core that asks the network.

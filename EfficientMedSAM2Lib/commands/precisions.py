@@ -184,7 +184,7 @@ def _encoder_ms(model: Any) -> float:
     from EfficientMedSAM2Lib.runtimes.arrays import arrays_of
 
     arrays, size = arrays_of(model), model.config.image_size
-    picture = arrays.put(np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32))
+    picture = arrays.to_device(np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32))
     with arrays.inference():
         return _fastest(lambda: model.encode_image(picture))
 

@@ -42,6 +42,5 @@ def shipped_weights(encoder_type: str) -> Path:
     """
     path = resource_path("Models", f"efficient_medsam2_{encoder_type}.safetensors")
     if not path.is_file():
-        message = f"No weights are shipped for the encoder {encoder_type!r}; give checkpoint=<file>."
-        raise UserError(message)
+        raise UserError(f"No weights are shipped for the encoder {encoder_type!r}; give checkpoint=<file>.")
     return path

@@ -43,8 +43,7 @@ class IntensityWindow:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            msg = f"An intensity window needs low < high, both finite; got {self.low} and {self.high}."
-            raise UserError(msg)
+            raise UserError(f"An intensity window needs low < high, both finite; got {self.low} and {self.high}.")
 
     @classmethod
     def from_width_level(cls, width: float, level: float, name: str = "custom") -> IntensityWindow:
@@ -78,8 +77,7 @@ def preset_window(name: str) -> IntensityWindow:
     try:
         return PRESETS[name.strip().lower()]
     except KeyError:
-        msg = f"There is no window preset {name!r}; choose one of {', '.join(sorted(PRESETS))}."
-        raise UserError(msg) from None
+        raise UserError(f"There is no window preset {name!r}; choose one of {', '.join(sorted(PRESETS))}.") from None
 
 
 def parse_window(text: str) -> IntensityWindow:
@@ -95,8 +93,7 @@ def parse_window(text: str) -> IntensityWindow:
         bounds = float(low), float(high)
     except ValueError:
         presets = ", ".join(sorted(PRESETS))
-        msg = f"The window {text!r} is neither LOW,HIGH nor one of {presets}."
-        raise UserError(msg) from None
+        raise UserError(f"The window {text!r} is neither LOW,HIGH nor one of {presets}.") from None
     return IntensityWindow(*bounds)
 
 
@@ -186,8 +183,7 @@ def _real_array(values: np.ndarray) -> np.ndarray:
     if array.dtype == bool:
         return array.view(np.uint8)
     if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
-        msg = f"Intensities must be real numbers, not {array.dtype}."
-        raise UserError(msg)
+        raise UserError(f"Intensities must be real numbers, not {array.dtype}.")
     return array
 
 

@@ -60,7 +60,7 @@ def test_an_evaluation_holds_no_formula(tmp_path):
     import numpy as np
 
     pytest.importorskip("monai", reason="needs the extra eval")
-    from EfficientMedSAM2Lib.evaluation.report import write_csv
+    from EfficientMedSAM2Lib.evaluation.report.tables import write_csv
 
     image = SimpleNamespace(dataset="=d", name="@n", modality="+m")
     case = SimpleNamespace(image=image, label="-l", axis=0, index=1, mask=np.ones(2), size="small", compact=True)

@@ -14,6 +14,8 @@ from EfficientMedSAM2Lib.imaging.sample import sample_scan, sample_segmentation
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import read_volume
 
+#: What README says that the shipped weights reach; better ones may raise it.
+SHIPPED_DICE = {"left lung": 0.911, "lumbar vertebral column": 0.731, "right lung": 0.905}
 PROMPTS = sorted(resource_path("Demo").glob("*.mrk.json"))
 
 
@@ -44,8 +46,8 @@ def test_the_demo_prints_its_numbers_and_writes_its_files(tmp_path, capsys):
     out = capsys.readouterr().out
     scores = dict(re.findall(r"^Dice (.+) (\d\.\d{3})$", out, re.MULTILINE))
     assert set(scores) == {path.name[: -len(".mrk.json")] for path in PROMPTS}
-    assert float(scores["left lung"]) > 0.85
-    assert float(scores["right lung"]) > 0.85
+    for name, dice in SHIPPED_DICE.items():
+        assert float(scores[name]) > dice - 0.01, f"{name}: the masks of the demo have become worse"
     speed = re.search(r"^Speed (\d[\d.]*) slices per second$", out, re.MULTILINE)
     assert float(speed.group(1)) > 0
     assert re.search(r"^Peak memory \d+ MB", out, re.MULTILINE)

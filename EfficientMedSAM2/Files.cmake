@@ -214,4 +214,5 @@ set(ENGINE_RESOURCES
   Resources/Models/efficient_medsam2_mobilenet_fp32.onnx.zip
   Resources/UI/EfficientMedSAM2.ui
   Resources/requirements.txt
+  Resources/terminology.json
   )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.pipeline.options import add_option
 
 if TYPE_CHECKING:
     import argparse
@@ -47,8 +48,8 @@ def add_engine_options(parser: argparse.ArgumentParser, *names: str, threads: in
         },
     }
     for name in names or ENGINE_OPTIONS:
-        spellings = ("--encoder", "--encoder-type", "--encoder_type") if name == "encoder" else (f"--{name}",)
-        parser.add_argument(*spellings, **options[name])
+        older = ("--encoder-type",) if name == "encoder" else ()
+        add_option(parser, f"--{name}", *older, **options[name])
 
 
 def engine_arguments(args: argparse.Namespace) -> dict[str, Any]:

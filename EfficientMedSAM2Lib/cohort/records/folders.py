@@ -18,7 +18,7 @@ from EfficientMedSAM2Lib.core.files import check_component, replacing
 CASES, CORRECTED, RECORD, SCENE = "cases", "corrected", "provenance.json", "scene.mrml"
 SEGMENTATION, DICOM, PROMPTS, PICTURE = "segmentation.seg.nrrd", "segmentation.dcm", "prompts.mrk.json", "picture.png"
 PROMPT_OF_SCENE = "prompt-{}.mrk.json"  # a scene has a file for each prompt
-_NOBODYS = (".DS_Store", "Thumbs.db", "desktop.ini")  # systems' own, about how a folder is shown
+_SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")  # written by file managers, about how a folder is shown
 _PARTIAL, _OLD = ".partial-", ".old-"
 
 
@@ -77,7 +77,7 @@ def changed_by_hand(folder: Path) -> bool:
     record = _record(folder)
     if record.get("corrected") or any(was_rewritten(folder, file) for file in record.get("files", {})):
         return True
-    written = {*record.get("files", {}), RECORD, SCENE, *_NOBODYS}
+    written = {*record.get("files", {}), RECORD, SCENE, *_SYSTEM_FILES}
     others = (path for path in folder.iterdir() if path.name not in written)
     return any(not fnmatch(path.name, PROMPT_OF_SCENE.format("*")) for path in others)
 

@@ -50,7 +50,7 @@ def _is_running(number: int) -> bool:
     return True
 
 
-class Full(Exception):
+class TooManySessions(Exception):
     """As many sessions as are allowed are running."""
 
 
@@ -138,11 +138,11 @@ class Sessions:
         """A session for a new browser; returns its key.
 
         Raises:
-            Full: there are too many.
+            TooManySessions: as many as are allowed are running.
             RuntimeError: the process does not start.
         """
         if not self.has_room():
-            raise Full
+            raise TooManySessions
         self._starting += 1
         try:
             spare, self._spare = self._spare, None
@@ -163,7 +163,7 @@ class Sessions:
             await session.end()
 
     async def watch(self) -> None:
-        """End sessions that nobody looks at any more; until cancelled."""
+        """End sessions whose page has been closed for too long; until cancelled."""
         while True:
             await asyncio.sleep(min(max(min(self.idle_s, CONNECT_S) / 10, 0.2), 30.0))
             now = time.monotonic()

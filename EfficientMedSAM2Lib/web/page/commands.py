@@ -95,7 +95,7 @@ class Commands:
             "place": self.place,
             "jump": self.jump,
             "weakest": self.weakest,
-            "use_roi": self.roi.take,
+            "use_roi": self.roi.use,
             "drop_roi": self.roi.drop,
         }
 
@@ -169,7 +169,7 @@ class Commands:
     def commit(self) -> None:
         """Use the ROI, or write the preview."""
         if self.roi.is_open:
-            self.roi.take()
+            self.roi.use()
         else:
             self.viewer.controller.commit()
 

@@ -1,4 +1,4 @@
-"""The loop that keeps scene, worker and page together, and gives the processor first to what the reader waits for."""
+"""The loop that updates scene, worker and page: what the reader waits for first."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ STATE_S, PROPAGATING_S = 0.12, 0.2
 #: The strip of all slices is brought up to date so often during propagation: as a rule the browser draws it on this
 #: machine.
 STRIP_S = 0.5
-#: An answer comes within so many seconds as a rule; until then neither page nor views change, for it would come later.
+#: Most answers come within so many seconds; until then page and views are not updated, which would delay the answer.
 ANSWER_S = 0.3
-#: Other views than the one that was clicked in wait for it longer.
+#: Views other than the clicked one wait for the answer for at most so many seconds.
 PATIENCE_S = 1.0
 #: A slice that has been shown for so long, in seconds, is one that the reader studies.
 DWELL_S = 0.2

@@ -42,7 +42,7 @@ _THREADS = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "OPENBLAS
 
 
 @dataclass(frozen=True)
-class Read:
+class UploadContent:
     """What an upload holds: a volume, segments, or files of prompts that have passed the checks.
 
     Attributes:
@@ -69,7 +69,7 @@ async def read_upload(
     seconds: float | None = None,
     time_point: int | None = None,
     as_segments: bool = False,
-) -> Read:
+) -> UploadContent:
     """Check and read files that have come in, in another process.
 
     Args:
@@ -111,10 +111,10 @@ async def read_upload(
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-    return await asyncio.to_thread(_take, workspace)
+    return await asyncio.to_thread(_collect, workspace)
 
 
-def _take(workspace: Workspace) -> Read:
+def _collect(workspace: Workspace) -> UploadContent:
     """The reader's answer."""
     try:
         answer = json.loads((workspace.folder / ANSWER).read_text(encoding="utf-8"))
@@ -139,7 +139,7 @@ def _take(workspace: Workspace) -> Read:
         for n, (name, color, terminology) in enumerate(answer.get("segments", ()))
     ]
     choices = answer.get("time_points", 0), answer.get("is_labelmap", False)
-    return Read(answer["name"], volume, tuple(segments), markups, *choices)
+    return UploadContent(answer["name"], volume, tuple(segments), markups, *choices)
 
 
 def _load(workspace: Workspace, name: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
 
 class RoiDraft:
-    """One ROI at a time; nothing is asked of the network before ``take``."""
+    """One ROI at a time; nothing is asked of the network before ``use``."""
 
     def __init__(self, viewer: ViewerSession) -> None:
         self.viewer = viewer
@@ -56,7 +56,7 @@ class RoiDraft:
         size = self.node.GetSize()
         return " × ".join(f"{value:.0f}" for value in size) + " mm"
 
-    def take(self) -> None:
+    def use(self) -> None:
         """Use it as a prompt, and as the limits of propagation."""
         if not self.is_open:
             raise UserError("Draw an ROI first.")

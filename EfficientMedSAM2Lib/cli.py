@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """SIGTERM, as batch systems and service managers send it, ends a command like Ctrl+C: one line, nothing left over."""
+    """SIGTERM, as batch systems and service managers send it, ends a command like Ctrl+C, in one line."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -53,7 +53,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/errors.py
   EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/geometry.py
-  EfficientMedSAM2Lib/core/machine.py
   EfficientMedSAM2Lib/core/masks.py
   EfficientMedSAM2Lib/core/metrics.py
   EfficientMedSAM2Lib/core/planes.py
@@ -143,6 +142,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/pipeline/__init__.py
   EfficientMedSAM2Lib/pipeline/case.py
   EfficientMedSAM2Lib/pipeline/engine.py
+  EfficientMedSAM2Lib/pipeline/machine.py
   EfficientMedSAM2Lib/pipeline/options.py
   EfficientMedSAM2Lib/pipeline/prompts.py
   EfficientMedSAM2Lib/predictors/__init__.py

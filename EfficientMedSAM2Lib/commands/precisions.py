@@ -101,9 +101,9 @@ def measure(encoder: str, weights: str, runtime: str, precision: str, reference:
     """Measure one variant in this process, and print the numbers as JSON; the first one leaves its masks for others."""
     import numpy as np
 
-    from EfficientMedSAM2Lib.core.machine import peak_memory_megabytes
     from EfficientMedSAM2Lib.core.metrics import dice
     from EfficientMedSAM2Lib.core.resources import shipped_weights
+    from EfficientMedSAM2Lib.pipeline.machine import peak_memory_megabytes
     from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor
     from EfficientMedSAM2Lib.runtimes.build import build_efficient_medsam2_model, exported_file
 

@@ -19,12 +19,12 @@ from EfficientMedSAM2Lib.cohort.records.outcome import utc
 from EfficientMedSAM2Lib.cohort.results.measurements import measure
 from EfficientMedSAM2Lib.cohort.worker.memory import check_fits
 from EfficientMedSAM2Lib.cohort.worker.prompting import case_prompts
-from EfficientMedSAM2Lib.core.machine import peak_memory_megabytes, version_of
 from EfficientMedSAM2Lib.core.windows import parse_window
 from EfficientMedSAM2Lib.imaging.markups import write_markups
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 from EfficientMedSAM2Lib.pipeline.case import SegmentResult, segment_case
+from EfficientMedSAM2Lib.pipeline.machine import peak_memory_megabytes, version_of
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.cohort.records.settings import RunSettings

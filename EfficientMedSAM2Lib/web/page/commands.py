@@ -8,6 +8,7 @@ from typing import Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import PRESETS, IntensityWindow, parse_window
+from EfficientMedSAM2Lib.interaction.checks import DIRECTIONS
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import RANGES, RangeRule
 from EfficientMedSAM2Lib.web.session.segments import Segments
@@ -17,7 +18,6 @@ from EfficientMedSAM2Lib.web.views.roi import RoiDraft
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
 TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line")
-DIRECTIONS = ("both", "forward", "backward")
 
 
 def _finite(value: Any) -> float:

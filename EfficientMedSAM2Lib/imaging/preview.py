@@ -175,7 +175,7 @@ def _legend(figure: Figure, case: PreviewCase, columns: int) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    millilitres = abs(np.linalg.det(case.volume.ijk_to_ras[:3, :3])) / 1000
+    millilitres = case.volume.voxel_mm3 / 1000
     entries: list[Any] = []
     drawn = case.drawn
     for segment, color in zip(case.segments, case.colors):

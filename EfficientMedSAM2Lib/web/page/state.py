@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from EfficientMedSAM2Lib.core.geometry import spacing_of
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import Progress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
@@ -79,7 +80,7 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
     segments = _segments(commands, measurements)
     strip = _strip(controller.scores, commands.views)
     depth, height, width = viewer.volume.shape_kji
-    spacing = [float((viewer.volume.ijk_to_ras[:3, n] ** 2).sum() ** 0.5) for n in range(3)]
+    spacing = spacing_of(viewer.volume.ijk_to_ras)
     state.update(
         volume_name=viewer.volume.name,
         volume_text=f"{width} × {height} × {depth} · " + " × ".join(f"{s:.3g}" for s in spacing) + " mm",

@@ -206,8 +206,6 @@ set(ENGINE_RESOURCES
   Resources/Models/LICENSE
   Resources/Models/NOTICE
   Resources/Models/TRAINING.md
-  Resources/Models/TRAINING.md
-  Resources/Models/TRAINING.md
   Resources/Models/efficient_medsam2_efficientnet.md
   Resources/Models/efficient_medsam2_efficientnet.safetensors
   Resources/Models/efficient_medsam2_efficientnet_fp32.onnx.zip

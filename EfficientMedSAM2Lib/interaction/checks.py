@@ -1,4 +1,4 @@
-"""Input is judged here, in one sentence that says what is wrong and what to do; so are empty results."""
+"""Input becomes prompts or one sentence that says what is wrong and what to do; so do empty results."""
 
 from __future__ import annotations
 
@@ -150,6 +150,28 @@ def mask_prompt(mask: Any, axis: int, index: int | None, shape_kji: Sequence[int
         message = "The initial mask is empty; paint the structure on at least one slice first."
         raise ValueError(message)
     return MaskPrompt(packed, axis, None, fixed)
+
+
+def drawn_mask(
+    mask: Any, axis: int | None, default_axis: int, shape_kji: Sequence[int], what: str
+) -> tuple[PackedMask, int]:
+    """What was drawn, packed, and the axis whose slices it was drawn on.
+
+    Raises:
+        ValueError: Not of the volume's shape, or empty.
+    """
+    array = np.asarray(mask)
+    if array.shape != tuple(shape_kji):
+        message = f"{what} must be drawn in an array of the volume's shape {tuple(shape_kji)}, not {array.shape}."
+        raise ValueError(message)
+    packed = PackedMask.pack(array if array.dtype == bool else array != 0)
+    if packed.box is None:
+        message = f"{what} is empty; draw it over at least one voxel."
+        raise ValueError(message)
+    flat = [a for a in range(3) if packed.shape[a] == 1]
+    if axis is None:
+        axis = default_axis if default_axis in flat or not flat else flat[0]
+    return packed, axis
 
 
 def check_direction(direction: str) -> str:

@@ -1,4 +1,4 @@
-"""nnInteractive's inference session, its names and calls, over ours: a 3D answer after each prompt."""
+"""nnInteractive's inference session, its names and calls, over `InteractiveSession`: a 3D answer after each prompt."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, box_slices, union
+from EfficientMedSAM2Lib.interaction.predictor import warm_up
 from EfficientMedSAM2Lib.interaction.session import InteractiveSession
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.predictors.inputs import to_numpy
@@ -113,11 +114,7 @@ class nnInteractiveInferenceSession:
 
     def warmup(self) -> None:
         """Load the network if need be, and let it segment a small volume, for a fast first prompt."""
-        predictor = self._loaded()
-        state = predictor.init_state(np.zeros((2, 64, 64), np.uint8))
-        predictor.add_new_points_or_box(state, 0, 1, points=[[32, 32]], labels=[1], need_output=False)
-        for _ in predictor.propagate_object(state, 1, 0, [1]):
-            pass
+        warm_up(self._loaded())
 
     def _loaded(self) -> Any:
         if self._predictor is None:
@@ -143,9 +140,8 @@ class nnInteractiveInferenceSession:
         if spacing.shape != (3,):
             message = f"image_properties['spacing'] must be three numbers in mm, not {spacing.tolist()}."
             raise ValueError(message)
-        session = InteractiveSession(self._loaded(), max_undo_steps=_UNDO_STEPS)
-        session.set_image(array[0], np.diag([*spacing[::-1], 1.0]))
-        self._session = session
+        self._session = InteractiveSession(self._loaded(), max_undo_steps=_UNDO_STEPS)
+        self._session.set_image(array[0], np.diag([*spacing[::-1], 1.0]))
         self.original_image_shape = array.shape
         self.target_buffer = None
         self._marks, self._unwritten = [], None
@@ -189,10 +185,8 @@ class nnInteractiveInferenceSession:
             ValueError: Outside the image.
             RuntimeError: No image is set.
         """
-        session, axis = self._image(), self._axis()
-        return self._interact(
-            lambda: session.add_point_interaction(coordinates, include_interaction, _SEGMENT, axis), run_prediction
-        )
+        add, axis = self._image().add_point_interaction, self._axis()
+        return self._interact(lambda: add(coordinates, include_interaction, _SEGMENT, axis), run_prediction)
 
     def add_bbox_interaction(
         self,
@@ -203,10 +197,8 @@ class nnInteractiveInferenceSession:
     ) -> Box | None:
         """Draw a box, half-open [[x1, x2], [y1, y2], [z1, z2]]: on one slice where one axis has size 1, else in 3D,
         which propagation then keeps within. Otherwise as `add_point_interaction`."""
-        session = self._image()
-        return self._interact(
-            lambda: session.add_bbox_interaction(bbox_coords, include_interaction, _SEGMENT), run_prediction
-        )
+        add = self._image().add_bbox_interaction
+        return self._interact(lambda: add(bbox_coords, include_interaction, _SEGMENT), run_prediction)
 
     def add_scribble_interaction(
         self,
@@ -218,10 +210,8 @@ class nnInteractiveInferenceSession:
     ) -> Box | None:
         """Draw over voxels: an image (x,y,z) that is not zero there, or only the part of it in `interaction_bbox`.
         Otherwise as `add_point_interaction`."""
-        session, drawn = self._image(), self._whole(scribble_image, interaction_bbox)
-        return self._interact(
-            lambda: session.add_scribble_interaction(drawn, include_interaction, _SEGMENT), run_prediction
-        )
+        add, drawn = self._image().add_scribble_interaction, self._whole(scribble_image, interaction_bbox)
+        return self._interact(lambda: add(drawn, include_interaction, _SEGMENT), run_prediction)
 
     def add_lasso_interaction(
         self,
@@ -232,10 +222,8 @@ class nnInteractiveInferenceSession:
         interaction_bbox: Sequence[Sequence[int]] | None = None,
     ) -> Box | None:
         """Draw a closed line, or all that it encloses, on a slice; given as `add_scribble_interaction`."""
-        session, drawn = self._image(), self._whole(lasso_image, interaction_bbox)
-        return self._interact(
-            lambda: session.add_lasso_interaction(drawn, include_interaction, _SEGMENT), run_prediction
-        )
+        add, drawn = self._image().add_lasso_interaction, self._whole(lasso_image, interaction_bbox)
+        return self._interact(lambda: add(drawn, include_interaction, _SEGMENT), run_prediction)
 
     def add_initial_seg_interaction(
         self,
@@ -250,11 +238,8 @@ class nnInteractiveInferenceSession:
         Raises:
             ValueError: Empty, or not of the image's shape.
         """
-        session = self._image()
-        array = to_numpy(initial_seg)
-        changed = self._interact(
-            lambda: session.add_initial_seg_interaction(array, _SEGMENT, fixed=False), run_prediction=False
-        )
+        add, array = self._image().add_initial_seg_interaction, to_numpy(initial_seg)
+        changed = self._interact(lambda: add(array, _SEGMENT, fixed=False), run_prediction=False)
         return union(changed, self._write())
 
     def undo(self) -> bool:

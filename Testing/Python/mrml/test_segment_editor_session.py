@@ -114,7 +114,7 @@ def test_masking_refuses_and_says_so(case: Any) -> None:
     np.testing.assert_array_equal(case.scene.masks()["A"], case.tube & ~neighbour)
     assert "masking" in case.session.last_message
     case.session.click(world(case, (6, 6, 5)), include=False)  # refused voxels are no edits by hand
-    assert case.predictor.told == []
+    assert case.predictor.given_masks == []
 
 
 def test_edit_by_hand_is_taken_in_and_kept(case: Any) -> None:

@@ -7,16 +7,18 @@ set(MODULE_PYTHON_SCRIPTS
   EfficientMedSAM2ModuleLib/cohort/panel.py
   EfficientMedSAM2ModuleLib/cohort/review.py
   EfficientMedSAM2ModuleLib/effect_registration.py
-  EfficientMedSAM2ModuleLib/extra_panels.py
   EfficientMedSAM2ModuleLib/installer.py
   EfficientMedSAM2ModuleLib/locate.py
+  EfficientMedSAM2ModuleLib/logic.py
   EfficientMedSAM2ModuleLib/sample_data.py
   EfficientMedSAM2ModuleLib/self_check.py
   EfficientMedSAM2ModuleLib/settings.py
   EfficientMedSAM2ModuleLib/setup_state.py
+  EfficientMedSAM2ModuleLib/widgets.py
   SegmentEditorEfficientMedSAM2Lib/SegmentEditorEffect.py
   SegmentEditorEfficientMedSAM2Lib/__init__.py
   SegmentEditorEfficientMedSAM2Lib/confidence_strip.py
+  SegmentEditorEfficientMedSAM2Lib/effect_commands.py
   SegmentEditorEfficientMedSAM2Lib/options_panel.py
   SegmentEditorEfficientMedSAM2Lib/preview_pipeline.py
   SegmentEditorEfficientMedSAM2Lib/prompt_tools.py
@@ -80,9 +82,12 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/commands/web.py
   EfficientMedSAM2Lib/core/__init__.py
   EfficientMedSAM2Lib/core/appearance.py
+  EfficientMedSAM2Lib/core/boxes.py
   EfficientMedSAM2Lib/core/context_cube.py
+  EfficientMedSAM2Lib/core/errors.py
   EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/geometry.py
+  EfficientMedSAM2Lib/core/metrics.py
   EfficientMedSAM2Lib/core/planes.py
   EfficientMedSAM2Lib/core/resources.py
   EfficientMedSAM2Lib/core/streams.py
@@ -157,12 +162,12 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/interaction/__init__.py
   EfficientMedSAM2Lib/interaction/bits.py
   EfficientMedSAM2Lib/interaction/checks.py
-  EfficientMedSAM2Lib/interaction/clicks.py
   EfficientMedSAM2Lib/interaction/constraints.py
   EfficientMedSAM2Lib/interaction/drawn.py
   EfficientMedSAM2Lib/interaction/history.py
   EfficientMedSAM2Lib/interaction/nninteractive.py
   EfficientMedSAM2Lib/interaction/predictor.py
+  EfficientMedSAM2Lib/interaction/prompt_calls.py
   EfficientMedSAM2Lib/interaction/prompting.py
   EfficientMedSAM2Lib/interaction/prompts.py
   EfficientMedSAM2Lib/interaction/propagation.py
@@ -239,6 +244,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/effect/__init__.py
   EfficientMedSAM2Lib/mrml/effect/action_queue.py
   EfficientMedSAM2Lib/mrml/effect/controller.py
+  EfficientMedSAM2Lib/mrml/effect/effect_state.py
   EfficientMedSAM2Lib/mrml/effect/outline.py
   EfficientMedSAM2Lib/mrml/effect/predictor_loader.py
   EfficientMedSAM2Lib/mrml/effect/progress.py
@@ -248,6 +254,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/effect/worker.py
   EfficientMedSAM2Lib/mrml/history_link.py
   EfficientMedSAM2Lib/mrml/labelmaps.py
+  EfficientMedSAM2Lib/mrml/manual_edits.py
   EfficientMedSAM2Lib/mrml/markups_reader.py
   EfficientMedSAM2Lib/mrml/ports/__init__.py
   EfficientMedSAM2Lib/mrml/ports/editor_port.py
@@ -255,7 +262,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/scene/__init__.py
   EfficientMedSAM2Lib/mrml/scene/case_nodes.py
   EfficientMedSAM2Lib/mrml/scene/prompt_store.py
-  EfficientMedSAM2Lib/mrml/scene/segment_prompts.py
+  EfficientMedSAM2Lib/mrml/scene/segmentation_prompts.py
   EfficientMedSAM2Lib/mrml/scene/segments.py
   EfficientMedSAM2Lib/mrml/scene/sequences.py
   EfficientMedSAM2Lib/mrml/segment_editor_session.py

@@ -1,4 +1,4 @@
-"""EditorPort on Slicer's ``scriptedEffect``, and the observers that tell what the editor does by itself."""
+"""EditorPort on Slicer's ``scriptedEffect``, and the observers of what the editor does by itself."""
 
 import slicer
 import vtk
@@ -57,7 +57,7 @@ class ScriptedEffectPort(SegmentEditorNodeReader):
         """Change the selected segment.
 
         The labelmap's own extent is the changed extent, so that Slicer's call without one is enough. PythonQt would
-        have to tell its overloads (an extent or a flag that bypasses masking) apart by the type of a list.
+        have to keep its overloads (an extent or a flag that bypasses masking) apart by the type of a list.
         """
         if tuple(labelmap.GetExtent()) != tuple(extent):
             raise ValueError("The labelmap must hold the changed extent and no more.")
@@ -65,23 +65,9 @@ class ScriptedEffectPort(SegmentEditorNodeReader):
             labelmap, getattr(slicer.qSlicerSegmentEditorAbstractEffect, f"ModificationMode{mode.value}")
         )
 
-    def can_undo(self):
-        """Undo belongs to the editor's own buttons; the session follows them."""
-        return False
-
-    def can_redo(self):
-        """As can_undo."""
-        return False
-
-    def undo(self):
-        """Left to the editor."""
-
-    def redo(self):
-        """Left to the editor."""
-
 
 class EditorObserver:
-    """Observers of scene, editor, segmentation and volume: Slicer tells an effect of no selection, undo, time point.
+    """Observers of scene, editor, segmentation and volume: an effect hears of no selection, undo or time point.
 
     Args:
         port: The editor.
@@ -107,7 +93,7 @@ class EditorObserver:
         self.nodesChanged = nodesChanged
         self.closing = closing
         self._observations = []
-        self._followed = {}
+        self._observed = {}
 
     def start(self):
         """Add the observers."""
@@ -116,19 +102,19 @@ class EditorObserver:
             self._observe(scene, event, self.nodesChanged)
         self._observe(scene, scene.StartCloseEvent, self.closing)
         self._observe(self.port.editor_node, modified, self._onEditorModified)
-        self._follow()
+        self._observeSelection()
 
     def stop(self):
         """Remove them all."""
-        observations, self._observations, self._followed = self._observations, [], {}
+        observations, self._observations, self._observed = self._observations, [], {}
         for subject, tag in observations:
             subject.RemoveObserver(tag)
 
     def _onEditorModified(self):
-        self._follow()
+        self._observeSelection()
         self.selected()
 
-    def _follow(self):
+    def _observeSelection(self):
         """Observe what is selected now."""
         node, volumeNode = self.port.editor_node.GetSegmentationNode(), self.port.image_node()
         segmentation = node.GetSegmentation() if node is not None else None
@@ -138,13 +124,13 @@ class EditorObserver:
 
     def _replace(self, role, subject, events, callback):
         """Observe a node or object instead of the one that had its role before."""
-        old = self._followed.get(role)
+        old = self._observed.get(role)
         if subject is old:
             return
         for observed, tag in [entry for entry in self._observations if entry[0] is old]:
             observed.RemoveObserver(tag)
         self._observations = [entry for entry in self._observations if entry[0] is not old]
-        self._followed[role] = subject
+        self._observed[role] = subject
         for event in events if subject is not None else ():
             self._observe(subject, event, callback)
 

@@ -82,7 +82,7 @@ def point_prompt(index_kji: Any, positive: bool, axis: int, shape_kji: Sequence[
 def box_prompt(
     bbox_kji: Any, positive: bool, axis: int | None, default_axis: int, shape_kji: Sequence[int]
 ) -> BoxPrompt:
-    """Box from half-open bounds, clipped to the volume. An axis of size 1 tells the slice that a 2D box lies on."""
+    """Box from half-open bounds, clipped to the volume. An axis of size 1 says which slice a 2D box lies on."""
     box = np.asarray(bbox_kji)
     if box.shape != (3, 2) or box.dtype.kind not in "uif" or not np.isfinite(box).all():
         message = f"A box must be [[k0, k1], [j0, j1], [i0, i1]] in voxels, not {bbox_kji!r}."

@@ -177,7 +177,7 @@ def line_to_prompts(
     """Points and a box that a longest diameter stands for.
 
     The lesion is taken for an ellipse with the line as its long axis; the short one is assumed, since a RECIST line
-    does not tell it. The box is that ellipse's bounding box, which for a slanted long lesion is much tighter than the
+    does not show it. The box is that ellipse's bounding box, which for a slanted long lesion is much tighter than the
     square around the line's circle. Positive points at a quarter, half and three quarters of the line say what is
     inside; the ends lie on the border and are not given.
 

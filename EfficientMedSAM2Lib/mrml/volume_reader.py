@@ -1,4 +1,4 @@
-"""Volume nodes: voxels without a copy, geometry, world -> voxel, and a fingerprint that tells when they changed."""
+"""Volume nodes: voxels without a copy, geometry, world -> voxel, and a fingerprint that changes with them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import check_matrix, ras_to_ijk
+from EfficientMedSAM2Lib.core.geometry import check_matrix, ras_to_ijk, slice_axis, spacing_of
 from EfficientMedSAM2Lib.mrml.labelmaps import array_view, linear_matrix, to_numpy, transform_between
 
 Fingerprint = tuple[tuple[Any, ...], tuple[Any, ...]]
@@ -21,7 +21,7 @@ class SourceVolume:
     Attributes:
         array: (D, H, W) or (D, H, W, 3), a read-only view of the node's own voxels.
         ijk_to_ras: Voxel index -> the node's local frame in mm (without parent transforms).
-        modality: "CT", "MR" ... if the node tells, else None.
+        modality: "CT", "MR" ... if the node says so, else None.
         name: The node's name.
     """
 
@@ -46,6 +46,11 @@ def volume_matrix(node: Any) -> np.ndarray:
     return check_matrix(to_numpy(matrix), f"Geometry of volume '{node.GetName()}'")
 
 
+def default_axis(node: Any) -> int:
+    """Array axis (0 = k, 1 = j, 2 = i) that the engine slices this volume along, unless a prompt says otherwise."""
+    return slice_axis(spacing_of(volume_matrix(node)), volume_shape(node))
+
+
 def volume_shape(node: Any) -> tuple[int, int, int]:
     """Number of voxels along k, j, i; ValueError for a node without image."""
     image = node.GetImageData() if node is not None else None
@@ -57,7 +62,7 @@ def volume_shape(node: Any) -> tuple[int, int, int]:
     return depth, height, width
 
 
-def read_volume(node: Any) -> SourceVolume:
+def volume_from_node(node: Any) -> SourceVolume:
     """Read a vtkMRMLScalarVolumeNode or vtkMRMLVectorVolumeNode; voxels are shared, not copied, and read-only.
 
     Raises:
@@ -75,7 +80,7 @@ def read_volume(node: Any) -> SourceVolume:
 
 
 def fingerprint(node: Any) -> Fingerprint:
-    """(image, placement): the first tells volume, voxels and geometry, the second by which transform it is moved."""
+    """(image, placement): the first stands for volume, voxels and geometry, the second by which transform it is moved."""
     transform = node.GetParentTransformNode()
     image = node.GetImageData()
     scalars = image.GetPointData().GetScalars() if image is not None else None

@@ -137,11 +137,11 @@ class CohortReview:
         close_cases(self.scene)
 
     def _as_drawn(self) -> tuple[Any, list[Any]]:
-        """Scan and segments on the grid that the scan has in the scene: Slicer may have turned its slices round."""
+        """Scan and segments on the grid that the scan has in the scene: Slicer may have reversed its slices."""
         from EfficientMedSAM2Lib.imaging.volumes import Volume
-        from EfficientMedSAM2Lib.mrml.volume_reader import read_volume
+        from EfficientMedSAM2Lib.mrml.volume_reader import volume_from_node
 
-        source = read_volume(self.nodes.volume)
+        source = volume_from_node(self.nodes.volume)
         volume = Volume(source.array, source.ijk_to_ras, source.modality, source.name)
         return volume, self.nodes.segments()
 

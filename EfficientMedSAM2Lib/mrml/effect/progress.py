@@ -13,7 +13,7 @@ RANGES = ("all", "slices", "mm", "roi")
 
 
 @dataclass(frozen=True)
-class Progress:
+class PropagationProgress:
     """A propagation under way.
 
     Attributes:
@@ -87,5 +87,5 @@ def range_rule(kind: str, value: float, markups_node: Any, volume_node: Any) -> 
     """A rule from what the user has chosen; the markups node counts for "roi" only, and if it is an ROI."""
     box = None
     if kind == "roi" and markups_node is not None and markups_node.IsA("vtkMRMLMarkupsROINode"):
-        box = read_roi(markups_node, volume_node).bbox_kji
+        box = [list(bounds) for bounds in read_roi(markups_node, volume_node).box_kji]
     return RangeRule(kind, value, box)

@@ -1,4 +1,4 @@
-"""What the engine needs from a segment editor, whichever program hosts it.
+"""What the engine needs from a segment editor, whichever program hosts it. Undo and redo are the host's own business.
 
 Two hosts exist: Slicer's ``scriptedEffect`` (adapter in ``EfficientMedSAM2/``) and ``vtkSlicerSegmentEditorLogic``
 (:mod:`.segment_editor_logic_port`). Both keep their state in a ``vtkMRMLSegmentEditorNode``, so everything that is only
@@ -7,7 +7,8 @@ Two hosts exist: Slicer's ``scriptedEffect`` (adapter in ``EfficientMedSAM2/``) 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
@@ -62,9 +63,6 @@ class EditorPort(Protocol):
     def overwrite_mode(self) -> int:
         """What happens to other segments, a ``vtkMRMLSegmentEditorNode.Overwrite...`` value."""
 
-    def intensity_mask_range(self) -> tuple[float, float] | None:
-        """Editable intensity range of the source volume, None when that mask is off."""
-
     # Editing
     def confirm_selected_segment_visible(self) -> bool:
         """Let the host ask about editing a hidden segment; False means: do not edit."""
@@ -72,21 +70,11 @@ class EditorPort(Protocol):
     def save_state_for_undo(self) -> None:
         """Remember the segmentation; once per user action, before the change."""
 
+    def selecting(self, segment_id: str) -> AbstractContextManager[None]:
+        """Select a segment for a while, to edit it; masking rules are relative to the selected segment."""
+
     def modify_selected_segment(self, labelmap: Any, mode: ModificationMode, extent: Sequence[int]) -> None:
         """Change the selected segment under the user's masking and overwrite rules."""
-
-    # History; a host that offers none says False
-    def can_undo(self) -> bool:
-        """Whether :meth:`undo` would do something."""
-
-    def can_redo(self) -> bool:
-        """Whether :meth:`redo` would do something."""
-
-    def undo(self) -> None:
-        """Restore the state before the last user action."""
-
-    def redo(self) -> None:
-        """Repeat the action that was undone last."""
 
 
 class SegmentEditorNodeReader:
@@ -129,6 +117,16 @@ class SegmentEditorNodeReader:
             raise ValueError(msg)
         return str(segment_id)
 
+    @contextmanager
+    def selecting(self, segment_id: str) -> Iterator[None]:
+        """Another selection for a while."""
+        selected = self.editor_node.GetSelectedSegmentID()
+        self.editor_node.SetSelectedSegmentID(segment_id)
+        try:
+            yield
+        finally:
+            self.editor_node.SetSelectedSegmentID(selected)
+
     def mask_mode(self) -> int:
         """Editable area."""
         return int(self.editor_node.GetMaskMode())
@@ -140,10 +138,3 @@ class SegmentEditorNodeReader:
     def overwrite_mode(self) -> int:
         """Fate of other segments."""
         return int(self.editor_node.GetOverwriteMode())
-
-    def intensity_mask_range(self) -> tuple[float, float] | None:
-        """Editable intensity range."""
-        if not self.editor_node.GetSourceVolumeIntensityMask():
-            return None
-        low, high = self.editor_node.GetSourceVolumeIntensityMaskRange()
-        return float(low), float(high)

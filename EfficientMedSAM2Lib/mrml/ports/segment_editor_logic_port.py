@@ -56,6 +56,8 @@ class SegmentEditorLogicPort(SegmentEditorNodeReader):
             False,  # bypassMasking
         )
 
+    # --- the editor's own history, which a host with buttons of its own keeps to itself
+
     def can_undo(self) -> bool:
         """Whether a state was saved."""
         return bool(self.logic.CanUndo())

@@ -1,7 +1,7 @@
 """Time points: a volume that a sequence browser shows is another image at each of them, under one node.
 
 Slicer copies the chosen item of a sequence into a *proxy* node that lives in the scene. A volume's proxy keeps its ID,
-so that only the browser tells which time point it shows. A segmentation stays the same while time goes on, unless it
+so that only the browser knows which time point it shows. A segmentation stays the same while time goes on, unless it
 has a sequence of its own in that browser.
 """
 

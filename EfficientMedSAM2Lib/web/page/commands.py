@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from EfficientMedSAM2Lib.core.windows import PRESETS, IntensityWindow, parse_window
+from EfficientMedSAM2Lib.interaction import DIRECTIONS
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import RANGES, RangeRule
 from EfficientMedSAM2Lib.web.session.segments import Segments
@@ -16,7 +17,6 @@ from EfficientMedSAM2Lib.web.views.roi import RoiDraft
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
 TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line")
-DIRECTIONS = ("both", "forward", "backward")
 
 
 def _finite(value: Any) -> float:
@@ -186,12 +186,12 @@ class Commands:
 
     def propagate(self) -> None:
         """Propagate, or cancel what runs."""
-        if self.desk.controller.activity.follows:
+        if self.desk.controller.activity.is_propagation:
             self.cancel()
             return
         self.desk.port.selected_segment_id()
         rule = RangeRule(self.settings["range_kind"], self.settings["range_value"])
-        self.desk.controller.propagate(self.settings["direction"], rule, self.settings["stop_when_lost"])
+        self.desk.controller.request_propagation(self.settings["direction"], rule, self.settings["stop_when_lost"])
 
     def cancel(self) -> None:
         """End at the next slice."""

@@ -97,7 +97,7 @@ class Upkeep:
         """Whether the page may be brought up to date: not often, and not while an answer comes as fast as it should."""
         if self._activity is Activity.ANSWERING and now - self._asked_at < ANSWER_S:
             return False
-        return now - self._shown_at >= (FOLLOWING_S if self._activity.follows else STATE_S)
+        return now - self._shown_at >= (FOLLOWING_S if self._activity.is_propagation else STATE_S)
 
     def _drawable(self, now: float) -> frozenset[str]:
         """Views that may be drawn: while the network answers, the one clicked in; while it follows, slices."""
@@ -105,7 +105,7 @@ class Upkeep:
         shown = {*ORIENTATIONS, THREE_D} if layout == FOUR else {str(layout)}
         if self._activity is Activity.ANSWERING and first in shown and now - self._asked_at < PATIENCE_S:
             return frozenset([first] if now - self._asked_at >= ANSWER_S else [])
-        if self._activity.follows and first != THREE_D:
+        if self._activity.is_propagation and first != THREE_D:
             shown.discard(THREE_D)
         return frozenset(shown)
 
@@ -119,7 +119,7 @@ class Upkeep:
             self._looked_at = shown, now
         elif now - self._looked_at[1] >= LOOK_S:
             try:
-                is_done = page.desk.controller.expect(axis, index)
+                is_done = page.desk.controller.prefetch(axis, index)
             except ValueError:  # the image cannot be read; a prompt will say why
                 is_done = True
             self._looked_at = shown, float("inf") if is_done else now
@@ -136,7 +136,7 @@ class Upkeep:
         state = read_state(page.commands, page.measurements)
         text, is_error = page.message
         state.update(message=text, is_error=is_error, upload_limit=page.workspace.limit_text)
-        if self._activity.follows and self._shown_at - self._strip_at < STRIP_S:
+        if self._activity.is_propagation and self._shown_at - self._strip_at < STRIP_S:
             del state["strip"]
         else:
             self._strip_at = self._shown_at

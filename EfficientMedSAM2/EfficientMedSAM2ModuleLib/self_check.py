@@ -35,7 +35,7 @@ def check_network(build_arguments: dict[str, Any]) -> CheckReport:
         build_arguments: For ``build_efficient_medsam2_model``.
 
     Raises:
-        ValueError: The network cannot be built; says why.
+        UserError: The network cannot be built; says why.
         ImportError: A package is missing or broken.
     """
     import numpy as np

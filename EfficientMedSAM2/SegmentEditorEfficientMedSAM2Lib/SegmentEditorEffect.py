@@ -20,6 +20,7 @@ for _root in (os.path.dirname(_FOLDER), os.path.dirname(os.path.dirname(_FOLDER)
 
 from EfficientMedSAM2ModuleLib.settings import EngineSettings
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
@@ -253,7 +254,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
 
     @staticmethod
     def _noNetwork():
-        raise ValueError("The network was not chosen; activate the effect again.")
+        raise UserError("The network was not chosen; activate the effect again.")
 
     def _updateWindow(self):
         """Intensities for the network. What is displayed is looked at when it is chosen, not at each brightening."""

@@ -28,7 +28,7 @@ class PromptTools(PromptGesture):
         """Handle one event; returns whether it was used up.
 
         Raises:
-            ValueError: what was drawn is not on the image.
+            UserError: what was drawn is not on the image.
         """
         command = vtk.vtkCommand
         xy = interactor.GetEventPosition()

@@ -3,10 +3,11 @@
 import slicer
 import vtk
 
-from EfficientMedSAM2Lib.mrml.ports.editor_port import SegmentEditorNodeReader
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 
 
-class ScriptedEffectPort(SegmentEditorNodeReader):
+class ScriptedEffectPort(EditorPort):
     """Adapter for an effect of the Segment Editor; the node is asked for at each call, since it may be exchanged.
 
     Undo, masking and overwrite rules are Slicer's own and never bypassed.
@@ -20,7 +21,7 @@ class ScriptedEffectPort(SegmentEditorNodeReader):
         """The vtkMRMLSegmentEditorNode."""
         node = self.scriptedEffect.parameterSetNode()
         if node is None:
-            raise ValueError("There is no segment editor node; open the Segment Editor first.")
+            raise UserError("There is no segment editor node; open the Segment Editor first.")
         return node
 
     def image_node(self):
@@ -34,7 +35,7 @@ class ScriptedEffectPort(SegmentEditorNodeReader):
         self.selected_segment_id()
         labelmap = self.scriptedEffect.selectedSegmentLabelmap()
         if labelmap is None:
-            raise ValueError("The selected segment has no labelmap; make it the segmentation's source representation.")
+            raise UserError("The selected segment has no labelmap; make it the segmentation's source representation.")
         return labelmap
 
     def reference_geometry_image(self):
@@ -42,7 +43,7 @@ class ScriptedEffectPort(SegmentEditorNodeReader):
         self.source_volume_node()
         image = self.scriptedEffect.referenceGeometryImage()
         if image is None:
-            raise ValueError("The segmentation has no reference geometry; choose a source volume with an image.")
+            raise UserError("The segmentation has no reference geometry; choose a source volume with an image.")
         return image
 
     def confirm_selected_segment_visible(self):

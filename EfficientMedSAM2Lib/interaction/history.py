@@ -15,6 +15,7 @@ from functools import reduce
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.interaction.bits import PackedMask
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
 from EfficientMedSAM2Lib.interaction.segment import SegmentSnapshot, SegmentState
@@ -143,11 +144,10 @@ class SegmentStore:
         return sorted(self._segments, key=self._obj_ids.__getitem__)
 
     def get(self, name: str) -> SegmentState:
-        """Segment by name; ValueError when there is none."""
+        """Segment by name; UserError when there is none."""
         if name not in self._segments:
             known = ", ".join(repr(n) for n in self.names) or "none yet"
-            message = f"There is no segment {name!r} (segments: {known}); add a prompt to it first."
-            raise ValueError(message)
+            raise UserError(f"There is no segment {name!r} (segments: {known}); add a prompt to it first.")
         return self._segments[name]
 
     def peek(self, name: str) -> SegmentState:

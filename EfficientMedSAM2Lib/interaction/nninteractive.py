@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, box_slices, union
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.interaction.predictor import warm_up
 from EfficientMedSAM2Lib.interaction.session import InteractiveSession
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
@@ -100,7 +101,7 @@ class nnInteractiveInferenceSession:
             checkpoint_name: Accepted for nnInteractive's sake.
 
         Raises:
-            ValueError: The weights file cannot be used.
+            UserError: The weights file cannot be used.
         """
         self._load(weights_of(model_training_output_dir))
 
@@ -130,16 +131,14 @@ class nnInteractiveInferenceSession:
             image_properties: "spacing": mm along the three axes; by default 1.
 
         Raises:
-            ValueError: Another shape, or spacing that makes no sense.
+            UserError: Another shape, or spacing that makes no sense.
         """
         array = to_numpy(image)
         if array.ndim != 4 or array.shape[0] != 1:
-            message = f"An image must have shape (1, x, y, z), not {array.shape}; give img[None] of a volume."
-            raise ValueError(message)
+            raise UserError(f"An image must have shape (1, x, y, z), not {array.shape}; give img[None] of a volume.")
         spacing = np.asarray((image_properties or {}).get("spacing", (1.0, 1.0, 1.0)), np.float64)
         if spacing.shape != (3,):
-            message = f"image_properties['spacing'] must be three numbers in mm, not {spacing.tolist()}."
-            raise ValueError(message)
+            raise UserError(f"image_properties['spacing'] must be three numbers in mm, not {spacing.tolist()}.")
         self._session = InteractiveSession(self._loaded(), max_undo_steps=_UNDO_STEPS)
         self._session.set_image(array[0], np.diag([*spacing[::-1], 1.0]))
         self.original_image_shape = array.shape
@@ -150,12 +149,11 @@ class nnInteractiveInferenceSession:
         """Choose the array or tensor (x,y,z) of any number type that results are written into, as 0 and 1.
 
         Raises:
-            ValueError: Not of the image's shape.
+            UserError: Not of the image's shape.
         """
         shape = self._image().shape_kji
         if tuple(target_buffer.shape) != shape:
-            message = f"The target buffer must have the image's shape {shape}, not {tuple(target_buffer.shape)}."
-            raise ValueError(message)
+            raise UserError(f"The target buffer must have the image's shape {shape}, not {tuple(target_buffer.shape)}.")
         self.target_buffer = target_buffer
 
     def set_do_autozoom(self, do_autozoom: bool, max_num_patches: int | None = None) -> None:  # noqa: ARG002
@@ -182,7 +180,7 @@ class nnInteractiveInferenceSession:
             did.
 
         Raises:
-            ValueError: Outside the image.
+            UserError: Outside the image.
             RuntimeError: No image is set.
         """
         add, axis = self._image().add_point_interaction, self._axis()
@@ -236,7 +234,7 @@ class nnInteractiveInferenceSession:
         It is written into the target buffer as it is, with `run_prediction` and without.
 
         Raises:
-            ValueError: Empty, or not of the image's shape.
+            UserError: Empty, or not of the image's shape.
         """
         add, array = self._image().add_initial_seg_interaction, to_numpy(initial_seg)
         changed = self._interact(lambda: add(array, _SEGMENT, fixed=False), run_prediction=False)
@@ -271,8 +269,7 @@ class nnInteractiveInferenceSession:
 
     def _image(self) -> InteractiveSession:
         if self._session is None:
-            message = "No image is set; call set_image first."
-            raise RuntimeError(message)
+            raise RuntimeError("No image is set; call set_image first.")
         return self._session
 
     def _axis(self) -> int | None:
@@ -288,8 +285,9 @@ class nnInteractiveInferenceSession:
         shape = self._image().shape_kji
         fits = [high - low for low, high in bbox] == list(part.shape)
         if not fits or any(low < 0 or high > size for (low, high), size in zip(bbox, shape)):
-            message = f"interaction_bbox {bbox} must lie in the image of shape {shape}, and be of the drawing's size."
-            raise ValueError(message)
+            raise UserError(
+                f"interaction_bbox {bbox} must lie in the image of shape {shape}, and be of the drawing's size."
+            )
         whole = np.zeros(shape, bool)
         whole[box_slices(bbox)] = part
         return whole

@@ -112,7 +112,7 @@ class PromptCalls(ABC):
             axis: Slicing axis; None takes the one along which the scribble is flat.
 
         Raises:
-            ValueError: `mask` is empty or not of the volume's shape.
+            UserError: `mask` is empty or not of the volume's shape.
         """
         packed, axis = checks.drawn_mask(mask, axis, self.default_axis, self.shape_kji, "A scribble")
         return self.add_prompt(ScribblePrompt(packed, bool(include_interaction), axis), segment)
@@ -132,7 +132,7 @@ class PromptCalls(ABC):
             axis: Slicing axis; None takes the one along which the lasso is flat.
 
         Raises:
-            ValueError: `mask` is empty or not of the volume's shape.
+            UserError: `mask` is empty or not of the volume's shape.
         """
         packed, axis = checks.drawn_mask(mask, axis, self.default_axis, self.shape_kji, "A lasso")
         return self.add_prompt(LassoPrompt(enclosed(packed, axis), bool(include_interaction), axis), segment)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import check_matrix, kji_from_ijk, slice_axis, spacing_of
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
 from EfficientMedSAM2Lib.interaction import checks
@@ -278,8 +279,7 @@ class InteractiveSession(PromptCalls):
 
     def _image(self) -> SegmentStore:
         if self._store is None:
-            message = "No image is set; call set_image first."
-            raise ValueError(message)
+            raise UserError("No image is set; call set_image first.")
         return self._store
 
     def _ready(self) -> SegmentStore:
@@ -301,8 +301,7 @@ class InteractiveSession(PromptCalls):
         propagation = self._open_propagation()
         if propagation is not None:
             if propagation.running:
-                message = "The session is computing a slice; wait until it is done, then close the propagation."
-                raise ValueError(message)
+                raise ValueError("The session is computing a slice; wait until it is done, then close the propagation.")
             propagation.close()
         self._propagation = None
 
@@ -318,8 +317,9 @@ class InteractiveSession(PromptCalls):
         records = state.slice_records(axis)
         conditioning = self.conditioning_slices(name, axis)
         if not conditioning:
-            message = f"Segment {name!r} has no prompted slice along axis {axis}; add a positive point or a box first."
-            raise ValueError(message)
+            raise UserError(
+                f"Segment {name!r} has no prompted slice along axis {axis}; add a positive point or a box first."
+            )
         if limits is not None:
             bounds = checks.check_limits(limits, axis, self.shape_kji)
         else:

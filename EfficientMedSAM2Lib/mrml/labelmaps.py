@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, box_slices, intersection
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import transform_points
 
 #: Grids whose voxel centres are nearer to each other than this (in voxels) are one grid.
@@ -36,8 +37,7 @@ def array_view(image: Any) -> np.ndarray:
 
     scalars = image.GetPointData().GetScalars()
     if scalars is None:
-        msg = "The image has no voxels."
-        raise ValueError(msg)
+        raise ValueError("The image has no voxels.")
     shape: tuple[int, ...] = tuple(reversed(image.GetDimensions()))
     if scalars.GetNumberOfComponents() > 1:
         shape = (*shape, scalars.GetNumberOfComponents())
@@ -174,6 +174,5 @@ def resample_mask(image: Any, ijk_to_ras: np.ndarray, box_kji: Box, transform: A
     if not slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
         image, reference, result, False, False, transform
     ):
-        msg = "The segment cannot be brought onto the other grid; check the transforms of both nodes."
-        raise ValueError(msg)
+        raise UserError("The segment cannot be brought onto the other grid; check the transforms of both nodes.")
     return mask_in_box(result, box_kji)

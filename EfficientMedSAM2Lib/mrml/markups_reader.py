@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import (
     box_to_roi,
     ijk_box_from_corners,
@@ -74,7 +75,7 @@ def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[Po
     """All placed control points of a vtkMRMLMarkupsFiducialNode; points not yet placed are skipped.
 
     Raises:
-        ValueError: a point is outside of the volume, or there is none.
+        UserError: a point is outside of the volume, or there is none.
     """
     prompts = []
     for n in _placed(node):
@@ -82,11 +83,9 @@ def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[Po
         try:
             prompts.append(point_at(_world_position(node, n), volume_node, positive, axis, node.GetID()))
         except ValueError as error:
-            message = f"Point '{node.GetNthControlPointLabel(n)}' of '{node.GetName()}': {error}"
-            raise ValueError(message) from error
+            raise UserError(f"Point '{node.GetNthControlPointLabel(n)}' of '{node.GetName()}': {error}") from error
     if not prompts:
-        msg = f"Markups '{node.GetName()}' has no points; place at least one on the structure."
-        raise ValueError(msg)
+        raise UserError(f"Markups '{node.GetName()}' has no points; place at least one on the structure.")
     if node.GetAttribute(KIND_ATTRIBUTE):
         return prompts  # shown by the effect itself, whose user gave them as what they are
     labels = [node.GetNthControlPointLabel(n) for n in _placed(node)]
@@ -100,11 +99,10 @@ def _with_sign_note(name: str, points: list[PointPrompt], labels: Sequence[str])
 
 
 def read_line(node: Any, volume_node: Any, axis: int | None = None) -> LinePrompt:
-    """The diameter drawn with a vtkMRMLMarkupsLineNode; ValueError unless both ends are placed, inside the volume."""
+    """The diameter drawn with a vtkMRMLMarkupsLineNode; UserError unless both ends are placed, inside the volume."""
     placed = _placed(node)
     if len(placed) != 2:
-        msg = f"Line '{node.GetName()}' is not finished; place both of its ends."
-        raise ValueError(msg)
+        raise UserError(f"Line '{node.GetName()}' is not finished; place both of its ends.")
     start, end = (_world_position(node, n) for n in placed)
     return line_between(start, end, volume_node, axis, node.GetID())
 
@@ -125,26 +123,24 @@ def read_markups(node: Any, volume_node: Any, axis: int | None = None) -> list[M
     """Prompts of any supported markups node, in its order.
 
     Raises:
-        ValueError: the node is of another kind (a curve, a plane ...), or its prompts cannot be used.
+        UserError: the node is of another kind (a curve, a plane ...), or its prompts cannot be used.
     """
     if node is None:
-        msg = "No markups node is selected; choose points, a line or an ROI."
-        raise ValueError(msg)
+        raise UserError("No markups node is selected; choose points, a line or an ROI.")
     if node.IsA("vtkMRMLMarkupsROINode"):
         return [read_roi(node, volume_node, axis)]
     if node.IsA("vtkMRMLMarkupsLineNode"):
         return [read_line(node, volume_node, axis)]
     if node.IsA("vtkMRMLMarkupsFiducialNode"):
         return read_points(node, volume_node, axis)
-    msg = f"'{node.GetName()}' cannot be a prompt; use points, a line or an ROI."
-    raise ValueError(msg)
+    raise UserError(f"'{node.GetName()}' cannot be a prompt; use points, a line or an ROI.")
 
 
 def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | None = None) -> list[MarkupPrompt]:
     """Prompts of a markups file, whose positions are world RAS: boxes and lines, points, excluding points at last.
 
     Raises:
-        ValueError: one of them is outside of the volume.
+        UserError: one of them is outside of the volume.
     """
     prompts: list[MarkupPrompt] = []
     for markup in markups:
@@ -159,8 +155,7 @@ def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | Non
                 points = [point_at(point, volume_node, positive, axis) for point, positive in placed]
                 prompts += _with_sign_note(markup.name, points, markup.labels)
         except ValueError as error:
-            msg = f"{markup.kind.capitalize()} of '{markup.name}': {error}"
-            raise ValueError(msg) from error
+            raise UserError(f"{markup.kind.capitalize()} of '{markup.name}': {error}") from error
     return sorted(prompts, key=lambda prompt: (prompt.kind == "point", not prompt.positive))
 
 
@@ -173,8 +168,7 @@ def _roi_prompt(
         corners_ras = world_to_local(roi_corners_ras(object_to_world, size), volume_node)
         box = ijk_box_from_corners(ras_to_ijk(corners_ras, affine), volume_shape(volume_node))
     except ValueError as error:
-        msg = f"ROI '{name}': {error}"
-        raise ValueError(msg) from error
+        raise UserError(f"ROI '{name}': {error}") from error
     frames = linear_matrix(transform_between(None, volume_node))
     if frames is None:
         warning = f"ROI '{name}' is bent by a nonlinear transform; the voxels between its corners are used."

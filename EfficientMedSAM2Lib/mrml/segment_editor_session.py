@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, Propagation
 from EfficientMedSAM2Lib.interaction.bits import PackedMask
@@ -114,7 +115,7 @@ class SegmentEditorSession:
     # --- prompts -------------------------------------------------------------------------------------------------
 
     def prompts_of(self, node: Any, axis: int | None = None) -> list[MarkupPrompt]:
-        """Prompts of a markups node on the volume's grid; ValueError when one lies outside. Including ones first."""
+        """Prompts of a markups node on the volume's grid; UserError when one lies outside. Including ones first."""
         prompts = read_markups(node, self.port.source_volume_node(), axis)
         return sorted(prompts, key=lambda prompt: not prompt.positive)
 
@@ -129,7 +130,7 @@ class SegmentEditorSession:
         self.refresh()
         self.sync_with_editor()
         if self._pending_steps and segment_id != self._segment:
-            raise ValueError("Another segment has a preview; commit or reject it first.")
+            raise UserError("Another segment has a preview; commit or reject it first.")
         self._prompts.begin(segment_id)
         self._steps.forget_undone()
         self._edit = None if self._pending_steps else self._read_edit(segment_id, whole)
@@ -190,7 +191,7 @@ class SegmentEditorSession:
     def preview_image(self) -> Any:
         """vtkOrientedImageData (0 and 1) of the segment inside ``preview_box``, in the volume's local frame."""
         if self._pending_box is None:
-            raise ValueError("There is no preview; give a prompt first.")
+            raise UserError("There is no preview; give a prompt first.")
         mask, start = self._steps.mask(self._segment, self._pending_box), [low for low, _high in self._pending_box]
         mask &= ~read_other_segments(self.port, self._segment, self._pending_box, self.keep_out)
         return oriented_image(mask, start, volume_matrix(self.port.source_volume_node()))

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, intersection, union
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.labelmaps import (
     box_of_extent,
     extent_of_box,
@@ -72,12 +73,10 @@ def segment_labelmap(segmentation_node: Any, segment_id: str) -> Any:
     """The (possibly shared) labelmap that holds a segment; not a copy."""
     segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
     if segment is None:
-        msg = f"There is no segment '{segment_id}' in '{segmentation_node.GetName()}'."
-        raise ValueError(msg)
+        raise UserError(f"There is no segment '{segment_id}' in '{segmentation_node.GetName()}'.")
     labelmap = segment.GetRepresentation("Binary labelmap")
     if labelmap is None:
-        msg = f"Segment '{segment.GetName()}' has no binary labelmap; convert the segmentation to labelmaps."
-        raise ValueError(msg)
+        raise UserError(f"Segment '{segment.GetName()}' has no binary labelmap; convert the segmentation to labelmaps.")
     return labelmap
 
 

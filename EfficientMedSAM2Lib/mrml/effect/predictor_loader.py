@@ -44,7 +44,7 @@ def load_predictor(
         use_half_precision: Compute in half precision where that keeps the masks.
 
     Raises:
-        ValueError: the weights cannot be used.
+        UserError: the weights cannot be used.
         ImportError: PyTorch or another package is missing or broken.
     """
     key = (_content(encoder_type, checkpoint), device, use_half_precision)

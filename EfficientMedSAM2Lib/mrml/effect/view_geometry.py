@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import nearest_index, transform_points
 from EfficientMedSAM2Lib.mrml.labelmaps import linear_matrix, to_numpy, transform_between
 from EfficientMedSAM2Lib.mrml.volume_reader import (
@@ -68,7 +69,7 @@ def rectangle_box(corner_xy: Sequence[float], opposite_xy: Sequence[float], slic
     along that slice's normal.
 
     Raises:
-        ValueError: the rectangle does not touch the volume.
+        UserError: the rectangle does not touch the volume.
     """
     (x0, y0), (x1, y1) = corner_xy, opposite_xy
     corners_ijk = world_to_ijk(xy_to_world([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], slice_node), volume_node)
@@ -81,8 +82,7 @@ def rectangle_box(corner_xy: Sequence[float], opposite_xy: Sequence[float], slic
             low = high = (low + high) / 2
         start, stop = max(int(nearest_index(low)), 0), min(int(nearest_index(high)) + 1, shape[n])
         if start >= stop:
-            message = "The box is outside of the volume; drag it over the image."
-            raise ValueError(message)
+            raise UserError("The box is outside of the volume; drag it over the image.")
         box.append([start, stop])
     return box
 

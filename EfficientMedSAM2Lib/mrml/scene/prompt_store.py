@@ -168,8 +168,7 @@ def _on_grid(
 ) -> MarkupPrompt:
     count = {"point": 1, "line": 2, "box": 8}.get(kind)
     if count is None or points.shape != (count, 3):
-        message = f"'{kind}' with {points.size} numbers is no prompt of this version."
-        raise UserError(message)
+        raise UserError(f"'{kind}' with {points.size} numbers is no prompt of this version.")
     shape, points_ijk = volume_shape(volume_node), ras_to_ijk(points, volume_matrix(volume_node))
     if kind == "box":
         box = ijk_box_from_corners(points_ijk, shape)

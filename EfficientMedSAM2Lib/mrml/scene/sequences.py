@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 
 def browser_of(node: Any) -> Any:
     """The vtkMRMLSequenceBrowserNode that a node is the proxy of, None for an ordinary node."""
@@ -58,12 +60,11 @@ def keep_one_per_time_point(segmentation_node: Any, volume_node: Any, sequences_
         sequences_logic: vtkSlicerSequencesLogic.
 
     Raises:
-        ValueError: the volume does not belong to a sequence.
+        UserError: the volume does not belong to a sequence.
     """
     browser = browser_of(volume_node)
     if browser is None:
-        message = "The volume is not shown by a sequence browser; there is only one time point."
-        raise ValueError(message)
+        raise UserError("The volume is not shown by a sequence browser; there is only one time point.")
     if browser.IsProxyNodeID(segmentation_node.GetID()):
         return
     sequence = sequences_logic.AddSynchronizedNode(None, segmentation_node, browser)

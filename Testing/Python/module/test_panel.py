@@ -14,7 +14,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MODULE_FOLDER = REPOSITORY / "EfficientMedSAM2"
-BUNDLED = {"qt", "ctk", "vtk", "slicer", "numpy", "SegmentEditorEffects", "EfficientMedSAM2Lib"}
+BUNDLED = {"qt", "ctk", "vtk", "slicer", "numpy", "packaging", "SegmentEditorEffects", "EfficientMedSAM2Lib"}
 
 
 def test_the_module_fills_in_what_slicer_lists(module):

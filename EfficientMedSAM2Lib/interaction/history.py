@@ -16,7 +16,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, union
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.interaction.bits import PackedMask
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
 from EfficientMedSAM2Lib.interaction.segment import SegmentSnapshot, SegmentState
 

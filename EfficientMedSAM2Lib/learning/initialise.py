@@ -7,8 +7,7 @@ import dataclasses
 import torch
 
 from EfficientMedSAM2Lib.models import EfficientMedSAM2
-from EfficientMedSAM2Lib.models.config import ContextConfig
-from EfficientMedSAM2Lib.models.image_encoder import timm_architecture
+from EfficientMedSAM2Lib.models.config import ContextConfig, timm_architecture
 from EfficientMedSAM2Lib.models.timm_import import import_timm
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union, whole_box
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.interaction.bits import PackedMask
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.mrml.history_link import unpack
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box

@@ -19,9 +19,9 @@ from typing import Any
 
 from EfficientMedSAM2Lib.core.boxes import Box, union
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, Propagation
-from EfficientMedSAM2Lib.interaction.bits import PackedMask
 from EfficientMedSAM2Lib.mrml.history_link import EditorStates, EngineSteps, unpack
 from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image
 from EfficientMedSAM2Lib.mrml.manual_edits import ManualEdit, read_manual_edit

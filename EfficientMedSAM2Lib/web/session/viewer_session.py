@@ -25,7 +25,7 @@ class LoopWorker(Worker):
         self._log.deliver()
 
 
-class Desk:
+class ViewerSession:
     """Slicer's application core with one volume at a time.
 
     Args:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement  # Slicer bundles it
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 from .settings import EngineSettings, weights_facts
 
 TORCH_REQUIREMENT = ">=2.1"
@@ -113,7 +115,7 @@ def _weights(settings: EngineSettings) -> tuple[str, str]:
     path = settings.weights or str(resource_path("Models", f"efficient_medsam2_{settings.encoder}.safetensors"))
     try:
         facts = weights_facts(path)
-    except ValueError as error:
+    except UserError as error:
         if not settings.weights and not Path(path).is_file():
             return "", f"No weights are shipped for {settings.encoder}; choose another encoder or a file of your own."
         return "", str(error)

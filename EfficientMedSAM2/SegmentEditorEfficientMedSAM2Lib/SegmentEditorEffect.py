@@ -221,7 +221,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             self._start()  # what was missing may have been installed since
         try:
             used = self.tools.process(callerInteractor, eventId, viewWidget, self.controller, volumeNode)
-        except ValueError as error:
+        except UserError as error:
             self._say(str(error))
             return True
         if used and eventId == vtk.vtkCommand.LeftButtonPressEvent:

@@ -3,6 +3,7 @@
 import slicer
 from slicer.i18n import tr as _
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_slice
 
@@ -72,11 +73,11 @@ class EffectCommands:
         self._say(_("Place the ROI around the structure in the views."))
 
     def _act(self, action):
-        """Do what a command means; bad input becomes a message."""
+        """Do what a command means; what a user did wrong becomes a message, faults go to the error log."""
         self._hint = ""
         try:
             action()
-        except ValueError as error:
+        except UserError as error:
             self._say(str(error))
 
     def _set(self, name, value):

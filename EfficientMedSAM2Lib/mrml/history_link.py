@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, intersection, union
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
@@ -62,7 +63,7 @@ class EditorStates:
         """Whether the editor still has this segmentation, and that the segment: either may be exchanged at any time."""
         try:
             node = port.segmentation_node()
-        except ValueError:
+        except UserError:
             return False
         return bool(node == self.segmentation_node and node.GetSegmentation().GetSegment(segment_id) is not None)
 

@@ -82,7 +82,7 @@ def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[Po
         positive = not is_negative(node.GetNthControlPointLabel(n), node.GetNthControlPointDescription(n))
         try:
             prompts.append(point_at(_world_position(node, n), volume_node, positive, axis, node.GetID()))
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"Point '{node.GetNthControlPointLabel(n)}' of '{node.GetName()}': {error}") from error
     if not prompts:
         raise UserError(f"Markups '{node.GetName()}' has no points; place at least one on the structure.")
@@ -154,7 +154,7 @@ def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | Non
                 placed = zip(markup.points_ras, markup.positive)
                 points = [point_at(point, volume_node, positive, axis) for point, positive in placed]
                 prompts += _with_sign_note(markup.name, points, markup.labels)
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"{markup.kind.capitalize()} of '{markup.name}': {error}") from error
     return sorted(prompts, key=lambda prompt: (prompt.kind == "point", not prompt.positive))
 
@@ -167,7 +167,7 @@ def _roi_prompt(
     try:
         corners_ras = world_to_local(roi_corners_ras(object_to_world, size), volume_node)
         box = ijk_box_from_corners(ras_to_ijk(corners_ras, affine), volume_shape(volume_node))
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"ROI '{name}': {error}") from error
     frames = linear_matrix(transform_between(None, volume_node))
     if frames is None:

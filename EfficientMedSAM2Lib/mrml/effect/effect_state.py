@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, Propagation, SliceUpdate
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Action, ActionQueue, Activity
@@ -103,7 +104,7 @@ class EffectState:
         if self.activity is Activity.PROPAGATING and session is not None and not self._queue.polling:
             try:
                 moved = session.editor_moved or session.is_stale
-            except ValueError:  # segmentation or volume is gone
+            except UserError:  # segmentation or volume is gone
                 moved = True
             if moved:
                 self._queue.cancel(Activity.PROPAGATING)
@@ -154,7 +155,7 @@ class EffectState:
 
     def failed(self, action: Action, error: BaseException) -> None:
         """Say what went wrong; slices that a propagation has done are kept."""
-        if isinstance(error, ValueError):
+        if isinstance(error, UserError):
             logger.info("%s", error)
         else:
             logger.error("%s failed", action.activity.value.capitalize(), exc_info=error)
@@ -166,7 +167,7 @@ class EffectState:
                 self.session.finish_propagation()
                 if self.auto_commit:
                     self._commit()
-            except ValueError as second:
+            except UserError as second:
                 logger.info("%s", second)
         elif self.auto_commit and self.has_preview and self.session is not None:
             self.session.reject()
@@ -194,7 +195,7 @@ class EffectState:
                 self._say("")
             if session.has_preview and self.port.selected_segment_id() != session.preview_segment:
                 self._commit()
-        except ValueError as error:
+        except UserError as error:
             logger.info("The editor is not ready: %s", error)
         self._read_scores()
         self._changed()
@@ -230,7 +231,7 @@ class EffectState:
             return
         try:
             self.scores = read_scores(self.session.engine, self.port.selected_segment_id())
-        except ValueError:  # no image or no segment yet
+        except UserError:  # no image or no segment yet
             self.scores = SliceScores()
 
     def _say(self, text: str, error: bool = False) -> None:

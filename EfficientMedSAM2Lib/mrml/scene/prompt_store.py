@@ -94,7 +94,7 @@ def decode_prompts(text: str | None, volume_node: Any) -> list[MarkupPrompt]:
             rows = tuple((float(r), float(a), float(s)) for r, a, s in points)
             origin = Origin(rows, "" if from_node else None, time_point=time)
             prompts.append(_on_grid(str(kind), bool(positive), axis, points, volume_node, origin))
-        except ValueError as error:
+        except UserError as error:
             logger.warning("A saved prompt is left out: %s", error)
     return prompts
 

@@ -12,6 +12,8 @@ import vtk
 from effect_user import BESIDE, INSIDE, tube_slice
 from host.pythonqt import unwrap
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 
 def window(user):
     from PySide6 import QtTest
@@ -289,12 +291,25 @@ def test_network_cannot_be_loaded(make_user, monkeypatch):
     import EfficientMedSAM2Lib.mrml.effect.predictor_loader as loader
 
     def fail(**_arguments):
-        raise ValueError("No weights are shipped for the encoder.")
+        raise UserError("No weights are shipped for the encoder.")
 
     monkeypatch.setattr(loader, "load_predictor", fail)
     user = make_user()
     assert shown_in_panel(user.panel.setupFrame)
     assert "No weights are shipped" in user.panel.setupLabel.text
+
+
+def test_a_fault_of_the_program_is_logged_with_its_place(user, caplog):
+    def fail(*_arguments, **_options):
+        raise ValueError("operands could not be broadcast together")
+
+    user.predictor.add_new_points_or_box = fail
+    with caplog.at_level("INFO"):
+        user.click(INSIDE)
+    assert user.controller.is_error
+    assert "broadcast" in user.controller.message
+    assert [record.exc_info is not None for record in caplog.records if record.levelname == "ERROR"] == [True]
+    assert user.count() == 0
 
 
 def test_clicks_wait_for_the_network(make_user, monkeypatch, oracle):

@@ -91,13 +91,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/interaction/__init__.py
   EfficientMedSAM2Lib/interaction/checks.py
   EfficientMedSAM2Lib/interaction/constraints.py
-  EfficientMedSAM2Lib/interaction/constraints.py
-  EfficientMedSAM2Lib/interaction/constraints.py
   EfficientMedSAM2Lib/interaction/drawn.py
-  EfficientMedSAM2Lib/interaction/drawn.py
-  EfficientMedSAM2Lib/interaction/drawn.py
-  EfficientMedSAM2Lib/interaction/history.py
-  EfficientMedSAM2Lib/interaction/history.py
   EfficientMedSAM2Lib/interaction/history.py
   EfficientMedSAM2Lib/interaction/nninteractive.py
   EfficientMedSAM2Lib/interaction/predictor.py
@@ -125,10 +119,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/__init__.py
   EfficientMedSAM2Lib/mrml/effect/__init__.py
   EfficientMedSAM2Lib/mrml/effect/action_queue.py
-  EfficientMedSAM2Lib/mrml/effect/action_queue.py
-  EfficientMedSAM2Lib/mrml/effect/action_queue.py
-  EfficientMedSAM2Lib/mrml/effect/controller.py
-  EfficientMedSAM2Lib/mrml/effect/controller.py
   EfficientMedSAM2Lib/mrml/effect/controller.py
   EfficientMedSAM2Lib/mrml/effect/effect_state.py
   EfficientMedSAM2Lib/mrml/effect/outline.py
@@ -138,8 +128,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/effect/slice_scores.py
   EfficientMedSAM2Lib/mrml/effect/view_geometry.py
   EfficientMedSAM2Lib/mrml/effect/worker.py
-  EfficientMedSAM2Lib/mrml/history_link.py
-  EfficientMedSAM2Lib/mrml/history_link.py
   EfficientMedSAM2Lib/mrml/history_link.py
   EfficientMedSAM2Lib/mrml/labelmaps.py
   EfficientMedSAM2Lib/mrml/manual_edits.py
@@ -153,8 +141,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/scene/segmentation_prompts.py
   EfficientMedSAM2Lib/mrml/scene/segments.py
   EfficientMedSAM2Lib/mrml/scene/sequences.py
-  EfficientMedSAM2Lib/mrml/segment_editor_session.py
-  EfficientMedSAM2Lib/mrml/segment_editor_session.py
   EfficientMedSAM2Lib/mrml/segment_editor_session.py
   EfficientMedSAM2Lib/mrml/segment_voxels.py
   EfficientMedSAM2Lib/mrml/volume_reader.py

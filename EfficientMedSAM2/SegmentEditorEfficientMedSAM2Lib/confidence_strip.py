@@ -3,6 +3,8 @@
 import qt
 from slicer.i18n import tr as _
 
+from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
+
 HEIGHT = 26
 SURE, UNSURE = (96, 170, 90), (214, 86, 60)
 #: Grey levels in light and in dark windows, as in Slicer's dark style: ground, frame, empty slices, marks and hatching.
@@ -44,7 +46,7 @@ class ConfidenceStrip:
 
     def __init__(self, jump):
         self.jump = jump
-        self.scores = None
+        self.scores = SliceScores()
         self.current = None
         self._looked_at = []
         self._pressed = None
@@ -79,20 +81,20 @@ class ConfidenceStrip:
 
     def sliceAt(self, x):
         """Number of the slice under a pixel column, None where there is none."""
-        first, last = self._range()
-        if self.scores is None or not self.scores.count or last < first:
+        if not self.scores.count:
             return None
+        first, last = self.scores.shown_range(MARGIN)
         width = max(self.label.width, 1)
         return min(max(first + int(x * (last - first + 1) / width), first), last)
 
     def xOf(self, index):
         """Left pixel column of a slice's bar."""
-        first, last = self._range()
+        first, last = self.scores.shown_range(MARGIN)
         return round((index - first) * max(self.label.width, 1) / (last - first + 1))
 
     def goToWeakest(self):
         """Show the slice of the lowest confidence, or the next one while that is on view; False when there is none."""
-        order = [] if self.scores is None else self.scores.by_uncertainty
+        order = self.scores.by_uncertainty
         if not self._looked_at or self.current != self._looked_at[-1] or set(order) <= set(self._looked_at):
             self._looked_at = []
         index = next((n for n in order if n not in self._looked_at), None)
@@ -133,7 +135,7 @@ class ConfidenceStrip:
         canvas = qt.QPainter()
         canvas.begin(pixmap)
         try:
-            if self.scores is not None and self.scores.count:
+            if self.scores.count:
                 self._paintSlices(canvas, empty, mark, hatch)
             canvas.setPen(frame)
             canvas.drawRect(0, 0, width - 1, HEIGHT - 1)
@@ -142,7 +144,7 @@ class ConfidenceStrip:
         self.label.setPixmap(pixmap)
 
     def _paintSlices(self, canvas, empty, mark, hatch):
-        first, last = self._range()
+        first, last = self.scores.shown_range(MARGIN)
         for index in range(first, last + 1):
             left, right = self.xOf(index), self.xOf(index + 1)
             width = max(right - left - (1 if right - left > NARROWEST_BAR else 0), 1)
@@ -158,10 +160,6 @@ class ConfidenceStrip:
             if index == self.current:
                 canvas.setPen(qt.QColor(40, 120, 235))
                 canvas.drawRect(left, 0, max(width, 2), HEIGHT - 1)
-
-    def _range(self):
-        """First and last slice shown."""
-        return (0, -1) if self.scores is None else self.scores.shown_range(MARGIN)
 
 
 def _mix(score):

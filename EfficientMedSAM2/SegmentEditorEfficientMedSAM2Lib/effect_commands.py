@@ -1,5 +1,7 @@
 """What the effect's buttons and keys do."""
 
+from typing import TYPE_CHECKING, Any
+
 import slicer
 from slicer.i18n import tr as _
 
@@ -10,6 +12,11 @@ from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_
 
 class EffectCommands:
     """Commands of the effect, which has the controller, the panel and the tools that they use."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """What the effect itself has."""
 
     def commands(self):
         """Callable of each command, by the name that panel and shortcuts use."""

@@ -23,7 +23,7 @@ from EfficientMedSAM2Lib.core.geometry import (
 )
 from EfficientMedSAM2Lib.imaging.markups import Markup, is_negative, rotation_warning, sign_note
 from EfficientMedSAM2Lib.interaction import BoxPrompt, LinePrompt, MarkupPrompt, Origin, PointPrompt, checks
-from EfficientMedSAM2Lib.mrml.labelmaps import linear_matrix, to_numpy, transform_between
+from EfficientMedSAM2Lib.mrml.labelmaps import from_vtk_matrix, linear_matrix, transform_between
 from EfficientMedSAM2Lib.mrml.volume_reader import default_axis, volume_matrix, volume_shape, world_to_local
 
 Points = tuple[tuple[float, float, float], ...]
@@ -116,7 +116,7 @@ def read_roi(node: Any, volume_node: Any, axis: int | None = None) -> BoxPrompt:
 
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy(node.GetObjectToWorldMatrix())
-    return _roi_prompt(node.GetName(), to_numpy(matrix), node.GetSize(), volume_node, axis, node.GetID())
+    return _roi_prompt(node.GetName(), from_vtk_matrix(matrix), node.GetSize(), volume_node, axis, node.GetID())
 
 
 def read_markups(node: Any, volume_node: Any, axis: int | None = None) -> list[MarkupPrompt]:
@@ -132,7 +132,7 @@ def read_markups(node: Any, volume_node: Any, axis: int | None = None) -> list[M
     if node.IsA("vtkMRMLMarkupsLineNode"):
         return [read_line(node, volume_node, axis)]
     if node.IsA("vtkMRMLMarkupsFiducialNode"):
-        return read_points(node, volume_node, axis)
+        return [*read_points(node, volume_node, axis)]
     raise UserError(f"'{node.GetName()}' cannot be a prompt; use points, a line or an ROI.")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import check_matrix, ras_to_ijk, slice_axis, spacing_of
-from EfficientMedSAM2Lib.mrml.labelmaps import array_view, linear_matrix, to_numpy, transform_between
+from EfficientMedSAM2Lib.mrml.labelmaps import array_view, from_vtk_matrix, linear_matrix, transform_between
 
 Fingerprint = tuple[tuple[Any, ...], tuple[Any, ...]]
 
@@ -44,7 +44,7 @@ def volume_matrix(node: Any) -> np.ndarray:
 
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
-    return check_matrix(to_numpy(matrix), f"Geometry of volume '{node.GetName()}'")
+    return check_matrix(from_vtk_matrix(matrix), f"Geometry of volume '{node.GetName()}'")
 
 
 def default_axis(node: Any) -> int:

@@ -91,8 +91,8 @@ def decode_prompts(text: str | None, volume_node: Any) -> list[MarkupPrompt]:
     prompts: list[MarkupPrompt] = []
     for kind, positive, axis, points, from_node, time in rows:
         try:
-            rows = tuple((float(r), float(a), float(s)) for r, a, s in points)
-            origin = Origin(rows, "" if from_node else None, time_point=time)
+            given = tuple((float(r), float(a), float(s)) for r, a, s in points)
+            origin = Origin(given, "" if from_node else None, time_point=time)
             prompts.append(_on_grid(str(kind), bool(positive), axis, points, volume_node, origin))
         except UserError as error:
             logger.warning("A saved prompt is left out: %s", error)

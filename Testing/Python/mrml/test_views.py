@@ -20,7 +20,7 @@ from EfficientMedSAM2Lib.mrml.effect.view_geometry import (
     view_axis,
     view_slice,
 )
-from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image, to_numpy
+from EfficientMedSAM2Lib.mrml.labelmaps import from_vtk_matrix, oriented_image
 from EfficientMedSAM2Lib.mrml.markups_reader import line_between, point_at, read_markups
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix
 
@@ -44,7 +44,7 @@ def view(scene: Any, axis: int, index_kji: Any, turn: Any = None) -> Any:
 
 
 def xy(node: Any, point_world: Any) -> np.ndarray:
-    return (np.linalg.inv(to_numpy(node.GetXYToRAS())) @ [*point_world, 1.0])[:2]
+    return (np.linalg.inv(from_vtk_matrix(node.GetXYToRAS())) @ [*point_world, 1.0])[:2]
 
 
 def rotation(degrees: float, axis: int = 0) -> np.ndarray:
@@ -112,7 +112,7 @@ def test_between_two_slices_view_click_box_and_line_are_on_the_same(scene: Any, 
 @pytest.mark.parametrize("degrees", [3, 10])
 def test_a_line_of_a_tilted_view_is_on_the_slice_through_its_middle(scene: Any, degrees: float) -> None:
     node = view(scene, 0, (4, 7, 8), rotation(degrees, 0)[:3, :3])
-    to_world = to_numpy(node.GetXYToRAS())
+    to_world = from_vtk_matrix(node.GetXYToRAS())
     start, end = ((to_world @ [200, y, 0, 1])[:3] for y in (110, 190))
     prompt = line_between(start, end, scene.volume, view_axis(node, scene.volume))
     assert [prompt.start_kji[0], prompt.end_kji[0]] == [4, 4]

@@ -10,6 +10,7 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ctk
 import qt
@@ -79,10 +80,10 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = EfficientMedSAM2Logic()
-        self._check = None
+        self._check: Any = None  # a Future while the network is checked
         self._was_ready = None
-        self._timer = None
-        self._cohort = None
+        self._timer: Any = None
+        self._cohort: Any = None
 
     def setup(self):
         """Make the panel from its .ui file and connect it."""

@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import replace
+from typing import Any
 
 import qt
 import slicer
@@ -64,7 +65,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         scriptedEffect.perSegment = True
         scriptedEffect.requireSegments = True
         AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
-        self.controller = None
+        self.controller: Any = None  # an EffectController from setupOptionsFrame to cleanup
         self._isActive = False
         self._settings = None
         self._hint = ""
@@ -264,7 +265,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self._windowOf = (name, volumeNode)
         settings = replace(self._settings, window=name) if name else self._settings
         bounds = settings.window_bounds(volumeNode)
-        self.controller.window = IntensityWindow(*bounds, settings.window) if bounds is not None else None
+        self.controller.window = IntensityWindow(bounds[0], bounds[1], settings.window) if bounds is not None else None
 
     def _parameter(self, name):
         """A parameter as text; defaults are not there while a scene is being closed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from typing import Any
 
 import ctk
 import qt
@@ -30,7 +31,7 @@ class CohortPanel(PanelWidgets):
 
     def __init__(self, layout):
         PanelWidgets.__init__(self)
-        self.review = None
+        self.review: Any = None  # a CohortReview once a folder was read
         self.cases = []
         row = qt.QHBoxLayout()
         self.folderEdit = ctk.ctkPathLineEdit()

@@ -25,12 +25,12 @@ class VolumePredictor(Protocol):
         modality: str | None,
         axis: int,
         window: IntensityWindow,
-    ) -> dict[str, Any]:
+    ) -> Any:
         """State for a volume (D,H,W[,3]) with spacing in mm (k, j, i order), sliced along ``axis``."""
 
     def add_new_points_or_box(
         self,
-        inference_state: dict[str, Any],
+        inference_state: Any,
         frame_idx: int,
         obj_id: int,
         points: Any = None,
@@ -45,7 +45,7 @@ class VolumePredictor(Protocol):
 
     def add_new_mask(
         self,
-        inference_state: dict[str, Any],
+        inference_state: Any,
         frame_idx: int,
         obj_id: int,
         mask: np.ndarray,
@@ -55,13 +55,13 @@ class VolumePredictor(Protocol):
         """Give the mask of one slice."""
 
     def clear_all_prompts_in_frame(
-        self, inference_state: dict[str, Any], frame_idx: int, obj_id: int, need_output: bool = True
+        self, inference_state: Any, frame_idx: int, obj_id: int, need_output: bool = True
     ) -> Any:
         """Take an object's prompts on a slice back."""
 
     def propagate_object(
         self,
-        inference_state: dict[str, Any],
+        inference_state: Any,
         obj_id: int,
         start_frame_idx: int,
         frames: Iterable[int],
@@ -69,23 +69,34 @@ class VolumePredictor(Protocol):
     ) -> Iterator[tuple[int, np.ndarray, float]]:
         """Yield (frame_idx, mask bool HxW, score 0..1) of one object for ``frames`` in order."""
 
-    def slice_mask(self, inference_state: dict[str, Any], obj_id: int, frame_idx: int) -> np.ndarray | None:
+    def slice_mask(self, inference_state: Any, obj_id: int, frame_idx: int) -> np.ndarray | None:
         """Mask of a slice (bool HxW), None when it has none."""
 
-    def slice_score(self, inference_state: dict[str, Any], obj_id: int, frame_idx: int) -> float | None:
+    def slice_score(self, inference_state: Any, obj_id: int, frame_idx: int) -> float | None:
         """Predicted IoU x probability that the object is on the slice, 0..1."""
 
-    def snapshot_object(self, inference_state: dict[str, Any], obj_id: int) -> Any:
+    def snapshot_object(self, inference_state: Any, obj_id: int) -> Any:
         """Immutable copy of all that is known of an object, None when it is absent."""
 
-    def restore_object(self, inference_state: dict[str, Any], obj_id: int, snapshot: Any) -> None:
+    def restore_object(self, inference_state: Any, obj_id: int, snapshot: Any) -> None:
         """Bring an object back to a snapshot; None removes it."""
 
-    def reset_state(self, inference_state: dict[str, Any]) -> None:
+    def reset_state(self, inference_state: Any) -> None:
         """Forget all objects."""
 
-    def prefetch(self, inference_state: dict[str, Any], frame_idx: int, obj_id: int | None = None) -> Any:
-        """Compute a slice's features ahead of time."""
+    def prefetch(self, inference_state: Any, frame_idx: int, obj_id: int | None = None) -> Any:
+        """Compute a slice's features before they are asked for."""
+
+
+def warm_up(predictor: Any) -> None:
+    """One click and one propagated slice on a small volume, so that the first click is as fast as the others."""
+    volume = np.zeros((2, 64, 64), dtype=np.int16)
+    volume[:, 20:40, 20:40] = 100
+    state = predictor.init_state(volume, spacing=(1.0, 1.0, 1.0), axis=0)
+    click = {"points": np.array([[30.0, 30.0]]), "labels": np.array([1])}
+    predictor.add_new_points_or_box(state, 0, 1, **click, need_output=False)
+    for _result in predictor.propagate_object(state, 1, 0, [1]):
+        pass
 
 
 class AxisStates:
@@ -112,9 +123,9 @@ class AxisStates:
         self.spacing_kji = spacing_kji
         self.modality = modality
         self.window = window
-        self._states: dict[int, dict[str, Any]] = {}
+        self._states: dict[int, Any] = {}
 
-    def __getitem__(self, axis: int) -> dict[str, Any]:
+    def __getitem__(self, axis: int) -> Any:
         """State for slices along ``axis``."""
         if axis not in self._states:
             self._states[axis] = self.predictor.init_state(
@@ -144,7 +155,7 @@ class AxisStates:
         )
 
     def give_mask(self, axis: int, index: int, obj_id: int, mask: np.ndarray) -> None:
-        """Tell the predictor the mask (bool HxW) of a slice."""
+        """Give the predictor the mask (bool HxW) of a slice."""
         self.predictor.add_new_mask(self[axis], index, obj_id, mask, need_output=False)
 
     def forget_prompts(self, axis: int, index: int, obj_id: int) -> None:

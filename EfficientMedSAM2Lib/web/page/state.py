@@ -6,7 +6,7 @@ from typing import Any
 
 from EfficientMedSAM2Lib.core.geometry import spacing_of
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
-from EfficientMedSAM2Lib.mrml.effect.progress import Progress
+from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
 from EfficientMedSAM2Lib.web.page.commands import Commands
 from EfficientMedSAM2Lib.web.session.measurements import Measurements
@@ -99,7 +99,7 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
     return state
 
 
-def _progress(progress: Progress | None, activity: Activity) -> dict[str, Any] | None:
+def _progress(progress: PropagationProgress | None, activity: Activity) -> dict[str, Any] | None:
     if progress is None:
         return {"done": 0, "total": 0, "text": "starting"} if activity is Activity.PROPAGATING else None
     return {"done": progress.done, "total": progress.total, "text": progress.text}
@@ -133,10 +133,9 @@ def _strip(scores: SliceScores, views: SliceViews) -> dict[str, Any]:
     """Bars of the confidence strip: [slice, height in percent, class]."""
     current = next((s["index"] for s in map(views.describe, views.nodes) if s["axis"] == scores.axis), -1)
     known = scores.scores
+    first, last = scores.shown_range(STRIP_MARGIN, STRIP_LEAST)
     if not known:
-        return {"strip": [], "strip_current": current, "strip_text": "", "strip_range": [0, max(scores.count - 1, 0)]}
-    more = max(STRIP_MARGIN, (STRIP_LEAST - (max(known) - min(known) + 1) + 1) // 2)
-    first, last = max(min(known) - more, 0), min(max(known) + more, scores.count - 1)
+        return {"strip": [], "strip_current": current, "strip_text": "", "strip_range": [first, max(last, 0)]}
     bars = []
     for index in range(first, last + 1):
         score = min(max(float(known.get(index, 0.0)), 0.0), 1.0)

@@ -60,7 +60,7 @@ class RoiDraft:
         """Use it as a prompt, and as the limits of propagation."""
         if not self.is_open:
             raise UserError("Draw an ROI first.")
-        box = read_roi(self.node, self.viewer.volume_node).bbox_kji
+        box = [list(bounds) for bounds in read_roi(self.node, self.viewer.volume_node).box_kji]
         self.drop()
         self.viewer.controller.draw_box(box, True, self._axis)
 

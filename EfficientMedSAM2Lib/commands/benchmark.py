@@ -206,14 +206,14 @@ def _write(args: argparse.Namespace, summary: BenchmarkSummary, setting: str, no
 def _setting(scan: Scan, plan: Plan, load: str, results: list[BenchmarkResult]) -> str:
     import torch
 
-    from EfficientMedSAM2Lib.cohort.run.benchmark import _processor
+    from EfficientMedSAM2Lib.core.machine import processor_name
 
     facts = next((result.facts for result in results if result.facts), {})
     source = "the chest CT that comes with slicerio" if not plan.data_dir else scan.name
     height, width = scan.voxels.shape[1:]
     rounds = f"{plan.repeats} rounds: median (least to most)" if plan.repeats > 1 else "One round"
     return (
-        f"{_processor()}, {facts.get('threads', '?')} threads, {facts.get('device', '?')}; Python "
+        f"{processor_name()}, {facts.get('threads', '?')} threads, {facts.get('device', '?')}; Python "
         f"{platform.python_version()}, PyTorch {torch.__version__}{load}. {source[0].upper()}{source[1:]}, resampled "
         f"to {width} x {height} pixels and slices {scan.spacing_mm[0]} mm apart; longer scans go through the same "
         f"slices forth and back. {rounds}."

@@ -16,7 +16,7 @@ from EfficientMedSAM2Lib.evaluation.methods import EfficientMedSAM2Method, metho
 from EfficientMedSAM2Lib.evaluation.methods.interface import VOLUME, SegmentationMethod
 from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, Record, check_protocol, run_protocol
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
-from EfficientMedSAM2Lib.pipeline.engine import add_runtime_arguments
+from EfficientMedSAM2Lib.pipeline.engine import add_engine_options
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
     parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
-    add_runtime_arguments(parser)
+    add_engine_options(parser, "runtime", "precision")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 

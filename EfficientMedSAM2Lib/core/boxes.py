@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 Box = list[list[int]]
+BoxXYXY = tuple[float, float, float, float]
+"""First and last pixels x0, y0, x1, y1 of a slice, as SAM2 counts a box prompt."""
 
 
 def bounding_box(mask: np.ndarray) -> Box | None:
@@ -57,7 +59,7 @@ def slice_box(shape: Sequence[int], axis: int, index: int) -> Box:
     return box
 
 
-def tight_xyxy(mask: np.ndarray) -> tuple[float, float, float, float] | None:
+def tight_xyxy(mask: np.ndarray) -> BoxXYXY | None:
     """First and last pixels x0, y0, x1, y1 of a mask (H, W), as SAM2 counts a box prompt; None when it is empty."""
     box = bounding_box(mask)
     if box is None:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 _CHUNK = 1 << 22
 #: Longest name of a file or folder on the file systems in use (ext4, APFS, NTFS), in bytes of UTF-8.
 MAX_NAME_BYTES = 255
@@ -24,7 +26,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_COMPONENT = 100  # temporary names are longer
 
-#: Looks at a file that was written, under its temporary name, and raises ValueError unless it is what was meant.
+#: Looks at a file that was written, under its temporary name, and raises UserError unless it is what was meant.
 Check = Callable[[Path], None]
 
 
@@ -50,7 +52,7 @@ def replacing(path: str | Path, check: Check | None = None) -> Iterator[Path]:
         check: Reads the file back before it gets its name.
 
     Raises:
-        ValueError: the folder does not exist or cannot be written to, the writer failed, nothing was written, or the
+        UserError: the folder does not exist or cannot be written to, the writer failed, nothing was written, or the
             check found something else in the file.
     """
     target = Path(path)
@@ -63,9 +65,9 @@ def replacing(path: str | Path, check: Check | None = None) -> Iterator[Path]:
             check(temporary)
         os.replace(temporary, target)
     except OSError as error:
-        raise ValueError(f"Cannot write {target}: {error.strerror or error}; choose another place.") from error
+        raise UserError(f"Cannot write {target}: {error.strerror or error}; choose another place.") from error
     except RuntimeError as error:  # SimpleITK's only kind
-        raise ValueError(f"Cannot write {target}: {last_line(error)}") from error
+        raise UserError(f"Cannot write {target}: {last_line(error)}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -74,18 +76,18 @@ def check_place(path: Path) -> None:
     """Refuse a path that no file can be written to, whatever its contents.
 
     Raises:
-        ValueError: the name is too long, it is a folder, or there is no folder to put it in.
+        UserError: the name is too long, it is a folder, or there is no folder to put it in.
     """
     length = len(os.fsencode(path.name))
     if length > MAX_NAME_BYTES:
-        raise ValueError(
+        raise UserError(
             f"Cannot write {path.name[:40]}...: the name has {length} bytes, and {MAX_NAME_BYTES} is the most; "
             "give a shorter one."
         )
     if path.is_dir():
-        raise ValueError(f"Cannot write {path}: it is a folder; give the name of a file.")
+        raise UserError(f"Cannot write {path}: it is a folder; give the name of a file.")
     if not path.parent.is_dir():
-        raise ValueError(f"Cannot write {path}: there is no folder {path.parent}; create it first.")
+        raise UserError(f"Cannot write {path}: there is no folder {path.parent}; create it first.")
 
 
 def _flush(path: Path) -> None:
@@ -106,7 +108,7 @@ def check_component(name: str) -> str:
     """A name that is to be that of a folder: one component of a path, on any file system, in Unicode's form NFC.
 
     Raises:
-        ValueError: it would mean another folder (``..``), is hidden, or is no name on some system.
+        UserError: it would mean another folder (``..``), is hidden, or is no name on some system.
     """
     name = normal_name(name)
     if (
@@ -118,7 +120,7 @@ def check_component(name: str) -> str:
         or len(name.encode(errors="surrogatepass")) > 2 * _MAX_COMPONENT
         or readable_name(name) != name
     ):
-        raise ValueError(
+        raise UserError(
             f"{readable_name(name)!r} cannot be the name of a folder; use at most {_MAX_COMPONENT} letters, digits, "
             "space, - _ . ( ) + = @, without a dot or space at either end"
         )

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.errors import UserError
 
 #: Rounding noise of matrix products and of coordinates written as text, in voxels.
 INDEX_TOLERANCE = 1e-4
@@ -26,18 +27,15 @@ SPACING_TOLERANCE = 0.01
 
 
 def check_matrix(matrix: Any, name: str = "ijk_to_ras") -> np.ndarray:
-    """Return ``matrix`` as a (4, 4) float64 array; ValueError if it is not a finite, invertible affine matrix."""
+    """Return ``matrix`` as a (4, 4) float64 array; UserError if it is not a finite, invertible affine matrix."""
     affine = np.asarray(matrix, dtype=np.float64)
     if affine.shape != (4, 4):
-        msg = f"{name} must be a 4x4 matrix, not an array of shape {affine.shape}."
-        raise ValueError(msg)
+        raise UserError(f"{name} must be a 4x4 matrix, not an array of shape {affine.shape}.")
     if not np.isfinite(affine).all() or not np.allclose(affine[3], (0.0, 0.0, 0.0, 1.0)):
-        msg = f"{name} must be a finite affine matrix with last row 0 0 0 1."
-        raise ValueError(msg)
+        raise UserError(f"{name} must be a finite affine matrix with last row 0 0 0 1.")
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if lengths.min() <= 0.0 or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
-        msg = f"{name} cannot be inverted: two of its axes are parallel or an axis has no length."
-        raise ValueError(msg)
+        raise UserError(f"{name} cannot be inverted: two of its axes are parallel or an axis has no length.")
     return affine
 
 
@@ -46,8 +44,7 @@ def transform_points(points: Any, matrix: Any) -> np.ndarray:
     affine = np.asarray(matrix, dtype=np.float64)
     xyz = np.asarray(points, dtype=np.float64)
     if xyz.shape[-1:] != (3,):
-        msg = f"Points must have three coordinates each, not an array of shape {xyz.shape}."
-        raise ValueError(msg)
+        raise UserError(f"Points must have three coordinates each, not an array of shape {xyz.shape}.")
     moved: np.ndarray = xyz @ affine[:3, :3].T + affine[:3, 3]
     return moved
 
@@ -84,8 +81,7 @@ def lps_to_ras(array: Any) -> np.ndarray:
     elif values.shape[-1:] == (3,):
         values[..., :2] *= -1.0
     else:
-        msg = f"Expected points with three coordinates or a 4x4 matrix, not shape {values.shape}."
-        raise ValueError(msg)
+        raise UserError(f"Expected points with three coordinates or a 4x4 matrix, not shape {values.shape}.")
     return values
 
 
@@ -129,7 +125,7 @@ def nearest_voxel(point_ijk: Any, shape_kji: Sequence[int]) -> tuple[int, int, i
     """Index (k, j, i) of the voxel that contains a continuous (i, j, k) point.
 
     Raises:
-        ValueError: the point is not finite or lies outside the volume.
+        UserError: the point is not finite or lies outside the volume.
     """
     point = np.asarray(point_ijk, dtype=np.float64)
     size_ijk = np.asarray(shape_kji[:3], dtype=np.float64)[::-1]
@@ -137,8 +133,7 @@ def nearest_voxel(point_ijk: Any, shape_kji: Sequence[int]) -> tuple[int, int, i
     if not inside.all():  # NaN compares false
         at = ", ".join(f"{value:.1f}" for value in point)
         size = " x ".join(f"{value:.0f}" for value in size_ijk)
-        msg = f"The point at (i, j, k) = ({at}) is outside the volume of {size} voxels; move it in."
-        raise ValueError(msg)
+        raise UserError(f"The point at (i, j, k) = ({at}) is outside the volume of {size} voxels; move it in.")
     i, j, k = np.clip(nearest_index(point), 0, size_ijk.astype(int) - 1).tolist()
     return k, j, i
 
@@ -147,18 +142,26 @@ def roi_corners_ras(object_to_world: Any, size: Any) -> np.ndarray:
     """The eight corners ``(8, 3)``, RAS mm, of an ROI of edge lengths ``size`` (mm) centred on its own origin.
 
     Raises:
-        ValueError: the size is negative, not finite, or zero along more than one edge (such an ROI has no area; zero
+        UserError: the size is negative, not finite, or zero along more than one edge (such an ROI has no area; zero
             along one edge is a rectangle drawn on a slice).
     """
     edges = np.asarray(size, dtype=np.float64)
     if edges.shape != (3,) or not np.isfinite(edges).all() or (edges < 0).any():
-        msg = f"ROI size must be three lengths in mm, not {np.asarray(size).tolist()}."
-        raise ValueError(msg)
+        raise UserError(f"ROI size must be three lengths in mm, not {np.asarray(size).tolist()}.")
     if np.count_nonzero(edges) < 2:
-        msg = f"The ROI has zero size ({' x '.join(f'{e:g}' for e in edges)} mm); drag it to a box."
-        raise ValueError(msg)
+        raise UserError(f"The ROI has zero size ({' x '.join(f'{e:g}' for e in edges)} mm); drag it to a box.")
     signs = np.array(list(product((-0.5, 0.5), repeat=3)))
     return transform_points(signs * edges, check_matrix(object_to_world, "object_to_world"))
+
+
+def roi_of_corners(corners_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``(object_to_world (4, 4), size (3,) mm)`` of eight corners (8, 3) in the order of `roi_corners_ras`."""
+    edges = np.stack([corners_ras[n] - corners_ras[0] for n in (4, 2, 1)], axis=1)
+    size: np.ndarray = np.linalg.norm(edges, axis=0)
+    object_to_world = np.eye(4)
+    object_to_world[:3, :3] = edges / size
+    object_to_world[:3, 3] = corners_ras.mean(axis=0)
+    return object_to_world, size
 
 
 def ijk_box_from_corners(corners_ijk: Any, shape_kji: Sequence[int]) -> Box:
@@ -172,16 +175,14 @@ def ijk_box_from_corners(corners_ijk: Any, shape_kji: Sequence[int]) -> Box:
         shape_kji: Shape of the volume.
 
     Raises:
-        ValueError: the corners enclose nothing, or nothing of the volume.
+        UserError: the corners enclose nothing, or nothing of the volume.
     """
     corners = np.asarray(corners_ijk, dtype=np.float64).reshape(-1, 3)
     if len(corners) == 0 or not np.isfinite(corners).all():
-        msg = "Box corners must be finite voxel coordinates."
-        raise ValueError(msg)
+        raise UserError("Box corners must be finite voxel coordinates.")
     low, high = corners.min(axis=0), corners.max(axis=0)
     if np.count_nonzero(high - low > INDEX_TOLERANCE) < 2:
-        msg = "The box has zero size; drag it over the structure."
-        raise ValueError(msg)
+        raise UserError("The box has zero size; drag it over the structure.")
     start = np.ceil(low - INDEX_TOLERANCE)
     stop = np.floor(high + INDEX_TOLERANCE) + 1
     thin = stop <= start
@@ -192,8 +193,7 @@ def ijk_box_from_corners(corners_ijk: Any, shape_kji: Sequence[int]) -> Box:
     if (last <= first).any():
         extent = ", ".join(f"{name} {a:.0f}...{b - 1:.0f}" for name, a, b in zip("ijk", start, stop))
         size = " x ".join(f"{value:.0f}" for value in size_ijk)
-        msg = f"The box ({extent}) is outside the volume of {size} voxels; move it over the image."
-        raise ValueError(msg)
+        raise UserError(f"The box ({extent}) is outside the volume of {size} voxels; move it over the image.")
     return [[int(a), int(b)] for a, b in zip(first[::-1], last[::-1])]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 _PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
 
 
@@ -36,10 +38,9 @@ def shipped_weights(encoder_type: str) -> Path:
     """The weights file that comes with the project for an encoder.
 
     Raises:
-        ValueError: None is shipped for it.
+        UserError: None is shipped for it.
     """
     path = resource_path("Models", f"efficient_medsam2_{encoder_type}.safetensors")
     if not path.is_file():
-        message = f"No weights are shipped for the encoder {encoder_type!r}; give checkpoint=<file>."
-        raise ValueError(message)
+        raise UserError(f"No weights are shipped for the encoder {encoder_type!r}; give checkpoint=<file>.")
     return path

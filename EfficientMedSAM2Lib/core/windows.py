@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 #: How many values are looked at for statistics: enough for percentiles, and quick on any volume.
 SAMPLE_SIZE = 1_000_000
 #: A value that fills at least this share of the sample may be background.
@@ -41,8 +43,7 @@ class IntensityWindow:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            msg = f"An intensity window needs low < high, both finite; got {self.low} and {self.high}."
-            raise ValueError(msg)
+            raise UserError(f"An intensity window needs low < high, both finite; got {self.low} and {self.high}.")
 
     @classmethod
     def from_width_level(cls, width: float, level: float, name: str = "custom") -> IntensityWindow:
@@ -72,19 +73,18 @@ PRESETS = {
 
 
 def preset_window(name: str) -> IntensityWindow:
-    """Preset by name, upper or lower case; ValueError lists the names there are."""
+    """Preset by name, upper or lower case; UserError lists the names there are."""
     try:
         return PRESETS[name.strip().lower()]
     except KeyError:
-        msg = f"There is no window preset {name!r}; choose one of {', '.join(sorted(PRESETS))}."
-        raise ValueError(msg) from None
+        raise UserError(f"There is no window preset {name!r}; choose one of {', '.join(sorted(PRESETS))}.") from None
 
 
 def parse_window(text: str) -> IntensityWindow:
     """A window from "LOW,HIGH" or the name of a preset.
 
     Raises:
-        ValueError: It is neither.
+        UserError: It is neither.
     """
     low, comma, high = text.partition(",")
     if not comma:
@@ -93,8 +93,7 @@ def parse_window(text: str) -> IntensityWindow:
         bounds = float(low), float(high)
     except ValueError:
         presets = ", ".join(sorted(PRESETS))
-        msg = f"The window {text!r} is neither LOW,HIGH nor one of {presets}."
-        raise ValueError(msg) from None
+        raise UserError(f"The window {text!r} is neither LOW,HIGH nor one of {presets}.") from None
     return IntensityWindow(*bounds)
 
 
@@ -184,8 +183,7 @@ def _real_array(values: np.ndarray) -> np.ndarray:
     if array.dtype == bool:
         return array.view(np.uint8)
     if not (np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)):
-        msg = f"Intensities must be real numbers, not {array.dtype}."
-        raise ValueError(msg)
+        raise UserError(f"Intensities must be real numbers, not {array.dtype}.")
     return array
 
 

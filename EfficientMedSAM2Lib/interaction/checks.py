@@ -15,8 +15,8 @@ from EfficientMedSAM2Lib.core.geometry import (
     nearest_voxel,
     onto_slice,
 )
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
-from EfficientMedSAM2Lib.interaction.bits import PackedMask
 from EfficientMedSAM2Lib.interaction.prompts import BoxPrompt, LinePrompt, MaskPrompt, PointPrompt
 from EfficientMedSAM2Lib.predictors.inputs import as_mask, to_numpy
 

@@ -30,11 +30,11 @@ def clicks_of(prompt: Prompt, axis: int, index: int) -> list[Click]:
         return [Click(point_xy(prompt.index_kji, axis), prompt.positive)] if prompt.index == index else []
     if not isinstance(prompt, ScribblePrompt):
         return []
-    low, high = prompt.mask.box_kji[axis]
+    low, high = prompt.mask.bounds[axis]
     if not low <= index < high:
         return []
     drawn = prompt.mask.unpack().take(index - low, axis)
-    row, column = (prompt.mask.box_kji[a][0] for a in range(3) if a != axis)
+    row, column = (prompt.mask.bounds[a][0] for a in range(3) if a != axis)
     return [Click((float(x + column), float(y + row)), prompt.positive) for x, y in centre_line_points(drawn)]
 
 

@@ -13,7 +13,7 @@ from typing import Union
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, intersection, slice_box
-from EfficientMedSAM2Lib.interaction.bits import PackedMask
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
     LassoPrompt,
@@ -45,7 +45,7 @@ def constrained(segment: SegmentState, axis: int, index: int, mask: np.ndarray) 
         if isinstance(constraint, BoxPrompt):
             box: Sequence[Sequence[int]] = constraint.box_kji
         else:
-            box = constraint.mask.box_kji
+            box = constraint.mask.bounds
         common = intersection(box, here)
         if common is None:
             continue
@@ -79,7 +79,7 @@ def _lifts(later: Prompt, earlier: Constraint) -> bool:
         return later.positive and _contains(earlier.box_kji, _voxel(later))
     if isinstance(earlier, ScribblePrompt):
         return False  # a later region wins where both say something, and only there
-    extent = earlier.box_kji if isinstance(earlier, BoxPrompt) else earlier.mask.box_kji
+    extent = earlier.box_kji if isinstance(earlier, BoxPrompt) else earlier.mask.bounds
     box = _extent(later)
     return box is not None and _contains(extent, box)
 
@@ -92,12 +92,12 @@ def _goes_beyond(later: Prompt, lasso: LassoPrompt) -> bool:
     if isinstance(later, ScribblePrompt):
         if not later.positive:
             return False
-        common = intersection(later.mask.box_kji, _slab(lasso))
+        common = intersection(later.mask.bounds, _slab(lasso))
         if common is None:
             return False
         drawn = _part(later.mask, common)
         within = np.zeros_like(drawn)
-        both = intersection(common, lasso.mask.box_kji)
+        both = intersection(common, lasso.mask.bounds)
         if both is not None:
             offset = tuple(slice(low - start, high - start) for (low, high), (start, _) in zip(both, common))
             within[offset] = _part(lasso.mask, both)
@@ -111,18 +111,18 @@ def _extent(prompt: Prompt) -> Sequence[Sequence[int]] | None:
     if isinstance(prompt, BoxPrompt) and prompt.positive:
         return prompt.box_kji
     if isinstance(prompt, (ScribblePrompt, LassoPrompt)) and prompt.positive:
-        return prompt.mask.box_kji
+        return prompt.mask.bounds
     return None
 
 
 def _slab(lasso: LassoPrompt) -> list[tuple[int, int]]:
     """The whole of the slices that a lasso was drawn on."""
-    return [bounds if a == lasso.axis else (0, sys.maxsize) for a, bounds in enumerate(lasso.mask.box_kji)]
+    return [bounds if a == lasso.axis else (0, sys.maxsize) for a, bounds in enumerate(lasso.mask.bounds)]
 
 
 def _on_slice(drawn: ScribblePrompt | LassoPrompt, painted: MaskPrompt) -> bool:
     """Whether a scribble or lasso lies wholly on the slice of a painted mask."""
-    low, high = drawn.mask.box_kji[painted.axis]
+    low, high = drawn.mask.bounds[painted.axis]
     return (low, high) == (painted.index, low + 1)
 
 
@@ -132,14 +132,14 @@ def _voxel(point: PointPrompt) -> list[tuple[int, int]]:
 
 def covers(mask: PackedMask, index_kji: Sequence[int]) -> bool:
     """Whether a voxel is set."""
-    if not _contains(mask.box_kji, [(v, v + 1) for v in index_kji]):
+    if not _contains(mask.bounds, [(v, v + 1) for v in index_kji]):
         return False
-    return bool(mask.unpack()[tuple(v - low for v, (low, _) in zip(index_kji, mask.box_kji))])
+    return bool(mask.unpack()[tuple(v - low for v, (low, _) in zip(index_kji, mask.bounds))])
 
 
 def _part(mask: PackedMask, box: Box) -> np.ndarray:
     """A half-open box of a packed mask, which has to lie in its own bounding box."""
-    return mask.unpack()[tuple(slice(low - start, high - start) for (low, high), (start, _) in zip(box, mask.box_kji))]
+    return mask.unpack()[tuple(slice(low - start, high - start) for (low, high), (start, _) in zip(box, mask.bounds))]
 
 
 def _contains(outer: Sequence[Sequence[int]], inner: Sequence[Sequence[int]]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box
-from EfficientMedSAM2Lib.interaction.bits import PackedMask
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.clicks import clicks_of
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
 from EfficientMedSAM2Lib.interaction.prompting import apply_prompt, click_slice, cut, start_slice, take_mask
@@ -49,7 +49,7 @@ def enclosed(mask: PackedMask, axis: int) -> PackedMask:
 
     drawn = np.moveaxis(mask.unpack(), axis, 0)
     filled = np.stack([ndimage.binary_fill_holes(outline) for outline in drawn])
-    return PackedMask.pack(np.moveaxis(filled, 0, axis), [low for low, _ in mask.box_kji])
+    return PackedMask.pack(np.moveaxis(filled, 0, axis), [low for low, _ in mask.bounds])
 
 
 def apply_any_prompt(states: AxisStates, segment: SegmentState, prompt: Prompt) -> str:
@@ -58,14 +58,14 @@ def apply_any_prompt(states: AxisStates, segment: SegmentState, prompt: Prompt) 
         return apply_prompt(states, segment, prompt)
     segment.prompts = (*segment.prompts, prompt)
     axis = prompt.axis
-    low = prompt.mask.box_kji[axis][0]
+    low = prompt.mask.bounds[axis][0]
     region = np.moveaxis(prompt.mask.unpack(), axis, 0)
     slices = [low + int(offset) for offset in np.flatnonzero(region.any(axis=(1, 2)))]
     messages = []
     if isinstance(prompt, ScribblePrompt):
         messages = [click_slice(states, segment, axis, index, clicks_of(prompt, axis, index)) for index in slices]
     elif not prompt.positive:
-        messages = [cut(states, segment, axis, [list(bounds) for bounds in prompt.mask.box_kji], prompt.mask.unpack())]
+        messages = [cut(states, segment, axis, [list(bounds) for bounds in prompt.mask.bounds], prompt.mask.unpack())]
     else:
         messages = [_enclose(states, segment, prompt, index) for index in slices]
     return next((message for message in messages if message), "")
@@ -74,14 +74,14 @@ def apply_any_prompt(states: AxisStates, segment: SegmentState, prompt: Prompt) 
 def _enclose(states: AxisStates, segment: SegmentState, lasso: LassoPrompt, index: int) -> str:
     """Look for the object in a lasso on one slice; where there is none, the user's own outline counts."""
     axis = lasso.axis
-    here = list(lasso.mask.box_kji)
+    here = list(lasso.mask.bounds)
     here[axis] = (index, index + 1)
-    region = lasso.mask.unpack().take([index - lasso.mask.box_kji[axis][0]], axis)
+    region = lasso.mask.unpack().take([index - lasso.mask.bounds[axis][0]], axis)
     tight = PackedMask.pack(region, [low for low, _ in here])
-    start_slice(states, segment, axis, index, box_xyxy(tight.box_kji, axis), [])
+    start_slice(states, segment, axis, index, box_xyxy(tight.bounds, axis), [])
     if segment.read_slice(axis, index).any():
         return ""
-    outline = tight.unpack_into(segment.bits.shape).take(index, axis)
+    outline = tight.full(segment.bits.shape).take(index, axis)
     take_mask(states, segment, axis, index, outline)
     return f"Nothing was found in the lasso on slice {index}; what it encloses is taken as it is."
 

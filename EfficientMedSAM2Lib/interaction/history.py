@@ -14,7 +14,7 @@ from functools import reduce
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, union
-from EfficientMedSAM2Lib.interaction.bits import PackedMask
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
 from EfficientMedSAM2Lib.interaction.segment import SegmentSnapshot, SegmentState
 

@@ -282,7 +282,7 @@ def unheard_points(segment: SegmentState, axis: int, index: int, mask: np.ndarra
 def drawn_on(segment: SegmentState, axis: int, index: int) -> bool:
     """Whether there is a scribble or a lasso on a slice."""
     drawn = [p for p in segment.prompts if isinstance(p, (ScribblePrompt, LassoPrompt))]
-    return any(low <= index < high for low, high in (p.mask.box_kji[axis] for p in drawn))
+    return any(low <= index < high for low, high in (p.mask.bounds[axis] for p in drawn))
 
 
 def release(states: AxisStates, segment: SegmentState, axis: int, index: int) -> None:
@@ -304,5 +304,5 @@ def _slices_of(prompt: Prompt, axis: int) -> range:
     if prompt.axis != axis:
         return range(0)
     if isinstance(prompt, (ScribblePrompt, LassoPrompt)):
-        return range(*prompt.mask.box_kji[axis])
+        return range(*prompt.mask.bounds[axis])
     return range(0) if prompt.index is None else range(prompt.index, prompt.index + 1)

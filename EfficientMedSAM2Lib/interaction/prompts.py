@@ -13,7 +13,7 @@ from typing import Union
 import numpy as np
 
 from EfficientMedSAM2Lib.core.geometry import nearest_index
-from EfficientMedSAM2Lib.interaction.bits import PackedMask
+from EfficientMedSAM2Lib.core.masks import PackedMask
 
 #: Short axis of a lesion as a share of its measured longest diameter, when only the latter was drawn.
 RECIST_SHORT_AXIS_RATIO = 0.7

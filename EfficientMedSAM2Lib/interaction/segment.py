@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, slice_box
-from EfficientMedSAM2Lib.interaction.bits import BitVolume, PackedMask
+from EfficientMedSAM2Lib.core.masks import BitVolume, PackedMask
 from EfficientMedSAM2Lib.interaction.prompts import Prompt
 
 

@@ -8,8 +8,7 @@ import torch
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.models import EfficientMedSAM2
-from EfficientMedSAM2Lib.models.config import ContextConfig
-from EfficientMedSAM2Lib.models.image_encoder import timm_architecture
+from EfficientMedSAM2Lib.models.config import ContextConfig, timm_architecture
 from EfficientMedSAM2Lib.models.timm_import import import_timm
 
 

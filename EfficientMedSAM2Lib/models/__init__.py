@@ -8,15 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from EfficientMedSAM2Lib.models.config import (
-    DecodedMasks,
-    ImageFeatures,
-    MemoryBank,
-    ModelConfig,
-    PromptBatch,
-    encoder_types,
-    register_encoder,
-)
+from EfficientMedSAM2Lib.models.bundles import DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.models.config import ModelConfig, encoder_types, register_encoder
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 
 if TYPE_CHECKING:
@@ -48,6 +41,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

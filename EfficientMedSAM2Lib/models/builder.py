@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.resources import shipped_weights
 from EfficientMedSAM2Lib.models.checkpoint import read_checkpoint
@@ -44,11 +45,11 @@ def build_efficient_medsam2_model(
         The network in evaluation mode, batch normalisation fused.
 
     Raises:
-        ValueError: Unknown encoder, device or precision, missing or unusable weights file, weights of another encoder.
+        UserError: Unknown encoder, device or precision, missing or unusable weights file, weights of another encoder.
     """
     timm_architecture(encoder_type)  # refuses unknown names
     if precision is not None and precision not in _DTYPES:
-        raise ValueError(f"torch computes in {', '.join(_DTYPES)}, not in {precision!r}.")
+        raise UserError(f"torch computes in {', '.join(_DTYPES)}, not in {precision!r}.")
     target = _device(device)
     if checkpoint is not None and str(checkpoint) == "random":
         model = EfficientMedSAM2(ModelConfig(encoder_type)).eval()
@@ -57,7 +58,7 @@ def build_efficient_medsam2_model(
         path = shipped_weights(encoder_type) if checkpoint is None else Path(checkpoint)
         model = load_model(path, for_inference=True)
         if model.config.encoder_type != encoder_type:
-            raise ValueError(
+            raise UserError(
                 f"{path} holds weights for the encoder {model.config.encoder_type!r}, not {encoder_type!r}; "
                 f"ask for encoder_type={model.config.encoder_type!r}."
             )
@@ -81,7 +82,7 @@ def load_model(path: str | os.PathLike[str], for_inference: bool = False) -> Eff
         The network; not fused unless `for_inference`.
 
     Raises:
-        ValueError: The file is missing or is not a weights file of this program.
+        UserError: The file is missing or is not a weights file of this program.
     """
     config, tensors, heuristics = read_checkpoint(path)
     model = EfficientMedSAM2(config).eval()
@@ -90,7 +91,7 @@ def load_model(path: str | os.PathLike[str], for_inference: bool = False) -> Eff
         fused.image_encoder.fuse()
         if set(tensors) == _names(fused):
             if not for_inference:
-                raise ValueError(
+                raise UserError(
                     f"{path} was saved from a network built for inference, without the batch normalisation that "
                     "training needs; give the .safetensors file that training wrote."
                 )
@@ -99,14 +100,14 @@ def load_model(path: str | os.PathLike[str], for_inference: bool = False) -> Eff
     wanted = _names(model)
     if set(tensors) != wanted:
         odd = sorted(wanted.symmetric_difference(tensors))
-        raise ValueError(
+        raise UserError(
             f"{path} does not fit this version's network ({len(odd)} tensors differ, such as {odd[0]}). Take the "
             "weights that come with this version, or train these again; an exported network of them still runs."
         )
     try:
         model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
-        raise ValueError(f"{path} does not fit this version's network: {error}") from error
+        raise UserError(f"{path} does not fit this version's network: {error}") from error
     if for_inference:
         model.image_encoder.fuse()
         return model
@@ -153,7 +154,7 @@ def _device(device: str | torch.device) -> torch.device:
     try:
         wanted = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"Unknown device {device!r}; use auto, cuda, mps or cpu.") from error
+        raise UserError(f"Unknown device {device!r}; use auto, cuda, mps or cpu.") from error
     if _is_there(wanted.type):
         return wanted
     # A script written for a machine with a GPU runs on one without, only slower.

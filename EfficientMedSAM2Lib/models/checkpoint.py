@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.models.config import ContextConfig, ModelConfig, encoder_types
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.models.network import EfficientMedSAM2
@@ -37,15 +38,15 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[ModelConfig, dict[str
         The encoder of a `torch.save` file is the one whose tensors it holds; its sizes are this version's.
 
     Raises:
-        ValueError: The file is missing, cannot be read, or holds other things than weights of this network.
+        UserError: The file is missing, cannot be read, or holds other things than weights of this network.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"Weights file {path} does not exist; give the path of a .safetensors or .pth file.")
+        raise UserError(f"Weights file {path} does not exist; give the path of a .safetensors or .pth file.")
     if is_torch_file(path):
         tensors = _network_tensors(_load_torch(path))
         if tensors is None:
-            raise ValueError(
+            raise UserError(
                 f"{path} holds no weights of this program's network; give a file that was written with "
                 "torch.save(model.state_dict(), ...) or the weights that come with this version."
             )
@@ -68,7 +69,7 @@ def holds_our_network(path: Path) -> bool:
     """Whether a file of `torch.save` holds weights of this network, and not of another one.
 
     Raises:
-        ValueError: The file cannot be read.
+        UserError: The file cannot be read.
     """
     return _network_tensors(_load_torch(path)) is not None
 
@@ -79,9 +80,9 @@ def _read_safetensors(path: Path) -> tuple[ModelConfig, dict[str, Tensor], Heuri
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a readable .safetensors file: {error}") from error
+        raise UserError(f"{path} is not a readable .safetensors file: {error}") from error
     if "config" not in metadata:
-        raise ValueError(f"{path} holds no EfficientMedSAM2 configuration; it is not a weights file of this program.")
+        raise UserError(f"{path} holds no EfficientMedSAM2 configuration; it is not a weights file of this program.")
     return ModelConfig.from_json(metadata["config"]), tensors, HeuristicsConfig.from_json(metadata.get("heuristics"))
 
 
@@ -89,12 +90,12 @@ def _load_torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(
+        raise UserError(
             f"{path} holds more than tensors, which could run code when loaded, or is no file of PyTorch; write it "
             "with torch.save(model.state_dict(), ...)."
         ) from error
     except Exception as error:  # torch reads a broken pickle to its end, and fails there in any way
-        raise ValueError(f"{path} cannot be read as a PyTorch checkpoint; copy or save it again.") from error
+        raise UserError(f"{path} cannot be read as a PyTorch checkpoint; copy or save it again.") from error
 
 
 def _network_tensors(content: Any) -> dict[str, Tensor] | None:
@@ -129,7 +130,7 @@ def _encoder_of(tensors: Mapping[str, Tensor], path: Path) -> str:
     counts = {encoder_type: fitting(encoder_type) for encoder_type in encoder_types()}
     best = max(counts, key=lambda encoder_type: counts[encoder_type])
     if counts[best] == 0:
-        raise ValueError(f"{path} holds a network with none of the encoders {', '.join(encoder_types())}.")
+        raise UserError(f"{path} holds a network with none of the encoders {', '.join(encoder_types())}.")
     return best
 
 

@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 logger = logging.getLogger(__name__)
 
 
@@ -18,58 +20,58 @@ class HeuristicsConfig:
 
     A rule's name is the name of its switch; numbers begin with the name of their rule. Numbers without a switch belong
     to how the network is asked, as training asked it. "dev" and "train" are the splits that a number was chosen on;
-    Resources/Models/TRAINING.md has the comparisons. Logits for "no object" or "a bare mask" are conventions between
+    docs/experiments/README.md leads to the comparisons. Logits for "no object" or "a bare mask" are conventions between
     predictors and training, not tuned, and stay where they are used.
     """
 
     zoom: bool = True
-    """A box or a known mask is looked at in a view fitted around it. Off: in the whole slice."""
+    """A box or a known mask is shown in a viewport fitted around it. Off: in the whole slice."""
     zoom_box: float = 2.0
-    """Side of the view over the longest side of a box. Training saw 1.3 to 2.6, mostly 2.0; compared on dev."""
+    """Side of the viewport over the longest side of a box. Training saw 1.3 to 2.6, mostly 2.0; compared on dev."""
     zoom_mask: float = 2.0
-    """Side of the view over the longest side of a known mask. As for boxes."""
+    """Side of the viewport over the longest side of a known mask. As for boxes."""
     zoom_margin: float = 0.08
-    """Share of the view's side that every prompt keeps from its border. Not compared."""
+    """Share of the viewport's side that every prompt keeps from its border. Not compared."""
     zoom_smallest_px: int = 24
-    """Least side of a view in slice pixels; below, there is nothing but interpolation to look at. Not compared."""
+    """Least side of a viewport in slice pixels; below, there is nothing but interpolation to see. Not compared."""
     zoom_largest: float = 1.1
-    """Largest side of a view over the longest side of the slice. Not compared."""
+    """Largest side of a viewport over the longest side of the slice. Not compared."""
 
-    view_grid: bool = True
-    """Views lie on grids of sides and places, so that similar prompts share features (speed). Off: exact views."""
-    view_grid_side_ratio: float = 2 ** (1 / 4)
+    viewport_grid: bool = True
+    """Viewports lie on grids of sides and places, so that similar prompts share features (speed). Off: exact."""
+    viewport_grid_side_ratio: float = 2 ** (1 / 4)
     """Ratio of one side of the grid to the next. Not compared."""
-    view_grid_step: float = 1 / 16
-    """Step between places, as a share of the view's side. Not compared."""
+    viewport_grid_step: float = 1 / 16
+    """Step between places, as a share of the viewport's side. Not compared."""
 
-    keep_view: bool = True
-    """The view of an earlier or a neighbouring mask is kept while the mask sits well in it. Off: always fitted anew."""
-    keep_view_fill: tuple[float, float] = (0.3, 0.75)
-    """Least and largest share of the view's side that a mask may take. After five clicks on dev as good as no range."""
-    keep_view_margin: float = 0.06
-    """Share of the view's side between mask and border. Not compared."""
+    keep_viewport: bool = True
+    """The viewport of an earlier or a neighbouring mask stays while the mask sits well in it. Off: fitted anew."""
+    keep_viewport_fill: tuple[float, float] = (0.3, 0.75)
+    """Share of the viewport's side of a mask that sits well. After five clicks on dev as good as with any share."""
+    keep_viewport_margin: float = 0.06
+    """Share of the viewport's side between mask and border. Not compared."""
 
-    narrow_views: bool = True
-    """Clicks without box or mask are also looked at in narrower views than the whole slice. Off: in that alone."""
-    narrow_views_shares: tuple[float, ...] = (0.35, 0.125)
-    """Sides of these views over the longest side of the slice. Chosen on first clicks of dev."""
+    narrow_viewports: bool = True
+    """Clicks without box or mask are also segmented in viewports narrower than the slice. Off: in the whole slice."""
+    narrow_viewports_shares: tuple[float, ...] = (0.35, 0.125)
+    """Sides of these viewports over the longest side of the slice. Chosen on first clicks of dev."""
 
-    sure_view: bool = True
-    """A mask of the whole slice that is sure is taken without the narrower views (speed). Off: all are looked at."""
-    sure_view_score: float = 0.75
+    sure_viewport: bool = True
+    """A mask of the whole slice that is sure is taken without the narrower viewports (speed). Off: all are used."""
+    sure_viewport_score: float = 0.75
     """Score 0 to 1 from which on it is sure. Chosen on first clicks of dev: 56 % are, none of their masks got worse."""
 
     candidate_score: bool = True
-    """Of masks in several views those cut off by the border, or small, count less. Off: predicted scores alone."""
+    """Of masks in several viewports those cut off by the border, or small, count less. Off: predicted scores alone."""
     candidate_score_cut_off: float = 0.97
-    """Factor on the score of a mask that the view's border cuts off. No comparison is recorded."""
+    """Factor on the score of a mask that the viewport's border cuts off. No comparison is recorded."""
     candidate_score_fill: float = 0.12
-    """Share of the view's side below which a mask's score shrinks with its size. No comparison is recorded."""
+    """Share of the viewport's side below which a mask's score shrinks with its size. No comparison is recorded."""
     missed_click: float = 0.1
     """Factor on the score of a mask that leaves out a click inside the object: it is of another one. Not compared."""
 
-    second_look: bool = True
-    """The mask of clicks alone is segmented again in a view fitted around it. Off: the first answer stands."""
+    refit_viewport: bool = True
+    """The mask of clicks alone is segmented again in a viewport fitted around it. Off: the first answer stands."""
 
     rejection: bool = True
     """A click outside the object, deep in an earlier mask, makes the network forget that mask. Off: it is corrected."""
@@ -111,28 +113,28 @@ class HeuristicsConfig:
     """Most that the object logit has to exceed; less where fewer radii away. Chosen on dev and train."""
 
     orthogonal_prior: bool = True
-    """Six cuts across the slices, through the prompted mask, say where the object ends on others. Off: no cuts."""
+    """Six orthogonal slices through the prompted mask say where the object ends on other slices. Off: none."""
     orthogonal_prior_places: tuple[float, ...] = (0.2, 0.5, 0.8)
-    """Rows, and columns, to cut along: so much of the mask's area lies before them. Chosen on dev."""
+    """Rows, and columns, that they lie along: so much of the mask's area lies before them. Chosen on dev."""
     orthogonal_prior_inside: tuple[float, ...] = (0.0, -0.6, 0.6)
-    """Clicks inside, along the line known on a cut: places from its middle, in halves of its length. Not compared."""
+    """Clicks inside, along the line known on them: places from its middle, in halves of its length. Not compared."""
     orthogonal_prior_outside: tuple[float, ...] = (-1.2, 1.2)
     """Clicks outside, in the same way. Not compared."""
     orthogonal_prior_zoom: float = 2.0
-    """Side of a cut's view over the longer of that line and the object's mean diameter. Chosen on dev; 2.6 as good."""
+    """Side of their viewport over the longer of that line and the object's mean width. Chosen on dev; 2.6 as good."""
     orthogonal_prior_logit: float = 4.0
-    """Logits added deep inside the outline, and taken away far outside, where cuts are sure. Chosen on dev."""
+    """Logits added deep inside the outline, and taken away far outside, where they are sure. Chosen on dev."""
     orthogonal_prior_edge: float = 0.3
     """Distance from the outline, in radii of the object, from where on that is so. Not compared."""
     orthogonal_prior_scores: tuple[float, float] = (0.6, 0.8)
-    """Scores of cuts, 0 to 1, from which on they count a little, and wholly. Chosen on dev, train and the demo."""
+    """Their scores, 0 to 1, from which on they count a little, and wholly. Chosen on dev, train and the demo."""
     orthogonal_prior_growth: tuple[float, float] = (0.8, 1.6)
-    """Least and most area of the mask over that of the outline through the cuts' ends. Not compared."""
+    """Least and most area of the mask over that of the outline through the ends on them. Not compared."""
     orthogonal_prior_spacing: float = 1.0
-    """Distance of slices over the object's radius, above which cuts show nothing. Not compared."""
+    """Distance of slices over the object's radius, above which they show nothing. Not compared."""
 
     context: bool = True
-    """The 3D context network, where the weights have one, says where the object is on other slices. Off: the cuts."""
+    """The 3D context network, if the weights have one, says where the object is. Off: the orthogonal prior."""
     context_width: float = 2.2
     """Side of its cube over the diameter of the known masks. Training saw 1.5 to 3.2, now and then up to 4.8."""
     context_length: float = 1.3
@@ -156,9 +158,6 @@ class HeuristicsConfig:
     context_prompt: bool = True
     """... and what it finds on a slice is the prompt there. Off: the neighbouring slice's mask, as without it."""
 
-    prefetch_prompts: float = 1 / 6
-    """Share of a slice's time that prompts take: from such a wait on, the other thread reads them. Changes no mask."""
-
     @classmethod
     def rules(cls) -> tuple[str, ...]:
         """Names of the rules that can be switched off."""
@@ -168,12 +167,12 @@ class HeuristicsConfig:
         """The same with some rules switched off; "all" names all of them.
 
         Raises:
-            ValueError: There is no such rule.
+            UserError: There is no such rule.
         """
         wanted = list(names)
         unknown = [name for name in wanted if name not in (*self.rules(), "all")]
         if unknown:
-            raise ValueError(f"There is no rule {unknown[0]!r}; there are {', '.join(self.rules())}, and all.")
+            raise UserError(f"There is no rule {unknown[0]!r}; there are {', '.join(self.rules())}, and all.")
         off: dict[str, Any] = dict.fromkeys(self.rules() if "all" in wanted else wanted, False)
         return dataclasses.replace(self, **off)
 
@@ -188,14 +187,14 @@ class HeuristicsConfig:
         Values that this version does not know belong to rules that it no longer has, and are left out.
 
         Raises:
-            ValueError: Not a JSON object, or a value of the wrong kind.
+            UserError: Not a JSON object, or a value of the wrong kind.
         """
         try:
             stored = json.loads(text) if text else {}
         except json.JSONDecodeError as error:
-            raise ValueError(f"Not a configuration of heuristics: {error}") from error
+            raise UserError(f"Not a configuration of heuristics: {error}") from error
         if not isinstance(stored, dict):
-            raise ValueError(f"Not a configuration of heuristics, which is a JSON object: {text}")
+            raise UserError(f"Not a configuration of heuristics, which is a JSON object: {text}")
         fields = {field.name: field for field in dataclasses.fields(cls)}
         unknown = sorted(set(stored) - set(fields))
         if unknown:
@@ -215,7 +214,7 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
             return value
     elif _is_number(value) and (isinstance(default, float) or value == int(value)):
         return float(value) if isinstance(default, float) else int(value)
-    raise ValueError(f"The heuristics' {field.name} cannot be {value!r}; it is {default!r} by default.")
+    raise UserError(f"The heuristics' {field.name} cannot be {value!r}; it is {default!r} by default.")
 
 
 def _is_number(value: Any) -> bool:

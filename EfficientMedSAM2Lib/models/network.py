@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
-from EfficientMedSAM2Lib.models.config import (
-    DecodedMasks,
-    EncodedPrompts,
-    ImageFeatures,
-    MemoryBank,
-    ModelConfig,
-    PromptBatch,
-)
-from EfficientMedSAM2Lib.models.context_network import ContextNetwork
+from EfficientMedSAM2Lib.models.bundles import DecodedMasks, EncodedPrompts, ImageFeatures, MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.models.config import ModelConfig
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
-from EfficientMedSAM2Lib.models.image_encoder import ImageEncoder
-from EfficientMedSAM2Lib.models.mask_decoder import MaskDecoder
-from EfficientMedSAM2Lib.models.memory import MemoryAttention, MemoryEncoder
-from EfficientMedSAM2Lib.models.prompt_encoder import PromptEncoder
+from EfficientMedSAM2Lib.models.modules.context_network import ContextNetwork
+from EfficientMedSAM2Lib.models.modules.image_encoder import ImageEncoder
+from EfficientMedSAM2Lib.models.modules.mask_decoder import MaskDecoder
+from EfficientMedSAM2Lib.models.modules.memory import MemoryAttention, MemoryEncoder
+from EfficientMedSAM2Lib.models.modules.prompt_encoder import PromptEncoder
 
 
 class EfficientMedSAM2(nn.Module):
@@ -33,6 +29,9 @@ class EfficientMedSAM2(nn.Module):
     """
 
     runtime = "PyTorch"
+    array_library: Literal["torch", "numpy"] = "torch"
+    runs_concurrently = False
+    """Whether a second thread helps: torch takes every core for each of its operations."""
 
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__()
@@ -116,8 +115,7 @@ class EfficientMedSAM2(nn.Module):
             ValueError: These weights have no context network; `config.context` says so.
         """
         if self.context is None:
-            message = "These weights have no context network; train one with `distill --stage context`."
-            raise ValueError(message)
+            raise ValueError("These weights have no context network; train one with `distill --stage context`.")
         return self.context(cubes.to(self.compute_dtype))
 
     def object_pointer(self, decoded: DecodedMasks, chosen: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, intersection, union
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import InteractiveSession
-from EfficientMedSAM2Lib.interaction.bits import PackedMask
 from EfficientMedSAM2Lib.mrml.markups_reader import Prompt
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import STATE_TAG, get_tag
@@ -237,7 +237,7 @@ def unpack(packed: PackedMask | None, box: Box) -> np.ndarray:
     mask = np.zeros([high - low for low, high in box], dtype=bool)
     common = intersection(packed.box if packed is not None else None, box)
     if packed is not None and common is not None:
-        source = box_slices([[low - p[0], high - p[0]] for (low, high), p in zip(common, packed.box_kji)])
+        source = box_slices([[low - p[0], high - p[0]] for (low, high), p in zip(common, packed.bounds)])
         target = box_slices([[low - b[0], high - b[0]] for (low, high), b in zip(common, box)])
         mask[target] = packed.unpack()[source]
     return mask

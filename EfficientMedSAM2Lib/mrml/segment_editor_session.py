@@ -21,9 +21,9 @@ from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, Propagation, SliceUpdate
-from EfficientMedSAM2Lib.interaction.bits import PackedMask
 from EfficientMedSAM2Lib.mrml.history_link import EditorHistory, EngineSteps, HandEdit, unpack
 from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image
 from EfficientMedSAM2Lib.mrml.markups_reader import Prompt, box_prompt, point_prompt, read_markups

@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.predictors.image_predictor import EfficientMedSAM2ImagePredictor
 from EfficientMedSAM2Lib.predictors.inputs import as_image
+from EfficientMedSAM2Lib.predictors.mask_cleaning import clean_mask
 from EfficientMedSAM2Lib.predictors.mask_grid import (
     CropBox,
     crop_boxes,
@@ -20,7 +23,6 @@ from EfficientMedSAM2Lib.predictors.mask_grid import (
     suppressed,
     touches_crop,
 )
-from EfficientMedSAM2Lib.predictors.masks import PackedMask, clean_mask
 
 LOGIT_STEEPNESS = 1 / 8
 """How steeply logits of this network cross zero, beside SAM2's, whose units `stability_score_offset` is in. On the
@@ -64,7 +66,7 @@ class EfficientMedSAM2AutomaticMaskGenerator:
         **kwargs: Ignored, for scripts written for SAM2.
 
     Raises:
-        ValueError: Both or none of `points_per_side` and `point_grids`, an unknown `output_mode`, or one whose library
+        UserError: Both or none of `points_per_side` and `point_grids`, an unknown `output_mode`, or one whose library
             is not installed.
     """
 
@@ -90,17 +92,17 @@ class EfficientMedSAM2AutomaticMaskGenerator:
         **kwargs: Any,
     ) -> None:
         if (points_per_side is None) == (point_grids is None):
-            raise ValueError("Give points_per_side, or point_grids and points_per_side=None.")
+            raise UserError("Give points_per_side, or point_grids and points_per_side=None.")
         if output_mode not in OUTPUT_MODES:
-            raise ValueError(f"Unknown output_mode {output_mode!r}; use one of {', '.join(OUTPUT_MODES)}.")
+            raise UserError(f"Unknown output_mode {output_mode!r}; use one of {', '.join(OUTPUT_MODES)}.")
         if output_mode == "coco_rle" and find_spec("pycocotools") is None:
-            raise ValueError("output_mode='coco_rle' needs pycocotools; run: pip install pycocotools")
+            raise UserError("output_mode='coco_rle' needs pycocotools; run: pip install pycocotools")
         if points_per_side is not None:
             self.point_grids = layer_grids(points_per_side, crop_n_layers, crop_n_points_downscale_factor)
         else:
             self.point_grids = [np.asarray(grid, float).reshape(-1, 2) for grid in point_grids or ()]
             if len(self.point_grids) <= crop_n_layers:
-                raise ValueError(f"point_grids has {len(self.point_grids)} grids; give {crop_n_layers + 1}.")
+                raise UserError(f"point_grids has {len(self.point_grids)} grids; give {crop_n_layers + 1}.")
         self.predictor = EfficientMedSAM2ImagePredictor(model)
         self.points_per_batch = points_per_batch
         self.pred_iou_thresh = pred_iou_thresh
@@ -140,7 +142,7 @@ class EfficientMedSAM2AutomaticMaskGenerator:
             `point_coords` [[x, y]], `stability_score` and `crop_box` [x, y, width, height].
 
         Raises:
-            ValueError: Not an image.
+            UserError: Not an image.
         """
         array = as_image(image)
         height, width = array.shape[:2]
@@ -173,11 +175,11 @@ class EfficientMedSAM2AutomaticMaskGenerator:
                     mask = logits > self.mask_threshold
                     if self.min_mask_region_area > 0:
                         mask = clean_mask(mask, self.min_mask_region_area, self.min_mask_region_area)
-                    packed = PackedMask.pack(mask, (crop[0], crop[1]))
-                    if packed.box is None or touches_crop(np.array(packed.box), crop, image):
+                    packed = PackedMask.pack(mask, (crop[1], crop[0]))
+                    if packed.box_xyxy is None or touches_crop(np.array(packed.box_xyxy), crop, image):
                         continue
                     x, y = (float(at) for at in point + crop[:2])
-                    found.append(_Found(packed, np.array(packed.box), score, stability, (x, y), crop))
+                    found.append(_Found(packed, np.array(packed.box_xyxy), score, stability, (x, y), crop))
         return found
 
     def _asked(self, point: np.ndarray) -> list[tuple[np.ndarray, float]]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.predictors import zoom
-from EfficientMedSAM2Lib.predictors.fov import NO_OBJECT_LOGIT, resample, whole_slice
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.predictors import viewport_choice
 from EfficientMedSAM2Lib.predictors.inputs import (
     NotFiniteError,
     as_box,
@@ -19,16 +19,17 @@ from EfficientMedSAM2Lib.predictors.inputs import (
     as_window,
     to_numpy,
 )
-from EfficientMedSAM2Lib.predictors.masks import clean_mask
+from EfficientMedSAM2Lib.predictors.mask_cleaning import clean_mask
 from EfficientMedSAM2Lib.predictors.pretrained import FromPretrained
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits, SliceImage, SlicePrompts
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.predictors.viewport import NO_OBJECT_LOGIT, resample, whole_slice
 
 LOW_RES_SIZE = 256
 """Side of the low-resolution logits handed out and taken back: the whole image pressed into a square, as in SAM2."""
 CACHE_BYTES = 32 * 2**20
-"""Features of one image kept at most: about fifty views in half precision."""
+"""Features of one image kept at most: about fifty viewports in half precision."""
 CLEANING_LOGIT = 10.0
 """Logit above or below the threshold that a filled hole or a removed part gets, as in SAM2."""
 
@@ -83,7 +84,7 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
             spacing: mm between rows and between columns; by default square pixels.
 
         Raises:
-            ValueError: Not an image.
+            UserError: Not an image.
         """
         self.reset_predictor()
         self._images = [self._slice_image(image, window, modality, spacing, 0)]
@@ -136,11 +137,10 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
 
         Raises:
             RuntimeError: No image was set.
-            ValueError: Prompts of the wrong shape, or not numbers.
+            UserError: Prompts of the wrong shape, or not numbers.
         """
         if not self._images:
-            message = "An image must be set with .set_image(...) before mask prediction."
-            raise RuntimeError(message)
+            raise RuntimeError("An image must be set with .set_image(...) before mask prediction.")
         prompts = (point_coords, point_labels, box, mask_input)
         return self._answer(self._images[-1], prompts, multimask_output, return_logits, normalize_coords)
 
@@ -156,13 +156,13 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
     ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
         """`predict` for every image of `set_image_batch`: a list of prompts in, lists of results out."""
         if not self._images or not self._is_batch:
-            message = "Images must be set with .set_image_batch(...) before batched mask prediction."
-            raise RuntimeError(message)
+            raise RuntimeError("Images must be set with .set_image_batch(...) before batched mask prediction.")
         columns = (point_coords_batch, point_labels_batch, box_batch, mask_input_batch)
         for column in columns:
             if column is not None and len(column) != len(self._images):
-                message = f"Give one entry of prompts for each of the {len(self._images)} images, not {len(column)}."
-                raise ValueError(message)
+                raise UserError(
+                    f"Give one entry of prompts for each of the {len(self._images)} images, not {len(column)}."
+                )
         results = [
             self._answer(
                 image,
@@ -184,8 +184,7 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
             found = self._one_object(image, points, labels, box, mask_input, multimask, in_pixels)
             return self._finish(*found, return_logits=return_logits)
         if len(set(objects)) > 1:
-            message = f"Points and boxes must be for equally many objects, not {objects[0]} and {objects[1]}."
-            raise ValueError(message)
+            raise UserError(f"Points and boxes must be for equally many objects, not {objects[0]} and {objects[1]}.")
         every = []
         for number in range(objects[0]):
             p, marks, b, m = (
@@ -219,8 +218,8 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
         prediction, best = self._slices.predict(image, prompts, self._cache, choices=choices)
         choices = choices if multimask else (best,)
         chosen = prediction.logits[list(choices)]
-        low_res = resample(chosen, prediction.view, whole_slice(image.shape), (LOW_RES_SIZE, LOW_RES_SIZE))
-        self._answers[image.key] = (low_res.copy(), PlacedLogits(chosen, prediction.view))
+        low_res = resample(chosen, prediction.viewport, whole_slice(image.shape), (LOW_RES_SIZE, LOW_RES_SIZE))
+        self._answers[image.key] = (low_res.copy(), PlacedLogits(chosen, prediction.viewport))
         full = np.stack([prediction.full_logits(choice, image.shape) for choice in choices])
         full = self._cleaned(full, xy[marks == 1], xy[marks == 0])
         return full, prediction.iou[list(choices)].astype(np.float32), low_res
@@ -241,15 +240,13 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
         if logits.ndim == 2:
             logits = logits[None]
         if logits.shape != (1, LOW_RES_SIZE, LOW_RES_SIZE):
-            message = f"mask_input must be logits (1,256,256), as low_res_logits are; got shape {logits.shape}."
-            raise ValueError(message)
+            raise UserError(f"mask_input must be logits (1,256,256), as low_res_logits are; got shape {logits.shape}.")
         if not np.isfinite(logits).all():
-            message = "mask_input must be finite logits, not NaN or infinite."
-            raise NotFiniteError(message)
+            raise NotFiniteError("mask_input must be finite logits, not NaN or infinite.")
         given_out, known = self._answers.get(image.key, (logits[:0], None))
         for number, low_res in enumerate(given_out):
             if known is not None and np.array_equal(low_res, logits[0]):
-                # Our own last answer: the view's logits say more than the whole image pressed into a square.
+                # Our own last answer: the viewport's logits say more than the whole image pressed into a square.
                 return PlacedLogits(known.logits[number], known.rectangle)
         limit = -NO_OBJECT_LOGIT
         return PlacedLogits(logits[0].astype(np.float32).clip(-limit, limit), whole_slice(image.shape))
@@ -276,18 +273,17 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
             RuntimeError: No image was set.
         """
         if not self._images:
-            message = "An image must be set with .set_image(...) to generate an embedding."
-            raise RuntimeError(message)
+            raise RuntimeError("An image must be set with .set_image(...) to generate an embedding.")
         return self._whole_images()[0]
 
     def _whole_images(self) -> list[Any]:
         """Embedding, stride-8 and stride-4 features of the whole of each image, float32."""
         seen = []
         for image in self._images:
-            view = zoom.view_of_slice(image.shape, image.spacing, self._slices.heuristics)
-            seen.append(self._slices.encode(image, [view], self._cache)[0])
+            viewport = viewport_choice.viewport_of_slice(image.shape, image.spacing, self._slices.heuristics)
+            seen.append(self._slices.encode(image, [viewport], self._cache)[0])
         arrays = self._slices.arrays
-        return [arrays.public(arrays.join(parts)) for parts in zip(*seen) if parts[0] is not None]
+        return [arrays.as_tensor(arrays.join(parts)) for parts in zip(*seen) if parts[0] is not None]
 
     def reset_predictor(self) -> None:
         """Forget the images and their features."""
@@ -309,8 +305,7 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
             RuntimeError: No image was set.
         """
         if not self._images:
-            message = "An image must be set with .set_image(...) before its size is asked for."
-            raise RuntimeError(message)
+            raise RuntimeError("An image must be set with .set_image(...) before its size is asked for.")
         return self._images[-1].shape
 
     # SAM2's own attributes that scripts read; there is nothing behind them but what is told above.

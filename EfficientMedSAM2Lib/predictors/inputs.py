@@ -1,4 +1,4 @@
-"""What users hand in, checked and brought to one form. Everything wrong is a ValueError that says what to do.
+"""What users hand in, checked and brought to one form. Everything wrong is a UserError that says what to do.
 
 Prompts that SAM2 answers are answered: a thin or reversed box, one that lies outside, points outside, none at all. Who
 wants them refused, as `InteractiveSession` does, looks before it asks.
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window, preset_window
 
 NEGATIVE, POSITIVE = 0, 1
@@ -17,7 +18,7 @@ _PADDING, _FIRST_CORNER, _SECOND_CORNER = -1, 2, 3
 """SAM2's other labels: nothing, and a box given as two points."""
 
 
-class NotFiniteError(ValueError):
+class NotFiniteError(UserError):
     """Numbers that are NaN or infinite."""
 
 
@@ -38,14 +39,13 @@ def as_image(image: Any) -> np.ndarray:
             any real type: numpy array, torch tensor or PIL image.
 
     Raises:
-        ValueError: Any other shape or type, or no pixels.
+        UserError: Any other shape or type, or no pixels.
     """
     if hasattr(image, "getbands") and image.mode not in ("L", "I", "F", "I;16", "RGB"):
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     array = to_numpy(image)
     if array.dtype.kind not in "buif":
-        message = f"An image needs real numbers, not {array.dtype}."
-        raise ValueError(message)
+        raise UserError(f"An image needs real numbers, not {array.dtype}.")
     given: tuple[int, ...] = array.shape
     if array.ndim in (4, 5) and all(size == 1 for size in given[:-3]):
         array = array.reshape(given[-3:])
@@ -58,8 +58,9 @@ def as_image(image: Any) -> np.ndarray:
     elif array.ndim == 3 and array.shape[-1] == 4:
         array = array[..., :3]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3) or array.size == 0:
-        message = f"An image must be HxW, HxWx3, (1,1,H,W) or (1,3,H,W) and not empty; this one has shape {given}."
-        raise ValueError(message)
+        raise UserError(
+            f"An image must be HxW, HxWx3, (1,1,H,W) or (1,3,H,W) and not empty; this one has shape {given}."
+        )
     return array
 
 
@@ -71,25 +72,22 @@ def as_mask(mask: Any) -> np.ndarray:
             probabilities, inside above 0.5.
 
     Raises:
-        ValueError: NaN or infinite values, several labels, or no numbers.
+        UserError: NaN or infinite values, several labels, or no numbers.
     """
     array = to_numpy(mask)
     if array.dtype == bool:
         return array
     if array.dtype.kind not in "uif":
-        message = f"A mask needs bool or real numbers, not {array.dtype}."
-        raise ValueError(message)
+        raise UserError(f"A mask needs bool or real numbers, not {array.dtype}.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        message = "The mask has values that are not finite; give bool, or probabilities from 0 to 1."
-        raise ValueError(message)
+        raise UserError("The mask has values that are not finite; give bool, or probabilities from 0 to 1.")
     if array.dtype.kind in "ui" or (array == np.rint(array)).all():
         inside = np.asarray(array != 0)
         values = array[inside]
         if len(values) and (values != values[0]).any():
             labels = np.unique(values)
             listed = ", ".join(f"{label:g}" for label in labels[:4]) + (", ..." if len(labels) > 4 else "")
-            message = f"The mask has several labels ({listed}); choose one, as in mask == {labels[0]:g}."
-            raise ValueError(message)
+            raise UserError(f"The mask has several labels ({listed}); choose one, as in mask == {labels[0]:g}.")
         return inside
     return np.asarray(array > 0.5)
 
@@ -111,8 +109,7 @@ def as_window(window: Any, image: np.ndarray, modality: str | None) -> Intensity
     try:
         low, high = (float(value) for value in window)
     except (TypeError, ValueError) as error:
-        message = f"A window is a preset's name or two numbers (low, high), not {window!r}."
-        raise ValueError(message) from error
+        raise UserError(f"A window is a preset's name or two numbers (low, high), not {window!r}.") from error
     return IntensityWindow(low, high)
 
 
@@ -120,8 +117,7 @@ def as_spacing(spacing: Any, count: int) -> tuple[float, ...]:
     """`count` spacings in mm; None means 1 mm everywhere."""
     values = np.ones(count) if spacing is None else np.asarray(spacing, dtype=np.float64).ravel()
     if values.shape != (count,) or not np.isfinite(values).all() or (values <= 0).any():
-        message = f"Spacing must be {count} positive numbers in mm, not {spacing!r}."
-        raise ValueError(message)
+        raise UserError(f"Spacing must be {count} positive numbers in mm, not {spacing!r}.")
     return tuple(float(value) for value in values)
 
 
@@ -141,13 +137,12 @@ def as_clicks(
         lies outside the slice is moved to the nearest pixel, one outside the object says nothing there.
 
     Raises:
-        ValueError: Shapes or labels do not fit, or a point is not a number.
+        UserError: Shapes or labels do not fit, or a point is not a number.
     """
     if points is None and labels is None:
         return np.zeros((0, 2)), np.zeros(0, np.int64), None
     if points is None or labels is None:
-        message = "Give points and labels together: one label (1 inside, 0 outside) for each point."
-        raise ValueError(message)
+        raise UserError("Give points and labels together: one label (1 inside, 0 outside) for each point.")
     xy, marks = to_numpy(points).astype(np.float64), to_numpy(labels)
     xy, marks = xy.reshape(-1, 2) if xy.size == 0 else xy, marks.reshape(-1)
     if xy.ndim == 3 and len(xy) == 1:
@@ -155,11 +150,11 @@ def as_clicks(
     if xy.ndim == 1 and xy.shape == (2,):
         xy = xy[None]
     if xy.ndim != 2 or xy.shape[1] != 2 or len(xy) != len(marks):
-        message = f"Points must be (N,2) as (x, y) with N labels; got shapes {np.shape(points)} and {np.shape(labels)}."
-        raise ValueError(message)
+        raise UserError(
+            f"Points must be (N,2) as (x, y) with N labels; got shapes {np.shape(points)} and {np.shape(labels)}."
+        )
     if not np.isin(marks, (_PADDING, NEGATIVE, POSITIVE, _FIRST_CORNER, _SECOND_CORNER)).all():
-        message = f"Labels must be 1 (inside) or 0 (outside), not {sorted(set(marks.tolist()))}."
-        raise ValueError(message)
+        raise UserError(f"Labels must be 1 (inside) or 0 (outside), not {sorted(set(marks.tolist()))}.")
     marks = marks.astype(np.int64)
     xy, marks = xy[marks != _PADDING], marks[marks != _PADDING]
     xy = _pixels(xy, slice_shape, in_pixels)
@@ -169,8 +164,7 @@ def as_clicks(
     xy, marks = (values[~(outside & (marks == NEGATIVE))] for values in (xy, marks))
     first, second = xy[marks == _FIRST_CORNER], xy[marks == _SECOND_CORNER]
     if len(first) != len(second) or len(first) > 1:
-        message = "A box given as points needs one point with label 2 and one with label 3."
-        raise ValueError(message)
+        raise UserError("A box given as points needs one point with label 2 and one with label 3.")
     box = as_box(np.concatenate([first[0], second[0]]), slice_shape) if len(first) else None
     is_click = marks <= POSITIVE
     return xy[is_click].clip(0, (width - 1, height - 1)), marks[is_click], box
@@ -182,14 +176,13 @@ def as_box(box: Any, slice_shape: tuple[int, int], in_pixels: bool = True) -> np
     What of it lies outside the slice is moved to the slice's border.
 
     Raises:
-        ValueError: Not four numbers.
+        UserError: Not four numbers.
     """
     if box is None:
         return None
     corners = to_numpy(box).astype(np.float64)
     if corners.size != 4:
-        message = f"A box is four numbers x0, y0, x1, y1; got shape {corners.shape}."
-        raise ValueError(message)
+        raise UserError(f"A box is four numbers x0, y0, x1, y1; got shape {corners.shape}.")
     corners = _pixels(corners.reshape(2, 2), slice_shape, in_pixels)
     height, width = slice_shape
     return np.sort(corners, axis=0).clip(0, (width - 1, height - 1)).ravel()
@@ -197,8 +190,7 @@ def as_box(box: Any, slice_shape: tuple[int, int], in_pixels: bool = True) -> np
 
 def _pixels(xy: np.ndarray, slice_shape: tuple[int, int], in_pixels: bool) -> np.ndarray:
     if not np.isfinite(xy).all():
-        message = "Coordinates must be finite numbers, not NaN or infinite."
-        raise NotFiniteError(message)
+        raise NotFiniteError("Coordinates must be finite numbers, not NaN or infinite.")
     # SAM2 divides by the size without a shift of half a pixel.
     return xy if in_pixels else xy * np.array([slice_shape[1], slice_shape[0]])
 

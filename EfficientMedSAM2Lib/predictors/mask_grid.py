@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 CropBox = tuple[int, int, int, int]
 
 
@@ -21,11 +23,11 @@ def layer_grids(per_side: int, layers: int, downscale: float) -> list[np.ndarray
     """A grid for the image, and one for each layer of crops, with `downscale` times fewer points a side each time.
 
     Raises:
-        ValueError: A layer would have no point.
+        UserError: A layer would have no point.
     """
     sides = [int(per_side / downscale**layer) for layer in range(layers + 1)]
     if min(sides) < 1:
-        raise ValueError(
+        raise UserError(
             f"points_per_side={per_side} leaves no point in {layers} layers of crops; give more points or fewer layers."
         )
     return [point_grid(side) for side in sides]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.predictors.pretrained import FromPretrained
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ class NetworkMethods(FromPretrained):
             RuntimeError: `mode` is True.
         """
         if mode:
-            message = "A predictor does not train its network; use `efficient-medsam2 distill`."
-            raise RuntimeError(message)
+            raise RuntimeError("A predictor does not train its network; use `efficient-medsam2 distill`.")
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
@@ -63,8 +63,9 @@ class NetworkMethods(FromPretrained):
             elif hasattr(self.model, "to"):
                 self.model.to(value)
             elif str(value).split(":")[0] != "cpu":
-                message = f"An exported network computes on the CPU, not on {value}; build one with runtime='torch'."
-                raise ValueError(message)
+                raise UserError(
+                    f"An exported network computes on the CPU, not on {value}; build one with runtime='torch'."
+                )
         return self
 
     def cuda(self, device: Any = None) -> Self:
@@ -97,8 +98,7 @@ class NetworkMethods(FromPretrained):
     def _torch_method(self, name: str) -> Any:
         method = getattr(self.model, name, None)
         if method is None:
-            message = f"An exported network has no {name}; build the network with runtime='torch'."
-            raise AttributeError(message)
+            raise AttributeError(f"An exported network has no {name}; build the network with runtime='torch'.")
         return method
 
 

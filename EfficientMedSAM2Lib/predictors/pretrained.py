@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.resources import shipped_weights
 from EfficientMedSAM2Lib.models.config import ModelConfig, encoder_types
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
@@ -39,7 +40,7 @@ class FromPretrained:
                 encoder_type, runtime, precision).
 
         Raises:
-            ValueError: Neither an encoder nor a usable weights file.
+            UserError: Neither an encoder nor a usable weights file.
         """
         network, rest = pretrained_network(model_id, kwargs)
         return cls(network, **rest)
@@ -58,15 +59,14 @@ def pretrained_network(model_id: str | os.PathLike[str], arguments: dict[str, An
         The network, and the other arguments.
 
     Raises:
-        ValueError: As `build_efficient_medsam2_model`, or neither an encoder nor a file.
+        UserError: As `build_efficient_medsam2_model`, or neither an encoder nor a file.
     """
     build = {name: arguments[name] for name in _BUILD_ARGUMENTS if name in arguments}
     rest = {name: value for name, value in arguments.items() if name not in (*_BUILD_ARGUMENTS, *_NOT_OURS)}
     if str(model_id) in encoder_types():
         return build_efficient_medsam2_model(**{**build, "encoder_type": str(model_id)}), rest
     if not Path(model_id).is_file():
-        message = f"{str(model_id)!r} is neither {' nor '.join(map(repr, encoder_types()))} nor a weights file."
-        raise ValueError(message)
+        raise UserError(f"{str(model_id)!r} is neither {' nor '.join(map(repr, encoder_types()))} nor a weights file.")
     encoder = encoder_of(model_id)
     if encoder is not None:
         build.setdefault("encoder_type", encoder)
@@ -77,7 +77,7 @@ def encoder_of(path: str | os.PathLike[str]) -> str | None:
     """Name of the encoder that a weights file was made for, None where it does not say so.
 
     Raises:
-        ValueError: An exported network or a checkpoint that cannot be read.
+        UserError: An exported network or a checkpoint that cannot be read.
     """
     if is_exported(path):
         return read_description(path).config.encoder_type
@@ -95,7 +95,7 @@ def licence_of(path: str | os.PathLike[str]) -> str | None:
     """Licence of a weights file, None where it does not say.
 
     Raises:
-        ValueError: An exported network that cannot be read.
+        UserError: An exported network that cannot be read.
     """
     return read_description(path).licence if is_exported(path) else _metadata(path).get("licence")
 

@@ -1,4 +1,4 @@
-"""The volume predictor: SAM2VideoPredictor's methods and meanings for slices of a volume, and a few of our own."""
+"""The volume predictor: SAM2VideoPredictor's methods and meanings for slices of a volume, and a few more."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.predictors.fov import resize
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.predictors.inputs import as_box, as_clicks, as_mask, as_number, to_numpy
 from EfficientMedSAM2Lib.predictors.network_methods import NetworkMethods
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.predictors.viewport import resize
 from EfficientMedSAM2Lib.predictors.volume.opening import open_state
-from EfficientMedSAM2Lib.predictors.volume.prefetcher import Ahead
-from EfficientMedSAM2Lib.predictors.volume.propagator import Follower, Outcome, Pass
+from EfficientMedSAM2Lib.predictors.volume.prefetcher import FeaturePrefetcher
+from EfficientMedSAM2Lib.predictors.volume.propagator import PropagationRun, Propagator, SliceOutcome
 from EfficientMedSAM2Lib.predictors.volume.session_calls import SessionCalls
 from EfficientMedSAM2Lib.predictors.volume.state import (
     State,
@@ -23,14 +24,15 @@ from EfficientMedSAM2Lib.predictors.volume.state import (
     check_prompts,
     register,
     renumber,
-    slice_image,
+    slice_shape,
     video_logits,
+    volume_of,
     without_overlap,
 )
 from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack, combine_prompts
 
 CACHE_BYTES = 32 * 2**20
-"""Features kept at most per volume: about fifty views in half precision, which any propagation fills."""
+"""Features kept at most per volume: about fifty viewports in half precision, which any propagation fills."""
 Triple = tuple[int, list, Any]
 """Slice, objects, and logits: a torch tensor, or a numpy array where the network runs without torch."""
 
@@ -69,17 +71,17 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
         self.model = model
         self.feature_cache_bytes = feature_cache_bytes
         self.non_overlap_masks = non_overlap_masks
-        self._slices = SlicePredictor(model)
-        self._follower = Follower(self._slices, fill_hole_area, memory_range_mm)
+        self._slice_predictor = SlicePredictor(model)
+        self._propagator = Propagator(self._slice_predictor, fill_hole_area, memory_range_mm)
 
     @property
     def fill_hole_area(self) -> float:
         """Holes up to this many pixels are filled; 0 leaves all."""
-        return self._follower.max_hole_area
+        return self._propagator.max_hole_area
 
     @fill_hole_area.setter
     def fill_hole_area(self, pixels: float) -> None:
-        self._follower.max_hole_area = pixels
+        self._propagator.max_hole_area = pixels
 
     def init_state(
         self,
@@ -120,13 +122,23 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
             The state.
 
         Raises:
-            ValueError: Not a volume, or spacing, axis or window make no sense.
+            UserError: Not a volume, or spacing, axis or window make no sense.
         """
         source = next((given for given in (volume, images, video_path) if given is not None), None)
         cache = FeatureCache(self.feature_cache_bytes)
-        state = open_state(source, spacing, modality, axis, window, video_height, video_width, cache, self.device)
-        offloaded = {"offload_video_to_cpu": offload_video_to_cpu, "offload_state_to_cpu": offload_state_to_cpu}
-        return {**state, **offloaded}
+        return open_state(
+            source,
+            spacing,
+            modality,
+            axis,
+            window,
+            video_height,
+            video_width,
+            cache,
+            self.device,
+            offload_video_to_cpu,
+            offload_state_to_cpu,
+        )
 
     def add_new_points_or_box(
         self,
@@ -160,24 +172,22 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
             frame_idx, all object ids, and mask logits (N,1,H,W) float32 of all objects on this slice.
 
         Raises:
-            ValueError: Prompts of the wrong shape, not numbers, or no such slice.
+            UserError: Prompts of the wrong shape, not numbers, or no such slice.
         """
         if points is None and labels is None and box is None:
-            message = "at least one of points or box must be provided as input"
-            raise ValueError(message)
+            raise UserError("at least one of points or box must be provided as input")
         if box is not None and not clear_old_points:
-            message = "a box replaces what was given before: call with clear_old_points=True, and click afterwards"
-            raise ValueError(message)
+            raise UserError(
+                "a box replaces what was given before: call with clear_old_points=True, and click afterwards"
+            )
         frame_idx, obj_id = check_frame(inference_state, frame_idx), as_number(obj_id)
-        image = slice_image(inference_state, frame_idx)
-        clicks = as_clicks(points, labels, image.shape, normalize_coords)
+        shape = slice_shape(inference_state)
+        clicks = as_clicks(points, labels, shape, normalize_coords)
         track = inference_state["tracks"].get(obj_id) or ObjectTrack()
         given, is_fresh = combine_prompts(
-            track, frame_idx, clicks, as_box(box, image.shape, normalize_coords), clear_old_points
+            track, frame_idx, clicks, as_box(box, shape, normalize_coords), clear_old_points
         )
-        outcome = self._follower.prompted(
-            track, frame_idx, given, is_fresh, image, inference_state["slice_mm"], inference_state["cached_features"]
-        )
+        outcome = self._propagator.segment_prompted_slice(track, frame_idx, given, is_fresh, volume_of(inference_state))
         register(inference_state, obj_id, track)
         return self._answer(inference_state, frame_idx, {obj_id: outcome}, need_output)
 
@@ -201,19 +211,18 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
             As `add_new_points_or_box`.
 
         Raises:
-            ValueError: The mask has no two axes or is none (see `as_mask`), or there is no such slice.
+            UserError: The mask has no two axes or is none (see `as_mask`), or there is no such slice.
         """
         frame_idx, obj_id = check_frame(inference_state, frame_idx), as_number(obj_id)
-        image = slice_image(inference_state, frame_idx)
+        shape = slice_shape(inference_state)
         array = to_numpy(mask)
         if array.ndim != 2 or array.size == 0:
-            message = f"A mask must be (H,W), not of shape {array.shape}."
-            raise ValueError(message)
+            raise UserError(f"A mask must be (H,W), not of shape {array.shape}.")
         track = inference_state["tracks"].get(obj_id) or ObjectTrack()
         mask_bool = as_mask(array)
-        if mask_bool.shape != image.shape:
-            mask_bool = resize(mask_bool[None].astype(np.float32), image.shape)[0] >= 0.5
-        outcome = self._follower.with_mask(track, frame_idx, mask_bool, image, inference_state["cached_features"])
+        if mask_bool.shape != shape:
+            mask_bool = resize(mask_bool[None].astype(np.float32), shape)[0] >= 0.5
+        outcome = self._propagator.accept_mask(track, frame_idx, mask_bool, volume_of(inference_state))
         register(inference_state, obj_id, track)
         return self._answer(inference_state, frame_idx, {obj_id: outcome}, need_output)
 
@@ -224,8 +233,7 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
             RuntimeError: There is no object, or one without prompts.
         """
         if not inference_state["tracks"]:
-            message = "No input points or masks are provided for any object; please add inputs first."
-            raise RuntimeError(message)
+            raise RuntimeError("No input points or masks are provided for any object; please add inputs first.")
         for obj_id, track in inference_state["tracks"].items():
             check_prompts(obj_id, track)
 
@@ -236,7 +244,7 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
         max_frame_num_to_track: int | None = None,
         reverse: bool = False,
     ) -> Generator[Triple, None, None]:
-        """Follow all objects through the volume; one slice is segmented for each step of the generator.
+        """Propagate all objects through the volume; one slice is segmented for each step of the generator.
 
         Args:
             inference_state: From `init_state`.
@@ -248,7 +256,7 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
             frame_idx, all object ids, and mask logits (N,1,H,W) float32.
 
         Raises:
-            RuntimeError: There is nothing to follow.
+            RuntimeError: There is nothing to propagate.
         """
         self.propagate_in_video_preflight(inference_state)
         obj_ids = list(inference_state["obj_ids"])
@@ -262,13 +270,15 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
             frames = range(start_frame_idx, max(start_frame_idx - span, 0) - 1, -1) if start_frame_idx > 0 else range(0)
         else:
             frames = range(start_frame_idx, min(start_frame_idx + span, count - 1) + 1)
-        run = Pass(start_frame_idx, reverse)
-        with Ahead(self._slices, inference_state["cached_features"]) as ahead:
+        run = PropagationRun(start_frame_idx, reverse)
+        with FeaturePrefetcher(self._slice_predictor, inference_state["cached_features"]) as prefetcher:
             for frame_idx, following in zip(frames, [*frames[1:], None]):
                 outcomes = {}
                 for obj_id in obj_ids:
                     if obj_id in inference_state["tracks"]:
-                        outcomes[obj_id] = self._visit(inference_state, obj_id, frame_idx, following, run, ahead)
+                        outcomes[obj_id] = self._segment_or_keep(
+                            inference_state, obj_id, frame_idx, following, run, prefetcher
+                        )
                 yield self._answer(inference_state, frame_idx, outcomes)
 
     def clear_all_prompts_in_frame(
@@ -316,10 +326,9 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
         track = inference_state["tracks"].pop(obj_id, None)
         if track is None:
             if strict:
-                message = (
+                raise RuntimeError(
                     f"Cannot remove object id {obj_id} as it doesn't exist; there are {inference_state['obj_ids']}."
                 )
-                raise RuntimeError(message)
             return list(inference_state["obj_ids"]), []
         renumber(inference_state)
         ids = list(inference_state["obj_ids"])
@@ -333,10 +342,10 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
         return pred_masks.new_tensor(logits) if hasattr(pred_masks, "new_tensor") else logits
 
     def _answer(
-        self, state: State, frame_idx: int, outcomes: dict[Hashable, Outcome], need_output: bool = True
+        self, state: State, frame_idx: int, outcomes: dict[Hashable, SliceOutcome], need_output: bool = True
     ) -> Triple:
         obj_ids = list(state["obj_ids"])
         if not need_output:
             return frame_idx, obj_ids, None
         logits = video_logits(state, frame_idx, outcomes, self.fill_hole_area > 0, self.non_overlap_masks)
-        return frame_idx, obj_ids, self._slices.arrays.public(logits)
+        return frame_idx, obj_ids, self._slice_predictor.arrays.as_tensor(logits)

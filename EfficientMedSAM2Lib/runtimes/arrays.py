@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from EfficientMedSAM2Lib.models.config import Array, Rectangle
+from EfficientMedSAM2Lib.models.bundles import Array, Rectangle
+from EfficientMedSAM2Lib.runtimes.network import Network
 from EfficientMedSAM2Lib.runtimes.torch_arrays import TorchArrays
 
 
@@ -23,13 +24,10 @@ class Arrays(Protocol):
     def inference(self) -> AbstractContextManager[Any]:
         """Where networks are asked: without a record for gradients."""
 
-    def put(self, values: np.ndarray) -> Array:
-        """Bring numpy's values to the network's device."""
+    def to_device(self, values: Array) -> Array:
+        """Numpy's values, or an array made earlier, on the device that the network computes on now."""
 
-    def here(self, array: Array) -> Array:
-        """An array made earlier, on the device that the network computes on now."""
-
-    def get(self, *arrays: Array) -> list[np.ndarray]:
+    def to_numpy(self, *arrays: Array) -> list[np.ndarray]:
         """Bring arrays to numpy as float32, all with a single wait for the device."""
 
     def join(self, parts: Sequence[Array]) -> Array:
@@ -42,9 +40,9 @@ class Arrays(Protocol):
         """An array of its own, that keeps nothing else alive."""
 
     def resample_map(self, memory: Array, source: Rectangle, target: Rectangle) -> Array:
-        """A memory map (C,h,h) of one field of view as seen in another; zeros where that leaves the first."""
+        """A memory map (C,h,h) of one viewport as seen in another; zeros where that leaves the first."""
 
-    def public(self, values: Array) -> Any:
+    def as_tensor(self, values: Array) -> Any:
         """What a caller of SAM2's methods expects of numpy's or the network's values: float32, and a torch tensor where
         torch is installed."""
 
@@ -56,15 +54,11 @@ class NumpyArrays:
         """See `Arrays`; there is nothing to switch off."""
         return nullcontext()
 
-    def put(self, values: np.ndarray) -> np.ndarray:
+    def to_device(self, values: np.ndarray) -> np.ndarray:
         """See `Arrays`."""
         return np.ascontiguousarray(values)
 
-    def here(self, array: np.ndarray) -> np.ndarray:
-        """See `Arrays`."""
-        return array
-
-    def get(self, *arrays: np.ndarray) -> list[np.ndarray]:
+    def to_numpy(self, *arrays: np.ndarray) -> list[np.ndarray]:
         """See `Arrays`."""
         return [np.asarray(array, np.float32) for array in arrays]
 
@@ -91,7 +85,7 @@ class NumpyArrays:
         resampled: np.ndarray = rows @ memory @ columns.T
         return resampled
 
-    def public(self, values: np.ndarray) -> Any:
+    def as_tensor(self, values: np.ndarray) -> Any:
         """See `Arrays`; torch is loaded with the first of these."""
         torch, values = _torch(), np.asarray(values, np.float32)
         return values if torch is None else torch.from_numpy(np.require(values, requirements=("C", "W")))
@@ -113,11 +107,9 @@ def _bilinear(count: int, source_start: float, source_size: float, target_start:
     return (1 - np.abs(centres[:, None] - np.arange(count))).clip(0).astype(np.float32)
 
 
-def arrays_of(model: Any) -> Arrays:
-    """The operations for a network: numpy's where it says so (`array_library = "numpy"`), else torch's."""
-    if getattr(model, "array_library", "torch") == "numpy":
-        return NumpyArrays()
-    return TorchArrays(model)
+def arrays_of(model: Network) -> Arrays:
+    """The operations for a network."""
+    return NumpyArrays() if model.array_library == "numpy" else TorchArrays(model)
 
 
 __all__ = ["Arrays", "NumpyArrays", "arrays_of"]

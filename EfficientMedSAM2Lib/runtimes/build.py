@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.models.config import timm_architecture
 from EfficientMedSAM2Lib.runtimes.choice import choose_runtime, installed
 from EfficientMedSAM2Lib.runtimes.exported import cached_file, exported_at_hand, weights_sha256
@@ -49,26 +50,26 @@ def build_efficient_medsam2_model(
         either.
 
     Raises:
-        ValueError: Unknown or unsuitable arguments, missing or unusable weights file, weights of another encoder, or a
+        UserError: Unknown or unsuitable arguments, missing or unusable weights file, weights of another encoder, or a
             library that is needed is missing.
     """
     if precision is not None and precision not in PRECISIONS:
-        raise ValueError(f"Unknown precision {precision!r}; use {', '.join(PRECISIONS)}.")
+        raise UserError(f"Unknown precision {precision!r}; use {', '.join(PRECISIONS)}.")
     if runtime is None:
         needed = precision == "int8" or is_exported(checkpoint) or not installed("torch")
         runtime = "onnx" if needed else "torch"
     elif runtime == AUTO:
         runtime = choose_runtime(encoder_type, checkpoint, device, precision)
     if runtime not in RUNTIMES:
-        raise ValueError(f"Unknown runtime {runtime!r}; use {AUTO}, {' or '.join(RUNTIMES)}.")
+        raise UserError(f"Unknown runtime {runtime!r}; use {AUTO}, {' or '.join(RUNTIMES)}.")
     if runtime == "onnx":
         network = _onnx_network(encoder_type, checkpoint, device, precision)
         note_home(network)
         return network
     if precision == "int8" or is_exported(checkpoint):
-        raise ValueError("INT8 and exported networks need runtime='onnx'.")
+        raise UserError("INT8 and exported networks need runtime='onnx'.")
     if not installed("torch"):
-        raise ValueError("PyTorch is not installed; install it, or use runtime='onnx'.")
+        raise UserError("PyTorch is not installed; install it, or use runtime='onnx'.")
     from EfficientMedSAM2Lib.models.builder import build_efficient_medsam2_model as build
 
     model = build(encoder_type, checkpoint, device, use_half_precision, precision)
@@ -81,18 +82,18 @@ def _onnx_network(encoder_type: str, checkpoint: Any, device: Any, precision: st
 
     timm_architecture(encoder_type)  # refuses unknown names
     if precision in ("fp16", "bf16"):
-        raise ValueError(f"ONNX Runtime computes in fp32 or int8 here, not in {precision}.")
+        raise UserError(f"ONNX Runtime computes in fp32 or int8 here, not in {precision}.")
     if str(device).split(":")[0] not in ("auto", "cpu"):
         logger.warning("ONNX Runtime computes on the CPU here, not on %s.", device)
     path = Path(checkpoint) if is_exported(checkpoint) else exported_file(encoder_type, checkpoint, precision or "fp32")
     network = OnnxNetwork(path)
     if network.config.encoder_type != encoder_type:
-        raise ValueError(
+        raise UserError(
             f"{path} holds a network with the encoder {network.config.encoder_type!r}, not {encoder_type!r}; "
             f"ask for encoder_type={network.config.encoder_type!r}."
         )
     if precision is not None and network.description.precision != precision:
-        raise ValueError(f"{path} was exported as {network.description.precision}, not as {precision}.")
+        raise UserError(f"{path} was exported as {network.description.precision}, not as {precision}.")
     return network
 
 
@@ -105,7 +106,7 @@ def exported_file(encoder_type: str, checkpoint: str | os.PathLike[str] | None, 
         precision: "fp32" or "int8".
 
     Raises:
-        ValueError: There is none, and what is needed to make one is not installed.
+        UserError: There is none, and what is needed to make one is not installed.
     """
     found = exported_at_hand(encoder_type, checkpoint, precision)
     if found is not None:
@@ -114,7 +115,7 @@ def exported_file(encoder_type: str, checkpoint: str | os.PathLike[str] | None, 
     plain = exported_at_hand(encoder_type, checkpoint, "fp32") if precision == "int8" else None
     missing = [name for name in (("onnx",) if plain else ("torch", "timm", "onnx")) if not installed(name)]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"There is no exported network for {checkpoint or encoder_type} ({precision}), and {missing[0]} is not "
             f"installed to make one: pip install {missing[0]}. Or run `efficient-medsam2 export --output "
             "FILE.onnx.zip` where it is, and give that file as weights."
@@ -135,7 +136,7 @@ def export(encoder_type: str, checkpoint: str | os.PathLike[str] | None, precisi
     """Export a network with torch; arguments as `exported_file`, and the file to write.
 
     Raises:
-        ValueError: As `build_efficient_medsam2_model`, or onnx is missing.
+        UserError: As `build_efficient_medsam2_model`, or onnx is missing.
     """
     from EfficientMedSAM2Lib.models.builder import build_efficient_medsam2_model as build
     from EfficientMedSAM2Lib.runtimes.onnx.export import export_network

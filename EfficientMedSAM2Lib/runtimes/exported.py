@@ -7,6 +7,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import sha256_of
 from EfficientMedSAM2Lib.core.resources import resource_path, shipped_weights
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import FORMAT, SUFFIX, read_description
@@ -21,7 +22,7 @@ def exported_at_hand(encoder_type: str, checkpoint: str | os.PathLike[str] | Non
     Arguments as `build.exported_file`.
 
     Raises:
-        ValueError: The weights are missing.
+        UserError: The weights are missing.
     """
     sha256 = weights_sha256(encoder_type, checkpoint)
     if not sha256:
@@ -38,13 +39,13 @@ def weights_sha256(encoder_type: str, checkpoint: str | os.PathLike[str] | None)
     """SHA-256 of the weights file; empty for random weights, which are others each time.
 
     Raises:
-        ValueError: The weights are missing.
+        UserError: The weights are missing.
     """
     if str(checkpoint) == "random":
         return ""
     weights = Path(checkpoint) if checkpoint is not None else shipped_weights(encoder_type)
     if not weights.is_file():
-        raise ValueError(f"Weights file {weights} does not exist; give the path of a .safetensors or .pth file.")
+        raise UserError(f"Weights file {weights} does not exist; give the path of a .safetensors or .pth file.")
     state = weights.stat()
     return _sha256_of_version(weights, state.st_mtime_ns, state.st_size)
 

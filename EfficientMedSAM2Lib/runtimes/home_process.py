@@ -21,8 +21,7 @@ def check_home(model: Any) -> None:
         RuntimeError: It was.
     """
     if _homes.get(model, os.getpid()) != os.getpid():
-        message = (
+        raise RuntimeError(
             "This process was forked after the network was built, and the network's threads do not run in a fork; "
             "build the network in each process, or start processes by multiprocessing's 'spawn' method."
         )
-        raise RuntimeError(message)

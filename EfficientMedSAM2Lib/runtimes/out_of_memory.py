@@ -22,7 +22,7 @@ class MemoryGuard:
     def __init__(self, model: Any) -> None:
         self._model = model
         self.is_frugal = False
-        """Whether views are to be encoded one at a time, since memory is short."""
+        """Whether viewports are to be encoded one at a time, since memory is short."""
 
     def run(self, work: Callable[[], T], forget: Callable[[], None] | None = None) -> T:
         """Do some work, again if need be. It must fetch all that it uses anew each time.

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.models.config import Array, Rectangle
+from EfficientMedSAM2Lib.models.bundles import Array, Rectangle
+from EfficientMedSAM2Lib.runtimes.network import Network
 
 
 class TorchArrays:
@@ -20,7 +21,7 @@ class TorchArrays:
         model: The network; its `device` is asked anew each time, since it may move to the CPU.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Network) -> None:
         import torch
 
         self._torch = torch
@@ -30,23 +31,20 @@ class TorchArrays:
         """See `Arrays`."""
         return self._torch.inference_mode()
 
-    def put(self, values: np.ndarray) -> Array:
-        """See `Arrays`."""
+    def to_device(self, values: Array) -> Array:
+        """See `Arrays`; memories made in FP16 on a GPU follow a network that has moved to the CPU in float32."""
+        device = self._model.device
+        if not isinstance(values, np.ndarray):
+            return values.to(device, self._model.compute_dtype if values.is_floating_point() else values.dtype)
         # torch warns of arrays that it must not write to, such as a grey picture repeated.
         tensor = self._torch.from_numpy(np.require(values, requirements=("C", "W")))
-        device = self._model.device
         if device.type == "cpu":
             return tensor
         if device.type == "cuda":
             tensor = tensor.pin_memory()
         return tensor.to(device, non_blocking=True)
 
-    def here(self, array: Array) -> Array:
-        """See `Arrays`; memories made in FP16 on a GPU follow a network that has moved to the CPU in float32."""
-        dtype = getattr(self._model, "compute_dtype", array.dtype)
-        return array.to(self._model.device, dtype if array.is_floating_point() else array.dtype)
-
-    def get(self, *arrays: Array) -> list[np.ndarray]:
+    def to_numpy(self, *arrays: Array) -> list[np.ndarray]:
         """See `Arrays`."""
         # One copy means one wait, where a copy for each array would wait once for each.
         together = self._torch.cat([array.float().flatten() for array in arrays]).cpu().numpy()
@@ -67,10 +65,10 @@ class TorchArrays:
 
     def resample_map(self, memory: Array, source: Rectangle, target: Rectangle) -> Array:
         """See `Arrays`."""
-        from EfficientMedSAM2Lib.models.memory import resample_map
+        from EfficientMedSAM2Lib.models.modules.memory import resample_map
 
         return resample_map(memory, source, target)
 
-    def public(self, values: Array) -> Array:
+    def as_tensor(self, values: Array) -> Array:
         """See `Arrays`; numpy's values stay on the CPU."""
         return (self._torch.from_numpy(values) if isinstance(values, np.ndarray) else values).float()

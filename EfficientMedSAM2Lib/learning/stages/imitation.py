@@ -12,7 +12,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.learning.stages.clips import ClipTraining
 from EfficientMedSAM2Lib.learning.stages.slices import answer
 from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, ImageFeatures, MemoryBank, PromptBatch
-from EfficientMedSAM2Lib.models.config import EncodedPrompts
+from EfficientMedSAM2Lib.models.bundles import EncodedPrompts
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
 
 MASK_WEIGHT = 20.0

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from EfficientMedSAM2Lib.models import ImageFeatures, ModelConfig
-from EfficientMedSAM2Lib.models.layers import LayerNorm2d
+from EfficientMedSAM2Lib.models.modules.layers import LayerNorm2d
 
 
 class FeatureProjection(nn.Module):

@@ -26,7 +26,7 @@ from EfficientMedSAM2Lib.models import (  # noqa: E402
     MemoryBank,
     PromptBatch,
 )
-from EfficientMedSAM2Lib.models.config import EncodedPrompts  # noqa: E402
+from EfficientMedSAM2Lib.models.bundles import EncodedPrompts  # noqa: E402
 
 WARMUP_STEPS = 100
 FINAL_RATE = 0.01

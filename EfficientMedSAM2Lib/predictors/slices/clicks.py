@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from EfficientMedSAM2Lib.predictors.fov import NO_OBJECT_LOGIT, FieldOfView, resample
+from EfficientMedSAM2Lib.predictors.viewport import NO_OBJECT_LOGIT, Viewport, resample
 
 CLEAR_LOGIT = 0.5
 """How clearly a pixel is in or out once its click has been heard."""
@@ -22,13 +22,13 @@ ROUNDS = 4
 
 
 def heeding(
-    logits: np.ndarray, view: FieldOfView, points: np.ndarray, labels: np.ndarray, slice_shape: tuple[int, int]
+    logits: np.ndarray, viewport: Viewport, points: np.ndarray, labels: np.ndarray, slice_shape: tuple[int, int]
 ) -> np.ndarray:
     """Mask logits in which each clicked pixel lies on the side that its label says.
 
     Args:
-        logits: (C,h,w) of a view; not changed.
-        view: The view.
+        logits: (C,h,w) of a viewport; not changed.
+        viewport: The viewport.
         points: (N,2) clicks (x, y) in slice pixels.
         labels: (N,) 1 inside, 0 outside.
         slice_shape: Rows and columns of the slice.
@@ -43,56 +43,58 @@ def heeding(
     heard = logits
     for number in range(len(logits)):
         if (logits[number] > 0).any():
-            moved = _heeding_one(logits[number], view, meant)
+            moved = _heeding_one(logits[number], viewport, meant)
             if moved is not None:
                 heard = heard.copy() if heard is logits else heard
                 heard[number] = moved
     return heard
 
 
-def _heeding_one(logits: np.ndarray, view: FieldOfView, meant: dict[tuple[int, int], bool]) -> np.ndarray | None:
+def _heeding_one(logits: np.ndarray, viewport: Viewport, meant: dict[tuple[int, int], bool]) -> np.ndarray | None:
     """One mask's logits (h,w) as `heeding`, None where all clicks are as they should be."""
     moved: np.ndarray | None = None
     for _ in range(ROUNDS):
         calm = True
         for (x, y), inside in meant.items():
             now = logits if moved is None else moved
-            value = _at(now, view, x, y)
+            value = _at(now, viewport, x, y)
             if (value > 0) == inside:
                 continue
-            if not (view.x0 <= x < view.x0 + view.width and view.y0 <= y < view.y0 + view.height):
-                continue  # outside the view there is nothing to move
-            spot = _spot(now.shape, view, x, y)
+            if not (
+                viewport.x0 <= x < viewport.x0 + viewport.width and viewport.y0 <= y < viewport.y0 + viewport.height
+            ):
+                continue  # outside the viewport there is nothing to move
+            spot = _spot(now.shape, viewport, x, y)
             wanted = CLEAR_LOGIT if inside else -CLEAR_LOGIT
             # What is seen of the grid at a pixel is a weighted mean, so that this is exact.
-            moved = now + np.float32((wanted - value) / _at(spot, view, x, y, 0.0)) * spot
+            moved = now + np.float32((wanted - value) / _at(spot, viewport, x, y, 0.0)) * spot
             calm = False
         if calm:
             break
     return moved
 
 
-def _at(values: np.ndarray, view: FieldOfView, x: int, y: int, fill: float = NO_OBJECT_LOGIT) -> float:
-    return float(resample(values, view, FieldOfView(x, y, 1, 1), (1, 1), fill)[0, 0])
+def _at(values: np.ndarray, viewport: Viewport, x: int, y: int, fill: float = NO_OBJECT_LOGIT) -> float:
+    return float(resample(values, viewport, Viewport(x, y, 1, 1), (1, 1), fill)[0, 0])
 
 
-def _spot(shape: tuple[int, ...], view: FieldOfView, x: int, y: int) -> np.ndarray:
-    """1 around a pixel and less with the distance, on the grid (h,w) of a view."""
-    sigma = max(REACH_CELLS * max(view.width / shape[1], view.height / shape[0]), REACH_PX)
-    across = view.x0 - 0.5 + (np.arange(shape[1]) + 0.5) * view.width / shape[1] - x
-    down = view.y0 - 0.5 + (np.arange(shape[0]) + 0.5) * view.height / shape[0] - y
+def _spot(shape: tuple[int, ...], viewport: Viewport, x: int, y: int) -> np.ndarray:
+    """1 around a pixel and less with the distance, on the grid (h,w) of a viewport."""
+    sigma = max(REACH_CELLS * max(viewport.width / shape[1], viewport.height / shape[0]), REACH_PX)
+    across = viewport.x0 - 0.5 + (np.arange(shape[1]) + 0.5) * viewport.width / shape[1] - x
+    down = viewport.y0 - 0.5 + (np.arange(shape[0]) + 0.5) * viewport.height / shape[0] - y
     spot: np.ndarray = np.exp(-0.5 * (down[:, None] ** 2 + across[None] ** 2) / sigma**2).astype(np.float32)
     return spot
 
 
-def holds(logits: np.ndarray, view: FieldOfView, points: np.ndarray) -> np.ndarray:
-    """Which masks (C,h,w) of a view are of the object that all of points (N,2) are on: (C,) bool.
+def holds(logits: np.ndarray, viewport: Viewport, points: np.ndarray) -> np.ndarray:
+    """Which masks (C,h,w) of a viewport are of the object that all of points (N,2) are on: (C,) bool.
 
     Such a mask has all of them in it, or in the cells next to it, and most of it hangs together with them: a mask of an
     organ beside a lesion, with the lesion in it as well, is not what a click on the lesion means.
     """
     size = logits.shape[-1]
-    cells = np.rint(view.to_network(points, size)).astype(int)
+    cells = np.rint(viewport.to_network(points, size)).astype(int)
     if len(cells) == 0:
         return np.ones(len(logits), bool)
     if ((cells < 0) | (cells >= size)).any():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from EfficientMedSAM2Lib.core.appearance import AppearanceModel, Intensities
-from EfficientMedSAM2Lib.predictors.fov import FieldOfView
 from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits, SlicePrompts
+from EfficientMedSAM2Lib.predictors.viewport import Viewport
 
 ELLIPSE = 0.75
 """Inside a box this share of the inscribed ellipse counts as object: its rim may be either."""
@@ -88,35 +88,35 @@ def grey(images: np.ndarray, side: int) -> np.ndarray:
 def dense_maps(
     crops: np.ndarray,
     prompts: SlicePrompts,
-    views: list[FieldOfView],
+    viewports: list[Viewport],
     earlier: list[PlacedLogits],
     sparse: tuple[np.ndarray, np.ndarray, np.ndarray],
     side: int,
 ) -> np.ndarray:
-    """`PromptBatch.dense` of one object's prompts in V views of its slice.
+    """`PromptBatch.dense` of one object's prompts in V viewports of its slice.
 
     Args:
         crops: (V,3,S,S) what the network sees.
         prompts: Of the object.
-        views: Where it looks.
-        earlier: The slice's own mask before, for each view; empty where there is none.
+        viewports: Where it looks.
+        earlier: The slice's own mask before, for each viewport; empty where there is none.
         sparse: Boxes (V,4), points (V,N,2) and labels (V,N) in network pixels.
         side: Of mask logits.
 
     Returns:
         (V,5,side,side) float32.
     """
-    count = len(views)
+    count = len(viewports)
     seen = Intensities.of(grey(crops, side))
     drawn = np.zeros((count, 3, side, side), np.float32)
     for channel, placed in enumerate((prompts.scribble, prompts.scribble_outside, prompts.lasso)):
         if placed is not None:
-            drawn[:, channel] = [placed.seen_in(view, side) > 0 for view in views]
+            drawn[:, channel] = [placed.seen_in(viewport, side) > 0 for viewport in viewports]
     model = prompts.appearance
     if model is None:
         neighbours = [] if prompts.neighbour is None else [prompts.neighbour] * count
         masks = [
-            np.stack([mask.seen_in(view, side) for mask, view in zip(given, views)])
+            np.stack([mask.seen_in(viewport, side) for mask, viewport in zip(given, viewports)])
             if given
             else np.zeros((count, side, side), np.float32)
             for given in (earlier, neighbours)

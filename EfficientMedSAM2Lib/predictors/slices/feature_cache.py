@@ -1,4 +1,4 @@
-"""Features of views of slices, kept under a byte budget: the least recently used go first."""
+"""Features of viewports of slices, kept under a byte budget: the least recently used go first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
-from EfficientMedSAM2Lib.models.config import ImageFeatures
+from EfficientMedSAM2Lib.models.bundles import ImageFeatures
 
 
 class FeatureCache:
@@ -18,8 +18,7 @@ class FeatureCache:
 
     def __init__(self, budget_bytes: int) -> None:
         if budget_bytes < 0:
-            message = f"A feature cache needs a budget of 0 bytes or more, not {budget_bytes}."
-            raise ValueError(message)
+            raise ValueError(f"A feature cache needs a budget of 0 bytes or more, not {budget_bytes}.")
         self.budget_bytes = budget_bytes
         self.nbytes = 0
         self._entries: OrderedDict[Hashable, ImageFeatures] = OrderedDict()
@@ -42,12 +41,12 @@ class FeatureCache:
             if found is not None:
                 self._entries.move_to_end(key)
                 return found
-        # Not under the lock: another thread may go on meanwhile. At worst both compute the same.
+        # Not under the lock: another thread may go on. At worst both compute the same.
         features = compute()
-        self.put(key, features)
+        self.store(key, features)
         return features
 
-    def put(self, key: Hashable, features: ImageFeatures) -> None:
+    def store(self, key: Hashable, features: ImageFeatures) -> None:
         """Keep features, and forget the oldest beyond the budget. What alone exceeds the budget is not kept."""
         size = features.nbytes
         with self._lock:

@@ -15,8 +15,8 @@ def rejects_earlier(prompts: SlicePrompts, heuristics: HeuristicsConfig) -> bool
     """Whether the clicks want another object than the earlier mask, which is then better forgotten.
 
     A first click on a lymph node may be taken for one on the whole abdomen. A second one, deep in it and labelled
-    outside, leaves little of the mask to correct: from it and its wide view the network finds the node late or never.
-    Without it, the clicks are seen again in narrow views.
+    outside, leaves little of the mask to correct: from it and its wide viewport the network finds the node late or
+    never. Without it, the clicks are segmented anew in narrow viewports.
     """
     if not heuristics.rejection:
         return False

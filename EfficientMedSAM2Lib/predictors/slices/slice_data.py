@@ -8,10 +8,11 @@ from collections.abc import Hashable
 import numpy as np
 
 from EfficientMedSAM2Lib.core.appearance import AppearanceModel
+from EfficientMedSAM2Lib.core.boxes import BoxXYXY, bounding_box
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
-from EfficientMedSAM2Lib.models.config import DecodedMasks, ImageFeatures
-from EfficientMedSAM2Lib.predictors import zoom
-from EfficientMedSAM2Lib.predictors.fov import FieldOfView, paste, positive_part, resample
+from EfficientMedSAM2Lib.models.bundles import DecodedMasks, ImageFeatures
+from EfficientMedSAM2Lib.predictors.viewport import Viewport, paste, positive_part, resample
 
 MASK_LOGIT = 6.0
 """Logit that stands for a mask without logits: inside plus, outside minus this, as in training."""
@@ -53,41 +54,47 @@ class PlacedLogits:
     """
 
     logits: np.ndarray
-    rectangle: FieldOfView
+    rectangle: Viewport
 
     @classmethod
     def from_mask(cls, mask: np.ndarray, offset_xy: tuple[int, int] = (0, 0)) -> PlacedLogits:
         """A mask bool (h,w), whose first pixel lies at an offset in its slice."""
         logits = np.where(mask, np.float32(MASK_LOGIT), np.float32(-MASK_LOGIT))
-        return cls(logits, FieldOfView(*offset_xy, mask.shape[1], mask.shape[0]))
+        return cls(logits, Viewport(*offset_xy, mask.shape[1], mask.shape[0]))
 
-    def seen_in(self, view: FieldOfView, size: int) -> np.ndarray:
-        """As seen in a view, (size,size) float32."""
-        if self.rectangle == view and self.logits.shape == (size, size):
+    @classmethod
+    def from_packed(cls, mask: PackedMask) -> PlacedLogits:
+        """A slice's packed mask."""
+        row0, column0 = mask.origin
+        return cls.from_mask(mask.unpack(), (column0, row0))
+
+    def seen_in(self, viewport: Viewport, size: int) -> np.ndarray:
+        """As seen in a viewport, (size,size) float32."""
+        if self.rectangle == viewport and self.logits.shape == (size, size):
             return self.logits.astype(np.float32).clip(-PROMPT_LIMIT, PROMPT_LIMIT)
         # No clearer outside than the mask's own, or its border would move where areas are averaged.
         outside = float(self.logits.min()) if self.logits.size else -MASK_LOGIT
         fill = min(max(outside, -PROMPT_LIMIT), -MASK_LOGIT)
-        seen = resample(self.logits, self.rectangle, view, (size, size), fill)
+        seen = resample(self.logits, self.rectangle, viewport, (size, size), fill)
         return seen.clip(-PROMPT_LIMIT, PROMPT_LIMIT)
 
     def on_slice(self, slice_shape: tuple[int, int]) -> np.ndarray:
         """On the whole slice, (H,W) float32."""
         return paste(self.logits, self.rectangle, slice_shape)
 
-    def bounding_box(self) -> zoom.Box | None:
+    def bounding_box(self) -> BoxXYXY | None:
         """First and last pixels XYXY of what is positive, None when nothing is."""
-        positive = self.logits > 0
-        rows, columns = np.flatnonzero(positive.any(axis=1)), np.flatnonzero(positive.any(axis=0))
-        if len(rows) == 0:
+        box = bounding_box(self.logits > 0)
+        if box is None:
             return None
-        cell_x, cell_y = self.rectangle.width / positive.shape[1], self.rectangle.height / positive.shape[0]
+        (row0, row1), (column0, column1) = box
+        cell_x, cell_y = self.rectangle.width / self.logits.shape[1], self.rectangle.height / self.logits.shape[0]
         x, y = self.rectangle.x0 - 0.5, self.rectangle.y0 - 0.5
         return (
-            x + columns[0] * cell_x + 0.5,
-            y + rows[0] * cell_y + 0.5,
-            x + (columns[-1] + 1) * cell_x - 0.5,
-            y + (rows[-1] + 1) * cell_y - 0.5,
+            x + column0 * cell_x + 0.5,
+            y + row0 * cell_y + 0.5,
+            x + column1 * cell_x - 0.5,
+            y + row1 * cell_y - 0.5,
         )
 
 
@@ -142,15 +149,15 @@ class SlicePrediction:
     """What the network says of one slice.
 
     Attributes:
-        view: Where it looked.
+        viewport: Where it looked.
         logits: (C,h,w) float32, one single mask and then the candidates.
         iou: (C,) predicted intersection over union.
         object_logit: Above 0 where the object is on the slice.
-        features: Of the view, before memory.
+        features: Of the viewport, before memory.
         decoded: The network's own output, for the object pointer.
     """
 
-    view: FieldOfView
+    viewport: Viewport
     logits: np.ndarray
     iou: np.ndarray
     object_logit: float
@@ -164,11 +171,11 @@ class SlicePrediction:
 
     def full_logits(self, choice: int, slice_shape: tuple[int, int]) -> np.ndarray:
         """Logits (H,W) float32 of one mask on the whole slice."""
-        return paste(self.logits[choice], self.view, slice_shape)
+        return paste(self.logits[choice], self.viewport, slice_shape)
 
-    def mask_part(self, choice: int, slice_shape: tuple[int, int]) -> tuple[np.ndarray, FieldOfView]:
+    def mask_part(self, choice: int, slice_shape: tuple[int, int]) -> tuple[np.ndarray, Viewport]:
         """The part of the slice that holds one mask: bool (h,w) and its rectangle, without touching the rest."""
-        part = positive_part(self.logits[choice], self.view, slice_shape)
+        part = positive_part(self.logits[choice], self.viewport, slice_shape)
         if part.width == 0 or part.height == 0:
             return np.zeros((0, 0), bool), part
-        return resample(self.logits[choice], self.view, part, (part.height, part.width)) > 0, part
+        return resample(self.logits[choice], self.viewport, part, (part.height, part.width)) > 0, part

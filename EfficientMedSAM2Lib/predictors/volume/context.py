@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from EfficientMedSAM2Lib.core.context_cube import Cube, KnownSlice, connected_part, network_input, sample, sample_plane
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
-from EfficientMedSAM2Lib.predictors.fov import FieldOfView
-from EfficientMedSAM2Lib.predictors.masks import PackedMask
-from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.predictors.viewport import Viewport
+from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
 from EfficientMedSAM2Lib.runtimes.out_of_memory import MemoryGuard
 
 ABSENT_LOGIT = -10.0
@@ -36,14 +36,13 @@ class ContextPrior:
     cells: int
     open_ends: tuple[bool, bool]
 
-    def prior(self, frame_idx: int, view: FieldOfView, size: int, limit: float) -> np.ndarray:
-        """What is found on a slice: logits (size,size) float32 in a view, between -limit and limit; 0 where nothing is
-        known."""
+    def prior(self, frame_idx: int, viewport: Viewport, size: int, limit: float) -> np.ndarray:
+        """What is found on a slice: logits (size,size) float32 in a viewport, from -limit to limit; 0 where unknown."""
         plane = self._plane(frame_idx)
         if plane is None:
             return np.full((size, size), 0 if self._is_open(frame_idx) else -limit, np.float32)
-        columns = view.x0 - 0.5 + (np.arange(size) + 0.5) * view.width / size
-        rows = view.y0 - 0.5 + (np.arange(size) + 0.5) * view.height / size
+        columns = viewport.x0 - 0.5 + (np.arange(size) + 0.5) * viewport.width / size
+        rows = viewport.y0 - 0.5 + (np.arange(size) + 0.5) * viewport.height / size
         by_rows, by_columns = self._weights(1, rows), self._weights(2, columns)
         # Relative to the surest absence, what lies outside the cube weighs nothing.
         inner = by_rows @ (plane.clip(-limit, limit) + limit) @ by_columns.T
@@ -75,43 +74,39 @@ class ContextPrior:
         return np.asarray((1 - np.abs(nearest)).clip(0) * inside[:, None], np.float32)
 
 
-def look_around(
-    slices: SlicePredictor,
-    volume: np.ndarray,
-    known: Mapping[int, PackedMask],
-    like: SliceImage,
-    slice_mm: float,
+def predict_context(
+    predictor: SlicePredictor, volume: VolumeContext, known: Mapping[int, PackedMask]
 ) -> ContextPrior | None:
     """Ask the context network about an object in a cube around it, and in larger ones while it reaches beyond.
 
     Args:
-        slices: The core that knows the network.
-        volume: (D,H,W) or (D,H,W,3), slices first.
+        predictor: Asks the network.
+        volume: One whose frames are of one array.
         known: The object's masks by slice; empty ones say that it is not there.
-        like: One of the slices, for window and spacing.
-        slice_mm: Distance between slices.
 
     Returns:
         None where no mask has a pixel.
     """
-    heuristics = slices.heuristics
-    cube = _cube_around(known, (slice_mm, *like.spacing), slices.model.config.context.size, heuristics)
+    heuristics, config, voxels = predictor.heuristics, predictor.model.config.context, volume.frames.volume
+    assert config is not None
+    assert voxels is not None
+    cube = _cube_around(known, (volume.slice_mm, *volume.slice_spacing), config.size, heuristics)
     if cube is None:
         return None
-    masks = {index: mask.full(like.shape) for index, mask in known.items()}
-    guard = MemoryGuard(slices.model)
+    masks = {index: mask.full(volume.slice_shape) for index, mask in known.items()}
+    guard = MemoryGuard(predictor.model)
     for number in range(heuristics.context_growths + 1):
         shares = {index: sample_plane(mask, cube, 0) for index, mask in masks.items()}
-        told = [KnownSlice(0, cube.slab(0, index), share) for index, share in shares.items()]
-        valid = cube.validity(volume.shape)
-        inputs = network_input(sample(volume, cube, lambda part: _grey(part, like.window)), valid, told)[None]
-        with slices.arrays.inference():
+        known_slices = [KnownSlice(0, cube.slab(0, index), share) for index, share in shares.items()]
+        valid = cube.validity(voxels.shape)
+        inputs = network_input(sample(voxels, cube, lambda part: _grey(part, volume.window)), valid, known_slices)[None]
+        with predictor.arrays.inference():
             (answer,) = guard.run(
-                lambda: slices.arrays.get(slices.model.context_logits(slices.arrays.put(inputs)))  # noqa: B023
+                lambda: predictor.arrays.to_numpy(predictor.model.context_logits(predictor.arrays.to_device(inputs)))  # noqa: B023
             )
         found = np.where(valid, answer[0], ABSENT_LOGIT)
         seeds = np.zeros(valid.shape, bool)
-        for _, slab, share in told:
+        for _, slab, share in known_slices:
             seeds[slab] |= share > 0.5
         part = connected_part((found > 0) | seeds, seeds) & (found > 0)
         open_ends = bool(part[0].any()), bool(part[-1].any())
@@ -127,7 +122,7 @@ def look_around(
 def _cube_around(
     known: Mapping[int, PackedMask], spacing: tuple[float, float, float], size: int, heuristics: HeuristicsConfig
 ) -> Cube | None:
-    boxes = {index: mask.box for index, mask in known.items() if mask.box is not None}
+    boxes = {index: mask.box_xyxy for index, mask in known.items() if mask.box_xyxy is not None}
     if not boxes:
         return None
     corners = np.array(list(boxes.values()))

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from EfficientMedSAM2Lib.predictors.fov import resize
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.predictors.inputs import to_numpy
+from EfficientMedSAM2Lib.predictors.viewport import resize
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _IMAGENET_SPREAD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -32,8 +33,8 @@ class Frames(Protocol):
     def __getitem__(self, index: int) -> np.ndarray:
         """One slice (H,W) or (H,W,3)."""
 
-    def side(self, along: int, index: int) -> np.ndarray | None:
-        """A cut across all slices along a row (0) or a column (1) of theirs, (D,W) or (D,H), or with a third axis of
+    def orthogonal_slice(self, along: int, index: int) -> np.ndarray | None:
+        """A slice across all slices, along a row (0) or a column (1) of theirs, (D,W) or (D,H), or with a third axis of
         colours; None where slices are made one by one."""
 
     @property
@@ -46,14 +47,11 @@ class VolumeFrames:
 
     def __init__(self, volume: np.ndarray, axis: int) -> None:
         if volume.ndim not in (3, 4) or (volume.ndim == 4 and volume.shape[3] not in (1, 3, 4)) or volume.size == 0:
-            message = f"A volume must be (D,H,W) or (D,H,W,3) and not empty; this one has shape {volume.shape}."
-            raise ValueError(message)
+            raise UserError(f"A volume must be (D,H,W) or (D,H,W,3) and not empty; this one has shape {volume.shape}.")
         if volume.dtype.kind not in "buif":
-            message = f"A volume needs real numbers, not {volume.dtype}."
-            raise ValueError(message)
+            raise UserError(f"A volume needs real numbers, not {volume.dtype}.")
         if axis not in (0, 1, 2):
-            message = f"The slicing axis must be 0, 1 or 2 (k, j or i), not {axis!r}."
-            raise ValueError(message)
+            raise UserError(f"The slicing axis must be 0, 1 or 2 (k, j or i), not {axis!r}.")
         if volume.ndim == 4:
             volume = volume[..., 0] if volume.shape[3] == 1 else volume[..., :3]
         self._slices = np.moveaxis(volume, axis, 0)
@@ -69,7 +67,7 @@ class VolumeFrames:
     def __getitem__(self, index: int) -> np.ndarray:
         return self._slices[index]
 
-    def side(self, along: int, index: int) -> np.ndarray:
+    def orthogonal_slice(self, along: int, index: int) -> np.ndarray:
         """See `Frames`; a view of the array."""
         return self._slices[:, index] if along == 0 else self._slices[:, :, index]
 
@@ -84,11 +82,9 @@ class TensorFrames:
 
     def __init__(self, images: Any, video_height: int, video_width: int) -> None:
         if images.ndim != 4 or images.shape[1] not in (1, 3) or images.shape[0] == 0:
-            message = f"Prepared slices must be a tensor [D,3,S,S], not of shape {tuple(images.shape)}."
-            raise ValueError(message)
+            raise UserError(f"Prepared slices must be a tensor [D,3,S,S], not of shape {tuple(images.shape)}.")
         if video_height < 1 or video_width < 1:
-            message = f"video_height and video_width must be positive, not {video_height} and {video_width}."
-            raise ValueError(message)
+            raise UserError(f"video_height and video_width must be positive, not {video_height} and {video_width}.")
         self._images = images
         self._shape = (int(video_height), int(video_width))
         # Negative values show that the mean was subtracted; the first, middle and last slice tell enough.
@@ -110,7 +106,7 @@ class TensorFrames:
             array = array * _IMAGENET_SPREAD + _IMAGENET_MEAN
         return array[..., 0] if array.shape[2] == 1 else array
 
-    def side(self, along: int, index: int) -> None:
+    def orthogonal_slice(self, along: int, index: int) -> None:
         """See `Frames`."""
 
     @property
@@ -124,12 +120,10 @@ class PictureFrames:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         path = Path(folder)
         if not path.is_dir():
-            message = f"{path} is not a folder of JPEG or PNG frames; give one, or an array (D,H,W)."
-            raise ValueError(message)
+            raise UserError(f"{path} is not a folder of JPEG or PNG frames; give one, or an array (D,H,W).")
         self._paths = sorted((p for p in path.iterdir() if p.suffix.lower() in _PICTURES), key=_frame_number)
         if not self._paths:
-            message = f"There are no JPEG or PNG frames in {path}."
-            raise ValueError(message)
+            raise UserError(f"There are no JPEG or PNG frames in {path}.")
         self._shape = self[0].shape[0], self[0].shape[1]
 
     @property
@@ -146,7 +140,7 @@ class PictureFrames:
         with Image.open(self._paths[index]) as picture:
             return np.asarray(picture.convert("RGB"))
 
-    def side(self, along: int, index: int) -> None:
+    def orthogonal_slice(self, along: int, index: int) -> None:
         """See `Frames`."""
 
     @property

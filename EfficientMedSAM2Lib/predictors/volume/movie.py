@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.predictors.inputs import to_numpy
 
 SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
@@ -22,7 +23,7 @@ class MovieFrames:
         source: Path of the file, or its bytes.
 
     Raises:
-        ValueError: There is no such file, it is no video, or decord is not installed.
+        UserError: There is no such file, it is no video, or decord is not installed.
     """
 
     def __init__(self, source: str | os.PathLike[str] | bytes) -> None:
@@ -43,7 +44,7 @@ class MovieFrames:
         # The caller may have set decord to give tensors, as SAM2 does.
         return np.asarray(frame.asnumpy() if hasattr(frame, "asnumpy") else to_numpy(frame))
 
-    def side(self, along: int, index: int) -> None:
+    def orthogonal_slice(self, along: int, index: int) -> None:
         """See `Frames`."""
 
     @property
@@ -64,21 +65,20 @@ def is_movie(source: Any) -> bool:
 def _open(source: str | os.PathLike[str] | bytes) -> Any:
     name = "The video" if isinstance(source, bytes) else str(source)
     if not isinstance(source, bytes) and not Path(source).is_file():
-        message = f"{name} does not exist; give the path of a video file or of a folder of JPEG frames."
-        raise ValueError(message)
+        raise UserError(f"{name} does not exist; give the path of a video file or of a folder of JPEG frames.")
     try:
         import decord
     except (ImportError, OSError) as error:
-        message = (
+        raise UserError(
             f"Reading a video file needs decord: pip install decord ({error}). "
             "Or save its frames as JPEG files named by number, and give their folder."
-        )
-        raise ValueError(message) from error
+        ) from error
     try:
         return decord.VideoReader(io.BytesIO(source) if isinstance(source, bytes) else str(source))
     except Exception as error:  # decord has errors of its own, which differ between its versions
-        message = f"{name} cannot be read as a video: {str(error).splitlines()[0] if str(error) else error!r}"
-        raise ValueError(message) from error
+        raise UserError(
+            f"{name} cannot be read as a video: {str(error).splitlines()[0] if str(error) else error!r}"
+        ) from error
 
 
 __all__ = ["MovieFrames", "is_movie"]

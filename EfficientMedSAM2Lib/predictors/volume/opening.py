@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.predictors.inputs import as_spacing, as_window, to_numpy
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.volume.frames import Frames, PictureFrames, TensorFrames, VolumeFrames
 from EfficientMedSAM2Lib.predictors.volume.given_inputs import InputsPerObject, MaskInputs, point_inputs
 from EfficientMedSAM2Lib.predictors.volume.movie import MovieFrames, is_movie
+from EfficientMedSAM2Lib.predictors.volume.state import State
 from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack
 
 
@@ -28,15 +30,16 @@ def open_state(
     video_width: int | None,
     cache: FeatureCache,
     device: Any,
-) -> dict[str, Any]:
+    offload_video_to_cpu: bool,
+    offload_state_to_cpu: bool,
+) -> State:
     """The state for a volume; arguments as `EfficientMedSAM2VolumePredictor.init_state`, whose source is any of three.
 
     Raises:
-        ValueError: Not a volume, or spacing, axis or window make no sense.
+        UserError: Not a volume, or spacing, axis or window make no sense.
     """
     if source is None:
-        message = "Give a volume: an array (D,H,W) or (D,H,W,3)."
-        raise ValueError(message)
+        raise UserError("Give a volume: an array (D,H,W) or (D,H,W,3).")
     if isinstance(spacing, (int, np.integer)) and isinstance(modality, (int, np.integer)):
         # MedSAM2's scripts give height and width as second and third argument.
         video_height, video_width, spacing, modality = int(spacing), int(modality), None, None
@@ -47,8 +50,7 @@ def open_state(
         axis = 0
     elif video_height is not None or video_width is not None:
         if video_height is None or video_width is None or not hasattr(source, "detach"):
-            message = "Prepared slices are a tensor [D,3,S,S] with both video_height and video_width."
-            raise ValueError(message)
+            raise UserError("Prepared slices are a tensor [D,3,S,S] with both video_height and video_width.")
         frames = TensorFrames(source, video_height, video_width)
         chosen = IntensityWindow(0.0, 1.0) if window is None else as_window(window, frames[0][None], modality)
         axis = 0
@@ -66,6 +68,8 @@ def open_state(
         "video_width": frames.shape[1],
         "device": device,
         "storage_device": "cpu",
+        "offload_video_to_cpu": offload_video_to_cpu,
+        "offload_state_to_cpu": offload_state_to_cpu,
         "cached_features": cache,
         "obj_ids": [],
         "obj_id_to_idx": OrderedDict(),

@@ -58,11 +58,11 @@ def _chain(ordered: np.ndarray) -> list[np.ndarray]:
     """The counter-clockwise half of the outline of points in order, from the first to the last."""
     kept: list[np.ndarray] = []
     for point in ordered:
-        while len(kept) > 1 and _turn(kept[-2], kept[-1], point) <= 0:
+        while len(kept) > 1 and _side_of(kept[-2], kept[-1], point) <= 0:
             kept.pop()
         kept.append(point)
     return kept
 
 
-def _turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
+def _side_of(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> float:
     return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))

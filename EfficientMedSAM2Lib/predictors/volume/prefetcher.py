@@ -1,77 +1,58 @@
-"""Features of the slice that comes next, computed in the second thread while the first decodes the slice at hand."""
+"""Features of the slice that comes next, computed in the inference thread while the slice at hand is decoded."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
-from EfficientMedSAM2Lib.predictors.fov import FieldOfView
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.predictors.viewport import Viewport
 
 
-class Ahead:
-    """Encodes at most one slice at a time; nothing is left running after a `with` statement.
+class FeaturePrefetcher:
+    """Encodes at most one slice at a time; nothing is left running after a `with` statement, the thread neither.
 
-    Does nothing where there is no second thread. Where that waits for the first for longer than it takes to read a
-    slice's prompts, it reads these too, before it goes on to the next slice: of a small encoder, or in INT8.
+    Does nothing where there is no inference thread.
 
     Args:
-        slices: The core that asks the network.
+        predictor: Asks the network.
         cache: Where the features go.
     """
 
-    def __init__(self, slices: SlicePredictor, cache: FeatureCache) -> None:
-        self._slices, self._cache = slices, cache
+    def __init__(self, predictor: SlicePredictor, cache: FeatureCache) -> None:
+        self._predictor, self._cache = predictor, cache
         self._result: Callable[[], Any] | None = None
-        self._came = self._done = time.perf_counter()
-        self._reads_prompts = False
 
     @property
-    def is_there(self) -> bool:
-        """Whether anything is ever begun here."""
-        return self._slices.second_thread.is_there
+    def is_enabled(self) -> bool:
+        """Whether anything is ever encoded here."""
+        return self._predictor.inference_thread.is_enabled
 
-    def start(self, image: SliceImage, view: FieldOfView | None) -> None:
-        """Begin to encode a slice where it will probably be looked at; None: nobody knows."""
-        if self.is_there and view is not None:
-            self._result = self._slices.second_thread.queue(partial(self._encode, image, view))
-
-    def _encode(self, image: SliceImage, view: FieldOfView) -> None:
-        self._slices.encode(image, [view], self._cache)
-        self._done = time.perf_counter()
-
-    def turn(self, begin: Callable[[], None]) -> Callable[[], None] | None:
-        """Begin with the next slice at once, or, for whoever calls what is returned, once prompts are being read."""
-        if self._reads_prompts:
-            return begin
-        begin()
-        return None
+    def schedule_next(self, image: SliceImage, viewport: Viewport | None) -> None:
+        """Start to encode a slice in the viewport that it will probably be seen in; None: nobody knows which."""
+        if self.is_enabled and viewport is not None:
+            self._result = self._predictor.inference_thread.submit(
+                lambda: self._predictor.encode(image, [viewport], self._cache)
+            )
 
     def wait(self) -> None:
-        """Until what was begun is in the cache.
+        """Until the scheduled slice is in the cache.
 
         Raises:
             Exception: What encoding raised.
         """
         result, self._result = self._result, None
-        if result is None:
-            return
-        before, self._came = self._came, time.perf_counter()
-        result()
-        # Above 0: for what part of the time the first thread waited for the second; below: the second for the first.
-        waited = (self._done - self._came) / max(self._came - before, 1e-6)
-        if abs(waited) > self._slices.heuristics.prefetch_prompts:
-            self._reads_prompts = waited < 0
+        if result is not None:
+            result()
 
-    def __enter__(self) -> Ahead:
+    def __enter__(self) -> FeaturePrefetcher:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Wait for the slice at hand; what its encoding raises is nothing to those who no longer want it."""
+        """Wait for the scheduled slice; what its encoding raises is nothing to those who no longer want it."""
         with suppress(Exception):
             self.wait()
+        self._predictor.inference_thread.close()

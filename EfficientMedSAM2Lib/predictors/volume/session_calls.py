@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.predictors import zoom
+from EfficientMedSAM2Lib.predictors import viewport_choice
 from EfficientMedSAM2Lib.predictors.inputs import as_number
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
-from EfficientMedSAM2Lib.predictors.volume.prefetcher import Ahead
-from EfficientMedSAM2Lib.predictors.volume.propagator import Follower, Outcome, Pass
+from EfficientMedSAM2Lib.predictors.volume.prefetcher import FeaturePrefetcher
+from EfficientMedSAM2Lib.predictors.volume.propagator import PropagationRun, Propagator, SliceOutcome
 from EfficientMedSAM2Lib.predictors.volume.state import (
     State,
     check_frame,
@@ -21,6 +20,7 @@ from EfficientMedSAM2Lib.predictors.volume.state import (
     slice_image,
     slice_shape,
     track_of,
+    volume_of,
 )
 from EfficientMedSAM2Lib.predictors.volume.track import ObjectSnapshot, ObjectTrack
 
@@ -28,8 +28,8 @@ from EfficientMedSAM2Lib.predictors.volume.track import ObjectSnapshot, ObjectTr
 class SessionCalls:
     """The methods, for a predictor that has the attributes and `remove_object`."""
 
-    _slices: SlicePredictor
-    _follower: Follower
+    _slice_predictor: SlicePredictor
+    _propagator: Propagator
     remove_object: Any
 
     def propagate_object(
@@ -40,7 +40,7 @@ class SessionCalls:
         frames: Iterable[int],
         reverse: bool = False,
     ) -> Iterator[tuple[int, np.ndarray, float]]:
-        """Follow one object through chosen slices.
+        """Segment one object on chosen slices, from those with prompts.
 
         Args:
             inference_state: From `init_state`.
@@ -58,11 +58,11 @@ class SessionCalls:
         """
         obj_id = as_number(obj_id)
         check_prompts(obj_id, track_of(inference_state, obj_id))
-        run = Pass(check_frame(inference_state, start_frame_idx), reverse)
+        run = PropagationRun(check_frame(inference_state, start_frame_idx), reverse)
         order = [check_frame(inference_state, frame_idx) for frame_idx in frames]
-        with Ahead(self._slices, inference_state["cached_features"]) as ahead:
+        with FeaturePrefetcher(self._slice_predictor, inference_state["cached_features"]) as prefetcher:
             for frame_idx, following in zip(order, [*order[1:], None]):
-                result = self._visit(inference_state, obj_id, frame_idx, following, run, ahead).result
+                result = self._segment_or_keep(inference_state, obj_id, frame_idx, following, run, prefetcher).result
                 yield frame_idx, result.mask.full(slice_shape(inference_state)), result.score
 
     def slice_mask(self, inference_state: State, obj_id: Hashable, frame_idx: int) -> np.ndarray | None:
@@ -90,40 +90,47 @@ class SessionCalls:
             register(inference_state, obj_id, ObjectTrack(snapshot))
 
     def prefetch(self, inference_state: State, frame_idx: int, obj_id: Hashable | None = None) -> None:
-        """Encode a slice ahead of time, where it will probably be looked at. May run in another thread.
+        """Encode a slice before it is asked for, in the viewport it will probably be seen in; from any thread.
 
         Args:
             inference_state: From `init_state`.
             frame_idx: The slice.
-            obj_id: The object whose mask on the nearest slice tells where; None: the whole slice.
+            obj_id: The object whose mask on the nearest slice says where; None: the whole slice.
         """
         image = slice_image(inference_state, frame_idx)
         track = inference_state["tracks"].get(as_number(obj_id))
-        view = self._follower.expected_view(track, frame_idx, image) if track is not None else None
-        view = view or zoom.view_of_slice(image.shape, image.spacing, self._slices.heuristics)
-        self._slices.encode(image, [view], inference_state["cached_features"])
-
-    def _look_ahead(self, ahead: Ahead, state: State, obj_id: Hashable, frame_idx: int, following: int | None) -> None:
-        """Begin to encode the slice after this one, in this one's view: few slices change it."""
-        track = state["tracks"][obj_id]
-        if ahead.is_there and following is not None and following not in track.prompts:
-            view = self._follower.expected_view(track, frame_idx, slice_image(state, frame_idx))
-            ahead.start(slice_image(state, following), view)
-
-    def _visit(
-        self, state: State, obj_id: Hashable, frame_idx: int, following: int | None, run: Pass, ahead: Ahead
-    ) -> Outcome:
-        ahead.wait()
-        track = track_of(state, obj_id)
-        image = slice_image(state, frame_idx)
-        if frame_idx in track.prompts:
-            self._look_ahead(ahead, state, obj_id, frame_idx, following)
-            return Outcome(track.results[frame_idx])
-        check_prompts(obj_id, track)
-        meanwhile = ahead.turn(partial(self._look_ahead, ahead, state, obj_id, frame_idx, following))
-        return self._follower.propagate(
-            track, frame_idx, run, state["images"], image, state["slice_mm"], state["cached_features"], meanwhile
+        viewport = self._propagator.expected_viewport(track, frame_idx, image) if track is not None else None
+        viewport = viewport or viewport_choice.viewport_of_slice(
+            image.shape, image.spacing, self._slice_predictor.heuristics
         )
+        self._slice_predictor.encode(image, [viewport], inference_state["cached_features"])
+
+    def _prefetch_next(
+        self, prefetcher: FeaturePrefetcher, state: State, obj_id: Hashable, frame_idx: int, following: int | None
+    ) -> None:
+        """Start to encode the slice after this one, in this one's viewport: few slices change it."""
+        track = state["tracks"][obj_id]
+        if prefetcher.is_enabled and following is not None and following not in track.prompts:
+            viewport = self._propagator.expected_viewport(track, frame_idx, slice_image(state, frame_idx))
+            prefetcher.schedule_next(slice_image(state, following), viewport)
+
+    def _segment_or_keep(
+        self,
+        state: State,
+        obj_id: Hashable,
+        frame_idx: int,
+        following: int | None,
+        run: PropagationRun,
+        prefetcher: FeaturePrefetcher,
+    ) -> SliceOutcome:
+        """One slice of a run: a slice with prompts stays as it is."""
+        prefetcher.wait()
+        track = track_of(state, obj_id)
+        self._prefetch_next(prefetcher, state, obj_id, frame_idx, following)
+        if frame_idx in track.prompts:
+            return SliceOutcome(track.results[frame_idx])
+        check_prompts(obj_id, track)
+        return self._propagator.segment_next_slice(track, frame_idx, run, volume_of(state))
 
 
 __all__ = ["SessionCalls"]

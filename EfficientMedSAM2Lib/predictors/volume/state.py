@@ -4,22 +4,72 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
-from EfficientMedSAM2Lib.predictors.fov import NO_OBJECT_LOGIT
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.predictors.inputs import as_number
+from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
-from EfficientMedSAM2Lib.predictors.volume.propagator import Outcome
+from EfficientMedSAM2Lib.predictors.viewport import NO_OBJECT_LOGIT
+from EfficientMedSAM2Lib.predictors.volume.frames import Frames
+from EfficientMedSAM2Lib.predictors.volume.given_inputs import InputsPerObject
+from EfficientMedSAM2Lib.predictors.volume.propagator import SliceOutcome
 from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack
+from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
 
 FILLED_LOGIT = 0.1
 """Logit of a filled hole, as in SAM2."""
 OVERLAP_LOGIT = -10.0
 """Highest logit of an object where another one is surer, as in SAM2."""
 
-State = dict[str, Any]
+
+class State(TypedDict):
+    """All that is known of a volume and its objects; SAM2's keys as far as it has them.
+
+    Attributes:
+        images: The slices.
+        num_frames: Their number.
+        video_height: Rows of a slice.
+        video_width: Columns of a slice.
+        device: Where the network is.
+        storage_device: Where masks are.
+        offload_video_to_cpu: As given to `init_state`.
+        offload_state_to_cpu: As given to `init_state`.
+        cached_features: Features of slices.
+        obj_ids: Names of the objects.
+        obj_id_to_idx: Their numbers by name.
+        obj_idx_to_id: Their names by number.
+        point_inputs_per_obj: Clicks and boxes by number of the object and by slice.
+        mask_inputs_per_obj: Masks in the same way.
+        tracks: What is known of each object.
+        axis: Slices are `volume.take(frame_idx, axis)`.
+        window: Intensities shown to the network.
+        slice_spacing: mm between rows, between columns.
+        slice_mm: mm between slices.
+    """
+
+    images: Frames
+    num_frames: int
+    video_height: int
+    video_width: int
+    device: Any
+    storage_device: str
+    offload_video_to_cpu: bool
+    offload_state_to_cpu: bool
+    cached_features: FeatureCache
+    obj_ids: list[Hashable]
+    obj_id_to_idx: OrderedDict[Hashable, int]
+    obj_idx_to_id: OrderedDict[int, Hashable]
+    point_inputs_per_obj: InputsPerObject
+    mask_inputs_per_obj: InputsPerObject
+    tracks: dict[Hashable, ObjectTrack]
+    axis: int
+    window: IntensityWindow
+    slice_spacing: tuple[float, float]
+    slice_mm: float
 
 
 def slice_shape(state: State) -> tuple[int, int]:
@@ -31,12 +81,11 @@ def check_frame(state: State, frame_idx: Any) -> int:
     """The number of a slice, from an integer of Python, numpy or torch.
 
     Raises:
-        ValueError: Not a whole number from 0 to num_frames - 1.
+        UserError: Not a whole number from 0 to num_frames - 1.
     """
     number = as_number(frame_idx)
     if not isinstance(number, int) or not 0 <= number < state["num_frames"]:
-        message = f"There is no slice {frame_idx}; slices are numbered 0 to {state['num_frames'] - 1}."
-        raise ValueError(message)
+        raise UserError(f"There is no slice {frame_idx}; slices are numbered 0 to {state['num_frames'] - 1}.")
     return number
 
 
@@ -47,14 +96,19 @@ def check_prompts(obj_id: Hashable, track: ObjectTrack) -> None:
         RuntimeError: It has no prompts.
     """
     if not track.prompts:
-        message = f"No input points or masks are provided for object id {obj_id}; please add inputs first."
-        raise RuntimeError(message)
+        raise RuntimeError(f"No input points or masks are provided for object id {obj_id}; please add inputs first.")
+
+
+def volume_of(state: State) -> VolumeContext:
+    """The state's volume, without its objects."""
+    return VolumeContext(
+        state["images"], state["window"], state["slice_spacing"], state["slice_mm"], state["cached_features"]
+    )
 
 
 def slice_image(state: State, frame_idx: int) -> SliceImage:
-    """A slice with all that is needed to look at it."""
-    number = check_frame(state, frame_idx)
-    return SliceImage(state["images"][number], state["window"], state["slice_spacing"], number)
+    """A slice with all that is needed to show it to the network."""
+    return volume_of(state).image(check_frame(state, frame_idx))
 
 
 def track_of(state: State, obj_id: Hashable) -> ObjectTrack:
@@ -65,8 +119,7 @@ def track_of(state: State, obj_id: Hashable) -> ObjectTrack:
     """
     track = state["tracks"].get(obj_id)
     if track is None:
-        message = f"There is no object id {obj_id}; there are {state['obj_ids']}."
-        raise KeyError(message)
+        raise KeyError(f"There is no object id {obj_id}; there are {state['obj_ids']}.")
     return track
 
 
@@ -85,7 +138,7 @@ def renumber(state: State) -> None:
 
 
 def video_logits(
-    state: State, frame_idx: int, outcomes: dict[Hashable, Outcome], holes_filled: bool, non_overlapping: bool
+    state: State, frame_idx: int, outcomes: dict[Hashable, SliceOutcome], holes_filled: bool, non_overlapping: bool
 ) -> np.ndarray:
     """Logits (N,1,H,W) float32 of all objects on a slice.
 
@@ -100,7 +153,7 @@ def video_logits(
     full = np.full((len(state["obj_ids"]), 1, *shape), NO_OBJECT_LOGIT, np.float32)
     for i, obj_id in enumerate(state["obj_ids"]):
         result = state["tracks"][obj_id].results.get(frame_idx)
-        if result is None or not result.mask.bits:
+        if result is None or result.mask.is_empty:
             continue
         outcome = outcomes.get(obj_id)
         if outcome is not None and outcome.prediction is not None:

@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 
 from EfficientMedSAM2Lib.core.appearance import AppearanceModel
-from EfficientMedSAM2Lib.models.config import Array
-from EfficientMedSAM2Lib.predictors.fov import FieldOfView
-from EfficientMedSAM2Lib.predictors.masks import PackedMask
+from EfficientMedSAM2Lib.core.masks import PackedMask
+from EfficientMedSAM2Lib.models.bundles import Array
 from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits
+from EfficientMedSAM2Lib.predictors.viewport import Viewport
 from EfficientMedSAM2Lib.predictors.volume.context import ContextPrior
-from EfficientMedSAM2Lib.predictors.volume.orthogonal_prior import Sides
+from EfficientMedSAM2Lib.predictors.volume.orthogonal_prior import OrthogonalPrior
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,28 +41,28 @@ class SliceResult:
     Attributes:
         mask: In bits.
         score: Predicted IoU times the probability that the object is there, 0...1.
-        view: Where the network looked.
-        logits: (h,w) float16 in that view; kept of conditioning slices alone, which are few.
+        viewport: Where the network looked.
+        logits: (h,w) float16 in that viewport; kept of conditioning slices alone, which are few.
     """
 
     mask: PackedMask
     score: float
-    view: FieldOfView
+    viewport: Viewport
     logits: np.ndarray | None = None
 
     def placed(self) -> PlacedLogits | None:
         """The mask as logits for a next prompt, None when it is empty."""
-        if not self.mask.bits:
+        if self.mask.is_empty:
             return None
         if self.logits is not None:
-            return PlacedLogits(self.logits, self.view)
+            return PlacedLogits(self.logits, self.viewport)
         return self.from_bits()
 
     def from_bits(self) -> PlacedLogits:
         """The mask as bare logits; an empty one covers a pixel."""
-        if not self.mask.bits:
-            return PlacedLogits.from_mask(np.zeros((1, 1), bool), (self.view.x0, self.view.y0))
-        return PlacedLogits.from_mask(self.mask.part(), (self.mask.x0, self.mask.y0))
+        if self.mask.is_empty:
+            return PlacedLogits.from_mask(np.zeros((1, 1), bool), (self.viewport.x0, self.viewport.y0))
+        return PlacedLogits.from_packed(self.mask)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,15 +70,15 @@ class SliceMemory:
     """What the network remembers of one slice.
 
     Attributes:
-        map: (memory_dim,S/16,S/16) in the view, in the network's precision.
+        map: (memory_dim,S/16,S/16) in the viewport, in the network's precision.
         pointer: (embed_dim,).
-        view: Where the network looked.
+        viewport: Where the network looked.
         appearance: What the object looks like there, of conditioning slices.
     """
 
     map: Array
     pointer: Array
-    view: FieldOfView
+    viewport: Viewport
     appearance: AppearanceModel | None = None
 
 
@@ -97,17 +97,17 @@ class ObjectTrack:
     Attributes:
         prompts: By slice.
         results: By slice.
-        memories: By slice; of other than conditioning slices only those nearest to where it was last followed.
-        sides: By conditioning slice, what is to be seen from the side of its mask; None where nothing is. Made when an
-            object is followed, and anew when the mask is another.
-        context: What the context network says, with the masks by slice that it was told. Made in the same way.
+        memories: By slice; of other than conditioning slices only those nearest to where it was last propagated to.
+        orthogonal_priors: By conditioning slice, its mask and what orthogonal slices through that say; None where they
+            say nothing. Made in propagation, and anew when the mask is another.
+        context: The masks by slice that the context network was given, and what it says. Made in the same way.
     """
 
     def __init__(self, snapshot: ObjectSnapshot | None = None) -> None:
         self.prompts: dict[int, FramePrompts] = dict(snapshot.prompts) if snapshot else {}
         self.results: dict[int, SliceResult] = dict(snapshot.results) if snapshot else {}
         self.memories: dict[int, SliceMemory] = dict(snapshot.memories) if snapshot else {}
-        self.sides: dict[int, tuple[PackedMask, Sides | None]] = {}
+        self.orthogonal_priors: dict[int, tuple[PackedMask, OrthogonalPrior | None]] = {}
         self.context: tuple[dict[int, PackedMask], ContextPrior | None] | None = None
 
     def known_masks(self) -> dict[int, PackedMask]:
@@ -116,13 +116,13 @@ class ObjectTrack:
 
     def leading_prompt(self, frame_idx: int) -> int | None:
         """The nearest slice on which the user showed the object, None where there is none or the slice is between two:
-        there nothing has to be guessed."""
-        shown = [f for f in self.prompts if f in self.results and self.results[f].mask.bits]
+        the masks of both then lead."""
+        shown = [f for f in self.prompts if f in self.results and not self.results[f].mask.is_empty]
         if not shown or min(shown) < frame_idx < max(shown):
             return None
         return min(shown, key=lambda f: abs(f - frame_idx))
 
-    def was_followed(self, frame_idx: int) -> bool:
+    def was_propagated(self, frame_idx: int) -> bool:
         """Whether a slice had been segmented by propagation before it was given prompts."""
         before = self.prompts.get(frame_idx)
         return before.refines if before is not None else frame_idx in self.results
@@ -139,8 +139,8 @@ class ObjectTrack:
 
         Args:
             frame_idx: The slice to segment.
-            start: Where this pass starts; None trusts every slice.
-            reverse: Direction of the pass.
+            start: Where this run starts; None trusts every slice.
+            reverse: Direction of the run.
         """
         sign = -1 if reverse else 1
 
@@ -190,4 +190,4 @@ def combine_prompts(
         points, labels = np.concatenate([before.points, points]), np.concatenate([before.labels, labels])
         box = old_box if box is None else box
     is_mask = before is not None and before.is_mask and not is_fresh
-    return FramePrompts(points, labels, box, is_mask, track.was_followed(frame_idx)), is_fresh
+    return FramePrompts(points, labels, box, is_mask, track.was_propagated(frame_idx)), is_fresh

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import Description, graphs_of, write_exported
 
 if TYPE_CHECKING:
@@ -27,14 +28,14 @@ def export_network(model: EfficientMedSAM2, path: Path, precision: str = "fp32",
         weights_sha256: Of the weights file that the network comes from.
 
     Raises:
-        ValueError: Unknown precision, or onnx is not installed.
+        UserError: Unknown precision, or onnx is not installed.
     """
     import torch
 
     from EfficientMedSAM2Lib.models.builder import WEIGHTS_LICENCE
 
     if precision not in PRECISIONS:
-        raise ValueError(f"A network is exported as {' or '.join(PRECISIONS)}, not {precision!r}.")
+        raise UserError(f"A network is exported as {' or '.join(PRECISIONS)}, not {precision!r}.")
     graphs = export_graphs(model)
     if precision == "int8":
         from EfficientMedSAM2Lib.runtimes.onnx.quantise import quantised
@@ -58,13 +59,14 @@ def export_graphs(model: EfficientMedSAM2) -> dict[str, bytes]:
     """The graphs of a network in float32, by the names of `GRAPHS`, in that order.
 
     Raises:
-        ValueError: onnx is not installed.
+        UserError: onnx is not installed.
     """
     try:
         import onnx  # noqa: F401  # torch asks for it at the very end, and less clearly
     except ImportError as error:
-        message = f"An export needs the package onnx: pip install 'efficient-medsam2[export]' ({error})"
-        raise ValueError(message) from error
+        raise UserError(
+            f"An export needs the package onnx: pip install 'efficient-medsam2[export]' ({error})"
+        ) from error
     parts = _parts(model)
     return {name: _graph(*parts[name]) for name in graphs_of(model.config)}
 
@@ -101,7 +103,7 @@ def _parts(model: EfficientMedSAM2) -> dict[str, tuple[Any, dict[str, Any], tupl
     """For each graph its module, example inputs of two objects, and the names of its outputs."""
     import torch
 
-    from EfficientMedSAM2Lib.models.config import (
+    from EfficientMedSAM2Lib.models.bundles import (
         DENSE_CHANNELS,
         DecodedMasks,
         EncodedPrompts,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.models.config import ModelConfig
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
@@ -84,27 +85,25 @@ def read_description(path: str | os.PathLike[str]) -> Description:
     """What an exported network says of itself.
 
     Raises:
-        ValueError: The file is missing or is not an exported network of this version.
+        UserError: The file is missing or is not an exported network of this version.
     """
     try:
         known = json.loads(_member(path, _DESCRIPTION))
         if known.pop("format") != FORMAT:
-            raise ValueError(
-                f"{path} was exported by another version; export it again with `efficient-medsam2 export`."
-            )
+            raise UserError(f"{path} was exported by another version; export it again with `efficient-medsam2 export`.")
         known["config"] = ModelConfig.from_json(json.dumps(known["config"]))
         known["no_memory"], known["no_object_pointer"] = tuple(known["no_memory"]), tuple(known["no_object_pointer"])
         heuristics = HeuristicsConfig.from_json(_member(path, _HEURISTICS, optional=True).decode())
         return Description(**known, heuristics=heuristics)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a network exported by `efficient-medsam2 export`: {error}") from error
+        raise UserError(f"{path} is not a network exported by `efficient-medsam2 export`: {error}") from error
 
 
 def read_graph(path: str | os.PathLike[str], name: str) -> bytes:
     """One of the graphs, serialised.
 
     Raises:
-        ValueError: As `read_description`.
+        UserError: As `read_description`.
     """
     return _member(path, f"{name}.onnx")
 
@@ -112,9 +111,9 @@ def read_graph(path: str | os.PathLike[str], name: str) -> bytes:
 def _member(path: str | os.PathLike[str], name: str, optional: bool = False) -> bytes:
     """The bytes of a member; none where one that is optional is missing."""
     if not Path(path).is_file():
-        raise ValueError(f"Exported network {path} does not exist; give the path of a {SUFFIX} file.")
+        raise UserError(f"Exported network {path} does not exist; give the path of a {SUFFIX} file.")
     try:
         with zipfile.ZipFile(path) as archive:
             return b"" if optional and name not in archive.namelist() else archive.read(name)
     except (zipfile.BadZipFile, KeyError, OSError) as error:
-        raise ValueError(f"{path} is not a network exported by `efficient-medsam2 export`: {error}") from error
+        raise UserError(f"{path} is not a network exported by `efficient-medsam2 export`: {error}") from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from EfficientMedSAM2Lib.models.config import (
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.models.bundles import (
     DENSE_CHANNELS,
     DecodedMasks,
     EncodedPrompts,
@@ -49,13 +50,13 @@ class OnnxNetwork:
         compute_dtype: "float32" or "int8".
 
     Raises:
-        ValueError: The file cannot be read, or ONNX Runtime is not installed.
+        UserError: The file cannot be read, or ONNX Runtime is not installed.
     """
 
     runtime = "ONNX Runtime"
-    array_library = "numpy"
-    works_ahead = True
-    """Whether a graph may well run in one thread while another one runs in a second thread."""
+    array_library: Literal["torch", "numpy"] = "numpy"
+    runs_concurrently = True
+    """A graph may well run in one thread while another one runs in a second thread."""
     device = Cpu()
 
     def __init__(self, path: str | os.PathLike[str], threads: int | None = None, streams: int = 2) -> None:
@@ -100,8 +101,7 @@ class OnnxNetwork:
             ValueError: The bank has memories that do not count; leave them out.
         """
         if bank.valid is not None and not bank.valid.all():
-            message = "An exported network takes memories that count only; leave the others out of the bank."
-            raise ValueError(message)
+            raise ValueError("An exported network takes memories that count only; leave the others out of the bank.")
         (embedding,) = self._run(
             "attend",
             embedding=features.embedding,
@@ -199,8 +199,7 @@ def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        message = f"ONNX Runtime is needed for runtime='onnx': pip install onnxruntime ({error})"
-        raise ValueError(message) from error
+        raise UserError(f"ONNX Runtime is needed for runtime='onnx': pip install onnxruntime ({error})") from error
     return onnxruntime
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.runtimes.onnx.calibration import calibration_views
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import graphs_of, read_description, read_graph, write_exported
 
@@ -28,7 +29,7 @@ def quantise_exported(source: Path, path: Path) -> None:
         path: The file to write.
 
     Raises:
-        ValueError: A library is missing, or `source` is not an exported network.
+        UserError: A library is missing, or `source` is not an exported network.
     """
     description = read_description(source)
     config = description.config
@@ -44,15 +45,16 @@ def quantised(graphs: Mapping[str, bytes], image_size: int) -> dict[str, bytes]:
         image_size: Side of the network's input.
 
     Raises:
-        ValueError: A library is missing.
+        UserError: A library is missing.
     """
     try:
         import onnx
         from onnxruntime import quantization
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ImportError as error:
-        message = f"INT8 needs onnx and onnxruntime: pip install 'efficient-medsam2[export]' ({error})"
-        raise ValueError(message) from error
+        raise UserError(
+            f"INT8 needs onnx and onnxruntime: pip install 'efficient-medsam2[export]' ({error})"
+        ) from error
     feeds = [{"image": view[None]} for view in calibration_views(image_size)]
     result = {}
     with tempfile.TemporaryDirectory() as name, _quiet():

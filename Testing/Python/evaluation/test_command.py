@@ -98,7 +98,7 @@ def test_only_the_data_sets_asked_for(sample_folder, tmp_path):
 def test_rules_are_switched_off(tmp_path, capsys):
     """Boxes of the sample: the ellipse's share goes, and the file says so."""
     dices = []
-    for name, more in (("with", []), ("without", ["--without", "roundness", "view_grid"])):
+    for name, more in (("with", []), ("without", ["--without", "roundness", "viewport_grid"])):
         output = tmp_path / name
         evaluate(
             *("--model", "efficient-medsam2", "--encoder", "mobilenet", "--limit", "2", "--output", str(output)), *more
@@ -106,7 +106,7 @@ def test_rules_are_switched_off(tmp_path, capsys):
         content = json.loads((output / "box.json").read_text())
         dices.append(content["results"]["efficient-medsam2"]["macro"]["dice"])
     assert dices[0] != dices[1]
-    assert content["settings"]["without"] == "['roundness', 'view_grid']"
+    assert content["settings"]["without"] == "['roundness', 'viewport_grid']"
     printed = capsys.readouterr().out
     assert "Reliability of the scores of efficient-medsam2" in printed
     assert "expected calibration error" in printed

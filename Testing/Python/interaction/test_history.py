@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scene import SHAPE, first_tube, make_session, run
 
-from EfficientMedSAM2Lib.interaction.bits import BitVolume, PackedMask
+from EfficientMedSAM2Lib.core.masks import BitVolume, PackedMask
 
 
 def test_undo_and_redo_take_prompt_and_mask_together():
@@ -145,7 +145,7 @@ masks = st.integers(0, 2**32 - 1).flatmap(
 @given(masks)
 def test_packed_masks_unpack_to_the_same(mask):
     packed = PackedMask.pack(mask)
-    assert np.array_equal(packed.unpack_into(mask.shape), mask)
+    assert np.array_equal(packed.full(mask.shape), mask)
     volume = BitVolume(mask.shape)
     volume.flip(packed)
     assert np.array_equal(volume.read(), mask)

@@ -11,7 +11,7 @@ from EfficientMedSAM2Lib.learning.initialise import copy_parts, grown, load_imag
 from EfficientMedSAM2Lib.learning.losses import boundary_band, low_resolution_target, mask_iou, round_loss
 from EfficientMedSAM2Lib.learning.rounds import MAX_POINTS, correct_prompts, first_prompts, with_appearance
 from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, ModelConfig, PromptBatch
-from EfficientMedSAM2Lib.models.config import LASSO, SCRIBBLE_INSIDE, SCRIBBLE_OUTSIDE
+from EfficientMedSAM2Lib.models.bundles import LASSO, SCRIBBLE_INSIDE, SCRIBBLE_OUTSIDE
 
 
 @pytest.fixture

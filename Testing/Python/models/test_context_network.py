@@ -17,7 +17,7 @@ from EfficientMedSAM2Lib.models import (
     save_model,
 )
 from EfficientMedSAM2Lib.models.config import ContextConfig
-from EfficientMedSAM2Lib.models.context_network import ContextNetwork
+from EfficientMedSAM2Lib.models.modules.context_network import ContextNetwork
 
 SMALL = ContextConfig(size=16, widths=(8, 8, 16, 16), fine_width=8)
 

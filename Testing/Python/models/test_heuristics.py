@@ -39,10 +39,10 @@ def test_what_is_missing_has_its_default_and_what_is_gone_is_left_out():
         '{"zoom_box": "2"}',
         '{"zoom_box": NaN}',
         '{"rejection_clicks": 2.5}',
-        '{"keep_view_fill": [0.3]}',
-        '{"keep_view_fill": 0.3}',
-        '{"narrow_views_shares": []}',
-        '{"narrow_views_shares": [0.5, null]}',
+        '{"keep_viewport_fill": [0.3]}',
+        '{"keep_viewport_fill": 0.3}',
+        '{"narrow_viewports_shares": []}',
+        '{"narrow_viewports_shares": [0.5, null]}',
     ],
 )
 def test_values_of_the_wrong_kind_are_refused(stored):

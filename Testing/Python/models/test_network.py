@@ -18,8 +18,8 @@ from EfficientMedSAM2Lib.models import (
     encoder_types,
     register_encoder,
 )
-from EfficientMedSAM2Lib.models.image_encoder import standardise
-from EfficientMedSAM2Lib.models.layers import rotary_table
+from EfficientMedSAM2Lib.models.modules.image_encoder import standardise
+from EfficientMedSAM2Lib.models.modules.layers import rotary_table
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_objects_of_a_batch_are_independent(network: EfficientMedSAM2, image: to
 def test_trunk_sees_brightness_and_the_contrast_of_the_view(image: torch.Tensor) -> None:
     seen, darker = standardise(image), standardise(0.5 * image + 0.1)
     torch.testing.assert_close(seen[:, 0], 4 * image.mean(dim=1) - 2)
-    # The floor that protects nearly constant views counts for more where the contrast is low.
+    # The floor that protects nearly constant viewports counts for more where the contrast is low.
     torch.testing.assert_close(seen[:, 1:], darker[:, 1:], atol=0.15, rtol=0.1)
     assert (seen[:, 0] - darker[:, 0]).abs().mean() > 0.2
     assert seen.abs().max() <= 3

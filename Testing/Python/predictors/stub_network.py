@@ -17,6 +17,11 @@ from EfficientMedSAM2Lib.models import DecodedMasks, HeuristicsConfig, ImageFeat
 class StubNetwork:
     """Has the methods of EfficientMedSAM2 that predictors call, and counts how often they do."""
 
+    array_library = "torch"
+    runs_concurrently = False
+    compute_dtype = torch.float32
+    threads = 1
+
     def __init__(self) -> None:
         self.config = ModelConfig()
         self.heuristics = HeuristicsConfig()

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from EfficientMedSAM2Lib import EfficientMedSAM2ImagePredictor, build_efficient_medsam2_model
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
-from EfficientMedSAM2Lib.predictors import zoom
-from EfficientMedSAM2Lib.predictors.fov import FieldOfView, paste
-from EfficientMedSAM2Lib.predictors.masks import clean_mask
+from EfficientMedSAM2Lib.predictors import viewport_choice
+from EfficientMedSAM2Lib.predictors.mask_cleaning import clean_mask
 from EfficientMedSAM2Lib.predictors.slices.clicks import heeding, holds
+from EfficientMedSAM2Lib.predictors.viewport import Viewport, paste
 
 
 @given(
@@ -27,10 +27,12 @@ from EfficientMedSAM2Lib.predictors.slices.clicks import heeding, holds
 def test_the_first_view_shows_every_click_inside(rows, columns, x, y, spacing, count):
     clicks = np.array([[x * (columns - 1), y * (rows - 1)], [(1 - x) * (columns - 1), y * (rows - 1)], [0.0, 0.0]])
     rules = HeuristicsConfig()
-    views = zoom.views_for_clicks(clicks[:count], np.ones(count, int), (rows, columns), spacing, rules)
-    assert all(zoom.shows(view, clicks[:count]) for view in views)
+    viewports = viewport_choice.viewports_for_clicks(
+        clicks[:count], np.ones(count, int), (rows, columns), spacing, rules
+    )
+    assert all(viewport_choice.shows(viewport, clicks[:count]) for viewport in viewports)
     longest = max(rows * spacing[0], columns * spacing[1])
-    assert views[0].width <= rules.zoom_largest * longest / spacing[1] + 1 or (
+    assert viewports[0].width <= rules.zoom_largest * longest / spacing[1] + 1 or (
         max(rows, columns) < 2 * rules.zoom_smallest_px
     )
 
@@ -57,46 +59,46 @@ def test_a_click_near_the_border_finds_what_is_there(predictor, size, x):
 
 
 def test_a_mask_that_mostly_lies_elsewhere_is_not_of_what_was_clicked():
-    view = FieldOfView(0, 0, 64, 64)
+    viewport = Viewport(0, 0, 64, 64)
     around, beside = disc((64, 64), 10, 10, 5), disc((64, 64), 40, 40, 12)
     logits = np.where(np.stack([around, beside, around | beside, np.ones((64, 64), bool)]), 4.0, -4.0)
-    assert holds(logits, view, np.array([[10.0, 10.0]])).tolist() == [True, False, False, True]
-    assert holds(logits, view, np.array([[10.0, 10.0], [40.0, 40.0]])).tolist() == [False, False, True, True]
-    assert holds(logits, view, np.array([[100.0, 10.0]])).tolist() == [False] * 4
-    assert holds(logits, view, np.zeros((0, 2))).tolist() == [True] * 4
+    assert holds(logits, viewport, np.array([[10.0, 10.0]])).tolist() == [True, False, False, True]
+    assert holds(logits, viewport, np.array([[10.0, 10.0], [40.0, 40.0]])).tolist() == [False, False, True, True]
+    assert holds(logits, viewport, np.array([[100.0, 10.0]])).tolist() == [False] * 4
+    assert holds(logits, viewport, np.zeros((0, 2))).tolist() == [True] * 4
 
 
 @given(st.integers(0, 2**31), st.integers(1, 6), st.sampled_from([24, 64, 200, 512]))
 @settings(deadline=None, max_examples=150)
 def test_each_clicked_pixel_lies_on_the_side_that_was_said(seed, count, size):
     rng = np.random.default_rng(seed)
-    view = FieldOfView(int(rng.integers(-20, 20)), int(rng.integers(-20, 20)), size, int(size * rng.uniform(0.5, 1)))
+    viewport = Viewport(int(rng.integers(-20, 20)), int(rng.integers(-20, 20)), size, int(size * rng.uniform(0.5, 1)))
     logits = rng.normal(0, 3, (2, 16, 16)).repeat(4, axis=1).repeat(4, axis=2).astype(np.float32)
     logits[1] = -5  # nothing found
     before, shape = logits.copy(), (size, size)
     points, labels = rng.integers(0, size, (count, 2)), rng.integers(0, 2, count)
     # two pixels of one cell cannot be told apart by the grid
     apart = np.abs(points[:, None] - points[None]).max(axis=2) + 1000 * np.eye(count)
-    seen = zoom.shown(view, points)
-    heard = heeding(logits, view, points, labels, shape)
+    seen = viewport_choice.shown(viewport, points)
+    heard = heeding(logits, viewport, points, labels, shape)
     np.testing.assert_array_equal(logits, before)
     np.testing.assert_array_equal(heard[1], before[1])
     if apart.min() < max(2 * size / 64, 4):
         return
-    mask = paste(heard, view, shape)[0] > 0
+    mask = paste(heard, viewport, shape)[0] > 0
     for (x, y), label, is_seen in zip(points, labels, seen):
         assert mask[y, x] == bool(label) or not is_seen
 
 
 def test_a_click_changes_a_spot_and_no_more():
-    view, shape = FieldOfView(0, 0, 256, 256), (256, 256)
+    viewport, shape = Viewport(0, 0, 256, 256), (256, 256)
     mask = disc((64, 64), 32, 32, 16)
     logits = np.where(mask, 6.0, -6.0).astype(np.float32)[None]
-    heard = heeding(logits, view, np.array([[128, 128]]), np.array([0]), shape)
-    changed = (paste(heard, view, shape)[0] > 0) != (paste(logits, view, shape)[0] > 0)
+    heard = heeding(logits, viewport, np.array([[128, 128]]), np.array([0]), shape)
+    changed = (paste(heard, viewport, shape)[0] > 0) != (paste(logits, viewport, shape)[0] > 0)
     assert changed[128, 128]
     assert 4 < changed.sum() < 300
-    assert heeding(logits, view, np.array([[128, 128]]), np.array([1]), shape) is logits
+    assert heeding(logits, viewport, np.array([[128, 128]]), np.array([1]), shape) is logits
 
 
 def test_cleaning_keeps_what_was_clicked():

@@ -10,17 +10,19 @@ import torch
 from scipy import ndimage
 from stub_network import StubNetwork
 
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.models.config import ContextConfig
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
-from EfficientMedSAM2Lib.predictors.fov import FieldOfView
-from EfficientMedSAM2Lib.predictors.masks import PackedMask
-from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
+from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
-from EfficientMedSAM2Lib.predictors.volume.context import look_around
+from EfficientMedSAM2Lib.predictors.viewport import Viewport
+from EfficientMedSAM2Lib.predictors.volume.context import predict_context
+from EfficientMedSAM2Lib.predictors.volume.frames import VolumeFrames
+from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
 
-WHOLE = FieldOfView(0, 0, 96, 96)
+WHOLE = Viewport(0, 0, 96, 96)
 RULES = HeuristicsConfig()
 LOGIT, PRESENCE = RULES.context_logit, RULES.context_presence_logit
 CONTEXT = ContextConfig()
@@ -46,9 +48,10 @@ def context_network():
 
 
 def ask(network, volume, masks, spacing=(3, 1, 1)):
-    like = SliceImage(volume[0], IntensityWindow(0.0, 1.0), spacing[1:])
     known = {index: PackedMask.pack(mask) for index, mask in masks.items()}
-    return look_around(SlicePredictor(network), volume, known, like, spacing[0])
+    window = IntensityWindow(0.0, 1.0)
+    context = VolumeContext(VolumeFrames(volume, 0), window, spacing[1:], spacing[0], FeatureCache(0))
+    return predict_context(SlicePredictor(network), context, known)
 
 
 @pytest.mark.parametrize("spacing", [(3, 1, 1), (1.5, 0.5, 0.5), (3, 1, 1.6)])
@@ -68,9 +71,9 @@ def test_a_view_shows_the_same_place(context_network, scene):
     volume, left, _ = scene
     found = ask(context_network, volume, {10: left[10]})
     whole = found.prior(11, WHOLE, 96, LOGIT)
-    view = FieldOfView(20, 30, 24, 24)
-    np.testing.assert_allclose(found.prior(11, view, 24, LOGIT), whole[30:54, 20:44], atol=1e-4)
-    outside = found.prior(11, FieldOfView(-40, -40, 20, 20), 8, LOGIT)
+    viewport = Viewport(20, 30, 24, 24)
+    np.testing.assert_allclose(found.prior(11, viewport, 24, LOGIT), whole[30:54, 20:44], atol=1e-4)
+    outside = found.prior(11, Viewport(-40, -40, 20, 20), 8, LOGIT)
     assert (outside == -LOGIT).all()
     assert found.prior(10, WHOLE, 96, LOGIT).max() == pytest.approx(LOGIT)
 
@@ -126,12 +129,12 @@ def propagated(predictor, volume, mask, index=10):
     return state, found
 
 
-def test_propagation_asks_it_once_and_no_cuts_from_the_side(context_network, scene):
+def test_propagation_asks_it_once_and_segments_no_orthogonal_slices(context_network, scene):
     volume, left, _ = scene
     predictor = EfficientMedSAM2VolumePredictor(context_network)
     state, found = propagated(predictor, volume, left[10])
     assert len(context_network.cubes) == 1
-    assert not state["tracks"][1].sides
+    assert not state["tracks"][1].orthogonal_priors
     assert ndimage.sum(found & left) >= 0.95 * left.sum()
     assert (found & ~left).sum() <= 0.05 * left.sum()
     predictor.add_new_mask(state, 12, 1, left[12])
@@ -172,7 +175,7 @@ def test_without_it_cuts_from_the_side_tell(scene, way):
     else:
         state, _ = propagated(predictor, volume, left[10])
     assert not stub.cubes
-    assert 10 in state["tracks"][1].sides
+    assert 10 in state["tracks"][1].orthogonal_priors
 
 
 def test_its_mask_can_be_the_prompt_of_a_slice(context_network, scene):

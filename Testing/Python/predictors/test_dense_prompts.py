@@ -8,7 +8,7 @@ import torch
 
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig
-from EfficientMedSAM2Lib.models.config import SCRIBBLE_INSIDE
+from EfficientMedSAM2Lib.models.bundles import SCRIBBLE_INSIDE
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.predictors.slices.dense_prompts import grey, known_pixels
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache

@@ -48,7 +48,7 @@ def test_the_volume_predictor_is_a_module_to_scripts(model):
     assert predictor.image_size == 256
     assert predictor.fill_hole_area == 8
     predictor.fill_hole_area = 0
-    assert predictor._follower.max_hole_area == 0
+    assert predictor._propagator.max_hole_area == 0
     assert sum(p.numel() for p in predictor.parameters()) == predictor.model.parameter_count()
     assert next(predictor.parameters()).device.type == "cpu"
     assert len(list(predictor.named_parameters())) == len(list(predictor.parameters()))

@@ -101,8 +101,8 @@ def test_the_last_answer_is_recognised(predictor):
     _, _, low_res = predictor.predict(box=[400, 500, 440, 540], multimask_output=False)
     prompts = {"point_coords": [[420, 520]], "point_labels": [1], "multimask_output": False, "return_logits": True}
     own, _, _ = predictor.predict(mask_input=low_res, **prompts)
-    (_, view), *_ = reversed(predictor._cache._entries)
-    assert view.width < 120
+    (_, viewport), *_ = reversed(predictor._cache._entries)
+    assert viewport.width < 120
     predictor.set_image(picture(2000, 2000))
     foreign, _, _ = predictor.predict(mask_input=low_res, **prompts)
     assert not np.array_equal(own, foreign)
@@ -131,7 +131,7 @@ def test_a_lone_click_asked_for_one_mask_gets_the_best_of_three(predictor):
 
 @pytest.mark.parametrize(("certainty", "side", "looks"), [(8, 120, 1), (8, 40, 2), (0.5, 120, 3), (0.5, 40, 4)])
 def test_a_click_is_looked_at_again_only_where_it_helps(certainty, side, looks):
-    """In narrower views where the widest is unsure, and in a fitted view where the mask sits badly in its own."""
+    """In narrower viewports where the widest is unsure, and in a fitted one where the mask sits badly in its own."""
     network = StubNetwork()
     network.certainty = certainty
     predictor = EfficientMedSAM2ImagePredictor(network)
@@ -326,7 +326,7 @@ def test_repeat_is_exact_and_costs_no_encoding(predictor, model, monkeypatch):
     second = predictor.predict(box=[50, 60, 120, 130], return_logits=True)
     assert sum(calls) == 1
     assert all((a == b).all() for a, b in zip(first, second))
-    # A click inside the box is looked at in the box's view.
+    # A click inside the box is looked at in the box's viewport.
     predictor.predict(box=[50, 60, 120, 130], point_coords=[[80, 80]], point_labels=[1])
     assert sum(calls) == 1
 
@@ -340,11 +340,11 @@ def test_image_is_not_changed(predictor):
 
 
 def test_anisotropic_pixels_are_seen_square(predictor):
-    """With pixels four times as high as wide, the view of a box has a quarter of the rows."""
+    """With pixels four times as high as wide, the viewport of a box has a quarter of the rows."""
     predictor.set_image(picture(100, 400), spacing=(4.0, 1.0))
     predictor.predict(box=[100, 20, 199, 44])
-    (_, view), *_ = list(predictor._cache._entries)
-    assert abs(view.width - 4 * view.height) <= 4
+    (_, viewport), *_ = list(predictor._cache._entries)
+    assert abs(viewport.width - 4 * viewport.height) <= 4
 
 
 def test_window_changes_what_is_seen(predictor):
@@ -359,7 +359,7 @@ def test_window_changes_what_is_seen(predictor):
 
 
 def test_holes_and_sprinkles(model):
-    from EfficientMedSAM2Lib.predictors.masks import clean_mask
+    from EfficientMedSAM2Lib.predictors.mask_cleaning import clean_mask
 
     mask = np.zeros((40, 40), bool)
     mask[5:25, 5:25] = True

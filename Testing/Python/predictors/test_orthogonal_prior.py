@@ -1,4 +1,4 @@
-"""Objects seen from the side: cuts across the slices, and what they say of masks on other slices."""
+"""Orthogonal slices through a mask, and what they say of the object on other slices."""
 
 from __future__ import annotations
 
@@ -8,120 +8,128 @@ import sys
 import numpy as np
 import pytest
 
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.models import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
-from EfficientMedSAM2Lib.predictors.fov import FieldOfView
-from EfficientMedSAM2Lib.predictors.masks import PackedMask
-from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
+from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.predictors.viewport import Viewport
 from EfficientMedSAM2Lib.predictors.volume.frames import PictureFrames, TensorFrames, VolumeFrames
-from EfficientMedSAM2Lib.predictors.volume.orthogonal_prior import Cut, Sides, _part_on, look_from_sides
+from EfficientMedSAM2Lib.predictors.volume.orthogonal_prior import (
+    OrthogonalPrior,
+    OrthogonalSlice,
+    _part_on,
+    segment_orthogonal_slices,
+)
+from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
 
 WINDOW = IntensityWindow(0.0, 1.0)
 HEURISTICS = HeuristicsConfig()
-CUTS, EDGE = HEURISTICS.orthogonal_prior_places, HEURISTICS.orthogonal_prior_edge
+PLACES, EDGE = HEURISTICS.orthogonal_prior_places, HEURISTICS.orthogonal_prior_edge
 SCORES, STRENGTH = HEURISTICS.orthogonal_prior_scores, HEURISTICS.orthogonal_prior_logit
 
 
-def look(network, volume, mask, index, spacing, frames=None):
-    image = SliceImage(volume[index], WINDOW, spacing[1:])
+def orthogonal_prior(network, volume, mask, index, spacing, frames=None):
     frames = frames or VolumeFrames(volume, 0)
-    return look_from_sides(SlicePredictor(network), frames, PackedMask.pack(mask), index, image, spacing[0])
+    context = VolumeContext(frames, WINDOW, spacing[1:], spacing[0], FeatureCache(0))
+    return segment_orthogonal_slices(SlicePredictor(network), context, PackedMask.pack(mask), index)
 
 
 @pytest.mark.parametrize("spacing", [(3, 1, 1), (1.5, 0.5, 0.5), (3, 1, 1.6)])
 def test_a_ball_is_seen_where_it_is(network, scene, spacing):
     volume, left, _ = scene
-    sides = look(network, volume, left[10], 10, spacing)
-    assert sorted(cut.along for cut in sides.cuts) == [0] * len(CUTS) + [1] * len(CUTS)
-    view = FieldOfView(0, 0, 96, 96)
+    found = orthogonal_prior(network, volume, left[10], 10, spacing)
+    assert sorted(one.along for one in found.found) == [0] * len(PLACES) + [1] * len(PLACES)
+    viewport = Viewport(0, 0, 96, 96)
     for index in range(24):
-        inside = sides.prior(index, view, 96, HEURISTICS) > 0
+        inside = found.prior(index, viewport, 96, HEURISTICS) > 0
         truth = left[index]
         assert abs(int(inside.sum()) - int(truth.sum())) <= 0.2 * truth.sum() + 12
         assert (inside & ~left[10]).sum() <= 40
-    assert len(np.unique(sides.prior(20, view, 96, HEURISTICS))) == 1, "nothing of the ball is on slice 20"
+    assert len(np.unique(found.prior(20, viewport, 96, HEURISTICS))) == 1, "nothing of the ball is on slice 20"
 
 
 def test_what_it_says_is_placed_by_the_view():
     """A cylinder of radius 10 around (50, 40), three slices deep."""
     edges = np.full((5, 2), np.nan)
     half = np.sqrt(10**2 - 6**2)
-    cuts = []
+    slices = []
     for along, centre, other in ((0, 50, 40), (1, 40, 50)):
         for place, reach in ((other - 6, half), (other, 10), (other + 6, half)):
             seen = edges.copy()
             seen[1:4] = centre - reach, centre + reach
-            cuts.append(Cut(along, place, seen, 0.9))
-    sides = Sides(10.0, tuple(cuts), 1.0)
-    for view in (FieldOfView(30, 20, 40, 40), FieldOfView(0, 10, 80, 60), FieldOfView(44, 33, 12, 12)):
-        prior = sides.prior(2, view, 64, HEURISTICS)
-        x = view.x0 - 0.5 + (np.arange(64) + 0.5) * view.width / 64
-        y = view.y0 - 0.5 + (np.arange(64) + 0.5) * view.height / 64
+            slices.append(OrthogonalSlice(along, place, seen, 0.9))
+    prior = OrthogonalPrior(10.0, tuple(slices), 1.0)
+    for viewport in (Viewport(30, 20, 40, 40), Viewport(0, 10, 80, 60), Viewport(44, 33, 12, 12)):
+        logits = prior.prior(2, viewport, 64, HEURISTICS)
+        x = viewport.x0 - 0.5 + (np.arange(64) + 0.5) * viewport.width / 64
+        y = viewport.y0 - 0.5 + (np.arange(64) + 0.5) * viewport.height / 64
         distance = np.hypot(x[None] - 50, y[:, None] - 40)
-        assert (prior[distance < 8] > 0).all()
-        assert (prior[distance > 12] < 0).all()
-        assert np.allclose(prior[distance < 10 - 10 * EDGE - 2], STRENGTH)
-        assert np.allclose(prior[distance > 10 + 10 * EDGE + 2], -STRENGTH)
-    assert np.allclose(sides.prior(0, FieldOfView(0, 0, 96, 96), 8, HEURISTICS), -STRENGTH)
+        assert (logits[distance < 8] > 0).all()
+        assert (logits[distance > 12] < 0).all()
+        assert np.allclose(logits[distance < 10 - 10 * EDGE - 2], STRENGTH)
+        assert np.allclose(logits[distance > 10 + 10 * EDGE + 2], -STRENGTH)
+    assert np.allclose(prior.prior(0, Viewport(0, 0, 96, 96), 8, HEURISTICS), -STRENGTH)
 
 
 @pytest.mark.parametrize(
     ("score", "strength"),
     [(0.3, 0), (SCORES[0], 0), (sum(SCORES) / 2, STRENGTH / 2), (SCORES[1], STRENGTH), (1, STRENGTH)],
 )
-def test_it_says_as_much_as_the_cuts_are_sure(score, strength):
+def test_it_says_as_much_as_the_orthogonal_slices_are_sure(score, strength):
     nothing = np.full((3, 2), np.nan)
-    sides = Sides(2.0, (Cut(0, 1, nothing, score), Cut(1, 1, nothing, score)), 1.0)
-    assert np.allclose(sides.prior(1, FieldOfView(0, 0, 4, 4), 4, HEURISTICS), -strength)
+    prior = OrthogonalPrior(2.0, (OrthogonalSlice(0, 1, nothing, score), OrthogonalSlice(1, 1, nothing, score)), 1.0)
+    assert np.allclose(prior.prior(1, Viewport(0, 0, 4, 4), 4, HEURISTICS), -strength)
 
 
 def test_a_single_line_says_nothing():
     edges = np.array([[1.0, 3.0]])
-    sides = Sides(2.0, (Cut(0, 1, edges, 1.0),), 1.0)
-    assert not sides.prior(0, FieldOfView(0, 0, 4, 4), 4, HEURISTICS).any()
+    prior = OrthogonalPrior(2.0, (OrthogonalSlice(0, 1, edges, 1.0),), 1.0)
+    assert not prior.prior(0, Viewport(0, 0, 4, 4), 4, HEURISTICS).any()
 
 
-def test_where_there_are_no_sides(network, scene, tmp_path):
+def test_where_there_are_no_orthogonal_slices(network, scene, tmp_path):
     """Slices too far apart for the object, and slices that are no volume's."""
     import torch
     from PIL import Image
 
     volume, left, _ = scene
-    assert look(network, volume, left[10], 10, (16, 1, 1)) is None
+    assert orthogonal_prior(network, volume, left[10], 10, (16, 1, 1)) is None
     assert network.encoded == 0
     Image.new("RGB", (96, 96)).save(tmp_path / "0.png")
     for frames in (TensorFrames(torch.zeros(24, 3, 96, 96), 96, 96), PictureFrames(tmp_path)):
-        assert look(network, volume, left[10], 10, (3, 1, 1), frames) is None
+        assert orthogonal_prior(network, volume, left[10], 10, (3, 1, 1), frames) is None
 
 
 def test_colours(network, scene):
     volume, left, _ = scene
-    grey, colour = (look(network, v, left[10], 10, (3, 1, 1)) for v in (volume, np.repeat(volume[..., None], 3, -1)))
-    assert all(np.array_equal(a.edges, b.edges, equal_nan=True) for a, b in zip(grey.cuts, colour.cuts))
+    grey, colour = (
+        orthogonal_prior(network, v, left[10], 10, (3, 1, 1)) for v in (volume, np.repeat(volume[..., None], 3, -1))
+    )
+    assert all(np.array_equal(a.edges, b.edges, equal_nan=True) for a, b in zip(grey.found, colour.found))
 
 
-def test_each_mask_is_looked_at_once(network, scene):
-    """Not again in a second pass; again after a correction."""
+def test_orthogonal_slices_are_segmented_once_for_each_mask(network, scene):
+    """Not again in a second run; again after a correction."""
     volume, left, _ = scene
     predictor = EfficientMedSAM2VolumePredictor(network)
     state = predictor.init_state(volume, spacing=(3, 1, 1), window=(0, 1))
     predictor.add_new_mask(state, 10, 1, left[10])
 
-    def asked(frames, reverse):
+    def decoded(frames, reverse):
         before = network.decoded
         list(predictor.propagate_object(state, 1, 10, frames, reverse))
         return network.decoded - before
 
-    assert asked([11, 12], False) == 2 + 2 * len(CUTS)
-    assert asked([9, 8], True) == 2
+    assert decoded([11, 12], False) == 2 + 2 * len(PLACES)
+    assert decoded([9, 8], True) == 2
     smaller = left[10].copy()
     smaller[:38] = False
     predictor.add_new_mask(state, 10, 1, smaller)
-    assert asked([11], False) == 1 + 2 * len(CUTS)
+    assert decoded([11], False) == 1 + 2 * len(PLACES)
     predictor.add_new_mask(state, 14, 1, left[10])
-    assert asked([11, 12, 13], False) == 3, "between two slices that were shown nothing has to be guessed"
+    assert decoded([11, 12, 13], False) == 3, "between two slices that were shown the masks of both lead"
 
 
 def test_a_mask_that_floods_its_surroundings_is_held_back():
@@ -135,7 +143,7 @@ def test_a_mask_that_floods_its_surroundings_is_held_back():
     volume = (0.55 * ball + 0.5 * muscle + generator.normal(0, 0.05, ball.shape)).astype(np.float32)
     predictor = EfficientMedSAM2VolumePredictor(build_efficient_medsam2_model("efficientnet", runtime="onnx"))
 
-    def followed():
+    def propagated():
         state = predictor.init_state(volume, spacing=(2, 1, 1), window=(0, 1))
         predictor.add_new_points_or_box(state, 20, 1, box=[38, 42, 82, 86])
         for reverse in (False, True):
@@ -143,10 +151,10 @@ def test_a_mask_that_floods_its_surroundings_is_held_back():
         found = np.stack([predictor.slice_mask(state, 1, f) for f in range(40)])
         return 2 * (found & ball).sum() / (found.sum() + ball.sum())
 
-    with_sides = followed()
+    with_prior = propagated()
     predictor.model.heuristics = HEURISTICS.without(["orthogonal_prior"])
-    without = followed()
-    assert with_sides > max(without + 0.01, 0.85)
+    without = propagated()
+    assert with_prior > max(without + 0.01, 0.85)
 
 
 def test_only_what_goes_on_from_the_line_belongs_to_it():
@@ -161,7 +169,7 @@ def test_only_what_goes_on_from_the_line_belongs_to_it():
     assert not _part_on(mask, 2, 5, 7).any()
 
 
-def test_neither_sides_nor_clicks_need_scipy():
+def test_neither_orthogonal_slices_nor_clicks_need_scipy():
     """Its import takes half a second, and a quarter of the memory of a propagation."""
     code = """
 import sys
@@ -178,7 +186,7 @@ for label, point in ((1, (20, 32)), (0, (36, 32))):
     predictor.add_new_points_or_box(state, 2, 1, points=[point], labels=[label])
 predictor.add_new_points_or_box(state, 2, 1, box=[17, 17, 46, 46])
 list(predictor.propagate_in_video(state, start_frame_idx=2))
-assert state["tracks"][1].sides[2][1] is not None
+assert state["tracks"][1].orthogonal_priors[2][1] is not None
 print([name for name in sys.modules if name.split(".")[0] == "scipy"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,26 +11,26 @@ from hypothesis import strategies as st
 
 from EfficientMedSAM2Lib.models import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
-from EfficientMedSAM2Lib.predictors.fov import FieldOfView
 from EfficientMedSAM2Lib.predictors.image_predictor import EfficientMedSAM2ImagePredictor
 from EfficientMedSAM2Lib.predictors.slices import rejection
 from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits, SlicePrompts
+from EfficientMedSAM2Lib.predictors.viewport import Viewport
 
 HEURISTICS = HeuristicsConfig()
 DEPTH, FIRST_CLICKS = HEURISTICS.rejection_depth, HEURISTICS.rejection_clicks
 CENTRE, RADIUS = (50.0, 40.0), 30.0
-WHOLE = FieldOfView(0, 0, 100, 100)
+WHOLE = Viewport(0, 0, 100, 100)
 
 
 def rejects_earlier(prompts):
     return rejection.rejects_earlier(prompts, HEURISTICS)
 
 
-def disc(view=WHOLE, cells=100):
-    """Logits of a disc, on a grid of cells over a view."""
-    x = view.x0 - 0.5 + (np.arange(cells) + 0.5) * view.width / cells
-    y = view.y0 - 0.5 + (np.arange(cells) + 0.5) * view.height / cells
-    return PlacedLogits(RADIUS - np.hypot(x[None] - CENTRE[0], y[:, None] - CENTRE[1]), view)
+def disc(viewport=WHOLE, cells=100):
+    """Logits of a disc, on a grid of cells over a viewport."""
+    x = viewport.x0 - 0.5 + (np.arange(cells) + 0.5) * viewport.width / cells
+    y = viewport.y0 - 0.5 + (np.arange(cells) + 0.5) * viewport.height / cells
+    return PlacedLogits(RADIUS - np.hypot(x[None] - CENTRE[0], y[:, None] - CENTRE[1]), viewport)
 
 
 def clicks(*depths_and_labels, earlier=None, **more):
@@ -40,9 +40,9 @@ def clicks(*depths_and_labels, earlier=None, **more):
 
 
 @given(st.floats(3, 28), st.floats(-5, 28), st.sampled_from([(0, 0, 100, 100), (10, 5, 80, 70), (-20, -20, 150, 150)]))
-def test_what_counts_is_the_depth_of_the_clicks(inside, outside, view):
+def test_what_counts_is_the_depth_of_the_clicks(inside, outside, viewport):
     margin = 2.0  # cells of the grid
-    prompts = clicks((inside, 1), (outside, 0), earlier=disc(FieldOfView(*view), 128))
+    prompts = clicks((inside, 1), (outside, 0), earlier=disc(Viewport(*viewport), 128))
     if outside > DEPTH * inside + margin:
         assert rejects_earlier(prompts)
     if outside < DEPTH * inside - margin:

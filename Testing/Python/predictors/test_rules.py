@@ -10,10 +10,14 @@ import torch
 
 from EfficientMedSAM2Lib.models import HeuristicsConfig
 from EfficientMedSAM2Lib.models.config import ContextConfig
-from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor, zoom
-from EfficientMedSAM2Lib.predictors.fov import FieldOfView
+from EfficientMedSAM2Lib.predictors import (
+    EfficientMedSAM2ImagePredictor,
+    EfficientMedSAM2VolumePredictor,
+    viewport_choice,
+)
 from EfficientMedSAM2Lib.predictors.slices.rejection import rejects_earlier
 from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits, SlicePrompts
+from EfficientMedSAM2Lib.predictors.viewport import Viewport
 
 NO_CLICKS = np.zeros((0, 2))
 SQUARE = ((400, 400), (1.0, 1.0))
@@ -21,25 +25,32 @@ LEFT = (28, 40)
 
 
 def _zoom(network, volume):
-    return zoom.view_for_box((100, 100, 149, 149), NO_CLICKS, *SQUARE, network.heuristics).width < 200
+    return viewport_choice.viewport_for_box((100, 100, 149, 149), NO_CLICKS, *SQUARE, network.heuristics).width < 200
 
 
-def _view_grid(network, volume):
+def _viewport_grid(network, volume):
     boxes = [(100, 100, 149 + more, 149) for more in (0, 2)]
-    first, second = (zoom.view_for_box(box, NO_CLICKS, *SQUARE, network.heuristics) for box in boxes)
+    first, second = (viewport_choice.viewport_for_box(box, NO_CLICKS, *SQUARE, network.heuristics) for box in boxes)
     return first == second
 
 
-def _keep_view(network, volume):
-    return zoom.keeps_view(FieldOfView(100, 100, 100, 100), (125, 125, 174, 174), SQUARE[0], network.heuristics)
+def _keep_viewport(network, volume):
+    return viewport_choice.keeps_viewport(
+        Viewport(100, 100, 100, 100), (125, 125, 174, 174), SQUARE[0], network.heuristics
+    )
 
 
-def _narrow_views(network, volume):
-    return len(zoom.views_for_clicks(np.array([[200.0, 200.0]]), np.array([1]), *SQUARE, network.heuristics)) == 3
+def _narrow_viewports(network, volume):
+    return (
+        len(
+            viewport_choice.viewports_for_clicks(np.array([[200.0, 200.0]]), np.array([1]), *SQUARE, network.heuristics)
+        )
+        == 3
+    )
 
 
-def _sure_view(network, volume):
-    """One view is encoded of a click that the network is sure of, and the fitted one."""
+def _sure_viewport(network, volume):
+    """One viewport is encoded of a click that the network is sure of, and the fitted one."""
     click(network, volume)
     return network.encoded == 2
 
@@ -48,11 +59,11 @@ def _candidate_score(network, volume):
     logits = np.full((1, 2, 64, 64), -1.0)
     logits[0, 0, 30:33, 30:33] = 1  # small
     logits[0, 1, 10:40, 10:40] = 1
-    view, iou = FieldOfView(0, 0, 64, 64), np.array([[0.9, 0.8]])
-    return zoom.choose_candidate([view], logits, iou, np.ones(1), (64, 64), network.heuristics)[1] == 1
+    viewport, iou = Viewport(0, 0, 64, 64), np.array([[0.9, 0.8]])
+    return viewport_choice.choose_candidate([viewport], logits, iou, np.ones(1), (64, 64), network.heuristics)[1] == 1
 
 
-def _second_look(network, volume):
+def _refit_viewport(network, volume):
     click(network, volume)
     return network.decoded == 2
 
@@ -138,12 +149,12 @@ def _context_prompt(network, volume):
 
 EFFECTS = {
     "zoom": _zoom,
-    "view_grid": _view_grid,
-    "keep_view": _keep_view,
-    "narrow_views": _narrow_views,
-    "sure_view": _sure_view,
+    "viewport_grid": _viewport_grid,
+    "keep_viewport": _keep_viewport,
+    "narrow_viewports": _narrow_viewports,
+    "sure_viewport": _sure_viewport,
     "candidate_score": _candidate_score,
-    "second_look": _second_look,
+    "refit_viewport": _refit_viewport,
     "rejection": _rejection,
     "roundness": _roundness,
     "click_context": _click_context,
@@ -168,7 +179,7 @@ def with_context(network, answer):
 
 def click(network, volume):
     predictor = EfficientMedSAM2ImagePredictor(network)
-    # Small in its slice, so that a view fitted around it is wanted.
+    # Small in its slice, so that a viewport fitted around it is wanted.
     large = np.zeros((200, 200), np.float32)
     large[50:146, 50:146] = volume[10]
     predictor.set_image(large, window=(0, 1))

@@ -133,7 +133,7 @@ def test_memories_follow_the_network_to_the_cpu():
     card = Card()
     card.to(torch.device("cpu"))
     card.set_compute_dtype(torch.float32)
-    moved = TorchArrays(card).here(torch.ones(2, dtype=torch.float16))
+    moved = TorchArrays(card).to_device(torch.ones(2, dtype=torch.float16))
     assert moved.dtype == torch.float32
 
 
@@ -141,12 +141,12 @@ def test_arrays_on_any_device():
     card = Card()
     card.to(torch.device("meta"))
     arrays = TorchArrays(card)
-    there = arrays.put(np.broadcast_to(np.float32(1), (2, 3)))
+    there = arrays.to_device(np.broadcast_to(np.float32(1), (2, 3)))
     assert there.device.type == "meta"
     assert arrays.join([there, there]).shape == (4, 3)
     assert arrays.stack([there, there]).shape == (2, 2, 3)
     card.to(torch.device("cpu"))
-    a, b = arrays.get(torch.ones(2, 3, dtype=torch.float16), torch.zeros(4))
+    a, b = arrays.to_numpy(torch.ones(2, 3, dtype=torch.float16), torch.zeros(4))
     assert (a.dtype, a.shape, b.shape) == (np.float32, (2, 3), (4,))
 
 

@@ -1,0 +1,1 @@
+"""The parts of the network, as torch modules."""

@@ -1,0 +1,36 @@
+"""Masks kept as bits, of slices and of volumes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from EfficientMedSAM2Lib.core.masks import PackedMask
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (5, 7, 9)])
+def test_a_mask_comes_back_where_it_was(shape):
+    mask = np.random.default_rng(0).random(shape) > 0.9
+    packed = PackedMask.pack(mask, [3] * len(shape))
+    whole = packed.full([size + 3 for size in shape])
+    assert np.array_equal(whole[(slice(3, None),) * len(shape)], mask)
+    assert packed.area == whole.sum() == mask.sum()
+    assert packed == PackedMask.pack(whole)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_nothing_is_nowhere(axes):
+    packed = PackedMask.pack(np.zeros((4,) * axes, bool), [2] * axes)
+    assert packed == PackedMask.empty(axes)
+    assert packed.is_empty
+    assert packed.box is None
+    assert packed.area == 0
+    assert packed.unpack().shape == (0,) * axes
+    assert not packed.full((4,) * axes).any()
+
+
+def test_the_box_of_a_slice_is_of_first_and_last_pixels():
+    mask = np.zeros((8, 9), bool)
+    mask[2:5, 3:8] = True
+    assert PackedMask.pack(mask).box_xyxy == (3, 2, 7, 4)
+    assert PackedMask.empty(2).box_xyxy is None

@@ -257,17 +257,9 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
     from EfficientMedSAM2Lib.learning.stages.slices import PromptTraining
     from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
 
-    options: dict[str, Any] = {
-        "learning_rate": arguments.learning_rate,
-        "trunk_rate": arguments.trunk_rate,
-        "max_minutes": arguments.max_minutes,
-        "rounds": arguments.rounds,
-        "compile_model": arguments.compile,
-        "seed": arguments.seed,
-        "frozen_encoder": arguments.frozen_encoder,
-        "train_only": tuple(arguments.train_only),
-        "max_steps": arguments.max_steps,
-    }
+    same_names = ("learning_rate", "trunk_rate", "max_minutes", "max_steps", "rounds", "seed", "frozen_encoder")
+    options: dict[str, Any] = {name: getattr(arguments, name) for name in same_names}
+    options.update(compile_model=arguments.compile, train_only=tuple(arguments.train_only))
     if arguments.stage == "context":
         from EfficientMedSAM2Lib.learning.stages.context import ContextTraining
 

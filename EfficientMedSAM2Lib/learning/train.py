@@ -83,6 +83,7 @@ def train(
         The network with averaged weights.
     """
     output.mkdir(parents=True, exist_ok=True)
+    precision = choose_precision(precision)
     average = lightning.pytorch.callbacks.EMAWeightAveraging(decay=EMA_DECAY)
     keeper = lightning.pytorch.callbacks.ModelCheckpoint(
         dirpath=output,
@@ -95,7 +96,7 @@ def train(
         accelerator="auto",
         devices=devices,
         strategy=_strategy(devices),
-        precision=choose_precision(precision),
+        precision=precision,
         max_epochs=-1,
         callbacks=[average, keeper, TimeBudget(), CurveLog(output / "curve.csv")],
         logger=False,

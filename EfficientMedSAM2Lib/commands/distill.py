@@ -8,6 +8,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.pipeline.options import add_option
+
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.learning.stages.slices import PromptTraining
     from EfficientMedSAM2Lib.models import EfficientMedSAM2
@@ -18,8 +21,9 @@ PRECISIONS = ("auto", "bf16-mixed", "16-mixed", "32-true")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of a training stage."""
-    parser.add_argument(
-        "--data_dir",
+    add_option(
+        parser,
+        "--data-dir",
         type=Path,
         nargs="+",
         required=True,
@@ -27,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one or several index.json, or folders of image/label pairs or .npz",
     )
     parser.add_argument("--pseudo", type=Path, help="folder of the teacher's pseudo-labels")
-    parser.add_argument(
+    add_option(
+        parser,
         "--leave-out",
         nargs="+",
         metavar="SET",
@@ -46,26 +51,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_network_arguments(parser.add_argument_group("network"))
     _add_teacher_arguments(parser.add_argument_group("teacher (stages distil and imitation)"))
     parser.add_argument("--resume", type=Path, help="checkpoint to go on from")
-    parser.add_argument("--max-minutes", type=float, default=60.0)
-    parser.add_argument("--max_steps", type=int, metavar="N", help="end after N steps, if the minutes last so long")
-    parser.add_argument("--learning_rate", type=float, default=1e-3)
-    parser.add_argument("--trunk_rate", type=float, default=0.3, help="learning rate of the trunk over the other")
-    parser.add_argument("--frozen_encoder", action="store_true", help="train only what stands behind the image encoder")
-    parser.add_argument(
-        "--train_only",
+    add_option(parser, "--max-minutes", type=float, default=60.0)
+    add_option(parser, "--max-steps", type=int, metavar="N", help="end after N steps, if the minutes last so long")
+    add_option(parser, "--learning-rate", type=float, default=1e-3)
+    add_option(parser, "--trunk-rate", type=float, default=0.3, help="learning rate of the trunk over the other")
+    add_option(parser, "--frozen-encoder", action="store_true", help="train only what stands behind the image encoder")
+    add_option(
+        parser,
+        "--train-only",
         nargs="+",
         metavar="NAME",
         default=[],
         help="train only parameters whose names begin so, such as mask_decoder.iou_head",
     )
-    parser.add_argument("--batch_size", type=int, default=16, help="slices per step and device")
+    add_option(parser, "--batch-size", type=int, default=16, help="slices per step and device")
     parser.add_argument("--rounds", type=int, default=2, help="prompt rounds per sample")
     parser.add_argument("--seed", type=int, default=0, help="of the first weights, the samples and the prompts")
     clips = parser.add_argument_group("clips (stages clips and imitation)")
-    clips.add_argument("--clip_batch_size", type=int, default=8, help="clips per step and device")
-    clips.add_argument("--clip_length", type=int, default=4, help="slices per clip, two or more (default: 4)")
-    clips.add_argument(
-        "--learned_slices",
+    add_option(clips, "--clip-batch-size", type=int, default=8, help="clips per step and device")
+    add_option(clips, "--clip-length", type=int, default=4, help="slices per clip, two or more (default: 4)")
+    add_option(
+        clips,
+        "--learned-slices",
         type=int,
         metavar="N",
         help="learn from N slices in a row somewhere in each clip; those before are followed as in use (default: all)",
@@ -78,17 +85,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of clips in a field of view larger than about 2.6 times the object (default: 0.2)",
     )
     cubes = parser.add_argument_group("cubes (stage context)")
-    cubes.add_argument("--cube_batch_size", type=int, default=4, help="cubes per step and device (default: 4)")
+    add_option(cubes, "--cube-batch-size", type=int, default=4, help="cubes per step and device (default: 4)")
     cubes.add_argument(
         "--cache",
         type=Path,
         metavar="FOLDER",
         help="draw cubes into this folder first, and train on those; where it is full, no image is read",
     )
-    cubes.add_argument("--cached_cubes", type=int, default=4000, metavar="N", help="in that folder (default: 4000)")
+    add_option(cubes, "--cached-cubes", type=int, default=4000, metavar="N", help="in that folder (default: 4000)")
     machine = parser.add_argument_group("machine")
-    machine.add_argument(
-        "--mixed_precision",
+    add_option(
+        machine,
+        "--mixed-precision",
         nargs="?",
         const="auto",
         default="auto",
@@ -98,41 +106,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     machine.add_argument("--devices", type=_devices, default=1, help="number of GPUs, or auto; several train with DDP")
     machine.add_argument("--workers", type=int, default=1, metavar="N", help="processes that draw samples (default: 1)")
-    machine.add_argument("--gradient_checkpointing", action="store_true", help="less memory for more time")
-    machine.add_argument("--no-compile", dest="compile", action="store_false")
+    add_option(machine, "--gradient-checkpointing", action="store_true", help="less memory for more time")
+    add_option(machine, "--no-compile", dest="compile", action="store_false")
 
 
 def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--encoder_type", default="efficientnet")
+    add_option(
+        group,
+        "--encoder",
+        also=["--encoder_type"],
+        default="efficientnet",
+        metavar="NAME",
+        help="efficientnet (default) or mobilenet",
+    )
     group.add_argument("--weights", type=Path, help="weights to start from; default: ImageNet trunk, rest random")
     group.add_argument("--grow", action="store_true", help="give the weights' network masks of stride 2, if it has not")
-    group.add_argument("--fresh_memory", action="store_true", help="the weights' memory attention is untrained")
-    group.add_argument(
-        "--decoder_from",
+    add_option(group, "--fresh-memory", action="store_true", help="the weights' memory attention is untrained")
+    add_option(
+        group,
+        "--decoder-from",
         type=Path,
         help="take the parts behind the image encoder from these weights; without --weights all but the trunk",
     )
 
 
 def _add_teacher_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--teacher_checkpoint",
+    add_option(
+        group,
+        "--teacher-checkpoint",
         type=Path,
         help="default: LiteMedSAM; .safetensors, .pth: weights of this program; .pt, .pth: MedSAM2 or SAM2.1-Hiera-T; "
         "for imitation an .onnx.zip of `efficient-medsam2 export`",
     )
-    group.add_argument(
-        "--feature_distill_weight", type=float, default=1.0, help="of the teacher's features; 0: not wanted"
+    add_option(
+        group, "--feature-distill-weight", type=float, default=1.0, help="of the teacher's features; 0: not wanted"
     )
-    group.add_argument("--output_distill_weight", type=float, default=1.0, help="of the teacher's masks; 0: not wanted")
-    group.add_argument(
-        "--teacher_views",
+    add_option(group, "--output-distill-weight", type=float, default=1.0, help="of the teacher's masks; 0: not wanted")
+    add_option(
+        group,
+        "--teacher-views",
         type=int,
         default=2000,
         help="how many different views a teacher of another kind is asked about (default: 2000)",
     )
-    group.add_argument("--teacher_cache", type=Path, help="folder for its answers (default: OUTPUT/teacher_cache)")
-    group.add_argument("--teacher_cache_gb", type=float, default=10.0, help="size of that folder at most (default: 10)")
+    add_option(group, "--teacher-cache", type=Path, help="folder for its answers (default: OUTPUT/teacher_cache)")
+    add_option(group, "--teacher-cache-gb", type=float, default=10.0, help="size of that folder at most (default: 10)")
 
 
 def _devices(text: str) -> int | str:
@@ -157,8 +175,8 @@ def start_model(arguments: argparse.Namespace) -> EfficientMedSAM2:
         if arguments.decoder_from is not None:
             copy_parts(load_model(arguments.decoder_from), model, but="image_encoder.")
         return model
-    model = EfficientMedSAM2(ModelConfig(arguments.encoder_type))
-    if arguments.encoder_type == "efficientnet":
+    model = EfficientMedSAM2(ModelConfig(arguments.encoder))
+    if arguments.encoder == "efficientnet":
         load_imagenet_trunk(model)
     if arguments.decoder_from is not None:
         copy_parts(load_model(arguments.decoder_from), model)
@@ -169,7 +187,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run one stage; returns the exit code.
 
     Raises:
-        ValueError: A file is missing or unusable, or an option makes no sense.
+        UserError: A file is missing or unusable, or an option makes no sense.
     """
     import torch
 
@@ -201,34 +219,34 @@ def _check(arguments: argparse.Namespace) -> None:
     from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import is_exported
 
     if arguments.max_steps is not None and arguments.max_steps < 1:
-        raise ValueError(f"--max_steps is {arguments.max_steps}; give 1 or more.")
+        raise UserError(f"--max-steps is {arguments.max_steps}; give 1 or more.")
     if arguments.clip_length < 2:
-        raise ValueError(f"A clip of {arguments.clip_length} slices has no memory; give --clip_length 2 or more.")
+        raise UserError(f"A clip of {arguments.clip_length} slices has no memory; give --clip-length 2 or more.")
     if arguments.learned_slices is not None and not 1 <= arguments.learned_slices <= arguments.clip_length:
-        raise ValueError(f"--learned_slices has to be between 1 and --clip_length ({arguments.clip_length}).")
+        raise UserError(f"--learned-slices has to be between 1 and --clip-length ({arguments.clip_length}).")
     if not 0 <= arguments.wide <= 1:
-        raise ValueError(f"--wide is a share between 0 and 1, not {arguments.wide:g}.")
+        raise UserError(f"--wide is a share between 0 and 1, not {arguments.wide:g}.")
     if min(arguments.feature_distill_weight, arguments.output_distill_weight) < 0:
-        raise ValueError("Weights of distillation cannot be negative.")
+        raise UserError("Weights of distillation cannot be negative.")
     if arguments.stage == "distil" and arguments.feature_distill_weight == arguments.output_distill_weight == 0:
-        raise ValueError("Neither features nor masks are to be distilled; give one a weight, or use --stage slices.")
+        raise UserError("Neither features nor masks are to be distilled; give one a weight, or use --stage slices.")
     if is_exported(arguments.teacher_checkpoint) != (arguments.stage == "imitation"):
-        raise ValueError(
-            "--stage imitation takes an exported network (.onnx.zip) for --teacher_checkpoint, no other does."
+        raise UserError(
+            "--stage imitation takes an exported network (.onnx.zip) for --teacher-checkpoint, no other does."
         )
     if min(arguments.cube_batch_size, arguments.cached_cubes) < 1 or arguments.workers < 0:
-        raise ValueError("--cube_batch_size and --cached_cubes have to be 1 or more, --workers 0 or more.")
+        raise UserError("--cube-batch-size and --cached-cubes have to be 1 or more, --workers 0 or more.")
     if arguments.cache is not None and arguments.stage != "context":
-        raise ValueError("--cache keeps cubes, of which --stage context learns; leave it out.")
+        raise UserError("--cache keeps cubes, of which --stage context learns; leave it out.")
     if arguments.teacher_views < 1:
-        raise ValueError("--teacher_views has to be 1 or more.")
+        raise UserError("--teacher-views has to be 1 or more.")
     if arguments.cache is not None and arguments.leave_out:
-        raise ValueError("A cache holds cubes of all data sets; leave out --cache, or --leave-out.")
+        raise UserError("A cache holds cubes of all data sets; leave out --cache, or --leave-out.")
     if arguments.stage == "context" and arguments.weights is None:
-        raise ValueError("--stage context adds a 3D part to a network that is trained already; name it by --weights.")
+        raise UserError("--stage context adds a 3D part to a network that is trained already; name it by --weights.")
     for path in (arguments.resume, arguments.weights, arguments.decoder_from, arguments.teacher_checkpoint):
         if path is not None and not path.is_file():
-            raise ValueError(f"{path} does not exist.")
+            raise UserError(f"{path} does not exist.")
 
 
 def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[PromptTraining, Any]:
@@ -239,17 +257,9 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
     from EfficientMedSAM2Lib.learning.stages.slices import PromptTraining
     from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
 
-    options: dict[str, Any] = {
-        "learning_rate": arguments.learning_rate,
-        "trunk_rate": arguments.trunk_rate,
-        "max_minutes": arguments.max_minutes,
-        "rounds": arguments.rounds,
-        "compile_model": arguments.compile,
-        "seed": arguments.seed,
-        "frozen_encoder": arguments.frozen_encoder,
-        "train_only": tuple(arguments.train_only),
-        "max_steps": arguments.max_steps,
-    }
+    same_names = ("learning_rate", "trunk_rate", "max_minutes", "max_steps", "rounds", "seed", "frozen_encoder")
+    options: dict[str, Any] = {name: getattr(arguments, name) for name in same_names}
+    options.update(compile_model=arguments.compile, train_only=tuple(arguments.train_only))
     if arguments.stage == "context":
         from EfficientMedSAM2Lib.learning.stages.context import ContextTraining
 

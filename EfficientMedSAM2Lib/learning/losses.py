@@ -35,8 +35,8 @@ def mask_iou(logits: Tensor, target: Tensor) -> Tensor:
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Soft Dice plus weighted cross entropies of all pixels and of the border's, (B,M).
 
-    For logits (B,M,h,w) and soft targets (B,h,w). MONAI's DiceLoss would do, were its per-mask form not reduced over
-    the batch before the best candidate is chosen.
+    For logits (B,M,h,w) and soft targets (B,h,w). MONAI's DiceLoss(reduction="none") gives the same Dice; three lines
+    spare every training MONAI's import, which takes longer than a step.
     """
     truth = target[:, None].expand_as(logits)
     probability = logits.sigmoid()

@@ -19,7 +19,10 @@ EMA_DECAY = 0.99
 
 
 class TimeBudget(lightning.Callback):
-    """Ends a training when its module has used up its minutes or steps, resumed ones included."""
+    """Ends a training when its module has used up its minutes or steps, resumed ones included.
+
+    Not Lightning's Timer: the module's own clock drives the learning rate too, and one process has to decide for all.
+    """
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: Any, *unused: Any) -> None:
         # The first process decides for all: one that stopped alone would leave the others waiting for its gradients.
@@ -28,7 +31,10 @@ class TimeBudget(lightning.Callback):
 
 
 class CurveLog(lightning.Callback):
-    """Means of everything logged over every `every` steps, as rows of a CSV file."""
+    """Means of everything logged over every `every` steps, as rows of a CSV file.
+
+    Lightning's CSVLogger writes the value of a single step, and starts a new file when a training is resumed.
+    """
 
     def __init__(self, path: Path, every: int = 50) -> None:
         self.path, self.every = path, every
@@ -77,6 +83,7 @@ def train(
         The network with averaged weights.
     """
     output.mkdir(parents=True, exist_ok=True)
+    precision = choose_precision(precision)
     average = lightning.pytorch.callbacks.EMAWeightAveraging(decay=EMA_DECAY)
     keeper = lightning.pytorch.callbacks.ModelCheckpoint(
         dirpath=output,
@@ -89,7 +96,7 @@ def train(
         accelerator="auto",
         devices=devices,
         strategy=_strategy(devices),
-        precision=choose_precision(precision),
+        precision=precision,
         max_epochs=-1,
         callbacks=[average, keeper, TimeBudget(), CurveLog(output / "curve.csv")],
         logger=False,

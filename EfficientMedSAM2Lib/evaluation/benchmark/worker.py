@@ -106,7 +106,9 @@ def _details(network: TimedNetwork, scan: Scan, values: dict[str, float], clock:
             return 1
 
         values["correct_ms"] = timed_ms(after_a_click, network.correct, clock)
-    values["encoder_ms"], values["slice_ms"] = _alternating(network, scan, clock)
+    values["encoder_ms"], slice_ms = _alternating(network, scan, clock)
+    if np.isfinite(slice_ms):
+        values["slice_ms"] = slice_ms
 
 
 def _alternating(network: TimedNetwork, scan: Scan, clock: Clock) -> tuple[float, float]:
@@ -128,6 +130,8 @@ def _alternating(network: TimedNetwork, scan: Scan, clock: Clock) -> tuple[float
 
 
 def _slice_ms(steps: list[float]) -> float:
+    if not steps:  # the object was lost at once
+        return float("nan")
     return 1000 * float(np.median(steps[FULL_MEMORY:] if len(steps) > FULL_MEMORY else steps))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage, load_image
 from EfficientMedSAM2Lib.evaluation.dataset.manifest import Manifest, ManifestEntry
 from EfficientMedSAM2Lib.evaluation.prompts import tight_box
@@ -54,7 +55,7 @@ def challenge_cases(manifest: Manifest, entries: Iterable[ManifestEntry], seed: 
     challenge's were.
 
     Raises:
-        ValueError: A file cannot be read.
+        UserError: A file cannot be read.
     """
     for entry in entries:
         image = load_image(manifest, entry)
@@ -87,5 +88,5 @@ def _boxes_of_file(path: Path, image: LoadedImage) -> dict[int, NpzPrompts]:
     boxes = [prompts for prompts in read_npz_prompts(path) if prompts.box_kji is not None]
     labels = [int(value) for value in np.unique(image.labels) if value]
     if boxes and len(boxes) != len(labels):
-        raise ValueError(f"{path} has {len(boxes)} boxes for {len(labels)} classes; it needs one for each.")
+        raise UserError(f"{path} has {len(boxes)} boxes for {len(labels)} classes; it needs one for each.")
     return dict(zip(labels, boxes))

@@ -82,7 +82,6 @@ class EfficientMedSAM2Method(NetworkMethod):
         axis: int = 0,
         window: IntensityWindow = WHOLE_RANGE,
     ) -> None:
-        """See `NetworkMethod`."""
         self._state = self._volumes.init_state(volume, spacing=spacing_mm, axis=axis, window=window)
 
     def prompt_slice(
@@ -93,7 +92,6 @@ class EfficientMedSAM2Method(NetworkMethod):
         labels: np.ndarray | None = None,
         clear_old_points: bool = True,
     ) -> np.ndarray:
-        """See `NetworkMethod`."""
         # As a session asks: without the logits of whole slices, for which an exported network would load torch.
         self._volumes.add_new_points_or_box(
             self._state,
@@ -109,13 +107,11 @@ class EfficientMedSAM2Method(NetworkMethod):
         return mask
 
     def propagate(self, index: int, reverse: bool = False) -> Iterator[tuple[int, Prediction]]:
-        """See `NetworkMethod`."""
         frames = range(index, -1, -1) if reverse else range(index, self._state["num_frames"])
         for number, mask, score in self._volumes.propagate_object(self._state, OBJECT, index, frames, reverse):
             yield number, Prediction(mask, float(score))
 
     def forget(self) -> None:
-        """See `NetworkMethod`."""
         self._volumes.reset_state(self._state)
 
     def encode(self, image: np.ndarray) -> SliceEmbedding:
@@ -167,12 +163,10 @@ class EfficientMedSAM2Method(NetworkMethod):
     def compute_features(
         self, image: np.ndarray, spacing_mm: tuple[float, float], window: IntensityWindow = WHOLE_RANGE
     ) -> None:
-        """See `NetworkMethod`."""
         self.set_image(image, spacing_mm, window)
         self._images.get_image_embedding()
 
     def bare_encoder(self) -> Callable[[], object]:
-        """See `NetworkMethod`."""
         side = self.network.config.image_size
         image = np.random.default_rng(0).random((1, 3, side, side), np.float32)
         if self._is_exported:
@@ -187,20 +181,16 @@ class EfficientMedSAM2Method(NetworkMethod):
         return torch.inference_mode()(lambda: self.network.encode_image(tensor))
 
     def parameter_count(self) -> int:
-        """See `NetworkMethod`."""
         return int(self.network.parameter_count())
 
     def computation(self) -> Mapping[str, object]:
-        """See `NetworkMethod`."""
         precision = str(self.network.compute_dtype).replace("torch.", "")
         return {"device": str(self.network.device), "precision": precision, "threads": self.network.threads}
 
     def parts(self) -> dict[str, tuple[Any, str]]:
-        """See `NetworkMethod`."""
         return {title: (self.network, method) for method, title in PARTS.items()}
 
     def file_bytes(self) -> int:
-        """See `NetworkMethod`."""
         return weights_bytes(self.network, self.network.path if self._is_exported else self.weights)
 
     @property

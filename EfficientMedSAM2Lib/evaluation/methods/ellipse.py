@@ -12,7 +12,7 @@ class EllipseMethod(BoxOnly):
 
     name = "ellipse"
 
-    def set_image(self, image: np.ndarray, spacing_mm: tuple[float, float]) -> None:  # noqa: ARG002
+    def set_image(self, image: np.ndarray, spacing_mm: tuple[float, float]) -> None:
         """Remember the size; nothing else of the picture matters."""
         self._shape = image.shape[:2]
 

@@ -32,7 +32,7 @@ class GrowFromSeedsMethod:
         found = self.segment_volume(stack, (1.0, *self._spacing_mm), 0, middle, box)
         return Prediction(found.mask[middle], None)
 
-    def segment_clicks(self, points_xy: np.ndarray, labels: np.ndarray) -> Prediction:  # noqa: ARG002
+    def segment_clicks(self, points_xy: np.ndarray, labels: np.ndarray) -> Prediction:
         """Refuse."""
         raise UserError("Grow from seeds gets its seeds from a box; choose another model for the protocol 'clicks'.")
 

@@ -92,6 +92,6 @@ class BoxOnly:
     name: str
     protocols: tuple[str, ...] = (BOX, VOLUME)
 
-    def segment_clicks(self, points_xy: np.ndarray, labels: np.ndarray) -> Prediction:  # noqa: ARG002
+    def segment_clicks(self, points_xy: np.ndarray, labels: np.ndarray) -> Prediction:
         """Refuse."""
         raise UserError(f"'{self.name}' needs a box; choose another model for the protocol 'clicks'.")

@@ -112,7 +112,7 @@ class LiteMedSAM(BoxOnly, TorchMethod):
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._autocasts)
 
-    def set_image(self, image: np.ndarray, spacing_mm: tuple[float, float]) -> None:  # noqa: ARG002
+    def set_image(self, image: np.ndarray, spacing_mm: tuple[float, float]) -> None:
         """Encode a slice."""
         self._embedding = self.encode(image)
 
@@ -124,11 +124,10 @@ class LiteMedSAM(BoxOnly, TorchMethod):
     def set_volume(
         self,
         volume: np.ndarray,
-        spacing_mm: tuple[float, float, float],  # noqa: ARG002
+        spacing_mm: tuple[float, float, float],
         axis: int = 0,
         window: IntensityWindow = WHOLE_RANGE,
     ) -> None:
-        """See `NetworkMethod`."""
         self._slices = VolumeSlices(volume, axis, window)
         self._encoded: int | None = None
 
@@ -136,9 +135,9 @@ class LiteMedSAM(BoxOnly, TorchMethod):
         self,
         index: int,
         box: np.ndarray | None = None,
-        points: np.ndarray | None = None,  # noqa: ARG002
-        labels: np.ndarray | None = None,  # noqa: ARG002
-        clear_old_points: bool = True,  # noqa: ARG002
+        points: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        clear_old_points: bool = True,
     ) -> np.ndarray:
         """See `NetworkMethod`.
 
@@ -174,12 +173,10 @@ class LiteMedSAM(BoxOnly, TorchMethod):
     def compute_features(
         self, image: np.ndarray, spacing_mm: tuple[float, float], window: IntensityWindow = WHOLE_RANGE
     ) -> None:
-        """See `NetworkMethod`."""
         self.set_image(windowed_slice(image, window), spacing_mm)
         self._encoded = None
 
     def bare_encoder(self) -> Callable[[], object]:
-        """See `NetworkMethod`."""
         side, generator = LITE_MEDSAM_SIZE, torch.Generator().manual_seed(0)
         image = torch.rand(1, 3, side, side, generator=generator).to(self.device)
         image = image.contiguous(memory_format=torch.channels_last)

@@ -101,7 +101,7 @@ class MedSAM2(TorchMethod):
     def set_volume(
         self,
         volume: np.ndarray,
-        spacing_mm: tuple[float, float, float],  # noqa: ARG002
+        spacing_mm: tuple[float, float, float],
         axis: int = 0,
         window: IntensityWindow = WHOLE_RANGE,
     ) -> None:
@@ -123,7 +123,6 @@ class MedSAM2(TorchMethod):
         labels: np.ndarray | None = None,
         clear_old_points: bool = True,
     ) -> np.ndarray:
-        """See `NetworkMethod`."""
         self._box = box
         _, _, logits = self.network.add_new_points_or_box(
             self._state, index, OBJECT, points=points, labels=labels, box=box, clear_old_points=clear_old_points
@@ -144,22 +143,16 @@ class MedSAM2(TorchMethod):
                 yield number, Prediction(logits[0, 0].cpu().numpy() > 0, None)
 
     def forget(self) -> None:
-        """See `NetworkMethod`."""
         self.network.reset_state(self._state)
 
     def compute_features(
-        self,
-        image: np.ndarray,
-        spacing_mm: tuple[float, float],  # noqa: ARG002
-        window: IntensityWindow = WHOLE_RANGE,
+        self, image: np.ndarray, spacing_mm: tuple[float, float], window: IntensityWindow = WHOLE_RANGE
     ) -> None:
-        """See `NetworkMethod`."""
         with torch.inference_mode():
             pixels = model_input(windowed_slice(image, window)[None], self.network.image_size)
             self.network.forward_image(pixels.to(self.network.device))
 
     def bare_encoder(self) -> Callable[[], object]:
-        """See `NetworkMethod`."""
         side, generator = self.network.image_size, torch.Generator().manual_seed(0)
         image = torch.randn(1, 3, side, side, generator=generator).to(self.network.device)
         return torch.inference_mode()(lambda: self.network.forward_image(image))

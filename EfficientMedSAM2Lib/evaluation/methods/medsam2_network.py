@@ -95,8 +95,11 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def model_input(slices: np.ndarray, image_size: int) -> Any:
-    """Slices (D, H, W) or (D, H, W, 3) in 0..1 as normalised (D, 3, image_size, image_size) float32 tensor."""
+def model_input(slices: Any, image_size: int) -> Any:
+    """Slices (D, H, W) or (D, H, W, 3) in 0..1 as normalised (D, 3, image_size, image_size) float32 tensor.
+
+    Slices may be an array, or anything with a length that gives them one by one.
+    """
     import torch
 
     images = torch.empty(len(slices), 3, image_size, image_size)

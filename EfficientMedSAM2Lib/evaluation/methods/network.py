@@ -44,6 +44,18 @@ class NetworkMethod(ABC):
     variant: str = ""
 
     @abstractmethod
+    def set_image(self, image: np.ndarray, spacing_mm: tuple[float, float]) -> None:
+        """See `SegmentationMethod`."""
+
+    @abstractmethod
+    def segment_box(self, box: np.ndarray) -> Prediction:
+        """See `SegmentationMethod`."""
+
+    @abstractmethod
+    def segment_clicks(self, points_xy: np.ndarray, labels: np.ndarray) -> Prediction:
+        """See `SegmentationMethod`."""
+
+    @abstractmethod
     def encode(self, image: np.ndarray) -> SliceEmbedding:
         """Embed a whole slice (H, W) or (H, W, 3) with values in 0..1."""
 
@@ -137,11 +149,9 @@ class TorchMethod(NetworkMethod):
     network: Any
 
     def parameter_count(self) -> int:
-        """See `NetworkMethod`."""
         return sum(p.numel() for p in self.network.parameters())
 
     def computation(self) -> Mapping[str, object]:
-        """See `NetworkMethod`."""
         parameter = next(self.network.parameters())
         return {"device": str(parameter.device), "precision": str(parameter.dtype).replace("torch.", "")}
 
@@ -150,7 +160,6 @@ class TorchMethod(NetworkMethod):
         return {name.replace("_", " "): (child, "forward") for name, child in self.network.named_children()}
 
     def file_bytes(self) -> int:
-        """See `NetworkMethod`."""
         return weights_bytes(self.network, self.weights)
 
 

@@ -1,6 +1,6 @@
 """Pseudo labels: a teacher's masks on unlabelled images, kept where the teacher deserves trust.
 
-``python -m EfficientMedSAM2Lib.learning.pseudo.labels --data_dir DATA --output OUT`` writes one ``.npz`` per slice
+``python -m EfficientMedSAM2Lib.learning.pseudo.labels --data-dir DATA --output OUT`` writes one ``.npz`` per slice
 (`image` uint8 (H, W), `masks` packed bits with `shape` (N, H, W), `scores` (N,), `boxes` (N, 4)) and ``index.json``.
 """
 
@@ -31,6 +31,7 @@ from EfficientMedSAM2Lib.learning.pseudo.trusted_masks import TrustedMask, trust
 from EfficientMedSAM2Lib.learning.teachers.choose import load_teacher
 from EfficientMedSAM2Lib.learning.teachers.interface import Teacher
 from EfficientMedSAM2Lib.models.builder import cpu_has_bfloat16
+from EfficientMedSAM2Lib.pipeline.options import add_option
 
 logger = logging.getLogger(__name__)
 INDEX_EVERY = 10  # slices between two updates of index.json
@@ -170,13 +171,13 @@ def read_sources(folder: Path) -> dict[str, str]:
 def main(arguments: list[str] | None = None) -> None:
     """Run one worker; several share the slices through --worker and --workers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data_dir", type=Path, required=True, help="folder with index.json")
+    add_option(parser, "--data-dir", type=Path, required=True, help="folder with index.json")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--teacher_checkpoint", type=Path, help="as for `distill`; default: LiteMedSAM")
+    add_option(parser, "--teacher-checkpoint", type=Path, help="as for `distill`; default: LiteMedSAM")
     parser.add_argument("--extra", nargs="*", default=[], help="labelled training images to use too, by path prefix")
     parser.add_argument("--worker", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--max-minutes", type=float, default=60.0)
+    add_option(parser, "--max-minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage, load_images
 from EfficientMedSAM2Lib.evaluation.dataset.manifest import Split, read_manifest
 from EfficientMedSAM2Lib.learning.samples.clips import Clip, LabelledClips, SyntheticClips
@@ -45,7 +46,7 @@ class Mixture(Generic[Sample]):
         mix: name -> share of what is drawn; names without a source are left out and the rest takes their part.
 
     Raises:
-        ValueError: nothing is left to draw from.
+        UserError: nothing is left to draw from.
     """
 
     def __init__(self, sources: Mapping[str, Source[Sample]], mix: Mapping[str, float]):
@@ -77,7 +78,7 @@ class MixedBatches(IterableDataset[dict[str, Any]], Generic[Sample]):
         first: Number of the first batch: a training that goes on does not begin anew with the same samples.
 
     Raises:
-        ValueError: nothing is left to draw from.
+        UserError: nothing is left to draw from.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ def slice_batches(
         leave_out: data sets of which nothing is used: neither labels nor pseudo-labels, nor their shapes in synthesis.
 
     Raises:
-        ValueError: there is no such data set, or nothing else.
+        UserError: there is no such data set, or nothing else.
     """
     mix = mix or SLICE_MIX
     images, index = load_training_images(manifest_paths, leave_out)
@@ -152,7 +153,7 @@ def slice_batches(
     if pseudo_folder is not None and any(Path(pseudo_folder).glob("*.npz")):
         pseudo = sources["pseudo"] = PseudoSource(Path(pseudo_folder), wide_probability, leave_out)
         if leave_out and len(pseudo) == 0:
-            raise ValueError(f"'{pseudo_folder}' tells of no pseudo-labels that they are of other data sets.")
+            raise UserError(f"'{pseudo_folder}' tells of no pseudo-labels that they are of other data sets.")
     return MixedBatches(sources, mix, collate_slices, batch_size, seed, views)
 
 
@@ -177,7 +178,7 @@ def clip_batches(
         leave_out: as for `slice_batches`.
 
     Raises:
-        ValueError: as `slice_batches`.
+        UserError: as `slice_batches`.
     """
     images, index = load_training_images(manifest_paths, leave_out)
     sources: dict[str, Source[Clip]] = {
@@ -193,11 +194,11 @@ def load_training_images(
     """The labelled images of the train splits in memory but for some data sets, and the index of their objects.
 
     Raises:
-        ValueError: there is no such data set, or nothing else.
+        UserError: there is no such data set, or nothing else.
     """
     images = load_split(manifest_paths, "train", True, leave_out)
     if not images:
-        raise ValueError("There is no labelled image to train on; leave out fewer data sets.")
+        raise UserError("There is no labelled image to train on; leave out fewer data sets.")
     return images, ObjectIndex(images)
 
 
@@ -205,7 +206,7 @@ def load_unlabelled_images(manifest_paths: Manifests, leave_out: Sequence[str] =
     """The images without labels in memory, but for some data sets.
 
     Raises:
-        ValueError: there is no such data set.
+        UserError: there is no such data set.
     """
     return load_split(manifest_paths, "unlabelled", False, leave_out)
 
@@ -216,14 +217,14 @@ def load_split(
     """The images of one split in memory, with labels or without any, but for some data sets and perhaps flat ones.
 
     Raises:
-        ValueError: there is no such data set.
+        UserError: there is no such data set.
     """
     paths = [manifest_paths] if isinstance(manifest_paths, (str, Path)) else manifest_paths
     manifests = [read_manifest(path) for path in paths]
     known = {entry.dataset for manifest in manifests for entry in manifest.entries}
     unknown = sorted(set(leave_out) - known)
     if unknown:
-        raise ValueError(f"There is no data set {unknown[0]!r}; there are {', '.join(sorted(known))}.")
+        raise UserError(f"There is no data set {unknown[0]!r}; there are {', '.join(sorted(known))}.")
     images: list[LoadedImage] = []
     for manifest in manifests:
         own = {entry.dataset for entry in manifest.entries}

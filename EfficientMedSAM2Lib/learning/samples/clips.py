@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage, windowed
 from EfficientMedSAM2Lib.learning.samples.augment import View, augment_intensity, crop_bounds, random_view
 from EfficientMedSAM2Lib.learning.samples.random_window import random_window
 from EfficientMedSAM2Lib.learning.samples.sources.components import continued_part, random_part, tight_box
 from EfficientMedSAM2Lib.learning.samples.sources.object_index import ObjectIndex, ObjectKey
-from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, look
+from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, resample
 from EfficientMedSAM2Lib.learning.samples.synthesis import random_scene
 
 MIN_CLIP_AREA_PX = 30
@@ -46,7 +47,7 @@ class LabelledClips:
             wide_probability: share of views larger than about 2.6 times the object.
 
         Raises:
-            ValueError: there is no volume.
+            UserError: there is no volume.
         """
         self.index = index
         self.length = length
@@ -55,7 +56,7 @@ class LabelledClips:
         usable = is_volume[index.rows[:, 0]] & (index.rows[:, 5] >= MIN_CLIP_AREA_PX)
         self._cumulative = np.cumsum(np.where(usable, index.probability, 0.0))
         if self._cumulative[-1] <= 0:
-            raise ValueError("Clips need labelled volumes: there are only 2D images.")
+            raise UserError("Clips need labelled volumes: there are only 2D images.")
 
     def draw(self, rng: np.random.Generator) -> Clip:
         """A random clip."""
@@ -76,12 +77,12 @@ class LabelledClips:
         part = random_part(self.index.mask(key), rng, whole_probability=0.1)
         masks = [part]
         # Every slice on the way is followed, also those the clip skips, else fast-moving objects are lost.
-        step, here, followed = (1 if slices[1] > slices[0] else -1), key.slice, part
+        step, current, continued = (1 if slices[1] > slices[0] else -1), key.slice, part
         for wanted in slices[1:]:
-            while here != wanted:
-                here += step
-                followed = continued_part(self.index.mask(key, here), followed)
-            masks.append(followed)
+            while current != wanted:
+                current += step
+                continued = continued_part(self.index.mask(key, current), continued)
+            masks.append(continued)
         if rng.random() < SHARE_OF_ENDS and bool(masks[-1].any()):
             return None
         box = _union_box(masks) if rng.random() < 0.5 else tight_box(part)
@@ -90,7 +91,7 @@ class LabelledClips:
             return None
         view = random_view(box, shape, image.slice_spacing(key.axis), rng, self.wide_probability)
         planes = [image.slice_voxels(key.axis, number) for number in slices]
-        seen = _look_at_all(image, planes, masks, view, rng)
+        seen = _resampled_slices(image, planes, masks, view, rng)
         if seen is None:
             return None
         distance = torch.tensor([(number - slices[0]) * spacing_mm for number in slices], dtype=torch.float32)
@@ -119,7 +120,7 @@ class SyntheticClips:
                 continue
             size = scene.images.shape[1]
             view = random_view(box, (size, size), (1.0, 1.0), rng, wide_probability=0.15)
-            seen = _look_at_all(None, list(scene.images), list(scene.masks), view, rng)
+            seen = _resampled_slices(None, list(scene.images), list(scene.masks), view, rng)
             if seen is None:
                 continue
             spacing_mm = float(rng.uniform(0.8, 5.0)) * (1 if rng.random() < 0.5 else -1)
@@ -149,7 +150,7 @@ def random_slices(start: int, count: int, length: int, spacing_mm: float, rng: n
     return None
 
 
-def _look_at_all(
+def _resampled_slices(
     image: LoadedImage | None, planes: list[np.ndarray], masks: list[np.ndarray], view: View, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Resample all slices through one view that may drift slowly, and change their intensities alike."""
@@ -170,7 +171,7 @@ def _look_at_all(
             pixels = windowed(pixels, window)
         if pixels.ndim == 3:
             pixels = pixels.mean(axis=2)
-        seen, (mask_seen,), valid = look(pixels, [mask[crop]], moved, (bounds[0], bounds[2]))
+        seen, (mask_seen,), valid = resample(pixels, [mask[crop]], moved, (bounds[0], bounds[2]))
         if number == 0 and float(mask_seen.sum()) < MIN_VISIBLE_PX:
             return None
         images.append(seen[0])

@@ -15,7 +15,7 @@ import torch
 from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
 from EfficientMedSAM2Lib.learning.samples.augment import blur, crop_bounds, random_view
 from EfficientMedSAM2Lib.learning.samples.sources.components import continued_part, random_part, tight_box
-from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
+from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, resample
 from EfficientMedSAM2Lib.learning.samples.sources.shapes import random_label_stack, smooth_noise
 
 SIZES_PX = (64, 96, 128, 128, 160)
@@ -61,7 +61,7 @@ class SyntheticSource:
         if bounds is None:
             return None
         crop = (slice(None), slice(bounds[0], bounds[1]), slice(bounds[2], bounds[3]))
-        seen, found, valid = look(scene.images[crop][0], list(scene.masks[crop]), view, (bounds[0], bounds[2]))
+        seen, found, valid = resample(scene.images[crop][0], list(scene.masks[crop]), view, (bounds[0], bounds[2]))
         if float(found[0].sum()) < MIN_VISIBLE_PX:
             return None
         neighbour = found[1] if len(found) > 1 else torch.zeros_like(found[0])

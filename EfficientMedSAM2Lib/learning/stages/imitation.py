@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.learning.stages.clips import ClipTraining
 from EfficientMedSAM2Lib.learning.stages.slices import answer
 from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, ImageFeatures, MemoryBank, PromptBatch
@@ -53,7 +54,7 @@ class ImitationTraining(ClipTraining):
         options: Those of `PromptTraining`; without `train_only` STUDENT_PARTS learn.
 
     Raises:
-        ValueError: The teacher's answers have other sizes.
+        UserError: The teacher's answers have other sizes.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class ImitationTraining(ClipTraining):
         for name in SHARED_SIZES:
             if getattr(one, name) != getattr(other, name):
                 message = f"The teacher's {name} is {getattr(one, name)}, the student's {getattr(other, name)}."
-                raise ValueError(f"{message} Only what stands behind the image encoder may differ.")
+                raise UserError(f"{message} Only what stands behind the image encoder may differ.")
         # Lightning copies the module to average its weights; a function is not copied, nor is what it holds.
         self._teacher = lambda: teacher
         self.output_weight = output_weight
@@ -97,11 +98,11 @@ class ImitationTraining(ClipTraining):
             # An exported network takes memories that count only, and all objects of a clip batch have as many.
             known = slice(None) if bank.valid is None else _array(bank.valid[0])
             bank = MemoryBank(*(_array(part)[:, known] for part in bank[:4]))
-        decoded, told = answer(self._teacher(), features, prompts, bank)
+        decoded, encoded = answer(self._teacher(), features, prompts, bank)
         device = self.device
         return (
             DecodedMasks(*(torch.from_numpy(part).to(device) for part in decoded)),
-            EncodedPrompts(*(None if part is None else torch.from_numpy(part).to(device) for part in told)),
+            EncodedPrompts(*(None if part is None else torch.from_numpy(part).to(device) for part in encoded)),
         )
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
@@ -120,11 +121,12 @@ def answer_error(
     Masks and presence as the divergence of probabilities, scores as squared errors, pointers and the maps of prompts as
     squared errors over the variance of what is wanted.
     """
-    (decoded, told), (decoded_wanted, told_wanted) = given, wanted
+    (decoded, encoded), (decoded_wanted, encoded_wanted) = given, wanted
     maps = [
         _relative_error(part, part_wanted)
         for part, part_wanted in zip(
-            (told.dense16, told.dense8, told.dense4), (told_wanted.dense16, told_wanted.dense8, told_wanted.dense4)
+            (encoded.dense16, encoded.dense8, encoded.dense4),
+            (encoded_wanted.dense16, encoded_wanted.dense8, encoded_wanted.dense4),
         )
     ]
     return {

@@ -34,7 +34,7 @@ class FeatureProjection(nn.Module):
 
     def forward(self, features: ImageFeatures, wanted: tuple[Tensor, ...]) -> list[Tensor]:
         """What the student's features make of each wanted map (B,C,h,w): in its shape, and in units of its spread."""
-        guesses = []
+        predictions = []
         levels = [norm(level) for norm, level in zip(self.norms, features)]
         for convolutions, target in zip(self.maps, wanted):
             assert isinstance(convolutions, nn.ModuleList)
@@ -46,20 +46,20 @@ class FeatureProjection(nn.Module):
                 part = convolution(F.adaptive_avg_pool2d(level, size) if finer else level)
                 same = part.shape[-2:] == size
                 parts.append(part if same else F.interpolate(part, size=size, mode="bilinear", align_corners=False))
-            guesses.append(torch.stack(parts).sum(dim=0))
-        return guesses
+            predictions.append(torch.stack(parts).sum(dim=0))
+        return predictions
 
 
-def embedding_error(guesses: list[Tensor], wanted: tuple[Tensor, ...]) -> Tensor:
+def embedding_error(predictions: list[Tensor], wanted: tuple[Tensor, ...]) -> Tensor:
     """Mean over the maps of the squared error and of one minus the cosine of each pixel's vectors.
 
     Args:
-        guesses: From `FeatureProjection`, in units of the spread of each map.
+        predictions: From `FeatureProjection`, in units of the spread of each map.
         wanted: The teacher's maps as they are.
     """
     errors = []
-    for guess, target in zip(guesses, wanted):
-        guess, target = guess.float(), target.float()
-        square = F.mse_loss(guess, target / target.std().clamp_min(1e-3))
-        errors.append(square + 1 - F.cosine_similarity(guess, target, dim=1).mean())
+    for prediction, target in zip(predictions, wanted):
+        prediction, target = prediction.float(), target.float()
+        square = F.mse_loss(prediction, target / target.std().clamp_min(1e-3))
+        errors.append(square + 1 - F.cosine_similarity(prediction, target, dim=1).mean())
     return torch.stack(errors).mean()

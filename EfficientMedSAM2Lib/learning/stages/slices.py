@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.models.timm_import import import_timm
 
 import_timm()  # Lightning's torchmetrics imports torchvision, which may need the same help as timm.
@@ -50,7 +51,7 @@ class PromptTraining(lightning.LightningModule):
             of them is its own.
 
     Raises:
-        ValueError: No parameter is called so.
+        UserError: No parameter is called so.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class PromptTraining(lightning.LightningModule):
         for beginning in beginnings:
             if not any(name.startswith(beginning) for name in names):
                 parts = ", ".join(name for name, _ in self.model.named_children())
-                raise ValueError(f"No parameter's name begins with {beginning!r}; the network's parts are {parts}.")
+                raise UserError(f"No parameter's name begins with {beginning!r}; the network's parts are {parts}.")
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name.startswith(beginnings))
         self.frozen_encoder = not any(p.requires_grad for p in self.model.image_encoder.parameters())
@@ -177,5 +178,5 @@ def answer(
 ) -> tuple[DecodedMasks, EncodedPrompts]:
     """What a network, exported or not, says of B objects, and how it understood their prompts."""
     seen = network.attend(features, bank) if bank is not None else network.without_memory(features)
-    told = network.encode_prompts(prompts)
-    return network.decode(seen, told), told
+    encoded = network.encode_prompts(prompts)
+    return network.decode(seen, encoded), encoded

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class TargetCache:
         limit_bytes: Bytes that all files together may have.
 
     Raises:
-        ValueError: The folder cannot be made.
+        UserError: The folder cannot be made.
     """
 
     def __init__(self, folder: Path, limit_bytes: int = 10 * 2**30) -> None:
@@ -37,12 +38,12 @@ class TargetCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(f"The folder {folder} for the teacher's answers cannot be made: {error}") from error
+            raise UserError(f"The folder {folder} for the teacher's answers cannot be made: {error}") from error
         # File systems round times down.
         self._began = time.time() - 0.1
         self._said = False
 
-    def get(self, key: str) -> dict[str, Tensor] | None:
+    def read(self, key: str) -> dict[str, Tensor] | None:
         """The tensors of a key, None when they are not there or not whole."""
         path = self._path(key)
         try:
@@ -55,7 +56,7 @@ class TargetCache:
             return None
         return tensors
 
-    def put(self, key: str, tensors: dict[str, Tensor]) -> None:
+    def write(self, key: str, tensors: dict[str, Tensor]) -> None:
         """Keep tensors, if there is room or room can be made."""
         content = save({name: value.contiguous() for name, value in tensors.items()})
         if not self._make_room(len(content)):

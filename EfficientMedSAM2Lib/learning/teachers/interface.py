@@ -13,9 +13,11 @@ class Teacher(Protocol):
     """A promptable network with an image embedding.
 
     Attributes:
+        name: What it is, in a word.
         channels: Channels of each map of an embedding.
     """
 
+    name: str
     channels: tuple[int, ...]
 
     @property

@@ -74,13 +74,13 @@ class TeacherTargetSource:
         found, hits = [], 0
         for image, mask, scale in zip(images, masks, batch["pixel_scale"].cpu()):
             digest = self._digest(image, mask, scale)
-            target = self.cache.get(digest)
+            target = self.cache.read(digest)
             hits += target is not None
             if target is None:
                 # The teacher chooses its precision itself, whatever the student is trained in.
                 with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
                     target = self._ask(image, mask, scale, int(digest[:15], 16))
-                self.cache.put(digest, target)
+                self.cache.write(digest, target)
             found.append({name: value.float() for name, value in target.items()})
         count = len(self.teacher.channels) if self.features else 0
         return TeacherTargets(

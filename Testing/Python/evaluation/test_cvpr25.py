@@ -218,7 +218,7 @@ def test_the_command_on_challenge_files(tmp_path, capsys):
     assert float(first["DSC_AUC"]) > 3.5
     assert (first["num_class"], second["DSC_1"]) == ("1", "0.00000")
     assert float(second["DSC_Final"]) > 0.8
-    assert json.loads((output / "cvpr25.json").read_text())["results"]["ours"]["CT"]["cases"] == 1
+    assert json.loads((output / "cvpr25.json").read_text())["results"]["efficient-medsam2"]["CT"]["cases"] == 1
     assert main(["evaluate", "--protocol", "cvpr25", "--model", "ellipse", *arguments]) == 2
     assert "leave --model out" in capsys.readouterr().err
 

@@ -35,7 +35,7 @@ def test_data_sets_and_labels_count_alike_whatever_their_number(records):
     assert summary["labels"]["others/ring"]["dice"] == pytest.approx(0.6)
 
 
-def test_table_shows_contestants_side_by_side(records):
+def test_table_shows_methods_side_by_side(records):
     text = table({"ellipse": summarise(records), "half": summarise(with_dice(records, lambda _: 0.5))})
     lines = text.splitlines()
     assert lines[0].split() == ["ellipse", "half"]

@@ -51,6 +51,7 @@ def test_the_seed_s_flag_without_a_value_leaves_the_precision_to_the_machine() -
         (["--mixed_precision"], "auto"),
         ([], "auto"),
         (["--mixed_precision", "32-true"], "32-true"),
+        (["--mixed-precision", "32-true"], "32-true"),
     ):
         assert parser.parse_args(["--data_dir", "d", "--output", "o", *given]).mixed_precision == meant
 
@@ -105,8 +106,8 @@ def test_a_teacher_of_equal_sizes_needs_no_cache(manifest_path: Path, tmp_path: 
         (["--resume", "missing.ckpt"], "missing.ckpt does not exist"),
         (["--feature_distill_weight", "0", "--output_distill_weight", "0"], "Neither features nor masks"),
         (["--feature_distill_weight", "-1"], "cannot be negative"),
-        (["--stage", "clips", "--clip_length", "1"], "--clip_length 2 or more"),
-        (["--stage", "clips", "--learned_slices", "5"], "between 1 and --clip_length (4)"),
+        (["--stage", "clips", "--clip_length", "1"], "--clip-length 2 or more"),
+        (["--stage", "clips", "--learned_slices", "5"], "between 1 and --clip-length (4)"),
         (["--stage", "clips", "--wide", "3"], "share between 0 and 1"),
         (["--teacher_views", "0"], "1 or more"),
         (["--stage", "slices", "--leave-out", "organs"], "There is no data set 'organs'"),

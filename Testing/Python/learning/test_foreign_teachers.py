@@ -117,18 +117,18 @@ def test_the_cache_keeps_its_limit_and_what_is_used(tmp_path: Path) -> None:
     value = {"x": torch.arange(25_000, dtype=torch.float32)}  # 100 kB
     cache = TargetCache(tmp_path, 350_000)
     for number in range(5):
-        cache.put(f"old{number}", value)
+        cache.write(f"old{number}", value)
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["old0", "old1", "old2"], "all in use: nothing more"
     for number in range(3):
         os.utime(tmp_path / f"old{number}.safetensors", (1000 + number, 1000 + number))
 
     cache = TargetCache(tmp_path, 350_000)
-    assert torch.equal(cache.get("old0")["x"], value["x"])
-    cache.put("new", value)
+    assert torch.equal(cache.read("old0")["x"], value["x"])
+    cache.write("new", value)
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["new", "old0", "old2"]
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 350_000
     (tmp_path / "old2.safetensors").write_bytes(b"half a file")
-    assert cache.get("old2") is None
+    assert cache.read("old2") is None
     assert not (tmp_path / "old2.safetensors").exists()
 
 

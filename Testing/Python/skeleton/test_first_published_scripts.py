@@ -240,7 +240,7 @@ def test_the_benchmark_command_runs(paths, tmp_path):
         return
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"benchmark.json", "benchmark.md", "benchmark-overlays.png"} <= written
-    assert "ours, MobileNetV3" in done.stdout
+    assert "EfficientMedSAM2, MobileNetV3" in done.stdout
 
 
 @pytest.mark.parametrize(

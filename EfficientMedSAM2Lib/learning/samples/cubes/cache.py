@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.learning.samples.batches import Source
 from EfficientMedSAM2Lib.learning.samples.cubes.cube import LabelledCube
@@ -19,13 +20,13 @@ class CachedCubes:
     """Draws cubes from a folder that `fill_cache` wrote.
 
     Raises:
-        ValueError: There are none.
+        UserError: There are none.
     """
 
     def __init__(self, folder: Path) -> None:
         self.files = sorted(folder.glob(_PATTERN))
         if not self.files:
-            raise ValueError(f"There are no cubes in {folder}; name a folder that --cache has filled.")
+            raise UserError(f"There are no cubes in {folder}; name a folder that --cache has filled.")
 
     def draw(self, rng: np.random.Generator) -> LabelledCube:
         """A random cube; only its own part of a file is read."""

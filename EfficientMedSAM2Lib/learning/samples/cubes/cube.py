@@ -102,7 +102,7 @@ def cut(
     index: int,
     part: np.ndarray,
     cube: Cube,
-    look: Callable[[np.ndarray], np.ndarray],
+    intensities: Callable[[np.ndarray], np.ndarray],
     belongs: Callable[[np.ndarray], np.ndarray],
 ) -> LabelledCube | None:
     """Cut an object out of a volume.
@@ -113,7 +113,7 @@ def cut(
         index: The known slice.
         part: (H,W) bool, the part of the label on that slice that is meant; others count where they are connected.
         cube: Where to cut.
-        look: Turns values of voxels into intensities 0...1.
+        intensities: Turns values of voxels into intensities 0...1.
         belongs: Tells which label values are the object's.
 
     Returns:
@@ -131,7 +131,9 @@ def cut(
         line = np.flatnonzero((cube.places(axis) > -0.5) & (cube.places(axis) < labels.shape[axis] - 0.5))
         extent.append((int(line[0]), int(line[-1]) + 1))
     thickness = (1 / cube.cell(0), 1 / cube.cell(1), 1 / cube.cell(2))
-    found = LabelledCube(_as_bytes(sample(voxels, cube, look)), _as_bytes(share), tuple(extent), position, thickness)
+    found = LabelledCube(
+        _as_bytes(sample(voxels, cube, intensities)), _as_bytes(share), tuple(extent), position, thickness
+    )
     return found if is_shown(found) else None
 
 

@@ -86,11 +86,11 @@ def _part_of(image: LoadedImage, rng: np.random.Generator) -> np.ndarray:
     centre = [float(rng.uniform(0.2, 0.8)) * length for length in shape]
     cube = Cube((centre[0], centre[1], centre[2]), image.spacing_mm, float(side), GRID)
 
-    def look(values: np.ndarray) -> np.ndarray:
+    def intensities(values: np.ndarray) -> np.ndarray:
         shown = windowed(values, image.window)
         return shown.mean(axis=-1) if shown.ndim == 3 else shown
 
-    return sample(image.voxels, cube, look) * cube.validity(shape)
+    return sample(image.voxels, cube, intensities) * cube.validity(shape)
 
 
 def _supervoxels(volume: np.ndarray, rng: np.random.Generator) -> np.ndarray:

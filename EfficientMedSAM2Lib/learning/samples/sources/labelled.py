@@ -10,7 +10,7 @@ from EfficientMedSAM2Lib.learning.samples.augment import crop_bounds, random_vie
 from EfficientMedSAM2Lib.learning.samples.random_window import random_window
 from EfficientMedSAM2Lib.learning.samples.sources.components import continued_part, random_part, tight_box
 from EfficientMedSAM2Lib.learning.samples.sources.object_index import ObjectIndex, ObjectKey
-from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
+from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, resample
 
 FARTHEST_NEIGHBOUR_MM = 12.0
 
@@ -62,7 +62,7 @@ class LabelledSource:
         if steps:
             masks.append(continued_part(self.index.mask(key, key.slice + steps)[crop], mask))
         window = random_window(image, pixels, mask, rng)
-        seen, found, valid = look(windowed(pixels, window), masks, view, (bounds[0], bounds[2]))
+        seen, found, valid = resample(windowed(pixels, window), masks, view, (bounds[0], bounds[2]))
         if float(found[0].sum()) < MIN_VISIBLE_PX:
             return None
         neighbour = found[1] if steps else torch.zeros_like(found[0])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
 
 MIN_AREA_PX = 12
@@ -38,14 +39,14 @@ class ObjectIndex:
             max_share: largest share of the samples that one data set may have.
 
         Raises:
-            ValueError: there is no object large enough.
+            UserError: there is no object large enough.
         """
         self.images = list(images)
         tables = [_scan(number, image) for number, image in enumerate(self.images)]
         self.rows = np.concatenate([rows for rows, _ in tables]) if tables else np.zeros((0, 10), np.int32)
         self.roundness = np.concatenate([roundness for _, roundness in tables]) if tables else np.zeros(0)
         if len(self.rows) == 0:
-            raise ValueError("No labelled object is large enough to train on: check the label maps.")
+            raise UserError("No labelled object is large enough to train on: check the label maps.")
         self.probability = _balance(self.images, self.rows, self.roundness, max_share)
         self._cumulative = np.cumsum(self.probability)
 
@@ -93,8 +94,8 @@ def _scan(number: int, image: LoadedImage) -> tuple[np.ndarray, np.ndarray]:
         for axis in _useful_axes(image):
             step = 1 if axis == 0 or crop.shape[axis] < 100 else 2
             offset = [corner[other] for other in range(3) if other != axis]
-            turned = np.ascontiguousarray(np.moveaxis(crop, axis, 0)[::step])
-            for position, value, area, inner, box in _objects_of(turned):
+            slices = np.ascontiguousarray(np.moveaxis(crop, axis, 0)[::step])
+            for position, value, area, inner, box in _objects_of(slices):
                 place = (box[0] + offset[0], box[1] + offset[0], box[2] + offset[1], box[3] + offset[1])
                 rows.append((number, axis, corner[axis] + position * step, union, value, area, *place))
                 # Inner boundary pixels of a disc of this area, divided by those found: 1 for a disc, ~0 for a ribbon.
@@ -160,10 +161,10 @@ def _balance(images: list[LoadedImage], rows: np.ndarray, roundness: np.ndarray,
             compactness += typical / len(labels)
             weights = np.zeros(len(in_label))
             for bucket in np.unique(buckets[in_label]):
-                here = buckets[in_label] == bucket
+                in_bucket = buckets[in_label] == bucket
                 # Objects under ten pixels have hardly a boundary to learn from.
-                share = here.sum() ** 0.5 * (0.4 if bucket == 0 else 1.0)
-                weights[here] = share * own[in_label][here] / own[in_label][here].sum()
+                share = in_bucket.sum() ** 0.5 * (0.4 if bucket == 0 else 1.0)
+                weights[in_bucket] = share * own[in_label][in_bucket] / own[in_label][in_bucket].sum()
             probability[in_label] = weights / weights.sum() * len(in_label) ** 0.3 * typical
         probability[in_set] /= probability[in_set].sum()
         count = len(np.unique(rows[in_set, 0]))

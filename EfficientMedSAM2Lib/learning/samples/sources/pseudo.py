@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.evaluation.dataset.manifest import dataset_of
 from EfficientMedSAM2Lib.learning.samples.augment import crop_bounds, random_view
 from EfficientMedSAM2Lib.learning.samples.sources.components import tight_box
-from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
+from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, resample
 
 REFRESH_EVERY = 1000  # draws between two looks for new files: labelling may still be going on
 
@@ -79,7 +80,7 @@ class PseudoSource:
             self._until_refresh = REFRESH_EVERY
             self.refresh()
         if not self._slices:
-            raise ValueError(f"'{self.folder}' holds no pseudo-labels: run the pseudo_labels command first.")
+            raise UserError(f"'{self.folder}' holds no pseudo-labels: run the pseudo_labels command first.")
         while True:
             objects = self._slices[int(rng.integers(len(self._slices)))]
             sample = self._sample(objects[int(rng.integers(len(objects)))], rng)
@@ -95,7 +96,7 @@ class PseudoSource:
         crop = (slice(bounds[0], bounds[1]), slice(bounds[2], bounds[3]))
         mask = np.unpackbits(item.packed, count=item.image.size).reshape(shape)[crop]
         pixels = item.image[crop].astype(np.float32) / 255.0
-        seen, found, valid = look(pixels, [mask], view, (bounds[0], bounds[2]))
+        seen, found, valid = resample(pixels, [mask], view, (bounds[0], bounds[2]))
         if float(found[0].sum()) < MIN_VISIBLE_PX:
             return None
         return SliceSample(

@@ -1,4 +1,4 @@
-"""A training sample, and the step all sources share: look at a slice through a view."""
+"""A training sample, and the step all sources share: resample a slice into a view."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SliceSample:
     name: str
 
 
-def look(
+def resample(
     image: np.ndarray, masks: Sequence[np.ndarray], view: View, origin_rc: tuple[int, int]
 ) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None]:
     """Resample a crop of a slice and its masks into a view.

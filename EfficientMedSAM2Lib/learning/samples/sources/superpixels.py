@@ -14,7 +14,7 @@ from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage, windowed
 from EfficientMedSAM2Lib.learning.samples.augment import crop_bounds, random_view
 from EfficientMedSAM2Lib.learning.samples.random_window import random_window
 from EfficientMedSAM2Lib.learning.samples.sources.components import tight_box
-from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
+from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, resample
 
 GRID_PX = 160
 """Largest side of the crop that is divided into superpixels."""
@@ -76,7 +76,7 @@ class SuperpixelSource:
         mask = np.zeros(shape, bool)
         mask[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]] = part
         pixels = windowed(np.ascontiguousarray(voxels[crop]), window)
-        seen, found, valid = look(pixels, [mask[crop]], view, (bounds[0], bounds[2]))
+        seen, found, valid = resample(pixels, [mask[crop]], view, (bounds[0], bounds[2]))
         if float(found[0].sum()) < MIN_VISIBLE_PX:
             return None
         return SliceSample(

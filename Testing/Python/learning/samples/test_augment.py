@@ -79,13 +79,13 @@ def test_outside_is_zero_and_a_view_that_misses_is_none() -> None:
     assert crop_bounds(view.moved((1000.0, 0.0)), (256, 256)) is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(seed=SEEDS, channels=st.sampled_from([1, 3]))
 def test_intensities_stay_in_range_and_the_input_is_untouched(seed: int, channels: int) -> None:
     rng = np.random.default_rng(seed)
     image = torch.from_numpy(rng.random((channels, 32, 32), dtype=np.float32))
     before = image.clone()
-    result = augment_intensity(image, rng, strength=2.0)
+    result = augment_intensity(image, rng)
     assert result.shape == image.shape
     assert float(result.min()) >= 0.0
     assert float(result.max()) <= 1.0

@@ -293,7 +293,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/volume/context.py
   EfficientMedSAM2Lib/predictors/volume/frames.py
   EfficientMedSAM2Lib/predictors/volume/given_inputs.py
-  EfficientMedSAM2Lib/predictors/volume/movie.py
   EfficientMedSAM2Lib/predictors/volume/opening.py
   EfficientMedSAM2Lib/predictors/volume/orthogonal_prior.py
   EfficientMedSAM2Lib/predictors/volume/outline.py
@@ -319,6 +318,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/onnx/quantise.py
   EfficientMedSAM2Lib/runtimes/out_of_memory.py
   EfficientMedSAM2Lib/runtimes/torch_arrays.py
+  EfficientMedSAM2Lib/runtimes/weights_metadata.py
   EfficientMedSAM2Lib/web/__init__.py
   EfficientMedSAM2Lib/web/connection.py
   EfficientMedSAM2Lib/web/gateway/__init__.py

@@ -123,7 +123,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         raise FileNotFoundError(f"{args.data_dir} does not exist; give a folder of scans, or leave --data_dir out.")
     weights = {"medsam2": existing(args.original_model, "MedSAM2's checkpoint")}
     if args.efficient_model is not None:
-        from EfficientMedSAM2Lib.pipeline.engine import encoder_of
+        from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
         encoder, path = encoder_of(args.efficient_model), existing(args.efficient_model, "our weights")
         weights.update({network: path for network in OURS if network.split("-")[0] == encoder})

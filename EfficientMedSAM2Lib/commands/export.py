@@ -6,7 +6,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER, encoder_of
+from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER
+from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

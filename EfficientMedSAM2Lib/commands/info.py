@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from EfficientMedSAM2Lib import __version__
-from EfficientMedSAM2Lib.pipeline.engine import add_model_arguments, build_model, weights_metadata
+from EfficientMedSAM2Lib.pipeline.engine import add_model_arguments, build_model
+from EfficientMedSAM2Lib.runtimes.weights_metadata import weights_metadata
 
 _LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "SimpleITK", "slicerio", "safetensors")
 

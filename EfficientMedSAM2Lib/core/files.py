@@ -26,7 +26,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_COMPONENT = 100  # temporary names are longer
 
-#: Looks at a file that was written, under its temporary name, and raises UserError unless it is what was meant.
+#: Checks a file that was written, under its temporary name, and raises UserError unless it is what was meant.
 Check = Callable[[Path], None]
 
 
@@ -155,20 +155,20 @@ def readable_name(name: str) -> str:
 def walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
     """Folders below one, itself first, each with its files, all sorted; what is hidden is left out.
 
-    Links are followed, and keep the names that they have here: data sets of DataLad (git-annex) consist of links. A
+    Links are followed, and keep the names of the links: data sets of DataLad (git-annex) consist of links. A
     folder that is there twice is entered once, as itself rather than by a link to it.
     """
     seen: set[tuple[int, int]] = set()
     waiting = [folder]
     while waiting:
-        here = waiting.pop()
-        state = here.stat()
+        folder = waiting.pop()
+        state = folder.stat()
         if (state.st_dev, state.st_ino) in seen:
             continue
         seen.add((state.st_dev, state.st_ino))
-        entries = sorted(path for path in here.iterdir() if not path.name.startswith("."))
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         folders = [path for path in entries if path.is_dir()]
         # the last is the next: links to folders wait until all that are no links have been entered
         waiting[:0] = [path for path in reversed(folders) if path.is_symlink()]
         waiting += [path for path in reversed(folders) if not path.is_symlink()]
-        yield here, [path for path in entries if not path.is_dir()]
+        yield folder, [path for path in entries if not path.is_dir()]

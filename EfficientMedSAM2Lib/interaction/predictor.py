@@ -30,7 +30,7 @@ class VolumePredictor(Protocol):
 
     def add_new_points_or_box(
         self,
-        inference_state: dict[str, Any],
+        inference_state: Any,
         frame_idx: int,
         obj_id: int,
         points: Any = None,
@@ -45,7 +45,7 @@ class VolumePredictor(Protocol):
 
     def add_new_mask(
         self,
-        inference_state: dict[str, Any],
+        inference_state: Any,
         frame_idx: int,
         obj_id: int,
         mask: np.ndarray,
@@ -55,13 +55,13 @@ class VolumePredictor(Protocol):
         """Give the mask of one slice."""
 
     def clear_all_prompts_in_frame(
-        self, inference_state: dict[str, Any], frame_idx: int, obj_id: int, need_output: bool = True
+        self, inference_state: Any, frame_idx: int, obj_id: int, need_output: bool = True
     ) -> Any:
         """Take an object's prompts on a slice back."""
 
     def propagate_object(
         self,
-        inference_state: dict[str, Any],
+        inference_state: Any,
         obj_id: int,
         start_frame_idx: int,
         frames: Iterable[int],
@@ -69,22 +69,22 @@ class VolumePredictor(Protocol):
     ) -> Iterator[tuple[int, np.ndarray, float]]:
         """Yield (frame_idx, mask bool HxW, score 0..1) of one object for ``frames`` in order."""
 
-    def slice_mask(self, inference_state: dict[str, Any], obj_id: int, frame_idx: int) -> np.ndarray | None:
+    def slice_mask(self, inference_state: Any, obj_id: int, frame_idx: int) -> np.ndarray | None:
         """Mask of a slice (bool HxW), None when it has none."""
 
-    def slice_score(self, inference_state: dict[str, Any], obj_id: int, frame_idx: int) -> float | None:
+    def slice_score(self, inference_state: Any, obj_id: int, frame_idx: int) -> float | None:
         """Predicted IoU x probability that the object is on the slice, 0..1."""
 
-    def snapshot_object(self, inference_state: dict[str, Any], obj_id: int) -> Any:
+    def snapshot_object(self, inference_state: Any, obj_id: int) -> Any:
         """Immutable copy of all that is known of an object, None when it is absent."""
 
-    def restore_object(self, inference_state: dict[str, Any], obj_id: int, snapshot: Any) -> None:
+    def restore_object(self, inference_state: Any, obj_id: int, snapshot: Any) -> None:
         """Bring an object back to a snapshot; None removes it."""
 
-    def reset_state(self, inference_state: dict[str, Any]) -> None:
+    def reset_state(self, inference_state: Any) -> None:
         """Forget all objects."""
 
-    def prefetch(self, inference_state: dict[str, Any], frame_idx: int, obj_id: int | None = None) -> Any:
+    def prefetch(self, inference_state: Any, frame_idx: int, obj_id: int | None = None) -> Any:
         """Compute a slice's features ahead of time."""
 
 

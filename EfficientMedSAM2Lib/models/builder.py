@@ -22,7 +22,7 @@ WEIGHTS_LICENCE = "Apache-2.0"
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def build_efficient_medsam2_model(
+def build_torch_network(
     encoder_type: str = "efficientnet",
     checkpoint: str | os.PathLike[str] | None = None,
     device: str | torch.device = "auto",
@@ -178,4 +178,4 @@ def _compute_dtype(device: torch.device, use_half_precision: bool) -> torch.dtyp
     return torch.bfloat16 if probe is not None and probe() else torch.float32
 
 
-__all__ = ["WEIGHTS_LICENCE", "build_efficient_medsam2_model", "load_model", "save_model", "shipped_weights"]
+__all__ = ["WEIGHTS_LICENCE", "build_torch_network", "load_model", "save_model", "shipped_weights"]

@@ -56,7 +56,7 @@ class EfficientMedSAM2(nn.Module):
 
     @property
     def image_size(self) -> int:
-        """Side of the square that the network looks at, in its pixels. SAM2's name."""
+        """Side of the square that the network sees, in its pixels. SAM2's name."""
         return self.config.image_size
 
     @property

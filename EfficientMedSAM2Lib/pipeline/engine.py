@@ -52,6 +52,7 @@ def build_model(
         ValueError: The weights, encoder or device cannot be used.
     """
     from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
+    from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
     if encoder is None:
         encoder = DEFAULT_ENCODER if weights is None else encoder_of(weights)
@@ -75,42 +76,3 @@ def build_session(
 
     model = build_model(encoder, weights, device, runtime, precision, threads)
     return InteractiveSession(EfficientMedSAM2VolumePredictor(model))
-
-
-def weights_metadata(path: str | Path) -> dict[str, str]:
-    """What a weights file says of itself: configuration, licence, training.
-
-    Raises:
-        ValueError: The file is missing or is not a `.safetensors` file.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise ValueError(f"Weights file {path} does not exist; give the path of a .safetensors file.")
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a readable .safetensors file: {error}") from error
-
-
-def encoder_of(weights: str | Path) -> str:
-    """Name of the encoder that a weights file is for.
-
-    Raises:
-        ValueError: The file cannot be read or holds no configuration of this program.
-    """
-    from EfficientMedSAM2Lib.models import ModelConfig
-    from EfficientMedSAM2Lib.runtimes.choice import installed
-    from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import is_exported, read_description
-
-    if is_exported(weights):
-        return read_description(weights).config.encoder_type
-    if Path(weights).suffix.lower() != ".safetensors" and installed("torch"):
-        from EfficientMedSAM2Lib.models.checkpoint import read_checkpoint
-
-        return read_checkpoint(weights)[0].encoder_type
-    metadata = weights_metadata(weights)
-    if "config" not in metadata:
-        raise ValueError(f"{weights} holds no EfficientMedSAM2 configuration; give weights of this program.")
-    return ModelConfig.from_json(metadata["config"]).encoder_type

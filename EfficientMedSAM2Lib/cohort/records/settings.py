@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from EfficientMedSAM2Lib.pipeline.case import PropagationOptions
-from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER, encoder_of
+from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER
+from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
 #: What builds the session of a worker, as "module:function"; it gets encoder, weights and device (ours also
 #: runtime and threads).

@@ -116,7 +116,7 @@ def measure(slices: int, size: int, encoder: str, weights: str | None, runtime: 
     }
 
 
-def _alone(predictor: Any, state: dict, action: Callable[[], None]) -> None:
+def _alone(predictor: Any, state: Any, action: Callable[[], None]) -> None:
     # An object on another slice would be taken into account.
     predictor.restore_object(state, "clicks", None)
     action()

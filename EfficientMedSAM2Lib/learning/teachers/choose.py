@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from EfficientMedSAM2Lib.learning.teachers.interface import Teacher
-from EfficientMedSAM2Lib.models.checkpoint import holds_our_network
+from EfficientMedSAM2Lib.models.checkpoint import holds_this_network
 
 OUR_SUFFIX = ".safetensors"
 SAM2_SUFFIXES = (".pt", ".pth")
@@ -19,7 +19,7 @@ def is_ours(checkpoint: Path | None) -> bool:
     """
     if checkpoint is None or checkpoint.suffix.lower() not in (OUR_SUFFIX, *SAM2_SUFFIXES):
         return False
-    return checkpoint.suffix.lower() == OUR_SUFFIX or (checkpoint.is_file() and holds_our_network(checkpoint))
+    return checkpoint.suffix.lower() == OUR_SUFFIX or (checkpoint.is_file() and holds_this_network(checkpoint))
 
 
 def load_teacher(checkpoint: Path | None = None, device: str = "cpu", precision: str = "float32") -> Teacher:

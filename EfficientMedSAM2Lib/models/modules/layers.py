@@ -108,7 +108,7 @@ class Attention(nn.Module):
             query: (B,N,dim).
             key: (B,M,key_dim).
             value: (B,M,key_dim).
-            mask: (B,1,1,M) bool, True where a key may be looked at, or what is added to its logits; None: nothing.
+            mask: (B,1,1,M) bool, True where a key may be attended to, or what is added to its logits; None: nothing.
             query_rotation: Rotary table of `rotary_table` for the N queries.
             key_rotation: Rotary table for the first keys; keys beyond it are left as they are.
 

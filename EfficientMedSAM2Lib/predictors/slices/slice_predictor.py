@@ -138,7 +138,7 @@ class SlicePredictor:
             image: The slice.
             prompts: Prompts and earlier masks; may be empty when there is memory.
             cache: Where features are kept.
-            viewport: Where to look; None lets the prompts decide.
+            viewport: What the network sees; None lets the prompts decide.
             bank_for: Makes the memory bank as seen in a viewport; None for a slice that stands alone.
             choices: Masks among which the best may be chosen, where the viewport depends on it.
 

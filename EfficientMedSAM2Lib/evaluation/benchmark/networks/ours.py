@@ -59,7 +59,7 @@ class OurNetwork(VideoNetwork):
         """See `TimedNetwork`."""
         from EfficientMedSAM2Lib import EfficientMedSAM2VolumePredictor, build_efficient_medsam2_model
 
-        self._model = build_efficient_medsam2_model(
+        self._model: Any = build_efficient_medsam2_model(
             self._encoder, self._weights, self._options.device, runtime=self._runtime, precision=self._precision
         )
         self._predictor = EfficientMedSAM2VolumePredictor(self._model)

@@ -1,4 +1,8 @@
-"""Building blocks shared by the encoder, the decoder and the memory."""
+"""Building blocks shared by the encoder, the decoder and the memory.
+
+timm.layers has LayerNorm2d, Mlp and a ConvNeXt block, too: with another epsilon, other names of weights, and no MLP of
+three layers, so that weights trained with these would not load.
+"""
 
 from __future__ import annotations
 

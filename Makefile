@@ -1,5 +1,6 @@
 # Two commands for a newcomer: `make demo` and `make test`. Each sets up what it needs in .venv the first time, and
-# again only when pyproject.toml or the lock file changes. `make check` is what a change must pass besides the tests.
+# again only when pyproject.toml or the lock file changes. `make check` is what a change must pass besides the tests; the
+# documents of `make docs`, which is a part of it, are then in build/docs. `make coverage` is `make test` with coverage.
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ LOCK := .ci/requirements.lock
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip -qq
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs coverage clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.engine
@@ -21,10 +22,18 @@ check: $(VENV)/.developer
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-logo > $(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/codespell
+	@$(MAKE) -s docs
 	@echo "check: clean"
 
+docs: $(VENV)/.developer
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
+
+coverage: $(VENV)/.developer
+	@$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
 clean:
-	rm -rf $(VENV) demo-output build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo-output build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache .coverage
 
 $(VENV)/.python:
 	@.ci/make-venv "$(VENV)" "$(PYTHON)"
@@ -49,6 +58,6 @@ $(VENV)/.engine: $(VENV)/.torch pyproject.toml setup.py $(LOCK)
 
 $(VENV)/.developer: $(VENV)/.engine .ci/install-browser
 	@echo "Installing what the tests and checks need into $(VENV) ..."
-	@$(PIP) install -c $(LOCK) --no-build-isolation -e ".[slicer,train,eval,cohort,web,export,dev]"
+	@$(PIP) install -c $(LOCK) --no-build-isolation -e ".[slicer,train,eval,cohort,web,export,dev,docs]"
 	@.ci/install-browser
 	@touch $@

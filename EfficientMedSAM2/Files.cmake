@@ -30,16 +30,7 @@ set(MODULE_PYTHON_RESOURCES
 
 set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/__init__.py
-  EfficientMedSAM2Lib/cli.py
   EfficientMedSAM2Lib/cohort/__init__.py
-  EfficientMedSAM2Lib/cohort/manifest/__init__.py
-  EfficientMedSAM2Lib/cohort/manifest/cases.py
-  EfficientMedSAM2Lib/cohort/manifest/create.py
-  EfficientMedSAM2Lib/cohort/manifest/folders.py
-  EfficientMedSAM2Lib/cohort/manifest/lines.py
-  EfficientMedSAM2Lib/cohort/manifest/problems.py
-  EfficientMedSAM2Lib/cohort/manifest/read.py
-  EfficientMedSAM2Lib/cohort/manifest/rows.py
   EfficientMedSAM2Lib/cohort/records/__init__.py
   EfficientMedSAM2Lib/cohort/records/folders.py
   EfficientMedSAM2Lib/cohort/records/hashing.py
@@ -55,29 +46,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/results/review.py
   EfficientMedSAM2Lib/cohort/results/scene.py
   EfficientMedSAM2Lib/cohort/results/tables.py
-  EfficientMedSAM2Lib/cohort/run/__init__.py
-  EfficientMedSAM2Lib/cohort/run/benchmark.py
-  EfficientMedSAM2Lib/cohort/run/cluster.py
-  EfficientMedSAM2Lib/cohort/run/cohort.py
-  EfficientMedSAM2Lib/cohort/run/feeding.py
-  EfficientMedSAM2Lib/cohort/run/progress.py
-  EfficientMedSAM2Lib/cohort/run/reserve.py
-  EfficientMedSAM2Lib/cohort/worker/__init__.py
-  EfficientMedSAM2Lib/cohort/worker/job.py
-  EfficientMedSAM2Lib/cohort/worker/memory.py
-  EfficientMedSAM2Lib/cohort/worker/prompting.py
-  EfficientMedSAM2Lib/cohort/worker/run_case.py
-  EfficientMedSAM2Lib/commands/__init__.py
-  EfficientMedSAM2Lib/commands/benchmark.py
-  EfficientMedSAM2Lib/commands/cohort.py
-  EfficientMedSAM2Lib/commands/demo.py
-  EfficientMedSAM2Lib/commands/distill.py
-  EfficientMedSAM2Lib/commands/evaluate.py
-  EfficientMedSAM2Lib/commands/export.py
-  EfficientMedSAM2Lib/commands/info.py
-  EfficientMedSAM2Lib/commands/precisions.py
-  EfficientMedSAM2Lib/commands/segment.py
-  EfficientMedSAM2Lib/commands/web.py
   EfficientMedSAM2Lib/core/__init__.py
   EfficientMedSAM2Lib/core/appearance.py
   EfficientMedSAM2Lib/core/boxes.py
@@ -85,54 +53,13 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/errors.py
   EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/geometry.py
+  EfficientMedSAM2Lib/core/machine.py
   EfficientMedSAM2Lib/core/masks.py
   EfficientMedSAM2Lib/core/metrics.py
   EfficientMedSAM2Lib/core/planes.py
   EfficientMedSAM2Lib/core/resources.py
   EfficientMedSAM2Lib/core/streams.py
   EfficientMedSAM2Lib/core/windows.py
-  EfficientMedSAM2Lib/evaluation/__init__.py
-  EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
-  EfficientMedSAM2Lib/evaluation/benchmark/jobs.py
-  EfficientMedSAM2Lib/evaluation/benchmark/memory.py
-  EfficientMedSAM2Lib/evaluation/benchmark/networks/__init__.py
-  EfficientMedSAM2Lib/evaluation/benchmark/networks/interface.py
-  EfficientMedSAM2Lib/evaluation/benchmark/networks/litemedsam.py
-  EfficientMedSAM2Lib/evaluation/benchmark/networks/medsam2.py
-  EfficientMedSAM2Lib/evaluation/benchmark/networks/ours.py
-  EfficientMedSAM2Lib/evaluation/benchmark/networks/video.py
-  EfficientMedSAM2Lib/evaluation/benchmark/results/__init__.py
-  EfficientMedSAM2Lib/evaluation/benchmark/results/bar.py
-  EfficientMedSAM2Lib/evaluation/benchmark/results/markdown.py
-  EfficientMedSAM2Lib/evaluation/benchmark/results/overlays.py
-  EfficientMedSAM2Lib/evaluation/benchmark/results/plots.py
-  EfficientMedSAM2Lib/evaluation/benchmark/results/summary.py
-  EfficientMedSAM2Lib/evaluation/benchmark/run.py
-  EfficientMedSAM2Lib/evaluation/benchmark/scans.py
-  EfficientMedSAM2Lib/evaluation/benchmark/timing.py
-  EfficientMedSAM2Lib/evaluation/benchmark/worker.py
-  EfficientMedSAM2Lib/evaluation/cases.py
-  EfficientMedSAM2Lib/evaluation/corrections.py
-  EfficientMedSAM2Lib/evaluation/cvpr25/__init__.py
-  EfficientMedSAM2Lib/evaluation/cvpr25/cases.py
-  EfficientMedSAM2Lib/evaluation/cvpr25/protocol.py
-  EfficientMedSAM2Lib/evaluation/cvpr25/report.py
-  EfficientMedSAM2Lib/evaluation/cvpr25/run.py
-  EfficientMedSAM2Lib/evaluation/gallery.py
-  EfficientMedSAM2Lib/evaluation/listed.py
-  EfficientMedSAM2Lib/evaluation/methods/__init__.py
-  EfficientMedSAM2Lib/evaluation/methods/ellipse.py
-  EfficientMedSAM2Lib/evaluation/methods/grow_from_seeds.py
-  EfficientMedSAM2Lib/evaluation/methods/interface.py
-  EfficientMedSAM2Lib/evaluation/methods/litemedsam.py
-  EfficientMedSAM2Lib/evaluation/methods/medsam2.py
-  EfficientMedSAM2Lib/evaluation/methods/ours.py
-  EfficientMedSAM2Lib/evaluation/metrics.py
-  EfficientMedSAM2Lib/evaluation/prompts.py
-  EfficientMedSAM2Lib/evaluation/protocols.py
-  EfficientMedSAM2Lib/evaluation/reliability.py
-  EfficientMedSAM2Lib/evaluation/report.py
-  EfficientMedSAM2Lib/evaluation/sample.py
   EfficientMedSAM2Lib/imaging/__init__.py
   EfficientMedSAM2Lib/imaging/components.py
   EfficientMedSAM2Lib/imaging/dicom/__init__.py
@@ -153,6 +80,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/labelmaps.py
   EfficientMedSAM2Lib/imaging/markups.py
   EfficientMedSAM2Lib/imaging/preview.py
+  EfficientMedSAM2Lib/imaging/preview_panel.py
   EfficientMedSAM2Lib/imaging/sample.py
   EfficientMedSAM2Lib/imaging/segment.py
   EfficientMedSAM2Lib/imaging/segmentations.py
@@ -171,61 +99,9 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/interaction/propagation.py
   EfficientMedSAM2Lib/interaction/segment.py
   EfficientMedSAM2Lib/interaction/session.py
-  EfficientMedSAM2Lib/learning/__init__.py
-  EfficientMedSAM2Lib/learning/initialise.py
-  EfficientMedSAM2Lib/learning/losses.py
-  EfficientMedSAM2Lib/learning/pseudo/__init__.py
-  EfficientMedSAM2Lib/learning/pseudo/filters.py
-  EfficientMedSAM2Lib/learning/pseudo/labels.py
-  EfficientMedSAM2Lib/learning/pseudo/proposals.py
-  EfficientMedSAM2Lib/learning/pseudo/questions.py
-  EfficientMedSAM2Lib/learning/pseudo/slices.py
-  EfficientMedSAM2Lib/learning/rounds.py
-  EfficientMedSAM2Lib/learning/samples/__init__.py
-  EfficientMedSAM2Lib/learning/samples/augment.py
-  EfficientMedSAM2Lib/learning/samples/batches.py
-  EfficientMedSAM2Lib/learning/samples/clips.py
-  EfficientMedSAM2Lib/learning/samples/cubes/__init__.py
-  EfficientMedSAM2Lib/learning/samples/cubes/batches.py
-  EfficientMedSAM2Lib/learning/samples/cubes/cache.py
-  EfficientMedSAM2Lib/learning/samples/cubes/cube.py
-  EfficientMedSAM2Lib/learning/samples/cubes/labelled.py
-  EfficientMedSAM2Lib/learning/samples/cubes/paint.py
-  EfficientMedSAM2Lib/learning/samples/cubes/prompts.py
-  EfficientMedSAM2Lib/learning/samples/cubes/unnamed.py
-  EfficientMedSAM2Lib/learning/samples/drawn.py
-  EfficientMedSAM2Lib/learning/samples/manifest.py
-  EfficientMedSAM2Lib/learning/samples/prompts.py
-  EfficientMedSAM2Lib/learning/samples/slices.py
-  EfficientMedSAM2Lib/learning/samples/sources/__init__.py
-  EfficientMedSAM2Lib/learning/samples/sources/components.py
-  EfficientMedSAM2Lib/learning/samples/sources/label_groups.py
-  EfficientMedSAM2Lib/learning/samples/sources/labelled.py
-  EfficientMedSAM2Lib/learning/samples/sources/object_index.py
-  EfficientMedSAM2Lib/learning/samples/sources/pseudo.py
-  EfficientMedSAM2Lib/learning/samples/sources/sample.py
-  EfficientMedSAM2Lib/learning/samples/sources/shapes.py
-  EfficientMedSAM2Lib/learning/samples/sources/superpixels.py
-  EfficientMedSAM2Lib/learning/samples/synthesis.py
-  EfficientMedSAM2Lib/learning/stages/__init__.py
-  EfficientMedSAM2Lib/learning/stages/clips.py
-  EfficientMedSAM2Lib/learning/stages/context.py
-  EfficientMedSAM2Lib/learning/stages/distil.py
-  EfficientMedSAM2Lib/learning/stages/foreign.py
-  EfficientMedSAM2Lib/learning/stages/imitation.py
-  EfficientMedSAM2Lib/learning/stages/projection.py
-  EfficientMedSAM2Lib/learning/stages/slices.py
-  EfficientMedSAM2Lib/learning/teachers/__init__.py
-  EfficientMedSAM2Lib/learning/teachers/cache.py
-  EfficientMedSAM2Lib/learning/teachers/choose.py
-  EfficientMedSAM2Lib/learning/teachers/interface.py
-  EfficientMedSAM2Lib/learning/teachers/litemedsam.py
-  EfficientMedSAM2Lib/learning/teachers/medsam2.py
-  EfficientMedSAM2Lib/learning/teachers/medsam2_network.py
-  EfficientMedSAM2Lib/learning/teachers/ours.py
-  EfficientMedSAM2Lib/learning/teachers/targets.py
-  EfficientMedSAM2Lib/learning/train.py
   EfficientMedSAM2Lib/models/__init__.py
+  EfficientMedSAM2Lib/models/builder.py
+  EfficientMedSAM2Lib/models/builder.py
   EfficientMedSAM2Lib/models/builder.py
   EfficientMedSAM2Lib/models/bundles.py
   EfficientMedSAM2Lib/models/checkpoint.py
@@ -236,6 +112,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/models/modules/image_encoder.py
   EfficientMedSAM2Lib/models/modules/layers.py
   EfficientMedSAM2Lib/models/modules/mask_decoder.py
+  EfficientMedSAM2Lib/models/modules/memory.py
+  EfficientMedSAM2Lib/models/modules/memory.py
   EfficientMedSAM2Lib/models/modules/memory.py
   EfficientMedSAM2Lib/models/modules/prompt_encoder.py
   EfficientMedSAM2Lib/models/network.py
@@ -269,6 +147,9 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/pipeline/__init__.py
   EfficientMedSAM2Lib/pipeline/case.py
   EfficientMedSAM2Lib/pipeline/engine.py
+  EfficientMedSAM2Lib/pipeline/engine.py
+  EfficientMedSAM2Lib/pipeline/engine.py
+  EfficientMedSAM2Lib/pipeline/options.py
   EfficientMedSAM2Lib/pipeline/prompts.py
   EfficientMedSAM2Lib/predictors/__init__.py
   EfficientMedSAM2Lib/predictors/automatic_mask_generator.py
@@ -319,53 +200,17 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/out_of_memory.py
   EfficientMedSAM2Lib/runtimes/torch_arrays.py
   EfficientMedSAM2Lib/runtimes/weights_metadata.py
-  EfficientMedSAM2Lib/web/__init__.py
-  EfficientMedSAM2Lib/web/connection.py
-  EfficientMedSAM2Lib/web/gateway/__init__.py
-  EfficientMedSAM2Lib/web/gateway/access.py
-  EfficientMedSAM2Lib/web/gateway/app.py
-  EfficientMedSAM2Lib/web/gateway/guesses.py
-  EfficientMedSAM2Lib/web/gateway/pages.py
-  EfficientMedSAM2Lib/web/gateway/proxy.py
-  EfficientMedSAM2Lib/web/gateway/sessions.py
-  EfficientMedSAM2Lib/web/log.py
-  EfficientMedSAM2Lib/web/page/__init__.py
-  EfficientMedSAM2Lib/web/page/application.py
-  EfficientMedSAM2Lib/web/page/commands.py
-  EfficientMedSAM2Lib/web/page/state.py
-  EfficientMedSAM2Lib/web/page/update_loop.py
-  EfficientMedSAM2Lib/web/page/warm_up.py
-  EfficientMedSAM2Lib/web/session/__init__.py
-  EfficientMedSAM2Lib/web/session/config.py
-  EfficientMedSAM2Lib/web/session/exports.py
-  EfficientMedSAM2Lib/web/session/measurements.py
-  EfficientMedSAM2Lib/web/session/process.py
-  EfficientMedSAM2Lib/web/session/reader.py
-  EfficientMedSAM2Lib/web/session/segments.py
-  EfficientMedSAM2Lib/web/session/surfaces.py
-  EfficientMedSAM2Lib/web/session/transfer.py
-  EfficientMedSAM2Lib/web/session/uploads.py
-  EfficientMedSAM2Lib/web/session/viewer_session.py
-  EfficientMedSAM2Lib/web/session/workspace.py
-  EfficientMedSAM2Lib/web/views/__init__.py
-  EfficientMedSAM2Lib/web/views/layout.py
-  EfficientMedSAM2Lib/web/views/outlines.py
-  EfficientMedSAM2Lib/web/views/prompt_effect.py
-  EfficientMedSAM2Lib/web/views/prompt_looks.py
-  EfficientMedSAM2Lib/web/views/render_scheduler.py
-  EfficientMedSAM2Lib/web/views/roi.py
-  EfficientMedSAM2Lib/web/views/slice_views.py
   )
 
 set(ENGINE_RESOURCES
-  "Resources/Demo/left lung.mrk.json"
-  "Resources/Demo/lumbar vertebral column.mrk.json"
-  "Resources/Demo/right lung.mrk.json"
+  EfficientMedSAM2Lib/py.typed
   Resources/Icons/CTChest.png
   Resources/Icons/EfficientMedSAM2.png
   Resources/Images/demo.png
   Resources/Images/limits-clicks.png
   Resources/Images/limits-volume.png
+  Resources/Models/LICENSE
+  Resources/Models/NOTICE
   Resources/Models/TRAINING.md
   Resources/Models/efficient_medsam2_efficientnet.md
   Resources/Models/efficient_medsam2_efficientnet.safetensors
@@ -374,13 +219,5 @@ set(ENGINE_RESOURCES
   Resources/Models/efficient_medsam2_mobilenet.safetensors
   Resources/Models/efficient_medsam2_mobilenet_fp32.onnx.zip
   Resources/UI/EfficientMedSAM2.ui
-  Resources/Web/footer.html
-  Resources/Web/header.html
-  Resources/Web/icon.svg
-  Resources/Web/page.css
-  Resources/Web/page.js
-  Resources/Web/panel.html
-  Resources/Web/slice.html
-  Resources/Web/view3d.html
   Resources/requirements.txt
   )

@@ -40,7 +40,7 @@ COMMANDS = {
     "info": Command("say which device, precision, weights and versions are used"),
     "demo": Command("segment a chest CT and compare with its reference"),
     "cohort": Command("segment many scans, on one machine or a cluster; review them", "cohort"),
-    "web": Command("serve the interface in the browser, on this machine unless told otherwise", "web"),
+    "web": Command("serve the interface in the browser, on this machine unless --host says otherwise", "web"),
     "export": Command("write a network for ONNX Runtime, which needs no PyTorch", "export"),
     "precisions": Command("measure FP32, BF16, FP16 and INT8 on this machine", "eval"),
     "distill": Command("train a network, or distil one into another", "train"),
@@ -85,7 +85,7 @@ def _guarded(arguments: Sequence[str]) -> int:
     """Run a command; what goes wrong becomes a line and an exit code."""
     if "--debug" in arguments:
         return _run(arguments)
-    warnings.simplefilter("ignore")
+    warnings.simplefilter("ignore")  # of libraries, about their own future; this process belongs to the command line
     try:
         return _run(arguments)
     except KeyboardInterrupt:

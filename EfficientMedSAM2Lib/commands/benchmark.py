@@ -12,26 +12,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
-from EfficientMedSAM2Lib.evaluation.benchmark.jobs import Answer, existing
+from EfficientMedSAM2Lib.evaluation.benchmark.jobs import BenchmarkResult, existing
 from EfficientMedSAM2Lib.evaluation.benchmark.networks import (
+    EFFICIENT_MEDSAM2,
     EXPORTED,
     NETWORKS,
     ORIGINALS,
-    OURS,
     TITLES,
     hint_if_missing,
 )
-from EfficientMedSAM2Lib.evaluation.benchmark.results.markdown import (
-    bar_table,
-    check_document,
-    measures_table,
-    report,
-    write_into,
-)
-from EfficientMedSAM2Lib.evaluation.benchmark.results.summary import Summary
+from EfficientMedSAM2Lib.evaluation.benchmark.results.markdown import check_document, measures_table, report, write_into
+from EfficientMedSAM2Lib.evaluation.benchmark.results.summary import BenchmarkSummary
 from EfficientMedSAM2Lib.evaluation.benchmark.run import Plan, jobs, make_network, run_jobs, write_scans
 from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan, images_of, make_scan
+from EfficientMedSAM2Lib.pipeline.options import add_option
 
 T = TypeVar("T")
 BARS, LENGTHS, OVERLAYS = "benchmark-bars.png", "benchmark-slices.png", "benchmark-overlays.png"
@@ -39,28 +35,42 @@ BARS, LENGTHS, OVERLAYS = "benchmark-bars.png", "benchmark-slices.png", "benchma
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; the first four have the names of the first published benchmark tool."""
-    parser.add_argument(
-        "--data_dir", type=Path, metavar="FOLDER", help="scans with label maps; default: the chest CT of slicerio"
+    add_option(
+        parser,
+        "--data-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="scans with label maps; default: the chest CT of slicerio",
     )
-    parser.add_argument(
-        "--original_model", type=Path, metavar="FILE", help="MedSAM2's checkpoint (.pt); default: random weights"
-    )
-    parser.add_argument(
-        "--efficient_model",
+    add_option(
+        parser,
+        "--original-model",
         type=Path,
         metavar="FILE",
-        help="our weights (.safetensors, .pth); default: ours",
+        help="MedSAM2's checkpoint (.pt); default: random weights",
     )
-    parser.add_argument("--save_visualizations", action="store_true", help="masks of all networks side by side")
+    add_option(
+        parser,
+        "--efficient-model",
+        type=Path,
+        metavar="FILE",
+        help="weights of EfficientMedSAM2 (.safetensors, .pth); default: the shipped",
+    )
+    add_option(parser, "--save-visualizations", action="store_true", help="masks of all networks side by side")
     parser.add_argument(
         "--model", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS), help="what is compared; default: all"
     )
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="rounds; default: 3")
     parser.add_argument(
-        "--slices", type=int, nargs="+", default=[50, 200, 800], metavar="N", help="for ours; default: 50 200 800"
+        "--slices",
+        type=int,
+        nargs="+",
+        default=[50, 200, 800],
+        metavar="N",
+        help="for EfficientMedSAM2; default: 50 200 800",
     )
-    parser.add_argument(
-        "--original_slices", type=int, default=20, metavar="N", help="for all, the originals too; default: 20"
+    add_option(
+        parser, "--original-slices", type=int, default=20, metavar="N", help="for all, the originals too; default: 20"
     )
     parser.add_argument("--size", type=int, default=512, metavar="PIXELS", help="side of a slice; default: 512")
     parser.add_argument(
@@ -68,8 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
     parser.add_argument("--threads", type=int, metavar="N", help="of each process; default: the runtime's choice")
-    parser.add_argument(
-        "--processor_time",
+    add_option(
+        parser,
+        "--processor-time",
         action="store_true",
         help="time of the processor instead of the clock: for a machine that others use too; needs --threads 1",
     )
@@ -91,19 +102,19 @@ def run(args: argparse.Namespace) -> int:
         for network in (name for name in plan.networks if name in EXPORTED):
             make_network(plan, network).load()
         waiting = jobs(plan, Path(folder))
-        answers = list(_progress(run_jobs(waiting, plan.threads), args, len(waiting)))
-        masks = _masks(Path(folder), plan, scan, answers)
+        results = list(_progress(run_jobs(waiting, plan.threads), args, len(waiting)))
+        masks = _masks(Path(folder), plan, scan, results)
         args.output.mkdir(parents=True, exist_ok=True)
         if args.save_visualizations and masks:
             from EfficientMedSAM2Lib.evaluation.benchmark.results.overlays import write_overlays
 
             write_overlays(args.output / OVERLAYS, scan.of_length(plan.original_slices), masks)
-    summary = Summary(answers)
-    setting, notes = _setting(scan, plan, load, answers), _notes(plan, summary)
+    summary = BenchmarkSummary(results)
+    setting, notes = _setting(scan, plan, load, results), _notes(plan, summary)
     text = _write(args, summary, setting, notes)
     if args.document is not None:
         write_into(args.document, text)
-    sys.stdout.write(f"{setting}\n\n{bar_table(summary)}\n\n{measures_table(summary)}\n\n")
+    sys.stdout.write(f"{setting}\n\n{measures_table(summary)}\n\n")
     sys.stdout.write("\n".join([*notes, f"Written to {args.output}."]) + "\n")
     return 0
 
@@ -112,21 +123,21 @@ def _plan(args: argparse.Namespace) -> Plan:
     for name in ("repeats", "original_slices", "size", "objects"):
         least = {"original_slices": 2, "size": 32, "objects": 0}.get(name, 1)
         if getattr(args, name) < least:
-            raise ValueError(f"--{name} is {getattr(args, name)}; give {least} or more.")
+            raise UserError(f"--{name.replace('_', '-')} is {getattr(args, name)}; give {least} or more.")
     if min(args.slices) < 2:
-        raise ValueError(f"--slices has {min(args.slices)}; two slices are the least that can be propagated through.")
+        raise UserError(f"--slices has {min(args.slices)}; two slices are the least that can be propagated through.")
     if args.threads is not None and args.threads < 1:
-        raise ValueError(f"--threads is {args.threads}; give 1 or more.")
+        raise UserError(f"--threads is {args.threads}; give 1 or more.")
     if args.processor_time and args.threads != 1:
-        raise ValueError("--processor_time adds up what all threads do; give --threads 1 with it.")
+        raise UserError("--processor-time adds up what all threads do; give --threads 1 with it.")
     if args.data_dir is not None and not args.data_dir.exists():
-        raise FileNotFoundError(f"{args.data_dir} does not exist; give a folder of scans, or leave --data_dir out.")
+        raise UserError(f"{args.data_dir} does not exist; give a folder of scans, or leave --data-dir out.")
     weights = {"medsam2": existing(args.original_model, "MedSAM2's checkpoint")}
     if args.efficient_model is not None:
         from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
-        encoder, path = encoder_of(args.efficient_model), existing(args.efficient_model, "our weights")
-        weights.update({network: path for network in OURS if network.split("-")[0] == encoder})
+        encoder, path = encoder_of(args.efficient_model), existing(args.efficient_model, "weights")
+        weights.update({network: path for network in EFFICIENT_MEDSAM2 if network.split("-")[0] == encoder})
     chosen = []
     for network in NETWORKS:
         hint = hint_if_missing(network) if network in args.model else None
@@ -135,7 +146,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         elif network in args.model:
             chosen.append(network)
     if not chosen:
-        raise ValueError("Nothing is left to measure; install what is missing, or choose another --model.")
+        raise UserError("Nothing is left to measure; install what is missing, or choose another --model.")
     return Plan(
         networks=chosen,
         slices=tuple(sorted(set(args.slices))),
@@ -151,8 +162,8 @@ def _plan(args: argparse.Namespace) -> Plan:
     )
 
 
-def _masks(folder: Path, plan: Plan, scan: Scan, answers: list[Answer]) -> dict[str, Any]:
-    """Masks of the propagation; their Dice goes to the answers."""
+def _masks(folder: Path, plan: Plan, scan: Scan, results: list[BenchmarkResult]) -> dict[str, Any]:
+    """Masks of the propagation; their Dice is added to the results."""
     from EfficientMedSAM2Lib.evaluation.benchmark.results.overlays import propagated_dice, read_masks
 
     found = {}
@@ -161,11 +172,11 @@ def _masks(folder: Path, plan: Plan, scan: Scan, answers: list[Answer]) -> dict[
         if path.is_file():
             found[network] = read_masks(path)
             value = propagated_dice(found[network], scan.of_length(plan.original_slices))
-            answers.append(Answer(network, plan.original_slices, 0, {"propagated_dice": value}))
+            results.append(BenchmarkResult(network, plan.original_slices, 0, {"propagated_dice": value}))
     return found
 
 
-def _write(args: argparse.Namespace, summary: Summary, setting: str, notes: list[str]) -> str:
+def _write(args: argparse.Namespace, summary: BenchmarkSummary, setting: str, notes: list[str]) -> str:
     from EfficientMedSAM2Lib.evaluation.benchmark.results.plots import write_bars, write_lengths
 
     folders = [args.output] + ([args.document.parent] if args.document is not None else [])
@@ -184,7 +195,7 @@ def _write(args: argparse.Namespace, summary: Summary, setting: str, notes: list
         "notes": notes,
         "settings": settings,
         "summary": summary.as_dict(),
-        "answers": [vars(answer) for answer in summary.answers],
+        "answers": [vars(result) for result in summary.results],
     }
     for name, body in (("benchmark.json", json.dumps(content, indent=2)), ("benchmark.md", text)):
         with replacing(args.output / name) as temporary:
@@ -192,46 +203,53 @@ def _write(args: argparse.Namespace, summary: Summary, setting: str, notes: list
     return text
 
 
-def _setting(scan: Scan, plan: Plan, load: str, answers: list[Answer]) -> str:
+def _setting(scan: Scan, plan: Plan, load: str, results: list[BenchmarkResult]) -> str:
     import torch
 
-    from EfficientMedSAM2Lib.cohort.run.benchmark import _processor
+    from EfficientMedSAM2Lib.core.machine import processor_name
 
-    facts = next((answer.facts for answer in answers if answer.facts), {})
+    facts = next((result.facts for result in results if result.facts), {})
     source = "the chest CT that comes with slicerio" if not plan.data_dir else scan.name
     height, width = scan.voxels.shape[1:]
     rounds = f"{plan.repeats} rounds: median (least to most)" if plan.repeats > 1 else "One round"
     return (
-        f"{_processor()}, {facts.get('threads', '?')} threads, {facts.get('device', '?')}; Python "
+        f"{processor_name()}, {facts.get('threads', '?')} threads, {facts.get('device', '?')}; Python "
         f"{platform.python_version()}, PyTorch {torch.__version__}{load}. {source[0].upper()}{source[1:]}, resampled "
         f"to {width} x {height} pixels and slices {scan.spacing_mm[0]} mm apart; longer scans go through the same "
         f"slices forth and back. {rounds}."
     )
 
 
-def _notes(plan: Plan, summary: Summary) -> list[str]:
+def _notes(plan: Plan, summary: BenchmarkSummary) -> list[str]:
     originals = [TITLES[network] for network in summary.networks() if network in ORIGINALS]
-    ours = [network for network in summary.networks() if network in OURS]
+    variants = [network for network in summary.networks() if network in EFFICIENT_MEDSAM2]
     notes = []
     if plan.processor_time:
         notes.append(
-            "**Others used the machine too: times are those of the processor, with one thread** (`--processor_time`). "
+            "**Others used the machine too: times are those of the processor, with one thread** (`--processor-time`). "
             "On an idle machine the clock shows about as much with one thread, and less with two."
         )
     if originals:
         notes.append(
             f"{' and '.join(originals)} went through {plan.original_slices} slices only, for their time "
-            "(`--original_slices`); ours through as many too, for the comparison. A propagated slice counts once the "
-            "memory is full, from the ninth on; opening a scan does not count."
+            "(`--original-slices`); EfficientMedSAM2 through as many too, for the comparison. A propagated slice "
+            "counts once the memory is full, from the ninth on; opening a scan does not count."
         )
     if "medsam2" in summary.networks() and "medsam2" in plan.random:
         notes.append(
-            "MedSAM2 has random weights here (`--original_model` was not given): its time and memory do not depend on "
+            "MedSAM2 has random weights here (`--original-model` was not given): its time and memory do not depend on "
             "them, its masks would mean nothing, so that it has no Dice. Its file is the size of its parameters."
         )
     if "litemedsam" in summary.networks():
-        notes.append("LiteMedSAM takes boxes only, and hands the box of each mask on to the next slice.")
-    precisions = {TITLES[n]: a.facts["precision"] for n in ours for a in summary.answers if a.network == n and a.facts}
+        notes.append(
+            "LiteMedSAM takes boxes only, and hands the box of each mask on to the next slice until the object is lost."
+        )
+    precisions = {
+        TITLES[name]: result.facts["precision"]
+        for name in variants
+        for result in summary.results
+        if result.network == name and result.facts
+    }
     if precisions:
         notes.append("Precision: " + ", ".join(f"{name} {value}" for name, value in precisions.items()) + ".")
     return notes

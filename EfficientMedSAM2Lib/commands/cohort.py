@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.pipeline.case import DIRECTIONS, PropagationOptions
-from EfficientMedSAM2Lib.pipeline.engine import add_model_arguments
+from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, engine_arguments
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
-    from EfficientMedSAM2Lib.cohort.run.cohort import Summary
+    from EfficientMedSAM2Lib.cohort.run.cohort import RunSummary
 
 BAD_INPUT, FAILED = 2, 1
 
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="task", required=True, metavar="TASK")
     _add_init(commands.add_parser("init", help="write a manifest from a folder of scans and markups"))
     _add_run(commands.add_parser("run", help="segment all cases of a manifest; again goes on where it ended"))
-    _add_review(commands.add_parser("review", help="list the most doubtful cases, and write a Slicer scene of each"))
+    _add_review(commands.add_parser("review", help="list the least certain cases, and write a Slicer scene of each"))
     accept = commands.add_parser(
         "accept", help="measure segmentations that were corrected, and keep them in the ledger"
     )
@@ -58,9 +59,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--propagate", choices=DIRECTIONS, default="both", help="direction; default: both")
     add("--range-mm", type=float, metavar="MM", help="propagate no farther than this from a prompt")
     add("--stop-when-lost", action=argparse.BooleanOptionalAction, default=True, help="stop where the structure ends")
-    add_model_arguments(parser)
+    add_engine_options(parser, threads=1)
     add("--workers", type=int, metavar="N", help="processes on this machine; default: by its memory and cores")
-    add("--threads", type=int, default=1, metavar="N", help="threads of each; masks may depend on it; default: 1")
     add("--memory-gb", type=float, metavar="GB", help="memory of each worker; default: an even share")
     add("--scheduler", metavar="tcp://HOST:PORT", help="a Dask cluster that already runs, instead of this machine")
     add("--dashboard-port", type=int, metavar="PORT", help="of the Dask dashboard on this machine; default: any")
@@ -71,7 +71,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _add_review(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("output", type=Path, metavar="FOLDER", help="what `cohort run` wrote")
-    add("--limit", type=int, metavar="N", help="only the N most doubtful cases")
+    add("--limit", type=int, metavar="N", help="only the N least certain cases")
     add("--below", type=float, metavar="SCORE", help="only cases with a slice of a lower score than this")
 
 
@@ -80,7 +80,7 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
     add("--cases", type=int, default=100, metavar="N", help="small cases in each run; default: 100")
     add("--workers", type=int, nargs="+", default=[1, 2], metavar="N", help="numbers to compare; default: 1 2")
     add("--repeats", type=int, default=3, metavar="N", help="runs of each, in turn; default: 3")
-    add_model_arguments(parser)
+    add_engine_options(parser, threads=1)
 
 
 def _init(args: argparse.Namespace) -> int:
@@ -97,18 +97,14 @@ def _init(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from EfficientMedSAM2Lib.cohort.manifest.problems import ManifestError
-    from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+    from EfficientMedSAM2Lib.cohort.manifest.read import ManifestError, read_cohort_manifest
     from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
     from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
     from EfficientMedSAM2Lib.cohort.run.cohort import run_cohort
     from EfficientMedSAM2Lib.cohort.run.progress import ProgressBar
 
     settings = RunSettings(
-        args.encoder,
-        str(args.weights) if args.weights else None,
-        device=args.device,
-        threads=args.threads,
+        **_engine(args),
         propagation=PropagationOptions(args.propagate, args.range_mm, args.stop_when_lost),
         output_format=args.format,
         pictures=args.pictures,
@@ -116,7 +112,7 @@ def _run(args: argparse.Namespace) -> int:
     )
     cluster = ClusterOptions(args.workers, args.memory_gb, args.scheduler, args.dashboard_port)
     try:
-        cases = read_manifest(args.manifest)
+        cases = read_cohort_manifest(args.manifest)
         if args.format == "dicom-seg":
             _check_dicom(args.manifest, cases)
     except ManifestError as error:
@@ -139,8 +135,13 @@ def _run(args: argparse.Namespace) -> int:
     return _report(summary, args.output, args.quiet)
 
 
+def _engine(args: argparse.Namespace) -> dict[str, Any]:
+    """Engine options as settings of a run, which hold plain text."""
+    return {**engine_arguments(args), "weights": str(args.weights) if args.weights else None}
+
+
 def _check_dicom(manifest: Path, cases: list[CaseSpec]) -> None:
-    from EfficientMedSAM2Lib.cohort.manifest.problems import ManifestError
+    from EfficientMedSAM2Lib.cohort.manifest.read import ManifestError
 
     problems = [
         (case.line, f"{case.image} is no DICOM folder, which DICOM SEG refers to; use --format seg.nrrd.")
@@ -151,7 +152,7 @@ def _check_dicom(manifest: Path, cases: list[CaseSpec]) -> None:
         raise ManifestError(str(manifest), problems)
 
 
-def _report(summary: Summary, output: Path, quiet: bool) -> int:
+def _report(summary: RunSummary, output: Path, quiet: bool) -> int:
     """Say how it ended; the exit code is 1 when a case has no result."""
     failed = summary.failed
     for outcome in failed:
@@ -161,7 +162,7 @@ def _report(summary: Summary, output: Path, quiet: bool) -> int:
     if not quiet:
         done = len(summary.outcomes) - len(failed)
         print(f"{done} cases done, {len(failed)} failed, {summary.left} left; {summary.already} were settled before")
-        print(f"Look at the most doubtful first: {output / 'contact-sheet.html'}")
+        print(f"Look at the least certain first: {output / 'contact-sheet.html'}")
     return FAILED if failed or summary.stopped or summary.left else 0
 
 
@@ -169,7 +170,7 @@ def _review(args: argparse.Namespace) -> int:
     from EfficientMedSAM2Lib.cohort.results.review import review_cases
 
     if args.limit is not None and args.limit < 1:
-        raise ValueError(f"--limit must be at least 1, not {args.limit}.")
+        raise UserError(f"--limit must be at least 1, not {args.limit}.")
     for case in review_cases(args.output, args.limit, args.below):
         print(f"{case.confidence:.2f}  {case.name}: {case.text}")
         print(f"      {case.scene or case.problem}")
@@ -195,7 +196,7 @@ def _benchmark(args: argparse.Namespace) -> int:
     from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
     from EfficientMedSAM2Lib.cohort.run.benchmark import measure, report, write_cases
 
-    settings = RunSettings(args.encoder, str(args.weights) if args.weights else None, device=args.device)
+    settings = RunSettings(**_engine(args))
     runs = []
     with tempfile.TemporaryDirectory(prefix="efficient-medsam2-benchmark-") as folder:
         manifest = write_cases(Path(folder), args.cases)

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from EfficientMedSAM2Lib.cohort.worker.memory import peak_memory_megabytes
 from EfficientMedSAM2Lib.commands.segment import progress_bar, write_results
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.machine import peak_memory_megabytes
+from EfficientMedSAM2Lib.core.metrics import dice
 from EfficientMedSAM2Lib.core.resources import resource_path
 from EfficientMedSAM2Lib.imaging.sample import sample_scan, sample_segmentation
 from EfficientMedSAM2Lib.pipeline.case import SegmentResult, segment_case
-from EfficientMedSAM2Lib.pipeline.engine import add_model_arguments, build_session
+from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_session, engine_arguments
 from EfficientMedSAM2Lib.pipeline.prompts import read_prompts
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `demo`."""
     default = Path("demo-output")
     parser.add_argument("--output", type=Path, default=default, metavar="FOLDER", help=f"default: {default}")
-    add_model_arguments(parser)
+    add_engine_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     volume = read_volume(sample_scan())
     reference = read_segmentation(sample_segmentation(), volume)
     prompts = read_prompts(sorted(resource_path("Demo").glob("*.mrk.json")))
-    session = build_session(args.encoder, args.weights, args.device)
+    session = build_session(**engine_arguments(args))
     loaded = time.perf_counter()
 
     results = segment_case(session, volume, prompts, progress=progress_bar if sys.stderr.isatty() else None)
@@ -67,19 +69,13 @@ def reference_mask(reference: list[Segment], name: str) -> np.ndarray:
     """The mask (D,H,W) of a structure of the reference.
 
     Raises:
-        ValueError: The reference has no structure of this name.
+        UserError: The reference has no structure of this name.
     """
     for segment in reference:
         if segment.name == name:
             return segment.mask
     names = ", ".join(segment.name for segment in reference)
-    raise ValueError(f"The reference has no structure {name!r}; name the prompts file after one of: {names}.")
-
-
-def dice(mask: np.ndarray, reference: np.ndarray) -> float:
-    """Overlap of two masks, 0...1: twice the common volume over the sum of both; 1 when both are empty."""
-    total = int(mask.sum()) + int(reference.sum())
-    return 2.0 * int(np.logical_and(mask, reference).sum()) / total if total else 1.0
+    raise UserError(f"The reference has no structure {name!r}; name the prompts file after one of: {names}.")
 
 
 def slices_per_second(results: list[SegmentResult]) -> float:

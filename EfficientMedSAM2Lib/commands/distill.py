@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from EfficientMedSAM2Lib.learning.stages.slices import PromptTraining
     from EfficientMedSAM2Lib.models import EfficientMedSAM2
 
-DEFAULT_PRECISION = "bf16-mixed"
-PRECISIONS = (DEFAULT_PRECISION, "16-mixed", "32-true")
+# As learning/precision.py, which needs torch.
+PRECISIONS = ("auto", "bf16-mixed", "16-mixed", "32-true")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,10 +90,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--mixed_precision",
         nargs="?",
-        const=DEFAULT_PRECISION,
-        default=DEFAULT_PRECISION,
+        const="auto",
+        default="auto",
         choices=PRECISIONS,
-        help="default, and without a value: bf16-mixed",
+        help="default, and without a value: auto, which is bf16-mixed where the GPU or CPU has bfloat16, else 16-mixed "
+        "on a GPU and 32-true on a CPU",
     )
     machine.add_argument("--devices", type=_devices, default=1, help="number of GPUs, or auto; several train with DDP")
     machine.add_argument("--workers", type=int, default=1, metavar="N", help="processes that draw samples (default: 1)")
@@ -172,10 +173,12 @@ def run(arguments: argparse.Namespace) -> int:
     """
     import torch
 
+    from EfficientMedSAM2Lib.learning.precision import choose_precision
     from EfficientMedSAM2Lib.learning.train import train
 
     _check(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    arguments.mixed_precision = choose_precision(arguments.mixed_precision)
     torch.manual_seed(arguments.seed)
     model = start_model(arguments)
     if arguments.gradient_checkpointing:
@@ -307,25 +310,25 @@ def _distillation(
 
     from EfficientMedSAM2Lib.learning.stages.distil import DistilledTraining, same_sizes
     from EfficientMedSAM2Lib.learning.stages.foreign import ForeignDistillation
-    from EfficientMedSAM2Lib.learning.teachers.cache import LessonCache
-    from EfficientMedSAM2Lib.learning.teachers.choose import is_ours, load_teacher
-    from EfficientMedSAM2Lib.learning.teachers.targets import LessonBook
+    from EfficientMedSAM2Lib.learning.teachers.cache import TargetCache
+    from EfficientMedSAM2Lib.learning.teachers.choose import is_efficient_medsam2, load_teacher
+    from EfficientMedSAM2Lib.learning.teachers.targets import TeacherTargetSource
     from EfficientMedSAM2Lib.models import load_model
 
     feature_weight, output_weight = arguments.feature_distill_weight, arguments.output_distill_weight
-    if is_ours(arguments.teacher_checkpoint):
+    if is_efficient_medsam2(arguments.teacher_checkpoint):
         teacher = load_model(arguments.teacher_checkpoint, for_inference=True)
         if same_sizes(teacher.config, model.config):
             return DistilledTraining(model, teacher, feature_weight, output_weight, **options), None
     # Each process of DDP has a GPU and a teacher of its own.
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
-    precision = "bfloat16" if arguments.mixed_precision == DEFAULT_PRECISION else "float32"
+    precision = "bfloat16" if arguments.mixed_precision == "bf16-mixed" else "float32"
     folder = arguments.teacher_cache or arguments.output / "teacher_cache"
-    lessons = LessonBook(
+    targets = TeacherTargetSource(
         load_teacher(arguments.teacher_checkpoint, device, precision),
-        LessonCache(folder, int(arguments.teacher_cache_gb * 2**30)),
+        TargetCache(folder, int(arguments.teacher_cache_gb * 2**30)),
         model.config.low_res_size,
         features=feature_weight > 0,
         masks=output_weight > 0,
     )
-    return ForeignDistillation(model, lessons, feature_weight, output_weight, **options), arguments.teacher_views
+    return ForeignDistillation(model, targets, feature_weight, output_weight, **options), arguments.teacher_views

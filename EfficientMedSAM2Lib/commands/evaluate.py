@@ -8,24 +8,27 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.evaluation.cases import ObjectCase, choose_cases
 from EfficientMedSAM2Lib.evaluation.cvpr25.run import CVPR25, run_cvpr25
-from EfficientMedSAM2Lib.evaluation.methods import VOLUME, Contestant, contestant_builders
+from EfficientMedSAM2Lib.evaluation.dataset.sample import sample_image
+from EfficientMedSAM2Lib.evaluation.methods import EfficientMedSAM2Method, method_builders
+from EfficientMedSAM2Lib.evaluation.methods.interface import VOLUME, SegmentationMethod
 from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, Record, check_protocol, run_protocol
-from EfficientMedSAM2Lib.evaluation.sample import sample_image
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
-from EfficientMedSAM2Lib.pipeline.engine import add_runtime_arguments
+from EfficientMedSAM2Lib.pipeline.engine import add_engine_options
 
 if TYPE_CHECKING:
-    from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
+    from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
 
 T = TypeVar("T")
-MODELS = ("ours", "litemedsam", "ellipse", "growfromseeds")
-DEFAULT_MODELS = ("ours", "ellipse")
+EFFICIENT_MEDSAM2 = EfficientMedSAM2Method.name
+MODELS = (EFFICIENT_MEDSAM2, "litemedsam", "ellipse", "growfromseeds")
+DEFAULT_MODELS = (EFFICIENT_MEDSAM2, "ellipse")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options; `--encoder`, `--weights` and `--device` are for our network."""
+    """Declare the options; `--encoder`, `--weights` and `--device` are for EfficientMedSAM2."""
     parser.add_argument(
         "--manifest",
         type=Path,
@@ -35,8 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         nargs="+",
+        type=_model_name,
         choices=MODELS,
-        help="compared side by side; default: ours ellipse, for cvpr25 ours",
+        help=f"compared side by side; default: {' '.join(DEFAULT_MODELS)}, for cvpr25 {EFFICIENT_MEDSAM2}",
     )
     parser.add_argument(
         "--protocol",
@@ -55,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         default=[],
-        help=f"switch rules of 'ours' off: {', '.join(HeuristicsConfig.rules())}, or all",
+        help=f"switch rules of {EFFICIENT_MEDSAM2} off: {', '.join(HeuristicsConfig.rules())}, or all",
     )
     parser.add_argument(
         "--output", type=Path, default=Path("evaluation-output"), metavar="FOLDER", help="default: evaluation-output"
@@ -63,35 +67,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
     parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
-    add_runtime_arguments(parser)
+    add_engine_options(parser, "runtime", "precision")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _model_name(text: str) -> str:
+    """A name as given; "ours" is the first spelling of EfficientMedSAM2's."""
+    return EFFICIENT_MEDSAM2 if text == "ours" else text
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, write `<protocol>.csv`, `<protocol>.json` and a gallery per model, and print the table."""
-    from EfficientMedSAM2Lib.evaluation.corrections import corrections_text
-    from EfficientMedSAM2Lib.evaluation.gallery import write_gallery
-    from EfficientMedSAM2Lib.evaluation.reliability import reliability_text
-    from EfficientMedSAM2Lib.evaluation.report import summarise, table, write_csv, write_json
+    from EfficientMedSAM2Lib.evaluation.report.corrections import corrections_text
+    from EfficientMedSAM2Lib.evaluation.report.gallery import write_gallery
+    from EfficientMedSAM2Lib.evaluation.report.reliability import reliability_text
+    from EfficientMedSAM2Lib.evaluation.report.tables import summarise, table, write_csv, write_json
 
     if args.limit is not None and args.limit < 1:
-        raise ValueError(f"--limit is {args.limit}; give at least 1, or leave it out for all objects.")
+        raise UserError(f"--limit is {args.limit}; give at least 1, or leave it out for all objects.")
     if args.protocol == CVPR25:
-        if any(name != "ours" for name in args.model or ()):
-            raise ValueError(f"Only 'ours' can take the prompts of protocol '{CVPR25}'; leave --model out.")
+        if any(name != EFFICIENT_MEDSAM2 for name in args.model or ()):
+            raise UserError(
+                f"Only '{EFFICIENT_MEDSAM2}' can take the prompts of protocol '{CVPR25}'; leave --model out."
+            )
         return run_cvpr25(args, _build_model(args))
-    contestants = _contestants(args)
+    methods = _methods(args)
     cases = _cases(args)
     args.output.mkdir(parents=True, exist_ok=True)
     every: list[Record] = []
     summaries: dict[str, dict[str, Any]] = {}
-    for contestant in contestants:
-        results = run_protocol(args.protocol, contestant, cases, args.seed)
-        title = f"{args.protocol} {contestant.name}"
+    for method in methods:
+        results = run_protocol(args.protocol, method, cases, args.seed)
+        title = f"{args.protocol} {method.name}"
         records = list(_progress(results, args, total=len(cases), desc=title, unit="object"))
         every += records
-        summaries[contestant.name] = summarise(records)
-        write_gallery(args.output / f"{args.protocol}_{contestant.name}.png", records)
+        summaries[method.name] = summarise(records)
+        write_gallery(args.output / f"{args.protocol}_{method.name}.png", records)
     write_csv(args.output / f"{args.protocol}.csv", every)
     settings = {key: str(value) for key, value in vars(args).items() if key not in ("run", "command", "debug")}
     write_json(args.output / f"{args.protocol}.json", summaries, settings)
@@ -109,32 +120,32 @@ def _build_model(args: argparse.Namespace) -> Any:
     return model
 
 
-def _contestants(args: argparse.Namespace) -> list[Contestant]:
+def _methods(args: argparse.Namespace) -> list[SegmentationMethod]:
     """Build all models first: what is missing shows before the long work."""
     HeuristicsConfig().without(args.without)  # refuses unknown names before anything is loaded
     names = list(dict.fromkeys(args.model or DEFAULT_MODELS))
-    if args.without and "ours" not in names:
-        raise ValueError("--without switches rules of 'ours' off; add it to --model.")
-    builders = contestant_builders(lambda: _build_model(args))
-    contestants = [builders[name]() for name in names]
-    for contestant in contestants:
-        check_protocol(args.protocol, contestant)
-    return contestants
+    if args.without and EFFICIENT_MEDSAM2 not in names:
+        raise UserError(f"--without switches rules of '{EFFICIENT_MEDSAM2}' off; add it to --model.")
+    builders = method_builders(lambda: _build_model(args))
+    methods = [builders[name]() for name in names]
+    for method in methods:
+        check_protocol(args.protocol, method)
+    return methods
 
 
 def _cases(args: argparse.Namespace) -> list[ObjectCase]:
     if args.manifest is None and args.datasets:
-        raise ValueError("--datasets chooses data sets of a manifest; give one with --manifest.")
+        raise UserError("--datasets chooses data sets of a manifest; give one with --manifest.")
     images = [sample_image()] if args.manifest is None else _listed_images(args)
     cases = choose_cases(images, args.limit, args.seed, as_volumes=args.protocol == VOLUME)
     if not cases:
-        raise ValueError(f"{args.manifest} has no object for protocol '{args.protocol}': labels are too small or flat.")
+        raise UserError(f"{args.manifest} has no object for protocol '{args.protocol}': labels are too small or flat.")
     return cases
 
 
 def _listed_images(args: argparse.Namespace) -> list[LoadedImage]:
-    from EfficientMedSAM2Lib.evaluation.listed import listed_entries
-    from EfficientMedSAM2Lib.learning.samples.slices import load_images
+    from EfficientMedSAM2Lib.evaluation.dataset.images import load_images
+    from EfficientMedSAM2Lib.evaluation.dataset.listed import listed_entries
 
     manifest, entries = listed_entries(args)
     return load_images(manifest, _progress(entries, args, desc="reading", unit="image"))

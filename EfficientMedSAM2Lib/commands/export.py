@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 
-from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER
+from EfficientMedSAM2Lib.commands.segment import check_folder
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER, add_engine_options
 from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
 
@@ -17,8 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Needs PyTorch and the package onnx."
     )
     add = parser.add_argument
-    add("--encoder_type", "--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
-    add("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
+    add_engine_options(parser, "encoder", "weights")
     add("--output", type=Path, default=Path(), metavar="PATH", help="FILE.onnx.zip, or a folder; default: this folder")
     add("--precision", choices=("fp32", "int8"), default="fp32", help="default: fp32")
 
@@ -29,15 +29,11 @@ def run(args: argparse.Namespace) -> int:
     from EfficientMedSAM2Lib.runtimes.exported import exported_name
     from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import SUFFIX, is_exported
 
-    encoder = args.encoder_type or (encoder_of(args.weights) if args.weights else DEFAULT_ENCODER)
+    encoder = args.encoder or (encoder_of(args.weights) if args.weights else DEFAULT_ENCODER)
     output = args.output / exported_name(encoder, args.precision) if args.output.is_dir() else args.output
     if not is_exported(output):
-        raise ValueError(f"The output {output} must end in {SUFFIX}, or be a folder.")
-    try:
-        with tempfile.TemporaryFile(dir=output.parent):
-            pass
-    except OSError as error:
-        raise ValueError(f"Cannot write {output}: {error.strerror or error}; choose another folder.") from error
+        raise UserError(f"The output {output} must end in {SUFFIX}, or be a folder.")
+    check_folder(output)
     export(encoder, args.weights, args.precision, output)
     print(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from EfficientMedSAM2Lib import __version__
-from EfficientMedSAM2Lib.pipeline.engine import add_model_arguments, build_model
+from EfficientMedSAM2Lib.core.machine import version_of
+from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_model, engine_arguments
 from EfficientMedSAM2Lib.runtimes.weights_metadata import weights_metadata
 
 _LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "SimpleITK", "slicerio", "safetensors")
@@ -18,29 +18,27 @@ _LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "SimpleITK
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `info`."""
-    add_model_arguments(parser)
+    add_engine_options(parser)
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the facts."""
-    info = collect_info(args.encoder, args.weights, args.device)
+    info = collect_info(**engine_arguments(args))
     print(json.dumps(info, indent=2) if args.json else format_info(info))
     return 0
 
 
-def collect_info(
-    encoder: str | None = None, weights: str | Path | None = None, device: str = "auto"
-) -> dict[str, dict[str, Any]]:
+def collect_info(**arguments: Any) -> dict[str, dict[str, Any]]:
     """Facts about this installation and the network it would use, grouped, ready for JSON.
 
-    Raises:
-        ValueError: The weights, encoder or device cannot be used.
+    Args:
+        arguments: As for `build_model`, as the errors are.
     """
     from EfficientMedSAM2Lib.core.resources import shipped_weights
     from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import is_exported, read_description
 
-    model = build_model(encoder, weights, device)
+    model, weights = build_model(**arguments), arguments.get("weights")
     path = Path(weights) if weights else shipped_weights(model.config.encoder_type)
     notes = {"licence": read_description(path).licence} if is_exported(path) else weights_metadata(path)
     parts = dict(model.named_children()) if hasattr(model, "named_children") else {}
@@ -64,7 +62,7 @@ def collect_info(
         "versions": {
             "efficient-medsam2": __version__,
             "Python": platform.python_version(),
-            **{name: _version(name) for name in _LIBRARIES},
+            **{name: version_of(name) or "not installed" for name in _LIBRARIES},
             "system": platform.platform(),
         },
     }
@@ -88,10 +86,3 @@ def _device_name(device: Any) -> str:
     import torch
 
     return f"{device} ({torch.cuda.get_device_name(device)})"
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "not installed"

@@ -11,12 +11,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER, add_engine_options
+
 #: Runtime and precision of each line of the table; the first is what the others are compared with.
 VARIANTS = (("torch", "fp32"), ("torch", "bf16"), ("torch", "fp16"), ("onnx", "fp32"), ("onnx", "int8"))
+#: Pixels along the edge of a slice.
 SIDE = 512
 COLUMNS = ("file MB", "memory MB", "load s", "encode ms", "new slice ms", "same slice ms", "propagate ms", "agreement")
+#: Right lung in the segmentation of the sample CT.
 LUNG = 5
-"""Right lung in the segmentation of the sample CT."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with --manifest also the box Dice of `evaluate`."
     )
     add = parser.add_argument
-    add("--encoder", default="efficientnet", metavar="NAME", help="efficientnet (default) or mobilenet")
-    add("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
+    add_engine_options(parser, "encoder", "weights")
     add("--rounds", type=int, default=2, metavar="N", help="times that each is measured, in turns; default: 2")
     add("--manifest", type=Path, metavar="PATH", help="labelled scans, as for `evaluate`")
     add("--limit", type=int, default=8, metavar="N", help="objects per data set of the manifest; default: 8")
@@ -38,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, and print the table as Markdown."""
     if args.rounds < 1 or args.limit < 1:
-        raise ValueError("--rounds and --limit must be at least 1.")
+        raise UserError("--rounds and --limit must be at least 1.")
+    args.encoder = args.encoder or DEFAULT_ENCODER
     table: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         for number in range(args.rounds):
@@ -50,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
                 if number == 0 and args.manifest:
                     known["box Dice"] = _box_dice(args, runtime, precision, Path(name))
                 if args.json:  # after each, so that an interruption loses little
-                    args.json.write_text(json.dumps(table, indent=2), encoding="utf-8")
+                    with replacing(args.json) as temporary:
+                        temporary.write_text(json.dumps(table, indent=2), encoding="utf-8")
     print(markdown(table))
     return 0
 
@@ -71,7 +77,7 @@ def _child(args: argparse.Namespace, runtime: str, precision: str, folder: Path)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise ValueError(f"{runtime} {precision} cannot be measured: {last}")
+        raise UserError(f"{runtime} {precision} cannot be measured: {last}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -86,7 +92,7 @@ def _box_dice(args: argparse.Namespace, runtime: str, precision: str, folder: Pa
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ValueError(done.stderr.strip().splitlines()[-1])
+        raise UserError(done.stderr.strip().splitlines()[-1])
     results = json.loads((output / "box.json").read_text(encoding="utf-8"))["results"]
     return float(results["ours"]["macro"]["dice"])
 
@@ -95,7 +101,8 @@ def measure(encoder: str, weights: str, runtime: str, precision: str, reference:
     """Measure one variant in this process, and print the numbers as JSON; the first one leaves its masks for others."""
     import numpy as np
 
-    from EfficientMedSAM2Lib.cohort.worker.memory import peak_memory_megabytes
+    from EfficientMedSAM2Lib.core.machine import peak_memory_megabytes
+    from EfficientMedSAM2Lib.core.metrics import dice
     from EfficientMedSAM2Lib.core.resources import shipped_weights
     from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor
     from EfficientMedSAM2Lib.runtimes.build import build_efficient_medsam2_model, exported_file
@@ -134,8 +141,7 @@ def measure(encoder: str, weights: str, runtime: str, precision: str, reference:
     found["memory MB"] = (peak_memory_megabytes() or 0.0) - libraries
     if not Path(reference).exists():
         np.save(reference, np.stack(masks))
-    expected = np.load(reference)
-    found["agreement"] = float(2 * (expected & np.stack(masks)).sum() / (expected.sum() + np.stack(masks).sum()))
+    found["agreement"] = dice(np.stack(masks), np.load(reference))
     print(json.dumps(found))
 
 
@@ -145,6 +151,7 @@ def _sample() -> tuple[Any, tuple[float, float, float], int, list[int]]:
     import SimpleITK
     from scipy import ndimage
 
+    from EfficientMedSAM2Lib.core.boxes import tight_xyxy
     from EfficientMedSAM2Lib.imaging.sample import sample_scan, sample_segmentation
 
     images = [SimpleITK.ReadImage(str(path)) for path in (sample_scan(), sample_segmentation())]
@@ -154,9 +161,9 @@ def _sample() -> tuple[Any, tuple[float, float, float], int, list[int]]:
     volume = ndimage.zoom(ct.astype(np.int16), factors, order=1)
     lung = ndimage.zoom((labels == LUNG).astype(np.uint8), factors, order=0) > 0
     k = int(lung.sum(axis=(1, 2)).argmax())
-    rows, columns = np.flatnonzero(lung[k].any(axis=1)), np.flatnonzero(lung[k].any(axis=0))
-    box = [int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])]
-    return volume, (5.0, y / factors[1], x / factors[2]), k, box
+    box = tight_xyxy(lung[k])
+    assert box is not None
+    return volume, (5.0, y / factors[1], x / factors[2]), k, [int(edge) for edge in box]
 
 
 def _import_libraries(runtime: str) -> None:

@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import check_place
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX
 from EfficientMedSAM2Lib.pipeline.case import DIRECTIONS, PropagationOptions, SegmentResult, segment_case
-from EfficientMedSAM2Lib.pipeline.engine import add_model_arguments, add_runtime_arguments, build_session
+from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_session, engine_arguments
 from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, npz_prompts, read_prompts
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--time-point", type=int, metavar="N", help="which volume of a time series, counted from 0")
     add("--series", metavar="N", help="which series of a DICOM folder: its number or UID; default: the largest")
     add("--modality", metavar="NAME", help="CT, MR, PET, US, ...; default: from the file")
-    add_model_arguments(parser)
-    add_runtime_arguments(parser)
+    add_engine_options(parser)
     add("--preview", type=Path, metavar="FILE.png", help="also draw contours and prompts")
     add("--quiet", action="store_true", help="no progress bar and no summary")
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     prompts = _prompts_of_files(args)
     volume = read_volume(args.volume, args.time_point, args.series)
     prompts = prompts or npz_prompts(args.volume, volume)
-    session = build_session(args.encoder, args.weights, args.device, args.runtime, args.precision)
+    session = build_session(**engine_arguments(args))
     progress = None if args.quiet else progress_bar
     results = segment_case(session, volume, prompts, propagation, window, args.modality, progress)
     written = write_results(args.output, args.preview, results, prompts, volume, session.window)
@@ -90,9 +90,9 @@ def _prompts_of_files(args: argparse.Namespace) -> list[SegmentPrompts]:
     if args.prompts:
         return read_prompts(args.prompts, args.name)
     if not args.volume.name.lower().endswith(NPZ_SUFFIX):
-        raise ValueError("Give the prompts, --prompts FILE: markups that 3D Slicer saved as .mrk.json.")
+        raise UserError("Give the prompts, --prompts FILE: markups that 3D Slicer saved as .mrk.json.")
     if args.name:
-        raise ValueError("--name is for markups files; the segments of an .npz are named after their numbers.")
+        raise UserError("--name is for markups files; the segments of an .npz are named after their numbers.")
     return []
 
 
@@ -125,18 +125,23 @@ def check_writable(path: Path, suffixes: Sequence[str], source: Path) -> None:
     """Refuse an output path before any work is done for it.
 
     Raises:
-        ValueError: The file's ending is not known, it is the scan itself, or its folder cannot be written to.
+        UserError: The file's ending is not known, it is the scan itself, or its folder cannot be written to.
     """
     if not path.name.lower().endswith(tuple(suffixes)):
-        raise ValueError(f"The output {path} must end in {' or '.join(suffixes)}.")
+        raise UserError(f"The output {path} must end in {' or '.join(suffixes)}.")
     check_place(path)
     if path.exists() and source.exists() and path.samefile(source):
-        raise ValueError(f"The output {path} is the scan itself; give another name.")
+        raise UserError(f"The output {path} is the scan itself; give another name.")
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """UserError where the folder of an output cannot be written to, said before any work is done for it."""
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise ValueError(f"Cannot write {path}: {error.strerror or error}; choose another folder.") from error
+        raise UserError(f"Cannot write {path}: {error.strerror or error}; choose another folder.") from error
 
 
 def progress_bar(updates: Propagation, segment: str) -> Iterable[SliceUpdate]:

@@ -1,4 +1,4 @@
-"""`efficient-medsam2 web`: the browser front end, on 127.0.0.1 unless told otherwise."""
+"""`efficient-medsam2 web`: the browser front end, on 127.0.0.1 unless --host says otherwise."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, engine_arguments
+
 MEGABYTE = 2**20
 TOKEN_VARIABLE = "EFFICIENT_MEDSAM2_TOKEN"
 #: Distributions of the extra `web`, by the name that they are imported by.
 NEEDED = {
     "aiohttp": "aiohttp",
+    "jinja2": "jinja2",
     "trame_slicer": "trame-slicer",
     "slicer": "slicer-core",
     "LayerDMLib": "slicer-layer-dm",
@@ -36,16 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sessions", type=int, default=4, metavar="N", help="most users at a time (default 4)")
     idle_help = "end a session whose page has been closed for so long (default 30)"
     parser.add_argument("--idle", type=float, default=30, metavar="MINUTES", help=idle_help)
-    parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
-    parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
+    add_engine_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl+C.
 
     Raises:
-        ValueError: an option cannot be used, or a package is missing.
+        UserError: an option cannot be used, or a package is missing.
     """
     config = build_config(args)
     from EfficientMedSAM2Lib.web.gateway.app import serve
@@ -79,11 +81,11 @@ def build_config(args: argparse.Namespace) -> Any:
     """A GatewayConfig of checked options.
 
     Raises:
-        ValueError: as for ``run``.
+        UserError: as for ``run``.
     """
     missing = [name for module, name in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
-        raise ValueError(f"The web front end needs {', '.join(missing)}; run: pip install 'efficient-medsam2[web]'")
+        raise UserError(f"The web front end needs {', '.join(missing)}; run: pip install 'efficient-medsam2[web]'")
     from EfficientMedSAM2Lib.web.gateway.access import check_host
     from EfficientMedSAM2Lib.web.gateway.app import GatewayConfig
 
@@ -91,25 +93,21 @@ def build_config(args: argparse.Namespace) -> Any:
     check_host(args.host, token)
     for option, value, most in (("port", args.port, 65535), ("sessions", args.sessions, 1000)):
         if not (option == "sessions") <= value <= most:
-            raise ValueError(f"--{option} {value} cannot be; at most {most}.")
+            raise UserError(f"--{option} {value} cannot be; at most {most}.")
     if not args.max_upload > 0 or not args.idle > 0:
-        raise ValueError("--max-upload and --idle have to be more than 0.")
+        raise UserError("--max-upload and --idle have to be more than 0.")
     volume = args.volume
     if args.sample:
         if volume is not None:
-            raise ValueError("Give a VOLUME or --sample, not both.")
+            raise UserError("Give a VOLUME or --sample, not both.")
         from EfficientMedSAM2Lib.imaging.sample import sample_scan
 
         volume = sample_scan()
     if volume is not None and not volume.exists():
-        raise ValueError(f"There is no file or folder {volume}; check the name.")
+        raise UserError(f"There is no file or folder {volume}; check the name.")
     if args.weights is not None and not args.weights.is_file():
-        raise ValueError(f"Weights file {args.weights} does not exist; give the path of a .safetensors or .pth file.")
-    network = {
-        "encoder_type": args.encoder or "efficientnet",
-        "checkpoint": str(args.weights.resolve()) if args.weights is not None else None,
-        "device": args.device,
-    }
+        raise UserError(f"Weights file {args.weights} does not exist; give the path of a .safetensors or .pth file.")
+    weights = str(args.weights.resolve()) if args.weights is not None else None
     return GatewayConfig(
         args.host,
         args.port,
@@ -118,5 +116,5 @@ def build_config(args: argparse.Namespace) -> Any:
         args.sessions,
         args.idle * 60,
         str(volume.resolve()) if volume is not None else None,
-        network,
+        {**engine_arguments(args), "weights": weights},
     )

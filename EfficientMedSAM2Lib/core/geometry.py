@@ -154,6 +154,16 @@ def roi_corners_ras(object_to_world: Any, size: Any) -> np.ndarray:
     return transform_points(signs * edges, check_matrix(object_to_world, "object_to_world"))
 
 
+def roi_of_corners(corners_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``(object_to_world (4, 4), size (3,) mm)`` of eight corners (8, 3) in the order of `roi_corners_ras`."""
+    edges = np.stack([corners_ras[n] - corners_ras[0] for n in (4, 2, 1)], axis=1)
+    size: np.ndarray = np.linalg.norm(edges, axis=0)
+    object_to_world = np.eye(4)
+    object_to_world[:3, :3] = edges / size
+    object_to_world[:3, 3] = corners_ras.mean(axis=0)
+    return object_to_world, size
+
+
 def ijk_box_from_corners(corners_ijk: Any, shape_kji: Sequence[int]) -> Box:
     """Half-open kji box of the voxels whose centres lie between the corners, clipped to the volume.
 

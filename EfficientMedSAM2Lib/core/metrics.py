@@ -28,22 +28,36 @@ def next_click(prediction: np.ndarray, truth: np.ndarray) -> tuple[tuple[int, in
         ((x, y), is_positive) at the maximum of the distance transform of the largest connected error; None when
         there is no error.
     """
+    found = largest_error(truth & ~prediction, prediction & ~truth)
+    if found is None:
+        return None
+    depth, is_missed = found
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    return (int(column), int(row)), is_missed
+
+
+def largest_error(missed: np.ndarray, excess: np.ndarray) -> tuple[np.ndarray, bool] | None:
+    """The largest connected error of a mask.
+
+    Args:
+        missed: (H, W) bool, object that was not found. Where it touches `excess` these are two errors: they need clicks
+            of opposite sign.
+        excess: (H, W) bool, found where there is no object.
+
+    Returns:
+        How deep each pixel (H, W) lies in that error, 0 outside, and whether it was missed; None without any error.
+    """
     from scipy import ndimage
 
-    error = prediction ^ truth
-    # Missing and superfluous parts that touch are two errors: they need clicks of opposite sign.
-    best: np.ndarray | None = None
-    best_area = 0
-    for part in (error & truth, error & ~truth):
+    best: tuple[int, np.ndarray, bool] | None = None
+    for part, is_missed in ((missed, True), (excess, False)):
         labels, number = ndimage.label(part, structure=np.ones((3, 3), int))
         if number == 0:
             continue
         areas = np.bincount(labels.ravel())[1:]
-        if areas.max() > best_area:
-            best, best_area = labels == 1 + int(areas.argmax()), int(areas.max())
+        if best is None or areas.max() > best[0]:
+            best = int(areas.max()), labels == 1 + int(areas.argmax()), is_missed
     if best is None:
         return None
     # The rim of the picture is a border as well.
-    depth = ndimage.distance_transform_edt(np.pad(best, 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    return (int(column), int(row)), bool(truth[row, column])
+    return ndimage.distance_transform_edt(np.pad(best[1], 1))[1:-1, 1:-1], best[2]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from EfficientMedSAM2Lib.core.geometry import slice_axis
+from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
 from EfficientMedSAM2Lib.evaluation.metrics import is_compact, size_class
-from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
 
 SLICES_PER_LABEL = 8  # of one image; a limit takes one slice of every image before the second of any
 PARTS_PER_LABEL = 3

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import bounding_box
+
 BOX_JITTER = 0.05
 
 
 def tight_box(mask: np.ndarray) -> np.ndarray:
     """Give the box of a mask (H, W): XYXY of its first and last pixels, (4,) float64."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
+    box = bounding_box(mask)
+    if box is None:
         raise ValueError("An empty mask has no box; leave the object out.")
-    return np.array([columns[0], rows[0], columns[-1], rows[-1]], dtype=np.float64)
+    (row0, row1), (column0, column1) = box
+    return np.array([column0, row0, column1 - 1, row1 - 1], dtype=np.float64)
 
 
 def jittered_box(mask: np.ndarray, generator: np.random.Generator, amount: float = BOX_JITTER) -> np.ndarray:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.metrics import dice, next_click
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.metrics import dice, intersection_over_union, next_click
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 from EfficientMedSAM2Lib.evaluation import metrics
 from EfficientMedSAM2Lib.evaluation.cases import ObjectCase
-from EfficientMedSAM2Lib.evaluation.methods import BOX, CLICKS, VOLUME, Contestant
+from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
+from EfficientMedSAM2Lib.evaluation.methods.interface import BOX, CLICKS, VOLUME, SegmentationMethod
 from EfficientMedSAM2Lib.evaluation.prompts import jittered_box
-from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
 
 CLICK_COUNT = 5
 PROTOCOLS = (BOX, CLICKS, VOLUME)
@@ -33,7 +34,7 @@ class Picture:
 
 @dataclass
 class Record:
-    """The result of one contestant on one object.
+    """The result of one method on one object.
 
     Attributes:
         values: measures by name; `dice` is always there.
@@ -50,30 +51,32 @@ class Record:
     click_dices: list[float] = field(default_factory=list)
 
 
-def run_protocol(protocol: str, contestant: Contestant, cases: Sequence[ObjectCase], seed: int = 0) -> Iterator[Record]:
-    """Run a contestant over objects; one record each, in order.
+def run_protocol(
+    protocol: str, method: SegmentationMethod, cases: Sequence[ObjectCase], seed: int = 0
+) -> Iterator[Record]:
+    """Run a method over objects; one record each, in order.
 
     Args:
         protocol: "box", "clicks" or "volume".
-        contestant: what is tested.
+        method: what is tested.
         cases: the objects, from `choose_cases`.
-        seed: of the jitter; with the same seed every contestant gets the same boxes.
+        seed: of the jitter; with the same seed every method gets the same boxes.
 
     Raises:
-        ValueError: the protocol is unknown or the contestant cannot take its prompts.
+        UserError: the protocol is unknown or the method cannot take its prompts.
     """
-    check_protocol(protocol, contestant)
+    check_protocol(protocol, method)
     runs = {BOX: _run_box, CLICKS: _run_clicks, VOLUME: _run_volume}
     for case in cases:
-        yield runs[protocol](contestant, case, np.random.default_rng([seed, case.seed]))
+        yield runs[protocol](method, case, np.random.default_rng([seed, case.seed]))
 
 
-def check_protocol(protocol: str, contestant: Contestant) -> None:
-    """Raise ValueError when a protocol is unknown or its prompts are not for a contestant."""
+def check_protocol(protocol: str, method: SegmentationMethod) -> None:
+    """Raise UserError when a protocol is unknown or its prompts are not for a method."""
     if protocol not in PROTOCOLS:
-        raise ValueError(f"Protocol '{protocol}' is unknown; choose one of {', '.join(PROTOCOLS)}.")
-    if protocol not in contestant.protocols:
-        raise ValueError(f"'{contestant.name}' cannot take the prompts of protocol '{protocol}'; leave it out.")
+        raise UserError(f"Protocol '{protocol}' is unknown; choose one of {', '.join(PROTOCOLS)}.")
+    if protocol not in method.protocols:
+        raise UserError(f"'{method.name}' cannot take the prompts of protocol '{protocol}'; leave it out.")
 
 
 def windowed_slice(case: ObjectCase) -> np.ndarray:
@@ -85,40 +88,40 @@ def _windowed(voxels: np.ndarray, image: LoadedImage) -> np.ndarray:
     return apply_window(voxels, IntensityWindow(*image.window, "chosen"))
 
 
-def _run_box(contestant: Contestant, case: ObjectCase, generator: np.random.Generator) -> Record:
+def _run_box(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:
     box, image = jittered_box(case.mask, generator), windowed_slice(case)
     start = time.perf_counter()
-    contestant.set_image(image, case.spacing_mm)
-    guess = contestant.segment_box(box)
+    method.set_image(image, case.spacing_mm)
+    found = method.segment_box(box)
     seconds = time.perf_counter() - start
     values = {
-        "dice": dice(guess.mask, case.mask),
-        "iou": metrics.intersection_over_union(guess.mask, case.mask),
-        "nsd": metrics.surface_dice(guess.mask, case.mask, case.spacing_mm),
+        "dice": dice(found.mask, case.mask),
+        "iou": intersection_over_union(found.mask, case.mask),
+        "nsd": metrics.surface_dice(found.mask, case.mask, case.spacing_mm),
     }
-    record = Record(contestant.name, case, values, seconds, Picture(image, case.mask, guess.mask, box))
-    if guess.score is not None:
-        record.score_pairs.append((guess.score, values["iou"]))
+    record = Record(method.name, case, values, seconds, Picture(image, case.mask, found.mask, box))
+    if found.score is not None:
+        record.score_pairs.append((found.score, values["iou"]))
     return record
 
 
-def _run_clicks(contestant: Contestant, case: ObjectCase, generator: np.random.Generator) -> Record:  # noqa: ARG001
+def _run_clicks(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:  # noqa: ARG001
     image, mask = windowed_slice(case), np.zeros_like(case.mask)
     clicks: list[tuple[int, int, bool]] = []
     dices: list[float] = []
     pairs: list[tuple[float, float]] = []
     start = time.perf_counter()
-    contestant.set_image(image, case.spacing_mm)
+    method.set_image(image, case.spacing_mm)
     for _ in range(CLICK_COUNT):
         click = next_click(mask, case.mask)
         if click is not None:
             (x, y), positive = click
             clicks.append((x, y, positive))
             points = np.array([[x, y] for x, y, _ in clicks], dtype=float)
-            guess = contestant.segment_clicks(points, np.array([int(sign) for *_, sign in clicks]))
-            mask = guess.mask
-            if guess.score is not None:
-                pairs.append((guess.score, metrics.intersection_over_union(mask, case.mask)))
+            found = method.segment_clicks(points, np.array([int(sign) for *_, sign in clicks]))
+            mask = found.mask
+            if found.score is not None:
+                pairs.append((found.score, intersection_over_union(mask, case.mask)))
         dices.append(dice(mask, case.mask))
     seconds = (time.perf_counter() - start) / max(1, len(clicks))
     values = {
@@ -129,45 +132,45 @@ def _run_clicks(contestant: Contestant, case: ObjectCase, generator: np.random.G
         "clicks_to_90": metrics.clicks_needed(dices, 0.90),
     }
     picture = Picture(image, case.mask, mask, None, tuple(clicks))
-    return Record(contestant.name, case, values, seconds, picture, pairs, dices[: len(clicks)])
+    return Record(method.name, case, values, seconds, picture, pairs, dices[: len(clicks)])
 
 
-def _run_volume(contestant: Contestant, case: ObjectCase, generator: np.random.Generator) -> Record:
+def _run_volume(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:
     if case.volume_mask is None:
         raise ValueError(f"{case.name} is not an object of a volume; choose cases with as_volumes=True.")
     box = jittered_box(case.mask, generator)
     volume, spacing = _windowed(case.image.voxels, case.image), case.image.spacing_mm
     start = time.perf_counter()
-    guess = contestant.segment_volume(volume, spacing, case.axis, case.index, box)
+    found = method.segment_volume(volume, spacing, case.axis, case.index, box)
     seconds = time.perf_counter() - start
-    truth_slices, guess_slices = (np.moveaxis(mask, case.axis, 0) for mask in (case.volume_mask, guess.mask))
-    every_slice = _boxes_on_every_slice(contestant, case, volume, truth_slices, generator)
+    truth_slices, found_slices = (np.moveaxis(mask, case.axis, 0) for mask in (case.volume_mask, found.mask))
+    every_slice = _boxes_on_every_slice(method, case, volume, truth_slices, generator)
     values = {
-        "dice": dice(guess.mask, case.volume_mask),
-        "nsd": metrics.surface_dice(guess.mask, case.volume_mask, spacing),
+        "dice": dice(found.mask, case.volume_mask),
+        "nsd": metrics.surface_dice(found.mask, case.volume_mask, spacing),
         "dice_of_boxes": dice(every_slice, truth_slices),
     }
-    picture = Picture(windowed_slice(case), case.mask, guess_slices[case.index], box)
+    picture = Picture(windowed_slice(case), case.mask, found_slices[case.index], box)
     # IoU is a matter of slices where at least one of both masks has voxels: behind the object's end there is none.
     pairs = [
-        (score, metrics.intersection_over_union(guess_slices[number], truth_slices[number]))
-        for number, score in guess.scores.items()
-        if guess_slices[number].any() or truth_slices[number].any()
+        (score, intersection_over_union(found_slices[number], truth_slices[number]))
+        for number, score in found.scores.items()
+        if found_slices[number].any() or truth_slices[number].any()
     ]
-    return Record(contestant.name, case, values, seconds, picture, pairs)
+    return Record(method.name, case, values, seconds, picture, pairs)
 
 
 def _boxes_on_every_slice(
-    contestant: Contestant, case: ObjectCase, volume: np.ndarray, truth: np.ndarray, generator: np.random.Generator
+    method: SegmentationMethod, case: ObjectCase, volume: np.ndarray, truth: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
-    """Give what the contestant would reach if someone drew a box on each slice: the mask, slices first."""
+    """Give what the method would reach if someone drew a box on each slice: the mask, slices first."""
     found = np.zeros(truth.shape, bool)
     last_pixel = [truth.shape[2] - 1, truth.shape[1] - 1]
     for number in np.flatnonzero(truth.any(axis=(1, 2))):
-        contestant.set_image(np.moveaxis(volume, case.axis, 0)[number], case.spacing_mm)
+        method.set_image(np.moveaxis(volume, case.axis, 0)[number], case.spacing_mm)
         box = jittered_box(truth[number], generator)
         # A box of one row has no area; people draw at least two.
         box[2:] = np.maximum(box[2:], box[:2] + 1).clip(None, last_pixel)
         box[:2] = np.minimum(box[:2], box[2:] - 1)
-        found[number] = contestant.segment_box(box).mask
+        found[number] = method.segment_box(box).mask
     return found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 #: NRRD's kinds of an axis that holds one volume after another.
 _SERIES = ("list", "time")
 _NO_PICTURE = ("matrix", "quaternion", "gradient", "normal", "covariant-vector")
 
 
-class SeveralVolumes(ValueError):
+class SeveralVolumes(UserError):
     """A time series of which one volume has to be chosen; `count` says of how many."""
 
     def __init__(self, message: str, count: int) -> None:
@@ -25,7 +27,7 @@ def one_volume(count: int, time_point: int | None, kind: str | None) -> slice:
             fourth is opacity), 2 are grey and opacity, and more are a series: Slicer keeps diffusion images so.
 
     Raises:
-        ValueError: They are no picture, a series without ``time_point``, or there is no such time point.
+        UserError: They are no picture, a series without ``time_point``, or there is no such time point.
     """
     check_kind(kind)
     word = (kind or "").lower()
@@ -37,16 +39,16 @@ def one_volume(count: int, time_point: int | None, kind: str | None) -> slice:
 
 
 def check_kind(kind: str | None) -> None:
-    """ValueError where the values of a voxel, in NRRD's words, are no picture."""
+    """UserError where the values of a voxel, in NRRD's words, are no picture."""
     word = (kind or "").lower()
     if any(name in word for name in _NO_PICTURE):
-        raise ValueError(f"its voxels are of the kind {kind!r}, which is no picture.")
+        raise UserError(f"its voxels are of the kind {kind!r}, which is no picture.")
     if word == "complex":
-        raise ValueError("complex values are no picture; save the magnitude instead.")
+        raise UserError("complex values are no picture; save the magnitude instead.")
 
 
 def time_index(count: int, time_point: int | None, why: str = "") -> int:
-    """Number of the volume to read; SeveralVolumes where it must be chosen, ValueError where there is no such one.
+    """Number of the volume to read; SeveralVolumes where it must be chosen, UserError where there is no such one.
 
     ``why`` says what tells the volumes apart.
     """
@@ -58,8 +60,8 @@ def time_index(count: int, time_point: int | None, why: str = "") -> int:
             count,
         )
     if count == 1 and time_point:
-        raise ValueError(f"it is one volume, without a time point {time_point}; leave the time point out.")
+        raise UserError(f"it is one volume, without a time point {time_point}; leave the time point out.")
     index = time_point or 0
     if not 0 <= index < count:
-        raise ValueError(f"there is no time point {index}; it has 0 to {count - 1}.")
+        raise UserError(f"there is no time point {index}; it has 0 to {count - 1}.")
     return index

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import last_line, replacing
 from EfficientMedSAM2Lib.core.geometry import check_matrix, grid_offset, lps_to_ras, spacing_of
 from EfficientMedSAM2Lib.imaging.formats.files import quiet_libraries
@@ -60,10 +61,10 @@ def label_type(highest: int) -> type:
     """Number type of a map with labels up to this one.
 
     Raises:
-        ValueError: there are more than any format's 16 bits count.
+        UserError: there are more than any format's 16 bits count.
     """
     if highest > MAX_LABELS:
-        raise ValueError(f"{highest} segments are more than the {MAX_LABELS} that a file can number; write fewer.")
+        raise UserError(f"{highest} segments are more than the {MAX_LABELS} that a file can number; write fewer.")
     return np.uint8 if highest <= 255 else np.uint16
 
 
@@ -71,7 +72,7 @@ def write_labelmap(path: Path, segments: Sequence[Segment], volume: Volume) -> N
     """Write segments that do not overlap, and read the file back before it gets its name.
 
     Raises:
-        ValueError: the format cannot hold the grid, or the file cannot be written.
+        UserError: the format cannot hold the grid, or the file cannot be written.
     """
     labels: np.ndarray = np.zeros(volume.shape_kji, dtype=label_type(len(segments)))
     for label, segment in enumerate(segments, start=1):
@@ -79,7 +80,7 @@ def write_labelmap(path: Path, segments: Sequence[Segment], volume: Volume) -> N
     ending = next(suffix for suffix in LABELMAP_SUFFIXES if path.name.lower().endswith(suffix))
     nifti = ending in NIFTI_SUFFIXES
     if nifti and max(volume.shape_kji) > _NIFTI_MAX_SIZE:
-        raise ValueError(
+        raise UserError(
             f"A NIfTI file holds at most {_NIFTI_MAX_SIZE} voxels along an axis; this scan has "
             f"{max(volume.shape_kji)}; use .nrrd."
         )
@@ -88,7 +89,7 @@ def write_labelmap(path: Path, segments: Sequence[Segment], volume: Volume) -> N
         found, ijk_to_ras = read_nifti(file) if nifti else _read_by_itk(file)
         check_geometry(ijk_to_ras, volume, ending)
         if not np.array_equal(found, labels):
-            raise ValueError(f"Cannot write {path}: it reads back as another label map than was written.")
+            raise UserError(f"Cannot write {path}: it reads back as another label map than was written.")
 
     with replacing(path, check) as temporary:
         if nifti:
@@ -149,7 +150,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Voxels (D,H,W) and matrix (ijk_to_ras) of a file, by its sform where that is on: ITK reads none that is sheared.
 
     Raises:
-        ValueError: The file is none, or is cut off.
+        UserError: The file is none, or is cut off.
     """
     import nibabel
 
@@ -157,7 +158,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
         image: Any = nibabel.load(path)
         return np.asarray(image.dataobj).T, np.asarray(image.affine)
     except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
-        raise ValueError(f"{path} is no whole NIfTI file ({last_line(error)}).") from error
+        raise UserError(f"{path} is no whole NIfTI file ({last_line(error)}).") from error
 
 
 def _read_by_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:

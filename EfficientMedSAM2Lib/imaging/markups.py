@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import normal_name, replacing
 from EfficientMedSAM2Lib.core.geometry import is_rotated_against_grid, lps_to_ras
 
@@ -23,7 +24,7 @@ KINDS = {"Fiducial": "point", "ROI": "box", "Line": "line"}
 #: A control point excludes when its label or description starts with one of these.
 NEGATIVE_PREFIXES = ("-", "neg", "bg")
 #: Labels that start so do not exclude, though somebody may think so.
-_LOOK_NEGATIVE = ("background", "exclude", "not", "outside")
+_MAYBE_NEGATIVE = ("background", "exclude", "not", "outside")
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,13 @@ class Markup:
         if not self.positive:
             object.__setattr__(self, "positive", (True,) * len(points))
         if self.kind not in KINDS.values():
-            raise ValueError(f"A markup is a point, a box or a line, not {self.kind!r}.")
+            raise UserError(f"A markup is a point, a box or a line, not {self.kind!r}.")
         if len(self.positive) != len(points):
-            raise ValueError(f"{len(self.positive)} positive flags for {len(points)} points; give one each.")
+            raise UserError(f"{len(self.positive)} positive flags for {len(points)} points; give one each.")
         if self.kind == "box" and (self.object_to_world is None or self.size is None):
-            raise ValueError("A box needs object_to_world and size.")
+            raise UserError("A box needs object_to_world and size.")
         if self.kind == "line" and len(points) != 2:
-            raise ValueError(f"A line has two ends, not {len(points)}.")
+            raise UserError(f"A line has two ends, not {len(points)}.")
 
 
 def is_negative(label: str, description: str = "") -> bool:
@@ -75,28 +76,28 @@ def read_markups(path: str | Path) -> list[Markup]:
     any placed point. Whether an ROI is shown inside out does not matter here.
 
     Raises:
-        ValueError: no such file, not a markups file, a type of markup that cannot be a prompt, an unfinished line.
+        UserError: no such file, not a markups file, a type of markup that cannot be a prompt, an unfinished line.
     """
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise ValueError(f"There is no markups file {path}; check the name.") from None
+        raise UserError(f"There is no markups file {path}; check the name.") from None
     except OSError as error:
-        raise ValueError(f"Cannot read {path}: {error.strerror or error}.") from error
+        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:  # neither text nor JSON, or lists in lists without end
-        raise ValueError(f"{path} is not a markups file; save the markup in 3D Slicer as {SUFFIX}.") from error
+        raise UserError(f"{path} is not a markups file; save the markup in 3D Slicer as {SUFFIX}.") from error
     entries = content.get("markups") if isinstance(content, dict) else None
     if not isinstance(entries, list):
-        raise ValueError(f"{path} is not a markups file (it has no list of markups); save it in 3D Slicer as {SUFFIX}.")
+        raise UserError(f"{path} is not a markups file (it has no list of markups); save it in 3D Slicer as {SUFFIX}.")
     markups = []
     for entry in entries:
         try:
             markup = _markup(entry, path)
         except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
-            raise ValueError(f"{path} is damaged: {error!r} in a markup; save it in 3D Slicer again.") from error
+            raise UserError(f"{path} is damaged: {error!r} in a markup; save it in 3D Slicer again.") from error
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise UserError(f"{path}: {error}") from error
         if markup.kind != "point" or len(markup.points_ras):
             markups.append(markup)
     return markups
@@ -119,15 +120,15 @@ def sign_note(name: str, positive: Sequence[bool], labels: Sequence[str] = ()) -
     rule = f"labels or descriptions that start with {', '.join(NEGATIVE_PREFIXES[:-1])} or {NEGATIVE_PREFIXES[-1]}"
     if excluding:
         return f'{excluding} of {len(positive)} points of {name!r} say "not here": {rule} do.'
-    doubtful = next((label for label in labels if label.strip().lower().startswith(_LOOK_NEGATIVE)), None)
-    return f"The points of {name!r} count as inside, {doubtful!r} too: only {rule} exclude." if doubtful else ""
+    unclear = next((label for label in labels if label.strip().lower().startswith(_MAYBE_NEGATIVE)), None)
+    return f"The points of {name!r} count as inside, {unclear!r} too: only {rule} exclude." if unclear else ""
 
 
 def write_markups(path: str | Path, markups: Sequence[Markup]) -> None:
     """Write markups to a ``.mrk.json`` file, in LPS as 3D Slicer does by default.
 
     Raises:
-        ValueError: the file cannot be written.
+        UserError: the file cannot be written.
     """
     content = {"@schema": SCHEMA, "markups": [_entry(markup) for markup in markups]}
     with replacing(path) as temporary:
@@ -137,7 +138,7 @@ def write_markups(path: str | Path, markups: Sequence[Markup]) -> None:
 def _markup(entry: dict[str, Any], path: Path) -> Markup:
     kind = KINDS.get(entry["type"])
     if kind is None:
-        raise ValueError(f"a markup of type {entry['type']} cannot be a prompt; use {', '.join(KINDS)}.")
+        raise UserError(f"a markup of type {entry['type']} cannot be a prompt; use {', '.join(KINDS)}.")
     _check_units(entry.get("coordinateUnits", "mm"))
     flip = _is_lps(entry.get("coordinateSystem", "LPS"))
     name = str(entry.get("name") or markup_name(path))
@@ -146,7 +147,7 @@ def _markup(entry: dict[str, Any], path: Path) -> Markup:
     placed = [point for point in entry.get("controlPoints", []) if point.get("positionStatus", "defined") == "defined"]
     points = np.array([_numbers(point["position"], 3) for point in placed]).reshape(-1, 3)
     if kind == "line" and len(points) != 2:
-        raise ValueError(f"the line {name!r} has {len(points)} placed ends; place both.")
+        raise UserError(f"the line {name!r} has {len(points)} placed ends; place both.")
     positive = tuple(not is_negative(point.get("label", ""), point.get("description", "")) for point in placed)
     labels = tuple(str(point.get("label") or "") for point in placed)
     positive = positive if kind == "point" else (True,) * len(points)
@@ -155,7 +156,7 @@ def _markup(entry: dict[str, Any], path: Path) -> Markup:
 
 def _box(entry: dict[str, Any], name: str, flip: bool) -> Markup:
     if not entry.get("size") or not entry.get("center"):
-        raise ValueError(f"the ROI {name!r} has no centre or no size; place it before saving.")
+        raise UserError(f"the ROI {name!r} has no centre or no size; place it before saving.")
     matrix = np.eye(4)
     # nine numbers row by row; the columns are the box's axes in the file's coordinate system
     matrix[:3, :3] = _numbers(entry.get("orientation") or _identity(flip), 9).reshape(3, 3)
@@ -210,7 +211,7 @@ def markup_name(path: str | Path) -> str:
 def _is_lps(coordinate_system: Any) -> bool:
     text = str(coordinate_system).upper()
     if text not in ("LPS", "RAS"):
-        raise ValueError(f"unknown coordinate system {coordinate_system!r}; only LPS and RAS are used by markups.")
+        raise UserError(f"unknown coordinate system {coordinate_system!r}; only LPS and RAS are used by markups.")
     return text == "LPS"
 
 
@@ -218,11 +219,11 @@ def _check_units(units: Any) -> None:
     """A coded unit is a list whose first item is the unit."""
     unit = units[0] if isinstance(units, list) and units else units
     if unit != "mm":
-        raise ValueError(f"coordinates are in {unit}; save the markup in mm.")
+        raise UserError(f"coordinates are in {unit}; save the markup in mm.")
 
 
 def _numbers(values: Any, count: int) -> np.ndarray:
     array = np.asarray(values, dtype=np.float64).ravel()
     if array.shape != (count,) or not np.isfinite(array).all():
-        raise ValueError(f"expected {count} numbers, found {values!r}; save the markup in 3D Slicer again.")
+        raise UserError(f"expected {count} numbers, found {values!r}; save the markup in 3D Slicer again.")
     return array

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import grid_offset, spacing_of
 from EfficientMedSAM2Lib.imaging.terminology import Color
 
@@ -54,12 +55,12 @@ def check_geometry(ijk_to_ras: np.ndarray, volume: Volume, ending: str) -> None:
     """Compare the matrix of a file that was just written with the one that was meant.
 
     Raises:
-        ValueError: Voxels would lie elsewhere in the patient.
+        UserError: Voxels would lie elsewhere in the patient.
     """
     offset = grid_offset(volume.ijk_to_ras, ijk_to_ras, volume.shape_kji)
     if not offset <= GRID_TOLERANCE:  # NaN compares false
         millimetres = offset * float(spacing_of(volume.ijk_to_ras).max())
-        raise ValueError(
+        raise UserError(
             f"A {ending} file cannot hold the grid of this scan: voxels would be up to {millimetres:.1f} mm off; "
             "use .seg.nrrd."
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import last_line, readable_name, replacing
 from EfficientMedSAM2Lib.core.geometry import lps_to_ras
 from EfficientMedSAM2Lib.imaging.dicom.reader import is_dicom
@@ -47,18 +48,18 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
         The segments as they are in the file, and what was lost on the way into it.
 
     Raises:
-        ValueError: no segments, a mask of another shape, an ending that is not known, a place that cannot be written,
+        UserError: no segments, a mask of another shape, an ending that is not known, a place that cannot be written,
             or a grid, names or a number of segments that the format cannot hold.
     """
     if not segments:
-        raise ValueError("There is no segment to write; add at least one.")
+        raise UserError("There is no segment to write; add at least one.")
     for segment in segments:
         if segment.mask.shape != volume.shape_kji:
-            raise ValueError(
+            raise UserError(
                 f"The mask of {segment.name!r} has shape {segment.mask.shape}, the volume {volume.shape_kji}."
             )
         if readable_name(segment.name) != segment.name:
-            raise ValueError(
+            raise UserError(
                 f"The segment name {readable_name(segment.name)!r} is not UTF-8 text, which files hold names in; "
                 "give it another name."
             )
@@ -74,7 +75,7 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
             write_labelmap(Path(path), written.segments, volume)
         return written
     endings = ", ".join((SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES, NPZ_SUFFIX))
-    raise ValueError(f"Cannot tell the format of {Path(path).name!r}; end it in one of {endings}.")
+    raise UserError(f"Cannot tell the format of {Path(path).name!r}; end it in one of {endings}.")
 
 
 def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Segment]:
@@ -86,11 +87,11 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
             file's own.
 
     Raises:
-        ValueError: no such file, or it is not a segmentation.
+        UserError: no such file, or it is not a segmentation.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"There is no segmentation file {path}; check the name.")
+        raise UserError(f"There is no segmentation file {path}; check the name.")
     check_name(path)
     try:
         with quiet_libraries():
@@ -99,7 +100,7 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
             check_contained(path)
             segments, ijk_to_ras = _reader(path)(path)
     except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as a segmentation ({last_line(error)}).") from error
+        raise UserError(f"{path} cannot be read as a segmentation ({last_line(error)}).") from error
     if volume is None:
         return segments
     return [_on_grid(segment, ijk_to_ras, volume) for segment in segments]
@@ -148,14 +149,14 @@ def _write_seg_nrrd(path: Path, segments: Sequence[Segment], volume: Volume) -> 
 
 
 def _check_seg_nrrd(path: Path, expected: np.ndarray, names: Sequence[str], volume: Volume) -> None:
-    """Voxels, names and place of a file that was just written are what was meant; ValueError where they are not."""
+    """Voxels, names and place of a file that was just written are what was meant; UserError where they are not."""
     from slicerio import segmentation as slicer_format
 
     content = slicer_format.read_segmentation(str(path))
     check_geometry(lps_to_ras(content["ijkToLPS"]), volume, SEGMENTATION_SUFFIX)
     read_names = [name for _, name in sorted(_read_names(path).items())]
     if read_names != list(names) or not np.array_equal(content["voxels"], expected):
-        raise ValueError("The segmentation reads back as another than was written; the disk may be full or damaged.")
+        raise UserError("The segmentation reads back as another than was written; the disk may be full or damaged.")
 
 
 def _finish_header(path: Path, names: Sequence[str], notes: Sequence[str]) -> None:
@@ -231,7 +232,7 @@ def _read_seg_nrrd(path: Path) -> tuple[list[Segment], np.ndarray]:
     voxels = sitk.GetArrayFromImage(image_reader(path).Execute())
     layers = np.moveaxis(voxels, 3, 0) if voxels.ndim == 4 else voxels[np.newaxis]
     if layers.ndim != 4:
-        raise ValueError("it is not 3D")
+        raise UserError("it is not 3D")
     # the library sorts by number, but drops the numbers
     names = [name for _, name in sorted(_read_names(path).items())]
     if len(names) != len(content["segments"]):
@@ -270,10 +271,10 @@ def _read_dicom(path: Path) -> tuple[list[Segment], np.ndarray]:
 def _read_labelmap(path: Path) -> tuple[list[Segment], np.ndarray]:
     volume = read_volume(path)
     if volume.array.ndim != 3:
-        raise ValueError("it has colours, so it is a picture rather than a labelmap")
+        raise UserError("it has colours, so it is a picture rather than a labelmap")
     values = [value for value in np.unique(volume.array) if value != 0]
     if len(values) > 1000:
-        raise ValueError("it has more than 1000 different values, so it is a scan rather than a labelmap")
+        raise UserError("it has more than 1000 different values, so it is a scan rather than a labelmap")
     return [Segment(f"Segment_{value:g}", volume.array == value) for value in values], volume.ijk_to_ras
 
 
@@ -281,9 +282,9 @@ def _read_npz(path: Path, volume: Volume | None) -> list[Segment]:
     """The label map of an archive, which lies on the grid of its scan and says no other."""
     labelmap = read_npz_labels(path)
     if labelmap is None:
-        raise ValueError("it has no label map: 'segs', 'gts' or 'label'")
+        raise UserError("it has no label map: 'segs', 'gts' or 'label'")
     if volume is not None and labelmap.shape != volume.shape_kji:
-        raise ValueError(f"its label map has shape {labelmap.shape}, the scan {volume.shape_kji}")
+        raise UserError(f"its label map has shape {labelmap.shape}, the scan {volume.shape_kji}")
     return [Segment(str(value), labelmap == value) for value in np.unique(labelmap) if value]
 
 

@@ -17,7 +17,7 @@ REGION_CONTEXT = "Anatomic codes - DICOM master list"
 _ANATOMY = "SCT^123037004^Anatomical Structure"
 _ALTERED = "SCT^49755003^Morphologically Altered Structure"
 _TISSUE = "SCT^85756007^Tissue"
-_SIDES = {"right": "SCT^24028007^Right", "left": "SCT^7771000^Left"}
+_LATERALITY = {"right": "SCT^24028007^Right", "left": "SCT^7771000^Left"}
 _SIDE_WORDS = {"right": "right", "r": "right", "rt": "right", "left": "left", "l": "left", "lt": "left"}
 _IGNORED_WORDS = {"the", "of", "in"}
 
@@ -108,7 +108,7 @@ _CLOSE = 0.15
 def terminology_entry(name: str) -> str:
     """Slicer's terminology entry of a segment name, as it stands in the segment's tag."""
     term, side = _understand(name)
-    modifier = _SIDES[side] if side and term.sided else "^^"
+    modifier = _LATERALITY[side] if side and term.sided else "^^"
     return f"{CONTEXT}~{term.category}~SCT^{term.code}^{term.meaning}~{modifier}~{REGION_CONTEXT}~^^~^^"
 
 
@@ -140,7 +140,7 @@ def _understand(name: str) -> tuple[_Term, str | None]:
     Of several terms the last counts, as in "liver tumor"; a finding counts before an organ, as in "tumor of the liver".
     """
     words = [word for word in re.split(r"[^a-z]+", name.lower()) if word and word not in _IGNORED_WORDS]
-    sides = {_SIDE_WORDS[word] for word in words if word in _SIDE_WORDS}
+    found = {_SIDE_WORDS[word] for word in words if word in _SIDE_WORDS}
     words = [word for word in words if word not in _SIDE_WORDS]
     terms: list[_Term] = []
     while words:
@@ -153,7 +153,7 @@ def _understand(name: str) -> tuple[_Term, str | None]:
     if not terms:
         return _DEFAULT, None
     findings = [term for term in terms if term.category == _ALTERED]
-    return (findings or terms)[-1], sides.pop() if len(sides) == 1 else None
+    return (findings or terms)[-1], found.pop() if len(found) == 1 else None
 
 
 def _term(phrase: str) -> _Term | None:

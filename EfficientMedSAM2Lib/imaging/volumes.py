@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import normal_name
 from EfficientMedSAM2Lib.core.geometry import check_matrix, lps_to_ras
 from EfficientMedSAM2Lib.imaging.components import time_index
@@ -69,9 +70,9 @@ class Volume:
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 and not (self.array.ndim == 4 and self.array.shape[3] == 3):
-            raise ValueError(f"A volume has axes k, j, i (and 3 colours), not the shape {self.array.shape}.")
+            raise UserError(f"A volume has axes k, j, i (and 3 colours), not the shape {self.array.shape}.")
         if self.array.size == 0:
-            raise ValueError("The volume has no voxels.")
+            raise UserError("The volume has no voxels.")
         object.__setattr__(self, "ijk_to_ras", check_matrix(self.ijk_to_ras))
         view = self.array.view()
         view.flags.writeable = False
@@ -96,17 +97,17 @@ def read_volume(path: str | Path, time_point: int | None = None, series: str | N
             images.
 
     Raises:
-        ValueError: nothing there, not an image, voxels in a file elsewhere, no DICOM series in the folder or several
+        UserError: nothing there, not an image, voxels in a file elsewhere, no DICOM series in the folder or several
             that may be meant, files of it that cannot be read, a time series without ``time_point``, complex values.
     """
     path = Path(path)
     check_name(path)
     if not path.exists():
-        raise ValueError(f"There is no file or folder {path}; check the name.")
+        raise UserError(f"There is no file or folder {path}; check the name.")
     try:
         volume = _read(path, time_point, series)
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror or error}).") from error
+        raise UserError(f"{path} cannot be read ({error.strerror or error}).") from error
     for note in volume.notes:
         logger.warning("%s: %s", path, note)
     return volume
@@ -139,7 +140,7 @@ def _read(path: Path, time_point: int | None, series: str | None) -> Volume:
             array, scan = read_dicom(path, time_point, series)
             return Volume(array, scan.stack.ijk_to_ras, scan.modality, name, scan.notes, scan.spacing_known)
         if path.stat().st_size == 0:
-            raise ValueError("it is empty; export it again.")
+            raise UserError("it is empty; export it again.")
         if path.name.lower().endswith(".npz"):
             from EfficientMedSAM2Lib.imaging.formats.npz import read_npz_volume
 
@@ -155,7 +156,7 @@ def _read(path: Path, time_point: int | None, series: str | None) -> Volume:
         notes = () if found.spacing_known else (_NO_SPACING,)
         return Volume(found.array, image_to_ras(found.image), None, name, notes, found.spacing_known)
     except ValueError as error:
-        raise ValueError(_located(error, path)) from error
+        raise UserError(_located(error, path)) from error
 
 
 _NO_SPACING = "The file does not say how large a voxel is: lengths and volumes in mm are not known."

@@ -15,7 +15,7 @@ BOUNDARY_REACH = 2
 IOU_WEIGHT = 0.5
 OBJECT_WEIGHT = 1.0
 ABSENT_SHARE = 0.3
-"""Weight in the quality heads' lesson of a mask found where the object is not."""
+"""Weight, in what the quality heads learn, of a mask found where the object is not."""
 
 
 def low_resolution_target(mask: Tensor, size: int) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from EfficientMedSAM2Lib.learning.precision import choose_precision
 from EfficientMedSAM2Lib.learning.stages.slices import PromptTraining, lightning
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, save_model
 
@@ -57,7 +58,7 @@ def train(
     batches: IterableDataset[dict[str, Any]] | dict[str, IterableDataset[dict[str, Any]]],
     output: Path,
     resume: Path | None = None,
-    precision: Any = "bf16-mixed",
+    precision: Any = "auto",
     devices: Any = 1,
     workers: int = 1,
 ) -> EfficientMedSAM2:
@@ -68,7 +69,7 @@ def train(
         batches: Endless batches, or a dict of several kinds, of which every step gets one each.
         output: Folder for `curve.csv`, `last.ckpt` and `model.safetensors` (averaged weights).
         resume: A checkpoint to go on from.
-        precision: Lightning's name: "bf16-mixed", "16-mixed" or "32-true".
+        precision: "auto" for the fastest on this machine, or Lightning's name: "bf16-mixed", "16-mixed", "32-true".
         devices: Lightning's devices, a number or "auto"; more than one trains with DDP, each on batches of its own.
         workers: Processes that make batches.
 
@@ -88,7 +89,7 @@ def train(
         accelerator="auto",
         devices=devices,
         strategy=_strategy(devices),
-        precision=precision,
+        precision=choose_precision(precision),
         max_epochs=-1,
         callbacks=[average, keeper, TimeBudget(), CurveLog(output / "curve.csv")],
         logger=False,

@@ -173,9 +173,21 @@ def _compute_dtype(device: torch.device, use_half_precision: bool) -> torch.dtyp
         return torch.float32
     if device.type in ("cuda", "mps"):
         return torch.float16
-    # Without such instructions bfloat16 is emulated and many times slower than float32.
+    return torch.bfloat16 if cpu_has_bfloat16() else torch.float32
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the CPU has instructions for bfloat16; without them it is emulated, many times slower than float32."""
+    # Processors with AMX have AVX512-BF16 too.
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return torch.bfloat16 if probe is not None and probe() else torch.float32
+    return probe is not None and bool(probe())
 
 
-__all__ = ["WEIGHTS_LICENCE", "build_torch_network", "load_model", "save_model", "shipped_weights"]
+__all__ = [
+    "WEIGHTS_LICENCE",
+    "build_torch_network",
+    "cpu_has_bfloat16",
+    "load_model",
+    "save_model",
+    "shipped_weights",
+]

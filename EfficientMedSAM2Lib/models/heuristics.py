@@ -20,7 +20,7 @@ class HeuristicsConfig:
 
     A rule's name is the name of its switch; numbers begin with the name of their rule. Numbers without a switch belong
     to how the network is asked, as training asked it. "dev" and "train" are the splits that a number was chosen on;
-    Resources/Models/TRAINING.md has the comparisons. Logits for "no object" or "a bare mask" are conventions between
+    docs/experiments/README.md leads to the comparisons. Logits for "no object" or "a bare mask" are conventions between
     predictors and training, not tuned, and stay where they are used.
     """
 

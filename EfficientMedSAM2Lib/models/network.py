@@ -65,8 +65,8 @@ class EfficientMedSAM2(nn.Module):
         return torch.get_num_threads()
 
     def set_threads(self, count: int) -> None:
-        """Set `threads`. torch has one number for the whole process: inside Slicer other modules compute with it too, so
-        that only what a user asked for is set there."""
+        """Set `threads`. torch has one number for the whole process, with which Slicer's other modules compute too: set
+        only what a user asked for."""
         torch.set_num_threads(count)
 
     def set_compute_dtype(self, dtype: torch.dtype) -> None:

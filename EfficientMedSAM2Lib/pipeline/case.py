@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE, IntensityWindow, has_contrast
 from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, add_prompts
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 DIRECTIONS = ("both", "forward", "backward", "none")
 
 #: Wraps the propagation of one segment, given its name; tqdm with arguments set will do.
-Progress = Callable[["Propagation", str], Iterable["SliceUpdate"]]
+ProgressWrapper = Callable[["Propagation", str], Iterable["SliceUpdate"]]
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class PropagationOptions:
 
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
-            raise ValueError(f"Unknown direction {self.direction!r}; use one of {', '.join(DIRECTIONS)}.")
+            raise UserError(f"Unknown direction {self.direction!r}; use one of {', '.join(DIRECTIONS)}.")
         if self.range_mm is not None and not 0 < self.range_mm < math.inf:
-            raise ValueError(
+            raise UserError(
                 f"The propagation range must be a positive number of mm, not {self.range_mm}; leave it out for all."
             )
 
@@ -83,7 +84,7 @@ def segment_case(
     propagation: PropagationOptions | None = None,
     window: IntensityWindow | None = None,
     modality: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressWrapper | None = None,
 ) -> list[SegmentResult]:
     """Segment a scan.
 
@@ -101,7 +102,7 @@ def segment_case(
         One result per entry of `prompts`, in that order. A mask may be empty.
 
     Raises:
-        ValueError: A prompt lies outside the volume or has no size, or there is nothing to see in the volume.
+        UserError: A prompt lies outside the volume or has no size, or there is nothing to see in the volume.
     """
     propagation = propagation or PropagationOptions()
     if window is None and volume.window is not None:
@@ -110,7 +111,7 @@ def segment_case(
     # All prompts go in before the first slice is propagated: a misplaced one is reported at once.
     prompted = [_prompt(session, segment, volume) for segment in prompts]
     if not has_contrast(volume.array):  # the network sees something in everything
-        raise ValueError(NOTHING_TO_SEE)
+        raise UserError(NOTHING_TO_SEE)
     return [_propagate(session, segment, propagation, progress) for segment in prompted]
 
 
@@ -132,7 +133,7 @@ def _prompt(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume
 
 
 def _propagate(
-    session: InteractiveSession, segment: _Prompted, options: PropagationOptions, progress: Progress | None
+    session: InteractiveSession, segment: _Prompted, options: PropagationOptions, progress: ProgressWrapper | None
 ) -> SegmentResult:
     count, begun, message = 0, time.perf_counter(), segment.message
     if options.direction != "none":

@@ -5,29 +5,55 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 if TYPE_CHECKING:
     import argparse
 
     from EfficientMedSAM2Lib.interaction import InteractiveSession
 
 DEFAULT_ENCODER = "efficientnet"
+ENGINE_OPTIONS = ("encoder", "weights", "device", "runtime", "precision", "threads")
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `--encoder`, `--weights` and `--device`, of the arguments of `build_model`."""
-    parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
-    parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help=".safetensors, .pth or .onnx.zip file; default: the shipped one"
-    )
-    parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
+def add_engine_options(parser: argparse.ArgumentParser, *names: str, threads: int | None = None) -> None:
+    """Declare the options that say which network computes, and where: the arguments of `build_model`.
+
+    Args:
+        parser: The parser of a command.
+        names: Some of `ENGINE_OPTIONS`; none for all.
+        threads: Default of ``--threads``; None leaves their number to the runtime.
+    """
+    default = "by the runtime" if threads is None else threads
+    options: dict[str, dict[str, Any]] = {
+        "encoder": {"metavar": "NAME", "help": "efficientnet (default) or mobilenet"},
+        "weights": {
+            "type": Path,
+            "metavar": "FILE",
+            "help": ".safetensors, .pth or .onnx.zip file; default: the shipped one",
+        },
+        "device": {"default": "auto", "metavar": "NAME", "help": "auto (default), cuda, mps or cpu"},
+        "runtime": {
+            "choices": ("auto", "torch", "onnx"),
+            "default": "auto",
+            "help": "auto (default) takes onnx, ONNX Runtime, on a CPU, and torch on a GPU",
+        },
+        "precision": {"choices": ("fp32", "fp16", "bf16", "int8"), "help": "default: the fastest that keeps the masks"},
+        "threads": {
+            "type": int,
+            "default": threads,
+            "metavar": "N",
+            "help": f"threads of the network; masks may depend on it; default: {default}",
+        },
+    }
+    for name in names or ENGINE_OPTIONS:
+        spellings = ("--encoder", "--encoder-type", "--encoder_type") if name == "encoder" else (f"--{name}",)
+        parser.add_argument(*spellings, **options[name])
 
 
-def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `--runtime` and `--precision`, the other arguments of `build_model`."""
-    runtime_help = "auto (default) takes onnx, ONNX Runtime, on a CPU, and torch on a GPU"
-    parser.add_argument("--runtime", choices=("auto", "torch", "onnx"), default="auto", help=runtime_help)
-    precision_help = "default: the fastest that keeps the masks"
-    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16", "int8"), help=precision_help)
+def engine_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """What was said by `add_engine_options`, as arguments of `build_model`."""
+    return {name: getattr(args, name) for name in ENGINE_OPTIONS if hasattr(args, name)}
 
 
 def build_model(
@@ -49,11 +75,13 @@ def build_model(
         threads: Threads of the network; None leaves their number to the runtime.
 
     Raises:
-        ValueError: The weights, encoder or device cannot be used.
+        UserError: The weights, encoder, device or number of threads cannot be used.
     """
     from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
     from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
+    if threads is not None and threads < 1:
+        raise UserError(f"A network needs at least one thread, not {threads}.")
     if encoder is None:
         encoder = DEFAULT_ENCODER if weights is None else encoder_of(weights)
     model = build_efficient_medsam2_model(encoder, weights, device, runtime=runtime, precision=precision)
@@ -62,17 +90,9 @@ def build_model(
     return model
 
 
-def build_session(
-    encoder: str | None = None,
-    weights: str | Path | None = None,
-    device: str = "auto",
-    runtime: str = "auto",
-    precision: str | None = None,
-    threads: int | None = None,
-) -> InteractiveSession:
+def build_session(**arguments: Any) -> InteractiveSession:
     """An interactive session on a network; arguments and errors as for `build_model`."""
     from EfficientMedSAM2Lib.interaction import InteractiveSession
     from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 
-    model = build_model(encoder, weights, device, runtime, precision, threads)
-    return InteractiveSession(EfficientMedSAM2VolumePredictor(model))
+    return InteractiveSession(EfficientMedSAM2VolumePredictor(build_model(**arguments)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import (
     box_to_roi,
     ijk_box_from_corners,
@@ -58,10 +59,10 @@ def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list
         names: Segment names: none to take them from the file names, one for all files, or one per file.
 
     Raises:
-        ValueError: A file cannot be read or holds no prompt, or the number of names fits neither way.
+        UserError: A file cannot be read or holds no prompt, or the number of names fits neither way.
     """
     if len(names) not in (0, 1, len(paths)):
-        raise ValueError(f"{len(names)} segment names for {len(paths)} prompts files; give one name, or one per file.")
+        raise UserError(f"{len(names)} segment names for {len(paths)} prompts files; give one name, or one per file.")
     if not names:
         names = [markup_name(path) for path in paths]
     elif len(names) == 1:
@@ -70,7 +71,7 @@ def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list
     for path, name in zip(paths, names):
         markups = read_markups(path)
         if not markups:
-            raise ValueError(f"{path} holds no point, box or line; place one in 3D Slicer and save it again.")
+            raise UserError(f"{path} holds no point, box or line; place one in 3D Slicer and save it again.")
         grouped.setdefault(name, []).extend(markups)
     return [SegmentPrompts(name, tuple(markups)) for name, markups in grouped.items()]
 
@@ -83,7 +84,7 @@ def npz_prompts(path: str | Path, volume: Volume) -> list[SegmentPrompts]:
         volume: The volume.
 
     Raises:
-        ValueError: It has neither, or they are not as such files have them.
+        UserError: It has neither, or they are not as such files have them.
     """
     found = []
     for entry in read_npz_prompts(path):
@@ -96,7 +97,7 @@ def npz_prompts(path: str | Path, volume: Volume) -> list[SegmentPrompts]:
             markups.append(Markup("point", name, points, tuple(positive for _, positive in entry.points)))
         found.append(SegmentPrompts(name, tuple(markups), slices=entry.slices))
     if not found:
-        raise ValueError(f"{path} holds no boxes and no clicks; give prompts with --prompts.")
+        raise UserError(f"{path} holds no boxes and no clicks; give prompts with --prompts.")
     return found
 
 
@@ -114,7 +115,7 @@ def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Vo
         empty; often nothing.
 
     Raises:
-        ValueError: A prompt lies outside the volume, or has no size.
+        UserError: A prompt lies outside the volume, or has no size.
     """
     notes = []
     if prompts.mask is not None:
@@ -123,7 +124,7 @@ def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Vo
         try:
             notes.append(_add_markup(session, prompts.name, markup, volume))
         except ValueError as error:
-            raise ValueError(f"Prompt for {prompts.name!r}: {error}") from error
+            raise UserError(f"Prompt for {prompts.name!r}: {error}") from error
     for note in filter(None, notes):
         logger.warning("%s: %s", prompts.name, note)
     return " ".join(filter(None, [*notes, session.last_message]))

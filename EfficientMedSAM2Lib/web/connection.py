@@ -22,7 +22,7 @@ MALFORMED = (
 
 
 def unless_gone(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """An event loop's exception handler: nothing is told of a browser that was closed with something on its way."""
+    """An event loop's exception handler: a browser that was closed during a transfer is not logged."""
     if not isinstance(context.get("exception"), ConnectionResetError):
         loop.default_exception_handler(context)
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from EfficientMedSAM2Lib.cli import main as run_command
-from EfficientMedSAM2Lib.evaluation.benchmark.networks import OURS
+from EfficientMedSAM2Lib.evaluation.benchmark.networks import EFFICIENT_MEDSAM2
 
 SLICES = 20  # propagated through by every network; a slice of MedSAM2 takes seconds on a CPU
 
@@ -39,7 +39,7 @@ def command(arguments: Sequence[str] | None = None) -> list[str]:
 
     args = parser().parse_args(arguments)
     encoder = args.encoder_type or encoder_of(args.efficient_model)
-    ours = [name for name in OURS if name == encoder or (args.quantize and name == f"{encoder}-int8")]
+    variants = [name for name in EFFICIENT_MEDSAM2 if name == encoder or (args.quantize and name == f"{encoder}-int8")]
     return [
         "benchmark",
         "--data_dir",
@@ -61,7 +61,7 @@ def command(arguments: Sequence[str] | None = None) -> list[str]:
         "--repeats",
         "1",
         "--model",
-        *ours,
+        *variants,
         "medsam2",
         *(["--save_visualizations"] if args.save_visualizations else []),
     ]

@@ -96,7 +96,7 @@ def _command(args: argparse.Namespace, steps: int, output: str, weights: str | N
 
 
 def _count_images(data_dir: str) -> int:
-    from EfficientMedSAM2Lib.learning.samples.manifest import read_manifest
+    from EfficientMedSAM2Lib.evaluation.dataset.manifest import read_manifest
 
     return max(1, len(read_manifest(data_dir).select(labelled=True)))
 

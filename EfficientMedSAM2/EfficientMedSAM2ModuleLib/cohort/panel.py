@@ -172,7 +172,7 @@ class CohortPanel:
         self.cases = self.review.cases()
         self.table.setRowCount(len(self.cases))
         for row, case in enumerate(self.cases):
-            for column, text in enumerate((case.name, case.standing, case.text)):
+            for column, text in enumerate((case.name, case.review_status, case.text)):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(text)
                 self.table.setItem(row, column, item)

@@ -16,13 +16,13 @@ class CaseLine:
 
     Attributes:
         name: Its name.
-        standing: Its confidence, or "corrected" or "seen".
+        review_status: Its confidence, or "corrected" or "seen".
         text: Its segments in short.
         is_reviewed: Whether a reader has saved it.
     """
 
     name: str
-    standing: str
+    review_status: str
     text: str
     is_reviewed: bool
 
@@ -61,10 +61,10 @@ class CohortReview:
 
     def cases(self) -> list[CaseLine]:
         """All cases that have a result, most doubtful first, those that a reader has saved last."""
-        from EfficientMedSAM2Lib.cohort.results.contact_sheet import is_reviewed, standing
+        from EfficientMedSAM2Lib.cohort.results.contact_sheet import is_reviewed, review_status
         from EfficientMedSAM2Lib.cohort.results.review import describe
 
-        return [CaseLine(o.name, standing(o), describe(o), is_reviewed(o)) for o in self._outcomes()]
+        return [CaseLine(o.name, review_status(o), describe(o), is_reviewed(o)) for o in self._outcomes()]
 
     def next_case(self) -> str:
         """The most doubtful case that nobody has saved, after the open one in the list; "" when none is left."""
@@ -147,7 +147,7 @@ class CohortReview:
 
     def _outcomes(self) -> list[Any]:
         from EfficientMedSAM2Lib.cohort.records.ledger import Ledger
-        from EfficientMedSAM2Lib.cohort.results.contact_sheet import by_doubt
+        from EfficientMedSAM2Lib.cohort.results.contact_sheet import by_uncertainty
 
         with Ledger(self.folder) as ledger:
-            return by_doubt(ledger.outcomes())
+            return by_uncertainty(ledger.outcomes())

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from EfficientMedSAM2Lib.cohort.manifest.folders import Found, bids_cases, find_cases
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.formats.files import csv_cell
 
@@ -26,18 +27,16 @@ def create_manifest(folder: Path, output: Path) -> Found:
         What was found, with what was left out.
 
     Raises:
-        ValueError: There is no scan with markups, the output exists, or it cannot be written.
+        UserError: There is no scan with markups, the output exists, or it cannot be written.
     """
     if output.suffix.lower() not in (".csv", ".json"):
-        raise ValueError(f"The manifest {output} must end in .csv or .json.")
+        raise UserError(f"The manifest {output} must end in .csv or .json.")
     if output.exists():
-        raise ValueError(f"{output} exists and may have been edited; remove it, or give another name.")
+        raise UserError(f"{output} exists and may have been edited; remove it, or give another name.")
     is_bids = (folder / "dataset_description.json").is_file()
     found = bids_cases(folder) if is_bids else find_cases(folder.absolute())
     if not found.rows:
-        raise ValueError(
-            f"{folder} holds no scan with markups (.mrk.json) beside it; place prompts in 3D Slicer first."
-        )
+        raise UserError(f"{folder} holds no scan with markups (.mrk.json) beside it; place prompts in 3D Slicer first.")
     base = output.resolve().parent
     paths = ("image", "prompts")
     rows = [{name: _near(text, base) if name in paths else text for name, text in row.items()} for row in found.rows]

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import readable_name, walk
+from EfficientMedSAM2Lib.imaging.dicom.headers import has_dicom_mark
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, NpzPrompts, read_npz_prompts
 from EfficientMedSAM2Lib.imaging.markups import SUFFIX as MARKUPS_ENDING
 from EfficientMedSAM2Lib.imaging.markups import markup_name
@@ -33,7 +35,7 @@ class Found:
     Attributes:
         rows: Lines of a manifest, one for each markups file or class of an .npz, with absolute paths.
         without_prompts: Scans that no markups file belongs to.
-        without_scan: Markups files that belong to no scan, or of which it cannot be told to which.
+        without_scan: Markups files that belong to no scan, or to more than one.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -50,21 +52,21 @@ def find_cases(folder: Path) -> Found:
     without markups brings its own boxes and clicks.
 
     Raises:
-        ValueError: There is no such folder, or a file in it has a name that a manifest cannot hold.
+        UserError: There is no such folder, or a file in it has a name that a manifest cannot hold.
     """
     if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}; check the name.")
+        raise UserError(f"There is no folder {folder}; check the name.")
     scans: dict[Path, list[Path]] = {}
     markups: list[Path] = []
-    for here, files in walk(folder):
+    for place, files in walk(folder):
         markups += [path for path in files if path.name.lower().endswith(MARKUPS_ENDING)]
         images = [path for path in files if _is_scan(path)]
-        if any(_is_dicom(path) for path in files if path not in images):
-            scans.setdefault(here, []).append(here)
-            if here != folder:
-                scans.setdefault(here.parent, []).append(here)
+        if any(has_dicom_mark(path) for path in files if path not in images):
+            scans.setdefault(place, []).append(place)
+            if place != folder:
+                scans.setdefault(place.parent, []).append(place)
         if images:
-            scans.setdefault(here, []).extend(images)
+            scans.setdefault(place, []).extend(images)
     _check_names([*markups, *(scan for listed in scans.values() for scan in listed)])
     return _matched(scans, markups, folder)
 
@@ -76,17 +78,15 @@ def bids_cases(folder: Path) -> Found:
     ``sub-01_label-liver_markups.mrk.json``, beside it or at the same place below ``derivatives/<pipeline>/``.
 
     Raises:
-        ValueError: It is not a BIDS folder, it holds no scan with markups, or a name that a manifest cannot hold.
+        UserError: It is not a BIDS folder, it holds no scan with markups, or a name that a manifest cannot hold.
     """
     if not (folder / "dataset_description.json").is_file():
-        raise ValueError(
-            f"{folder} is not a BIDS folder (no dataset_description.json); use cohort init, or a manifest."
-        )
+        raise UserError(f"{folder} is not a BIDS folder (no dataset_description.json); use cohort init, or a manifest.")
     folder = folder.absolute()
     scans: dict[Path, list[Path]] = {}
     markups: list[tuple[Path, Path]] = []  # place among the subjects' folders, file
-    for here, files in walk(folder):
-        parts = here.relative_to(folder).parts
+    for place, files in walk(folder):
+        parts = place.relative_to(folder).parts
         derived = parts[:1] == ("derivatives",)
         parts = parts[2:] if derived else parts
         if not parts or not parts[0].startswith("sub-"):
@@ -106,7 +106,7 @@ def bids_cases(folder: Path) -> Found:
         found.rows.append(row if modality is None else {**row, "modality": modality})
     if not found.rows:
         lost = f" ({len(found.without_scan)} markups files are named as none, or as more than one)" * bool(markups)
-        raise ValueError(
+        raise UserError(
             f"{folder} holds no scan with markups{lost}; name them as their scan: sub-01_label-liver{MARKUPS_ENDING}."
         )
     used = {row["image"] for row in found.rows}
@@ -119,17 +119,17 @@ def _check_names(paths: list[Path]) -> None:
     wrong = sorted({str(path) for path in paths if readable_name(str(path)) != str(path)})
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise ValueError(f"The name {readable_name(wrong[0])}{more} is not UTF-8 text; rename it first.")
+        raise UserError(f"The name {readable_name(wrong[0])}{more} is not UTF-8 text; rename it first.")
 
 
 def _matched(scans: dict[Path, list[Path]], markups: list[Path], folder: Path) -> Found:
     found = Found()
     pairs = []
     for path in markups:
-        here = scans.get(path.parent, [])
-        named = [scan for scan in here if _begins_with(markup_name(path), volume_name(scan))]
+        beside = scans.get(path.parent, [])
+        named = [scan for scan in beside if _begins_with(markup_name(path), volume_name(scan))]
         # a DICOM series is the scan of its folder, whatever else lies there
-        only = [path.parent] if path.parent in here else here if len(here) == 1 else []
+        only = [path.parent] if path.parent in beside else beside if len(beside) == 1 else []
         scan = max(named, key=lambda scan: len(volume_name(scan)), default=only[0] if only else None)
         if scan is None:
             found.without_scan.append(path)
@@ -232,12 +232,3 @@ def _is_scan(path: Path) -> bool:
 def _is_bids_scan(path: Path) -> bool:
     """BIDS says by its suffix what a file is: masks and segmentations beside a scan are none."""
     return _is_scan(path) and volume_name(path).rsplit("_", 1)[-1] not in _BIDS_LABELMAPS
-
-
-def _is_dicom(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            stream.seek(128)
-            return stream.read(4) == b"DICM"
-    except OSError:
-        return False

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, List, Optional, Tuple  # noqa: UP035 (pydantic evaluates them, also on Python 3.9)
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import check_component, normal_name
 from EfficientMedSAM2Lib.imaging.terminology import terminology_entry
 
@@ -72,7 +74,7 @@ class ManifestRow(BaseModel):
     def _box(cls, value: Any) -> Any:
         numbers = _numbers(value) if isinstance(value, str) else value
         if isinstance(numbers, (list, tuple)) and len(numbers) != 6:
-            raise ValueError(f"needs six numbers, two opposite corners, not {len(numbers)}")
+            raise UserError(f"needs six numbers, two opposite corners, not {len(numbers)}")
         return numbers
 
     @field_validator("points_ras", "points_ijk", "negative_points_ras", "negative_points_ijk", mode="before")
@@ -81,7 +83,7 @@ class ManifestRow(BaseModel):
         points = [_numbers(part) for part in value.split(";") if part.strip()] if isinstance(value, str) else value
         for point in points if isinstance(points, (list, tuple)) else ():
             if isinstance(point, (list, tuple)) and len(point) != 3:
-                raise ValueError(f"needs three coordinates a point, not {len(point)}; separate points by ;")
+                raise UserError(f"needs three coordinates a point, not {len(point)}; separate points by ;")
         return points
 
     @field_validator("box_ras", "box_ijk", "points_ras", "points_ijk", "negative_points_ras", "negative_points_ijk")
@@ -89,7 +91,7 @@ class ManifestRow(BaseModel):
     def _finite(cls, value: Any) -> Any:
         flat = [n for entry in value or () for n in (entry if isinstance(entry, tuple) else (entry,))]
         if not all(math.isfinite(n) for n in flat):
-            raise ValueError("holds a number that is not finite")
+            raise UserError("holds a number that is not finite")
         return value
 
     @field_validator("case")
@@ -109,7 +111,7 @@ class ManifestRow(BaseModel):
             return value or None
         parts = value.split("^")
         if len(parts) != 3 or not all(part.strip() for part in parts) or "~" in value:
-            raise ValueError(f"{value!r} is neither SCHEME^CODE^MEANING, as in SCT^10200004^Liver, nor Slicer's entry")
+            raise UserError(f"{value!r} is neither SCHEME^CODE^MEANING, as in SCT^10200004^Liver, nor Slicer's entry")
         fields = terminology_entry(parts[2]).split("~")  # its category, where the meaning is understood
         fields[2] = value
         return "~".join(fields)
@@ -120,19 +122,37 @@ class ManifestRow(BaseModel):
         if value:
             from EfficientMedSAM2Lib.core.windows import parse_window
 
-            parse_window(value)  # a ValueError says what is wrong
+            parse_window(value)  # a UserError says what is wrong
         return value or None
 
     @model_validator(mode="after")
     def _prompted(self) -> ManifestRow:
         if not any(getattr(self, name) for name in POSITIVE_PROMPTS):
-            raise ValueError(f"has no prompt; fill in one of {', '.join(POSITIVE_PROMPTS)}")
+            raise UserError(f"has no prompt; fill in one of {', '.join(POSITIVE_PROMPTS)}")
         if self.mask_segment and not self.mask:
-            raise ValueError("mask_segment names a segment, but there is no mask to take it from")
+            raise UserError("mask_segment names a segment, but there is no mask to take it from")
         return self
 
 
 COLUMNS = tuple(ManifestRow.model_fields)
+
+
+def sentences(errors: Sequence[Any]) -> list[str]:
+    """What pydantic found wrong with a line, as sentences for people."""
+    found = []
+    for error in errors:
+        column = str(error["loc"][0]) if error["loc"] else ""
+        if error["type"] == "extra_forbidden":
+            text = f"there is no column {column!r}; the columns are {', '.join(COLUMNS)}."
+        elif error["type"] in ("missing", "string_too_short"):
+            text = f"{column} is missing."
+        else:
+            message = str(error["msg"]).removeprefix("Value error, ")
+            text = f"{column}: {message}" if column else f"it {message}"
+            text = text if text.endswith(".") else f"{text}."
+        if text not in found:
+            found.append(text)
+    return found
 
 
 def _numbers(text: str) -> list[float]:
@@ -140,4 +160,4 @@ def _numbers(text: str) -> list[float]:
     try:
         return [float(part) for part in parts]
     except ValueError:
-        raise ValueError(f"{text.strip()!r} is not a list of numbers") from None
+        raise UserError(f"{text.strip()!r} is not a list of numbers") from None

@@ -25,7 +25,7 @@ def case_path(output: Path, name: str) -> Path:
     """Folder of a case, which never is another one.
 
     Raises:
-        ValueError: The name is not a single safe component of a path.
+        UserError: The name is not a single safe component of a path.
     """
     return output / CASES / check_component(name)
 

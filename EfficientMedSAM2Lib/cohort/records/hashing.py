@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from EfficientMedSAM2Lib import __version__
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import sha256_of as sha256_of_file
 from EfficientMedSAM2Lib.core.files import walk
 
@@ -22,7 +23,7 @@ def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file, or of the names and contents of all files in a folder.
 
     Raises:
-        ValueError: Something cannot be read.
+        UserError: Something cannot be read.
     """
     path = Path(path)
     try:
@@ -33,7 +34,7 @@ def sha256_of(path: str | Path) -> str:
             digest.update(file.relative_to(path).as_posix().encode(errors="surrogateescape"))
             digest.update(bytes.fromhex(sha256_of(file)))
     except OSError as error:
-        raise ValueError(f"Cannot read {path}: {error.strerror or error}.") from error
+        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
     return digest.hexdigest()
 
 

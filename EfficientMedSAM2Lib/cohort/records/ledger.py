@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
+from EfficientMedSAM2Lib.core.errors import UserError
 
 FILE_NAME = "ledger.sqlite"
 _VERSION = 1
@@ -39,7 +40,7 @@ class Ledger:
         folder: The output folder of a cohort; it must exist.
 
     Raises:
-        ValueError: The file is not a ledger, or of a later version.
+        UserError: The file is not a ledger, or of a later version.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +49,7 @@ class Ledger:
         try:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
-                raise ValueError(f"{self.path} was written by a later version of this program; update it.")
+                raise UserError(f"{self.path} was written by a later version of this program; update it.")
             # No wait for the disk after each case, which was 14 ms of 14.4. A power cut may take the last lines, never
             # the ledger; the cases that they were about are recognised by their folders.
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -60,7 +61,7 @@ class Ledger:
             raise
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            raise ValueError(f"{self.path} is not a readable ledger ({error}); remove it to start anew.") from error
+            raise UserError(f"{self.path} is not a readable ledger ({error}); remove it to start anew.") from error
 
     def __enter__(self) -> Ledger:
         return self
@@ -68,7 +69,7 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: CaseOutcome) -> None:
         """Write down what became of a case, and the hashes of its files."""
         row = (
             outcome.name,
@@ -89,14 +90,14 @@ class Ledger:
                 [(path, stamp, digest) for path, (stamp, digest) in outcome.hashes.items() if stamp],
             )
 
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[CaseOutcome]:
         """All cases, by name."""
         rows = self._connection.execute(
             "SELECT name, key, status, kind, reason, seconds, record FROM cases ORDER BY name"
         )
         return [_outcome(row) for row in rows]
 
-    def outcome(self, name: str) -> Outcome | None:
+    def outcome(self, name: str) -> CaseOutcome | None:
         """What became of a case, None when it was never finished."""
         row = self._connection.execute(
             "SELECT name, key, status, kind, reason, seconds, record FROM cases WHERE name = ?", (name,)
@@ -117,21 +118,17 @@ class Ledger:
             known[path] = row[1]
         return known
 
-    def times_computed(self) -> dict[str, int]:
-        """How often each case was computed, results that were only recognised not counted."""
-        return dict(self._connection.execute("SELECT name, computed FROM cases").fetchall())
 
-
-def _outcome(row: Any) -> Outcome:
+def _outcome(row: Any) -> CaseOutcome:
     name, key, status, kind, reason, seconds, record = row
-    return Outcome(name, key, status, kind, reason, seconds, json.loads(record))
+    return CaseOutcome(name, key, status, kind, reason, seconds, json.loads(record))
 
 
 class RunLock:
     """Keeps a second run out of an output folder; the system lifts it when the process ends, however it ends.
 
     Raises:
-        ValueError: Another run is at work there.
+        UserError: Another run is at work there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -142,7 +139,7 @@ class RunLock:
             self._connection.close()
             if "locked" not in str(error):
                 raise
-            raise ValueError(f"Another run is at work in {folder}; wait for it, or give another --output.") from error
+            raise UserError(f"Another run is at work in {folder}; wait for it, or give another --output.") from error
 
     def __enter__(self) -> RunLock:
         return self

@@ -7,12 +7,12 @@ from typing import Any
 
 #: Kinds of failure. What the machine did is tried again by itself; what the files are is tried again when asked for.
 INPUT, MACHINE, DISK, INTERNAL = "input", "machine", "disk", "internal"
-#: Failures that another run repeats without being told to.
+#: Failures that another run repeats by itself.
 RETRIED = (MACHINE, DISK)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaseOutcome:
     """Result of one case.
 
     Attributes:

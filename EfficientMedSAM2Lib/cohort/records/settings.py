@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.pipeline.case import PropagationOptions
 from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER
 from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
-#: What builds the session of a worker, as "module:function"; it gets encoder, weights and device (ours also
-#: runtime and threads).
+#: What builds the session of a worker, as "module:function": worker processes, also those on other machines, can
+#: import it by name.
 ENGINE = "EfficientMedSAM2Lib.pipeline.engine:build_session"
 FORMATS = ("seg.nrrd", "dicom-seg")
 
@@ -27,6 +28,7 @@ class RunSettings:
         weights_sha256: What the file must contain; filled in by `resolved`.
         device: "auto", "cuda", "mps" or "cpu".
         runtime: "torch" or "onnx"; "auto" is replaced by `resolved`, so that all workers compute alike.
+        precision: "fp32", "fp16", "bf16" or "int8"; None for the fastest that keeps the masks.
         threads: Threads of the network in each worker. Sums in another order round differently, so that the masks may
             depend on it, by a voxel here and there.
         propagation: How far segments are carried.
@@ -41,6 +43,7 @@ class RunSettings:
     weights_sha256: str = ""
     device: str = "auto"
     runtime: str = "auto"
+    precision: str | None = None
     threads: int = 1
     propagation: PropagationOptions = field(default_factory=PropagationOptions)
     output_format: str = "seg.nrrd"
@@ -50,15 +53,15 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         if self.output_format not in FORMATS:
-            raise ValueError(f"Unknown output format {self.output_format!r}; use {' or '.join(FORMATS)}.")
+            raise UserError(f"Unknown output format {self.output_format!r}; use {' or '.join(FORMATS)}.")
         if self.threads < 1:
-            raise ValueError(f"A worker needs at least one thread, not {self.threads}.")
+            raise UserError(f"A worker needs at least one thread, not {self.threads}.")
 
     def resolved(self) -> RunSettings:
         """With the weights' hash, encoder and runtime filled in.
 
         Raises:
-            ValueError: The weights are missing or not of this program.
+            UserError: The weights are missing or not of this program.
         """
         if self.engine != ENGINE:
             return self
@@ -66,8 +69,9 @@ class RunSettings:
         from EfficientMedSAM2Lib.runtimes.choice import choose_runtime
 
         path = weights_file(self.encoder, self.weights)
-        encoder, weights = encoder_of(path), str(path.resolve()) if self.weights else None
-        runtime = self.runtime if self.runtime != "auto" else choose_runtime(encoder, weights, self.device, None)
+        encoder, weights, runtime = encoder_of(path), str(path.resolve()) if self.weights else None, self.runtime
+        if runtime == "auto":
+            runtime = choose_runtime(encoder, weights, self.device, self.precision)
         return replace(self, encoder=encoder, weights=weights, weights_sha256=sha256_of(path), runtime=runtime)
 
     @property
@@ -76,6 +80,8 @@ class RunSettings:
         known: dict[str, Any] = asdict(self)
         for name in ("weights", "pictures", "command"):  # what is in the file counts, not where it lies
             known.pop(name)
+        if self.precision is None:  # keys of runs that ask for none are those of earlier runs
+            known.pop("precision")
         return json.dumps(known, sort_keys=True)
 
 
@@ -83,7 +89,7 @@ def weights_file(encoder: str | None, weights: str | None) -> Path:
     """The weights file that an encoder name and a path stand for.
 
     Raises:
-        ValueError: None is shipped for that encoder.
+        UserError: None is shipped for that encoder.
     """
     from EfficientMedSAM2Lib.core.resources import shipped_weights
 

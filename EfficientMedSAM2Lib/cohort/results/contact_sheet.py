@@ -1,4 +1,7 @@
-"""The contact sheet: every case on one page, the most doubtful first, so that a reader looks at those."""
+"""The contact sheet: every case on one page, the least certain first, so that a reader looks at those.
+
+Its HTML is put together here rather than by jinja2: the cohort panel writes it inside Slicer, which has no jinja2.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from EfficientMedSAM2Lib.cohort.records.folders import CASES
-from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 from EfficientMedSAM2Lib.core.files import replacing
 
 FILE_NAME = "contact-sheet.html"
@@ -26,49 +29,49 @@ h2 { font-size: 15px; margin: 0 0 6px; } p { margin: 4px 0 0; } a { color: #8cf;
 """
 
 
-def confidence(outcome: Outcome) -> float:
+def confidence(outcome: CaseOutcome) -> float:
     """Lowest slice score over the segments of a case, 0 ... 1: 0 where one is empty, 1 where all were given."""
     segments = outcome.record.get("segments", ())
     return min((1.0 if s["score_lowest"] is None else float(s["score_lowest"]) for s in segments), default=0.0)
 
 
-def standing(outcome: Outcome) -> str:
+def review_status(outcome: CaseOutcome) -> str:
     """What a list shows of a case: its confidence, or what a reader has made of it."""
     if outcome.record.get("corrected"):
         return "corrected"
     return "seen" if is_reviewed(outcome) else f"{confidence(outcome):.2f}"
 
 
-def is_reviewed(outcome: Outcome) -> bool:
+def is_reviewed(outcome: CaseOutcome) -> bool:
     """Whether a reader has looked at the result, and has corrected it or left it as it is."""
     return bool(outcome.record.get("reviewed") or outcome.record.get("corrected"))
 
 
-def by_doubt(outcomes: Sequence[Outcome]) -> list[Outcome]:
+def by_uncertainty(outcomes: Sequence[CaseOutcome]) -> list[CaseOutcome]:
     """Finished cases, lowest confidence first; those that a reader has seen come after all others."""
     finished = (outcome for outcome in outcomes if not outcome.failed)
     return sorted(finished, key=lambda outcome: (is_reviewed(outcome), confidence(outcome), outcome.name))
 
 
-def write_contact_sheet(folder: Path, outcomes: Sequence[Outcome], title: str = "Cohort") -> None:
+def write_contact_sheet(folder: Path, outcomes: Sequence[CaseOutcome], title: str = "Cohort") -> None:
     """Write the page; it is one file that refers to the pictures of the cases, and runs nothing.
 
     Raises:
-        ValueError: It cannot be written.
+        UserError: It cannot be written.
     """
-    done, failed = by_doubt(outcomes), [outcome for outcome in outcomes if outcome.failed]
+    done, failed = by_uncertainty(outcomes), [outcome for outcome in outcomes if outcome.failed]
     head = f"{len(done)} cases, lowest confidence first; {len(failed)} failed"
     articles = [_done(folder, outcome) for outcome in done] + [_failed(outcome) for outcome in failed]
     page = (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head>\n<body><h1>{html.escape(title)}</h1><p>{head}. Left: the slice in most doubt. "
+        f"<style>{_STYLE}</style></head>\n<body><h1>{html.escape(title)}</h1><p>{head}. Left: the least certain slice. "
         f"Right: the largest.</p>\n<main>\n{chr(10).join(articles)}\n</main></body></html>\n"
     )
     with replacing(folder / FILE_NAME) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _done(folder: Path, outcome: Outcome) -> str:
+def _done(folder: Path, outcome: CaseOutcome) -> str:
     name, place = html.escape(outcome.name), f"{CASES}/{quote(outcome.name)}"
     segments: list[dict[str, Any]] = outcome.record.get("segments", [])
     picture = ""
@@ -76,7 +79,7 @@ def _done(folder: Path, outcome: Outcome) -> str:
         picture = f'<a href="{place}/"><img loading="lazy" src="{place}/{PICTURE}" alt="{name}"></a>'
     lines = "".join(f"<p>{_line(segment)}</p>" for segment in segments)
     kind = ' class="empty"' if any(segment["empty"] for segment in segments) else ""
-    score = f'<span class="score">{standing(outcome)}</span>'
+    score = f'<span class="score">{review_status(outcome)}</span>'
     notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in outcome.record.get("notes", ()))
     return f"<article{kind}><h2>{score}{name}</h2>{picture}{lines}{notes}</article>"
 
@@ -96,7 +99,7 @@ def size_of(segment: dict[str, Any]) -> str:
     return f"{segment['voxels']} voxels" if segment["volume_ml"] is None else f"{segment['volume_ml']:.4g} ml"
 
 
-def _failed(outcome: Outcome) -> str:
+def _failed(outcome: CaseOutcome) -> str:
     return (
         f'<article class="failed"><h2>{html.escape(outcome.name)}</h2>'
         f"<p>failed ({html.escape(outcome.kind)}): {html.escape(outcome.reason)}</p></article>"

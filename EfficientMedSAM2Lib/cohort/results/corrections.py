@@ -13,12 +13,13 @@ from typing import Any
 from EfficientMedSAM2Lib.cohort.records.folders import RECORD, case_path, was_rewritten
 from EfficientMedSAM2Lib.cohort.records.hashing import sha256_of
 from EfficientMedSAM2Lib.cohort.records.ledger import FILE_NAME, Ledger, RunLock
-from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 from EfficientMedSAM2Lib.cohort.results.contact_sheet import PICTURE, write_contact_sheet
 from EfficientMedSAM2Lib.cohort.results.measurements import measure
 from EfficientMedSAM2Lib.cohort.results.picture import write_picture
 from EfficientMedSAM2Lib.cohort.results.scene import SEGMENTATION
 from EfficientMedSAM2Lib.cohort.results.tables import write_tables
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.imaging.formats.files import quiet_libraries
@@ -42,7 +43,7 @@ def accept_corrections(output: Path) -> Iterator[tuple[str, str]]:
         Name of a case, and why its correction cannot be accepted; empty where it was.
 
     Raises:
-        ValueError: There is no ledger in the folder, or a run is at work there.
+        UserError: There is no ledger in the folder, or a run is at work there.
     """
     check_output(output)
     with RunLock(output), Ledger(output) as ledger:
@@ -82,18 +83,18 @@ def save_review(
             everything right as it is.
 
     Raises:
-        ValueError: There is no such case or ledger, a run is at work there, or the correction cannot be written.
+        UserError: There is no such case or ledger, a run is at work there, or the correction cannot be written.
             Then nothing has changed.
     """
     check_output(output)
     with RunLock(output), Ledger(output) as ledger:
         outcome, folder = ledger.outcome(name), case_path(output, name)
         if outcome is None or outcome.failed:
-            raise ValueError(f"{output} has no result of a case {name!r} any more; read the list again.")
+            raise UserError(f"{output} has no result of a case {name!r} any more; read the list again.")
         record = outcome.record
         if write is not None:
             if volume is None or SEGMENTATION not in record.get("files", {}):
-                raise ValueError(f"Case {name!r} has no {SEGMENTATION}, so that a correction cannot be kept with it.")
+                raise UserError(f"Case {name!r} has no {SEGMENTATION}, so that a correction cannot be kept with it.")
             measured = _measured(volume, segments, record)  # what cannot be measured is not written
             with replacing(folder / SEGMENTATION, _check_whole) as temporary:
                 write(temporary)
@@ -111,14 +112,14 @@ def _check_whole(path: Path) -> None:
 
 
 def check_output(output: Path) -> None:
-    """ValueError unless a folder holds a ledger."""
+    """UserError unless a folder holds a ledger."""
     if not (output / FILE_NAME).is_file():
-        raise ValueError(f"{output} holds no {FILE_NAME}; give the --output folder of cohort run.")
+        raise UserError(f"{output} holds no {FILE_NAME}; give the --output folder of cohort run.")
 
 
 def _corrected(
     folder: Path,
-    outcome: Outcome,
+    outcome: CaseOutcome,
     volume: Volume,
     segments: Sequence[Segment],
     measured: list[dict[str, Any]] | None = None,
@@ -139,7 +140,7 @@ def _corrected(
 
 def _measured(volume: Volume, segments: Sequence[Segment], before: dict[str, Any]) -> list[dict[str, Any]]:
     if not segments:
-        raise ValueError("The segmentation holds no segment any more; add one, even if it stays empty.")
+        raise UserError("The segmentation holds no segment any more; add one, even if it stays empty.")
     measured = [{**measure(result, volume), "message": result.message} for result in _results(segments, before)]
     return [{**segment, "scores": {}, "score_mean": None, "score_lowest": None} for segment in measured]
 
@@ -156,7 +157,7 @@ def _draw(path: Path, volume: Volume, segments: Sequence[Segment], before: dict[
         logger.warning("%s shows the segmentation before its correction: %s is missing.", path, error.name)
 
 
-def _keep(ledger: Ledger, folder: Path, outcome: Outcome, record: dict[str, Any]) -> None:
+def _keep(ledger: Ledger, folder: Path, outcome: CaseOutcome, record: dict[str, Any]) -> None:
     with replacing(folder / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     ledger.record(replace(outcome, record=record, again=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from EfficientMedSAM2Lib import __version__
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.dicom.reader import DicomScan, select_scan
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
@@ -44,7 +44,7 @@ def check_dicom_seg(scan: DicomScan, names: Sequence[str]) -> None:
         names: Names of its segments.
 
     Raises:
-        ValueError: As `write_dicom_seg`.
+        UserError: As `write_dicom_seg`.
     """
     mask = np.zeros((scan.stack.depth, *scan.frames[0].shape[:2]), dtype=bool)
     mask[scan.stack.nearest[0], 0, 0] = True
@@ -62,11 +62,11 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], scan: DicomScan, ke
         key: Content hash of the case: equal cases get equal UIDs, so that a PACS sees a repetition as such.
 
     Raises:
-        ValueError: No segment holds a voxel on a slice of the series, a name is longer than DICOM allows, or the series
+        UserError: No segment holds a voxel on a slice of the series, a name is longer than DICOM allows, or the series
             lacks what DICOM SEG needs.
     """
     if not any(segment.mask[scan.stack.nearest].any() for segment in segments):
-        raise ValueError("All segments are empty, which DICOM SEG cannot say; correct the prompts, or use seg.nrrd.")
+        raise UserError("All segments are empty, which DICOM SEG cannot say; correct the prompts, or use seg.nrrd.")
     sources = _sources(scan)
     written = _make(sources, segments, scan, key)
     with replacing(path, lambda file: _check(file, segments, scan)) as temporary:
@@ -77,10 +77,10 @@ def dicom_series(path: str | Path, time_point: int | None = None, series: str | 
     """The DICOM series that a scan was read from; arguments as for `read_volume`.
 
     Raises:
-        ValueError: It is not a DICOM folder.
+        UserError: It is not a DICOM folder.
     """
     if not Path(path).is_dir():
-        raise ValueError(f"DICOM SEG refers to a DICOM series, and {path} is none; use --format seg.nrrd for it.")
+        raise UserError(f"DICOM SEG refers to a DICOM series, and {path} is none; use --format seg.nrrd for it.")
     return select_scan(Path(path), time_point, series)
 
 
@@ -90,7 +90,7 @@ def _sources(scan: DicomScan) -> list[Dataset]:
 
     sources: list[Dataset] = [dcmread(file, stop_before_pixels=True) for file in scan.files]
     if len(sources) != len(scan.frames) and len(sources) > 1:
-        raise ValueError("A DICOM SEG of several multi-frame files is not supported; use --format seg.nrrd for it.")
+        raise UserError("A DICOM SEG of several multi-frame files is not supported; use --format seg.nrrd for it.")
     for source in sources:
         for keyword in _MAY_BE_EMPTY:
             if keyword not in source:
@@ -104,7 +104,7 @@ def _sources(scan: DicomScan) -> list[Dataset]:
 def _distance_between(scan: DicomScan) -> float:
     """Distance of neighbouring slices in mm: how thick voxels are where no thickness is stated."""
     if scan.frames[0].position is None or (len(scan.frames) == 1 and scan.frames[0].thickness is None):
-        raise ValueError(
+        raise UserError(
             f"The series of {scan.frames[0].path} says neither how thick its slices are nor how far apart, which a "
             "DICOM SEG needs; use --format seg.nrrd for it."
         )
@@ -124,10 +124,11 @@ def _frames_of(mask: np.ndarray, scan: DicomScan, sources: Sequence[Dataset]) ->
 
 def _make(sources: list[Dataset], segments: Sequence[Segment], scan: DicomScan, key: str) -> Segmentation:
     import highdicom
+    from pydicom.uid import generate_uid
 
     for segment in segments:
         if len(segment.name) > _LONGEST_NAME or "\\" in segment.name:
-            raise ValueError(
+            raise UserError(
                 f"The segment name {segment.name!r} has {len(segment.name)} characters; a DICOM SEG holds "
                 f"{_LONGEST_NAME}, and no backslash. Give a shorter one, or use --format seg.nrrd."
             )
@@ -142,9 +143,9 @@ def _make(sources: list[Dataset], segments: Sequence[Segment], scan: DicomScan, 
                 _description(number, segment, color)
                 for number, (segment, color) in enumerate(zip(segments, colors), start=1)
             ],
-            series_instance_uid=_uid(key, "series"),
+            series_instance_uid=generate_uid(entropy_srcs=[key, "series"]),
             series_number=9001,
-            sop_instance_uid=_uid(key, "instance"),
+            sop_instance_uid=generate_uid(entropy_srcs=[key, "instance"]),
             instance_number=1,
             manufacturer=_MANUFACTURER,
             manufacturer_model_name=_MODEL,
@@ -155,7 +156,7 @@ def _make(sources: list[Dataset], segments: Sequence[Segment], scan: DicomScan, 
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         folder = scan.frames[0].path.parent
-        raise ValueError(f"{folder} lacks what a DICOM SEG needs ({error}); use --format seg.nrrd for it.") from error
+        raise UserError(f"{folder} lacks what a DICOM SEG needs ({error}); use --format seg.nrrd for it.") from error
 
 
 def _check(path: Path, segments: Sequence[Segment], scan: DicomScan) -> None:
@@ -173,7 +174,7 @@ def _check(path: Path, segments: Sequence[Segment], scan: DicomScan) -> None:
     nearest = scan.stack.nearest
     same = all(np.array_equal(pixels[..., n] > 0, segment.mask[nearest]) for n, segment in enumerate(segments))
     if not same or names != [segment.name for segment in segments]:
-        raise ValueError("The DICOM SEG reads back as another than was written; the disk may be full or damaged.")
+        raise UserError("The DICOM SEG reads back as another than was written; the disk may be full or damaged.")
 
 
 def _description(number: int, segment: Segment, color: tuple[float, float, float]) -> SegmentDescription:
@@ -190,7 +191,7 @@ def _description(number: int, segment: Segment, color: tuple[float, float, float
         segmented_property_type=_concept(entry[2]),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
         algorithm_identification=algorithm,
-        display_color=highdicom.color.CIELabColor(*_cielab(color)),
+        display_color=highdicom.color.CIELabColor.from_rgb(*(255 * channel for channel in color)),
     )
 
 
@@ -199,18 +200,3 @@ def _concept(code: str) -> CodedConcept:
 
     scheme, value, meaning = (*code.split("^"), "", "")[:3]
     return highdicom.sr.CodedConcept(value[:16] or "85756007", scheme or "SCT", (meaning or "Tissue")[:64])
-
-
-def _cielab(color: tuple[float, float, float]) -> tuple[float, float, float]:
-    """CIE L*a*b* (white point D65) of an sRGB colour in 0 ... 1, by IEC 61966-2-1 and CIE 15."""
-    rgb = np.array(color)
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    ratio = to_xyz @ linear / (0.9505, 1.0, 1.089)
-    x, y, z = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
-    return float(np.clip(116 * y - 16, 0.0, 100.0)), float(500 * (x - y)), float(200 * (y - z))
-
-
-def _uid(key: str, purpose: str) -> str:
-    """A UID by ITU X.667: 2.25 and a 128-bit number, here of the hash."""
-    return f"2.25.{int.from_bytes(hashlib.sha256(f'{key} {purpose}'.encode()).digest()[:16], 'big')}"

@@ -129,8 +129,8 @@ def _surface(mask: np.ndarray, spacing_kji: np.ndarray) -> float:
 
 def _bounds(box: Box, volume: Volume) -> list[float]:
     """R, A, S from ... to, of the outer corners of a box of voxels."""
-    sides = np.array(box, dtype=np.float64) - 0.5
-    corners_kji = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 3)
+    faces = np.array(box, dtype=np.float64) - 0.5
+    corners_kji = np.stack(np.meshgrid(*faces, indexing="ij"), axis=-1).reshape(-1, 3)
     corners = ijk_to_ras_points(corners_kji[:, ::-1], volume.ijk_to_ras)
     return [_number(value) for pair in zip(corners.min(axis=0), corners.max(axis=0)) for value in pair]
 

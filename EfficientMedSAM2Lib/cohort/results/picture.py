@@ -1,6 +1,6 @@
-"""A small picture of a case for the contact sheet: the slice in most doubt, and the largest, with contours.
+"""A small picture of a case for the contact sheet: the least certain slice, and the largest, with contours.
 
-Drawn with numpy alone, since a cohort has hundreds of them; `imaging.preview` draws the large pictures.
+Drawn without matplotlib, since a cohort has hundreds of them; `imaging.preview` draws the large pictures.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _slices(segments: Sequence[Segment], results: Sequence[SegmentResult], axis:
         return [known[0] if known else segments[0].mask.shape[axis] // 2] * 2
     others = tuple(n for n in range(3) if n != axis)
     area = sum(np.count_nonzero(segment.mask, axis=others) for segment in segments)
-    doubtful = [
+    uncertain = [
         (score, index)
         for result in results
         if result.axis == axis
@@ -67,7 +67,7 @@ def _slices(segments: Sequence[Segment], results: Sequence[SegmentResult], axis:
         if np.take(result.mask, index, axis).any()
     ]
     largest = int(np.argmax(area))
-    return [min(doubtful)[1] if doubtful else largest, largest]
+    return [min(uncertain)[1] if uncertain else largest, largest]
 
 
 def _panel(
@@ -80,6 +80,8 @@ def _panel(
     box: Box | None,
 ) -> np.ndarray:
     """(PANEL_PIXELS, PANEL_PIXELS, 3) uint8: a slice with outlines one pixel wide, in true proportion."""
+    from scipy import ndimage
+
     spacing_kji = kji_from_ijk(spacing_of(volume.ijk_to_ras))
     picture = apply_window(plane.image(volume.array, index), window)
     picture = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
@@ -95,7 +97,7 @@ def _panel(
     panel = np.where(seen[..., None], picture[at], 0.0)
     for mask, color in zip(masks, colors):
         shown = mask[at] & seen
-        panel[shown & ~_eroded(shown)] = color
+        panel[shown & ~ndimage.binary_erosion(shown, border_value=1)] = color
     return (panel * 255).round().astype(np.uint8)
 
 
@@ -118,12 +120,3 @@ def _view(
 def _inside(indices: np.ndarray, count: int) -> np.ndarray:
     inside: np.ndarray = (indices >= 0) & (indices < count)
     return inside
-
-
-def _eroded(mask: np.ndarray) -> np.ndarray:
-    inner = mask.copy()
-    inner[1:] &= mask[:-1]
-    inner[:-1] &= mask[1:]
-    inner[:, 1:] &= mask[:, :-1]
-    inner[:, :-1] &= mask[:, 1:]
-    return inner

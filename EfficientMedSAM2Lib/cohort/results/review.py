@@ -1,4 +1,4 @@
-"""`cohort review`: the cases of a run, most doubtful first, each with a Slicer scene to correct it in."""
+"""`cohort review`: the cases of a run, least certain first, each with a Slicer scene to correct it in."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from EfficientMedSAM2Lib.cohort.records.folders import case_path, changed_by_hand
 from EfficientMedSAM2Lib.cohort.records.ledger import Ledger
-from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 from EfficientMedSAM2Lib.cohort.results.contact_sheet import (
-    by_doubt,
+    by_uncertainty,
     confidence,
     is_reviewed,
     size_of,
@@ -22,7 +22,7 @@ from EfficientMedSAM2Lib.cohort.results.tables import write_tables
 
 
 @dataclass(frozen=True)
-class Doubtful:
+class ReviewItem:
     """A case to look at.
 
     Attributes:
@@ -40,7 +40,7 @@ class Doubtful:
     problem: str = ""
 
 
-def review_cases(output: Path, limit: int | None = None, below: float | None = None) -> Iterator[Doubtful]:
+def review_cases(output: Path, limit: int | None = None, below: float | None = None) -> Iterator[ReviewItem]:
     """Cases by confidence, lowest first, with a scene written for each; tables and contact sheet are made anew.
 
     Args:
@@ -49,14 +49,14 @@ def review_cases(output: Path, limit: int | None = None, below: float | None = N
         below: Only cases with a lower confidence that no reader has seen yet.
 
     Raises:
-        ValueError: There is no ledger in the folder.
+        UserError: There is no ledger in the folder.
     """
     check_output(output)
     with Ledger(output) as ledger:
         outcomes = ledger.outcomes()
     write_tables(output, outcomes)
     write_contact_sheet(output, outcomes, output.resolve().name)
-    chosen = [o for o in by_doubt(outcomes) if below is None or (confidence(o) < below and not is_reviewed(o))]
+    chosen = [o for o in by_uncertainty(outcomes) if below is None or (confidence(o) < below and not is_reviewed(o))]
     for outcome in chosen[:limit]:
         scene, problem = None, ""
         try:
@@ -66,10 +66,10 @@ def review_cases(output: Path, limit: int | None = None, below: float | None = N
         changed = changed_by_hand(case_path(output, outcome.name))
         note = "changed by hand since" if changed else "seen by a reader" if is_reviewed(outcome) else ""
         text = "; ".join(part for part in (note, describe(outcome)) if part)
-        yield Doubtful(outcome.name, confidence(outcome), text, scene, problem)
+        yield ReviewItem(outcome.name, confidence(outcome), text, scene, problem)
 
 
-def describe(outcome: Outcome) -> str:
+def describe(outcome: CaseOutcome) -> str:
     """The segments of a case in short."""
     parts = []
     for segment in outcome.record.get("segments", ()):

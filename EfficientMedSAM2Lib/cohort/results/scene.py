@@ -12,7 +12,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from EfficientMedSAM2Lib.cohort.records.folders import PROMPT_OF_SCENE, SCENE, case_path
-from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.dicom.reader import dicom_files
 from EfficientMedSAM2Lib.imaging.markups import read_markups
@@ -24,7 +25,7 @@ _MARKUPS = {"point": "Fiducial", "box": "ROI", "line": "Line"}
 _GREY = "vtkMRMLColorTableNodeGrey"
 
 
-def write_scene(output: Path, outcome: Outcome) -> Path:
+def write_scene(output: Path, outcome: CaseOutcome) -> Path:
     """Write the scene of a finished case into its folder.
 
     Args:
@@ -35,12 +36,12 @@ def write_scene(output: Path, outcome: Outcome) -> Path:
         The ``.mrml`` file.
 
     Raises:
-        ValueError: The scan is not where it was, or the file cannot be written.
+        UserError: The scan is not where it was, or the file cannot be written.
     """
     folder = case_path(output, outcome.name)
     image = Path(outcome.record["image"])
     if not image.exists():
-        raise ValueError(f"The scan {image} of case {outcome.name!r} is gone; put it back to review the case.")
+        raise UserError(f"The scan {image} of case {outcome.name!r} is gone; put it back to review the case.")
     requested = outcome.record.get("requested", {})
     sources = [image]
     if image.is_dir():
@@ -58,7 +59,7 @@ def write_scene(output: Path, outcome: Outcome) -> Path:
     return path
 
 
-def _volume(root: ET.Element, sources: Sequence[str], outcome: Outcome) -> None:
+def _volume(root: ET.Element, sources: Sequence[str], outcome: CaseOutcome) -> None:
     window, colour = outcome.record["window"], bool(outcome.record.get("colour"))
     storage, display = "vtkMRMLVolumeArchetypeStorageNode1", "vtkMRMLVolumeDisplayNode1"
     # asked for a series, Slicer would also stack other files that are numbered like this one
@@ -95,8 +96,8 @@ def _prompts(root: ET.Element, folder: Path) -> None:
         shown = "MarkupsDisplay" if markup.kind == "line" else f"Markups{kind}Display"
         storage, display = f"vtkMRMLMarkupsJsonStorageNode{number}", f"vtkMRML{shown}Node{number}"
         _node(root, "MarkupsJsonStorage", storage, fileName=file)
-        looks = {"fillVisibility": "false", "propertiesLabelVisibility": "false"} if markup.kind == "box" else {}
-        _node(root, shown, display, visibility="true", glyphScale="2", **looks)  # nothing hides the mask
+        style = {"fillVisibility": "false", "propertiesLabelVisibility": "false"} if markup.kind == "box" else {}
+        _node(root, shown, display, visibility="true", glyphScale="2", **style)  # nothing hides the mask
         references = f"display:{display};storage:{storage};"
         _node(root, f"Markups{kind}", f"vtkMRMLMarkups{kind}Node{number}", name=markup.name, references=references)
 

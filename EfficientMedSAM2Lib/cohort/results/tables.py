@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 from EfficientMedSAM2Lib.cohort.results.measurements import COLUMNS
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.formats.files import csv_cell
@@ -19,11 +19,11 @@ _TEXT = {"case", "segment", "message", "notes", "image", "weights_sha256"}
 _WHOLE = {"voxels", "slices", "slice_lowest", "slice_axis"}
 
 
-def write_tables(folder: Path, outcomes: Sequence[Outcome]) -> None:
+def write_tables(folder: Path, outcomes: Sequence[CaseOutcome]) -> None:
     """Write ``measurements.csv`` (one line a segment; also as Parquet where pyarrow is there), ``failures.csv``.
 
     Raises:
-        ValueError: A file cannot be written.
+        UserError: A file cannot be written.
     """
     columns = (*_CASE_COLUMNS, *COLUMNS, *_LATER_COLUMNS)
     rows = measurement_rows(outcomes)
@@ -37,7 +37,7 @@ def write_tables(folder: Path, outcomes: Sequence[Outcome]) -> None:
     _write_parquet(folder / "measurements.parquet", columns, rows)
 
 
-def measurement_rows(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+def measurement_rows(outcomes: Iterable[CaseOutcome]) -> list[dict[str, Any]]:
     """One row a segment, with the columns of the tables."""
     rows = []
     for outcome in outcomes:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,25 +19,27 @@ from pathlib import Path
 
 import numpy as np
 
-from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+from EfficientMedSAM2Lib.cohort.manifest.read import read_cohort_manifest
 from EfficientMedSAM2Lib.cohort.records.ledger import FILE_NAME
-from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
 from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
 from EfficientMedSAM2Lib.cohort.run.cohort import run_cohort
-from EfficientMedSAM2Lib.cohort.run.progress import Progress
+from EfficientMedSAM2Lib.cohort.run.progress import RunProgress
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.machine import processor_name
 from EfficientMedSAM2Lib.imaging.sample import sample_scan
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 
 #: Voxels of a case, k, j, i, and the box on its middle slice that is the prompt.
 SHAPE = (12, 80, 80)
 _MARGIN = 12
-#: Numbers of workers that the report reckons with.
+#: Numbers of workers that the report estimates for.
 FORECAST = (1, 16, 256)
 
 
 @dataclass
-class Clock(Progress):
+class Clock(RunProgress):
     """Notes when each case ended, and how long its worker needed for it."""
 
     ended: list[float] = field(default_factory=list)
@@ -46,7 +47,7 @@ class Clock(Progress):
     peak_memory_mb: float = 0.0
     failed: int = 0
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: CaseOutcome) -> None:
         """A case has ended."""
         self.ended.append(time.perf_counter())
         self.seconds.append(outcome.seconds)
@@ -105,11 +106,11 @@ def measure(manifest: Path, workers: int, settings: RunSettings) -> Throughput:
     """Run the cases of a manifest once, into a folder that is removed afterwards.
 
     Raises:
-        ValueError: There are too few cases to tell a rate.
+        UserError: There are too few cases to tell a rate.
     """
-    cases = read_manifest(manifest)
+    cases = read_cohort_manifest(manifest)
     if len(cases) < 4 * workers:
-        raise ValueError(f"{len(cases)} cases are too few for {workers} workers; take at least {4 * workers}.")
+        raise UserError(f"{len(cases)} cases are too few for {workers} workers; take at least {4 * workers}.")
     clock, again = Clock(), Clock()
     with tempfile.TemporaryDirectory(prefix="efficient-medsam2-benchmark-") as folder:
         begun = time.perf_counter()
@@ -138,7 +139,7 @@ def report(runs: Sequence[Throughput], count: int) -> str:
     """A table in Markdown: medians, speed-up over the smallest number of workers, and what a day does at that rate."""
     title = (
         f"{count} cases of {' x '.join(map(str, reversed(SHAPE)))} voxels, one box each, propagated both ways; "
-        f"{platform.machine()}, {_processor()}, Python {platform.python_version()}."
+        f"{platform.machine()}, {processor_name()}, Python {platform.python_version()}."
     )
     head = "| workers | runs | cases per second, median (least to most) | speed-up | s per case | s in all "
     lines = [title, "", f"{head}| cases a day | MB per worker | failed |", "|---" * 9 + "|"]
@@ -161,7 +162,7 @@ def report(runs: Sequence[Throughput], count: int) -> str:
 
 
 def _forecast(runs: Sequence[Throughput]) -> list[str]:
-    """What more workers would do if their rates added up, and where the machinery ends that; reckoned, not measured."""
+    """What more workers would do if their rates added up, and where the machinery ends that: an estimate."""
     limit = statistics.median(run.machinery_rate for run in runs)
     most = max(run.workers for run in runs)
     each = statistics.median(run.rate / run.workers for run in runs if run.workers == most)
@@ -169,14 +170,5 @@ def _forecast(runs: Sequence[Throughput]) -> list[str]:
     return [
         f"The machinery without the network: {limit:.0f} cases per second ({1000 / limit:.2f} ms a case).",
         f"It can feed {limit / each:.0f} workers with cases as small as these.",
-        f"Reckoned from that, not measured: cases a day on {days}.",
+        f"Estimated from that, not measured: cases a day on {days}.",
     ]
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        names = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")]
-        return f"{len(names)} x {names[0]}"
-    except (OSError, IndexError):
-        return platform.processor() or sys.platform

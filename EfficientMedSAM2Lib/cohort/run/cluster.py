@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from EfficientMedSAM2Lib.cohort.worker.memory import BASE_BYTES
+from EfficientMedSAM2Lib.core.errors import UserError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -46,11 +47,11 @@ class ClusterOptions:
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
-            raise ValueError(f"At least one worker is needed, not {self.workers}.")
+            raise UserError(f"At least one worker is needed, not {self.workers}.")
         if self.memory_gb is not None and not self.memory_gb > 0:
-            raise ValueError(f"The memory of a worker must be a positive number of GB, not {self.memory_gb}.")
+            raise UserError(f"The memory of a worker must be a positive number of GB, not {self.memory_gb}.")
         if self.scheduler is not None and (self.workers is not None or self.memory_gb is not None):
-            raise ValueError("Workers and memory are set where the scheduler runs; leave them out with --scheduler.")
+            raise UserError("Workers and memory are set where the scheduler runs; leave them out with --scheduler.")
 
 
 @contextmanager
@@ -65,7 +66,7 @@ def connect(options: ClusterOptions, threads: int, gpu: bool) -> Iterator[Client
         gpu: Whether the network runs on a graphics card, which workers would have to share.
 
     Raises:
-        ValueError: No scheduler answers.
+        UserError: No scheduler answers.
     """
     from distributed import Client
 
@@ -74,7 +75,7 @@ def connect(options: ClusterOptions, threads: int, gpu: bool) -> Iterator[Client
             try:
                 client = Client(options.scheduler, timeout=_CONNECT_SECONDS)
             except (OSError, ValueError) as error:
-                raise ValueError(f"No Dask scheduler answers at {options.scheduler}; check that it runs.") from error
+                raise UserError(f"No Dask scheduler answers at {options.scheduler}; check that it runs.") from error
         else:
             client = Client(stack.enter_context(_local(options, threads, gpu)))
         yield stack.enter_context(client)

@@ -16,19 +16,19 @@ from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
 from EfficientMedSAM2Lib.cohort.records.folders import CASES, finished_record, remove_leftovers
 from EfficientMedSAM2Lib.cohort.records.hashing import case_key, stamp_of
 from EfficientMedSAM2Lib.cohort.records.ledger import Ledger, RunLock
-from EfficientMedSAM2Lib.cohort.records.outcome import RETRIED, Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import RETRIED, CaseOutcome
 from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
 from EfficientMedSAM2Lib.cohort.results.contact_sheet import write_contact_sheet
 from EfficientMedSAM2Lib.cohort.results.tables import write_tables
 from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions, connect, dashboard_link, trust
 from EfficientMedSAM2Lib.cohort.run.feeding import Stopped, feed
-from EfficientMedSAM2Lib.cohort.run.progress import Progress
+from EfficientMedSAM2Lib.cohort.run.progress import RunProgress
 from EfficientMedSAM2Lib.cohort.run.reserve import Reserve
 from EfficientMedSAM2Lib.core.files import replacing
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunSummary:
     """How a run ended.
 
     Attributes:
@@ -38,13 +38,13 @@ class Summary:
         stopped: Why the run ended before all cases were tried; empty when it did not.
     """
 
-    outcomes: list[Outcome]
+    outcomes: list[CaseOutcome]
     already: int
     left: int
     stopped: str = ""
 
     @property
-    def failed(self) -> list[Outcome]:
+    def failed(self) -> list[CaseOutcome]:
         """Cases without a result."""
         return [outcome for outcome in self.outcomes if outcome.failed]
 
@@ -55,9 +55,9 @@ def run_cohort(
     settings: RunSettings,
     cluster: ClusterOptions | None = None,
     retry_failed: bool = False,
-    progress: Callable[[int, int], Progress] | None = None,
+    progress: Callable[[int, int], RunProgress] | None = None,
     announce: Callable[[str], None] | None = None,
-) -> Summary:
+) -> RunSummary:
     """Segment all cases that are not done yet. The same call again goes on where this one ended, however it ended.
 
     Args:
@@ -67,10 +67,10 @@ def run_cohort(
         cluster: Where.
         retry_failed: Also try the cases again that failed because of their files.
         progress: Makes a progress display from the number of cases and of those already done.
-        announce: Is told where the dashboard is, and what is trusted of a scheduler that was given.
+        announce: Gets the address of the dashboard, and what is trusted of a scheduler that was given.
 
     Raises:
-        ValueError: The weights cannot be used, another run is at work in the folder, or no scheduler answers.
+        UserError: The weights cannot be used, another run is at work in the folder, or no scheduler answers.
     """
     settings = settings.resolved()
     output = output.resolve()
@@ -80,9 +80,9 @@ def run_cohort(
         _write_run(output, settings, len(cases))
         wanted = [case for case in cases if _is_wanted(case, settings, output, ledger, retry_failed)]
         already = len(cases) - len(wanted)
-        display = Progress()
+        display = RunProgress()
 
-        def keep(outcome: Outcome) -> None:
+        def keep(outcome: CaseOutcome) -> None:
             _keep(outcome, ledger, reserve)
             display.add(outcome)
 
@@ -106,10 +106,10 @@ def run_cohort(
             names = {case.name for case in cases}
             outcomes = [outcome for outcome in ledger.outcomes() if outcome.name in names]
             stopped = write_results(output, outcomes) or stopped
-    return Summary(outcomes, already, len(cases) - len(outcomes), stopped)
+    return RunSummary(outcomes, already, len(cases) - len(outcomes), stopped)
 
 
-def write_results(output: Path, outcomes: Sequence[Outcome]) -> str:
+def write_results(output: Path, outcomes: Sequence[CaseOutcome]) -> str:
     """Write tables and contact sheet; why not, if they cannot be written. They can be made again at any time."""
     try:
         write_tables(output, outcomes)
@@ -130,7 +130,7 @@ def _is_wanted(case: CaseSpec, settings: RunSettings, output: Path, ledger: Ledg
     return not before.failed and finished_record(output, case.name, before.key) is None
 
 
-def _keep(outcome: Outcome, ledger: Ledger, reserve: Reserve) -> None:
+def _keep(outcome: CaseOutcome, ledger: Ledger, reserve: Reserve) -> None:
     try:
         ledger.record(outcome)
     except sqlite3.OperationalError as error:

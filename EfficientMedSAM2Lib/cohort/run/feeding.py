@@ -1,4 +1,4 @@
-"""The loop that keeps the workers fed: a few cases ahead of them, never the whole cohort at once."""
+"""The loop that hands cases to the workers: a few for each, never the whole cohort at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
 from EfficientMedSAM2Lib.cohort.records.folders import finished_record
-from EfficientMedSAM2Lib.cohort.records.outcome import DISK, INTERNAL, MACHINE, Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import DISK, INTERNAL, MACHINE, CaseOutcome
 from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
 from EfficientMedSAM2Lib.cohort.worker.run_case import run_case
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 #: Cases handed out for each worker: one in work, and one that it can begin without waiting for us. A case that waits
-#: is a few lines of text; its volume is read when its turn comes.
-AHEAD = 2
+#: is a few lines of text; its volume is read when the worker begins it.
+CASES_PER_WORKER = 2
 _DIED = "Its worker died, twice, the second time with nothing else to do: most likely not enough memory for it."
 _SCHEDULER_GONE = "The Dask scheduler is gone; start it again, then run the same command again."
 
@@ -34,7 +34,7 @@ def feed(
     cases: Iterable[CaseSpec],
     settings: RunSettings,
     output: Path,
-    keep: Callable[[Outcome], None],
+    keep: Callable[[CaseOutcome], None],
 ) -> None:
     """Compute cases, and hand each outcome to `keep` as it comes.
 
@@ -53,13 +53,15 @@ def feed(
     # A worker that died took the case that it was to do next with it. Each goes alone now: who dies again, did it.
     for case in suspects:
         for _ in feeder.run([case]):
-            keep(Outcome(case.name, "", "failed", MACHINE, _DIED))
+            keep(CaseOutcome(case.name, "", "failed", MACHINE, _DIED))
 
 
 class _Feeder:
     """Hands out cases and takes back their outcomes."""
 
-    def __init__(self, client: Client, settings: RunSettings, output: Path, keep: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self, client: Client, settings: RunSettings, output: Path, keep: Callable[[CaseOutcome], None]
+    ) -> None:
         self._client, self._settings, self._output, self._keep = client, settings, output, keep
         self._named: dict[str, CaseSpec] = {}
 
@@ -93,20 +95,20 @@ class _Feeder:
 
     def _next(self, waiting: Iterator[CaseSpec]) -> Iterator[CaseSpec]:
         """As many further cases as the workers there are now can take; workers may come and go."""
-        for _ in range(max(1, AHEAD * len(self._client.nthreads()) - len(self._named))):
+        for _ in range(max(1, CASES_PER_WORKER * len(self._client.nthreads()) - len(self._named))):
             case = next(waiting, None)
             if case is None:
                 return
             yield case
 
-    def _submit(self, case: CaseSpec) -> Future[Outcome]:
+    def _submit(self, case: CaseSpec) -> Future[CaseOutcome]:
         key = f"case-{uuid.uuid4().hex}"
         self._named[key] = case
         future: Any = self._client.submit(run_case, case, self._settings, str(self._output), key=key, pure=False)
         return future
 
 
-def _outcome(future: Future[Outcome], case: CaseSpec) -> Outcome | None:
+def _outcome(future: Future[CaseOutcome], case: CaseSpec) -> CaseOutcome | None:
     """What a worker says; None where it died."""
     from distributed.scheduler import KilledWorker
 
@@ -117,10 +119,10 @@ def _outcome(future: Future[Outcome], case: CaseSpec) -> Outcome | None:
     error = future.exception()
     if isinstance(error, KilledWorker):
         return None
-    return Outcome(case.name, "", "failed", INTERNAL, f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return CaseOutcome(case.name, "", "failed", INTERNAL, f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
-def _checked(outcome: Outcome, output: Path) -> Outcome:
+def _checked(outcome: CaseOutcome, output: Path) -> CaseOutcome:
     """A worker on another machine may have written to a disk of its own."""
     if outcome.failed or finished_record(output, outcome.name, outcome.key) is not None:
         return outcome

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 
 
-class Progress:
+class RunProgress:
     """Shows nothing; what a display has to have."""
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: CaseOutcome) -> None:
         """A case has ended."""
 
     def close(self) -> None:
         """The run has ended."""
 
 
-class ProgressBar(Progress):
+class ProgressBar(RunProgress):
     """A bar on stderr with the rate, the time left, and how many cases failed.
 
     Args:
@@ -38,7 +38,7 @@ class ProgressBar(Progress):
             postfix="0 failed",
         )
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: CaseOutcome) -> None:
         """A case has ended."""
         self._failed += outcome.failed
         self._bar.set_postfix_str(f"{self._failed} failed", refresh=False)

@@ -1,4 +1,4 @@
-"""Room on the disk that is set aside, so that a full disk can still be written down."""
+"""Room on the disk that is set aside: SQLite needs some to write down why a case failed on a full disk."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, npz_shape
@@ -15,7 +14,7 @@ BASE_BYTES = 1_500_000_000
 
 
 def volume_bytes(path: str) -> int:
-    """Bytes of a scan in memory, from its header; for a DICOM folder, those of its files. 0 where it cannot be told."""
+    """Bytes of a scan in memory, from its header; for a DICOM folder, those of its files. 0 where it is not known."""
     place = Path(path)
     if place.is_dir():
         return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
@@ -25,20 +24,12 @@ def volume_bytes(path: str) -> int:
         except ValueError:
             return 0  # as below
         return math.prod(shape) * dtype.itemsize
-    import SimpleITK as sitk
-
-    from EfficientMedSAM2Lib.imaging.formats.contained import image_reader
-    from EfficientMedSAM2Lib.imaging.formats.files import quiet_libraries
+    from EfficientMedSAM2Lib.imaging.formats.itk_files import voxel_bytes
 
     try:
-        with quiet_libraries():
-            reader = image_reader(place)
-            reader.ReadImageInformation()
-        pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), reader.GetNumberOfComponents())
-        itemsize = sitk.GetArrayViewFromImage(pixel).itemsize
+        return voxel_bytes(place)
     except (OSError, RuntimeError, TypeError, ValueError, OverflowError):
         return 0  # unreadable: the reading of it will say so
-    return math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * int(itemsize)
 
 
 def check_fits(path: str, limit: int | None = None) -> None:
@@ -69,13 +60,3 @@ def worker_limit() -> int:
     except ValueError:  # not in a worker
         return 0
     return int(getattr(manager, "memory_limit", 0) or 0)
-
-
-def peak_memory_megabytes() -> float | None:
-    """Largest resident memory of this process so far; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # bytes there, kilobytes elsewhere

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec, SegmentSpec
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import normal_name
 from EfficientMedSAM2Lib.core.geometry import ijk_to_ras_points
 from EfficientMedSAM2Lib.imaging.markups import Markup, read_markups
@@ -19,7 +20,7 @@ def case_prompts(case: CaseSpec, volume: Volume) -> list[SegmentPrompts]:
     """What the manifest says of each segment, as prompts in RAS mm.
 
     Raises:
-        ValueError: A file cannot be read, or a mask has no such segment.
+        UserError: A file cannot be read, or a mask has no such segment.
     """
     return [_segment_prompts(spec, volume) for spec in case.segments]
 
@@ -68,7 +69,7 @@ def _mask(spec: SegmentSpec, volume: Volume) -> np.ndarray:
         found = segments
     if not found:
         names = ", ".join(segment.name for segment in segments) or "none"
-        raise ValueError(f"{path} has no segment {wanted!r}; it has {names}.")
+        raise UserError(f"{path} has no segment {wanted!r}; it has {names}.")
     if not found[0].mask.any():
-        raise ValueError(f"The segment {wanted!r} of {path} is empty on this scan; start from another prompt.")
+        raise UserError(f"The segment {wanted!r} of {path} is empty on this scan; start from another prompt.")
     return found[0].mask

@@ -15,20 +15,22 @@ from typing import TYPE_CHECKING
 from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
 from EfficientMedSAM2Lib.cohort.records.folders import finished_record
 from EfficientMedSAM2Lib.cohort.records.hashing import case_key, sha256_of, stamp_of
-from EfficientMedSAM2Lib.cohort.records.outcome import DISK, INPUT, INTERNAL, MACHINE, Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import DISK, INPUT, INTERNAL, MACHINE, CaseOutcome
 from EfficientMedSAM2Lib.cohort.records.settings import ENGINE, RunSettings, weights_file
+from EfficientMedSAM2Lib.pipeline.engine import ENGINE_OPTIONS
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.interaction import InteractiveSession
 
 logger = logging.getLogger(__name__)
 
-# A session is not thread-safe, and a volume at a time is what the memory of a worker is reckoned for.
-_ONE_AT_A_TIME = threading.Lock()
-_session: tuple[str, InteractiveSession] | None = None
+# State of a worker process: the session of the last case, with the identity of its settings, for the next case. It is
+# not thread-safe, and the memory of a worker is planned for one volume at a time: hence the lock.
+_session_lock = threading.Lock()
+_session_of_process: tuple[str, InteractiveSession] | None = None
 
 
-def run_case(case: CaseSpec, settings: RunSettings, output: str) -> Outcome:
+def run_case(case: CaseSpec, settings: RunSettings, output: str) -> CaseOutcome:
     """Do a case and write its folder. Never raises for what may be wrong with one case: the outcome says it.
 
     Args:
@@ -43,7 +45,7 @@ def run_case(case: CaseSpec, settings: RunSettings, output: str) -> Outcome:
         key = case_key(case, settings, {path: digest for path, (_, digest) in hashes.items()})
         record = finished_record(Path(output), case.name, key)
         if record is None:
-            with _ONE_AT_A_TIME:
+            with _session_lock:
                 record = _compute(case, settings, Path(output), key, hashes)
             again = False
         else:
@@ -51,8 +53,8 @@ def run_case(case: CaseSpec, settings: RunSettings, output: str) -> Outcome:
     except (Exception, MemoryError) as error:
         kind, reason = _explained(error)
         logger.debug("case %s failed", case.name, exc_info=True)
-        return Outcome(case.name, key, "failed", kind, reason, time.perf_counter() - begun, hashes=hashes)
-    return Outcome(
+        return CaseOutcome(case.name, key, "failed", kind, reason, time.perf_counter() - begun, hashes=hashes)
+    return CaseOutcome(
         case.name, key, "done", seconds=time.perf_counter() - begun, record=record, hashes=hashes, again=again
     )
 
@@ -60,7 +62,7 @@ def run_case(case: CaseSpec, settings: RunSettings, output: str) -> Outcome:
 def _compute(
     case: CaseSpec, settings: RunSettings, output: Path, key: str, hashes: dict[str, tuple[str, str]]
 ) -> dict[str, object]:
-    from EfficientMedSAM2Lib.cohort.worker.job import compute_and_write
+    from EfficientMedSAM2Lib.cohort.worker.compute_case import compute_and_write
 
     session = _session_for(settings)
     try:
@@ -72,17 +74,16 @@ def _compute(
 
 def _session_for(settings: RunSettings) -> InteractiveSession:
     """The session of this process, built when it is first needed, and anew only for other settings."""
-    global _session
-    if _session is None or _session[0] != settings.identity:
-        _session = None  # the old network goes before the new one comes
-        how = {}
+    global _session_of_process
+    if _session_of_process is None or _session_of_process[0] != settings.identity:
+        _session_of_process = None  # the old network goes before the new one comes
         if settings.engine == ENGINE:
             _check_weights(settings)
-            how = {"runtime": settings.runtime, "threads": settings.threads}
         module, _, function = settings.engine.partition(":")
         build = getattr(import_module(module), function)
-        _session = (settings.identity, build(settings.encoder, settings.weights, settings.device, **how))
-    return _session[1]
+        arguments = {name: getattr(settings, name) for name in ENGINE_OPTIONS}
+        _session_of_process = (settings.identity, build(**arguments))
+    return _session_of_process[1]
 
 
 def _check_weights(settings: RunSettings) -> None:

@@ -1,4 +1,4 @@
-"""What a measured process is asked for, and what it answers; both travel as JSON."""
+"""What a measured process is asked for, and what it found; both travel as JSON."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 
 @dataclass(frozen=True)
-class Job:
+class BenchmarkJob:
     """One process: one network on one scan.
 
     Attributes:
@@ -47,13 +49,13 @@ class Job:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Job:
+    def from_json(cls, text: str) -> BenchmarkJob:
         """Read `to_json`."""
         return cls(**json.loads(text))
 
 
 @dataclass
-class Answer:
+class BenchmarkResult:
     """What was measured.
 
     Attributes:
@@ -77,7 +79,7 @@ class Answer:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Answer:
+    def from_json(cls, text: str) -> BenchmarkResult:
         """Read `to_json`."""
         return cls(**json.loads(text))
 
@@ -86,8 +88,8 @@ def existing(path: Path | None, what: str) -> str:
     """A path as text, "" for None.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        UserError: There is no such file.
     """
     if path is not None and not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; give {what}, or leave the option out.")
+        raise UserError(f"{path} does not exist; give {what}, or leave the option out.")
     return "" if path is None else str(path.resolve())

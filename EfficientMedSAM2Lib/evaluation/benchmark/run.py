@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from EfficientMedSAM2Lib.evaluation.benchmark.jobs import Answer, Job
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.evaluation.benchmark.jobs import BenchmarkJob, BenchmarkResult
 from EfficientMedSAM2Lib.evaluation.benchmark.networks import NETWORKS, ORIGINALS, NetworkOptions, TimedNetwork
 from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan
 from EfficientMedSAM2Lib.evaluation.benchmark.worker import BAD_INPUT
@@ -22,8 +23,8 @@ class Plan:
 
     Attributes:
         networks: Names in `NETWORKS`, in the order of a round.
-        slices: Numbers of slices for ours.
-        original_slices: The one for the originals; ours run with it too, for the comparison.
+        slices: Numbers of slices for EfficientMedSAM2.
+        original_slices: The one for the originals; EfficientMedSAM2 runs with it too, for the comparison.
         repeats: Rounds.
         objects: Labelled slices for accuracy, for each data set; 0 leaves accuracy out.
         weights: Network -> file.
@@ -31,7 +32,7 @@ class Plan:
         data_dir: See `scans.images_of`.
         device: See `NetworkOptions`.
         threads: Of each process; None leaves it to torch.
-        processor_time: See `Job`.
+        processor_time: See `BenchmarkJob`.
     """
 
     networks: Sequence[str]
@@ -51,7 +52,7 @@ class Plan:
         return sorted({*self.slices, self.original_slices})
 
 
-def jobs(plan: Plan, folder: Path) -> list[Job]:
+def jobs(plan: Plan, folder: Path) -> list[BenchmarkJob]:
     """The processes in the order in which they run. Rounds are interleaved: a slow minute hits every network."""
     found = []
     for repeat in range(plan.repeats):
@@ -70,8 +71,8 @@ def jobs(plan: Plan, folder: Path) -> list[Job]:
     return found
 
 
-def _job(plan: Plan, network: str, folder: Path) -> Job:
-    return Job(
+def _job(plan: Plan, network: str, folder: Path) -> BenchmarkJob:
+    return BenchmarkJob(
         network,
         str(folder),
         0,
@@ -98,7 +99,7 @@ def write_scans(plan: Plan, scan: Scan, folder: Path) -> None:
         scan.of_length(length).save(place)
 
 
-def run_jobs(waiting: Iterable[Job], threads: int | None = None) -> Iterator[Answer]:
+def run_jobs(waiting: Iterable[BenchmarkJob], threads: int | None = None) -> Iterator[BenchmarkResult]:
     """Run one process after another.
 
     Args:
@@ -106,7 +107,7 @@ def run_jobs(waiting: Iterable[Job], threads: int | None = None) -> Iterator[Ans
         threads: See `Plan`.
 
     Raises:
-        ValueError: A process could not use what it was given, such as a checkpoint.
+        UserError: A process could not use what it was given, such as a checkpoint.
         RuntimeError: A process failed.
     """
     environment = dict(os.environ)
@@ -117,9 +118,9 @@ def run_jobs(waiting: Iterable[Job], threads: int | None = None) -> Iterator[Ans
         command = [sys.executable, "-W", "ignore", "-m", worker, repr(time.time()), job.to_json()]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode == 0:
-            yield Answer.from_json(done.stdout.splitlines()[-1])
+            yield BenchmarkResult.from_json(done.stdout.splitlines()[-1])
             continue
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         if done.returncode == BAD_INPUT:
-            raise ValueError(reason)
+            raise UserError(reason)
         raise RuntimeError(f"The process that measures {job.network} with {job.slices} slices failed: {reason}")

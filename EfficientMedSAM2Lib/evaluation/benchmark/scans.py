@@ -1,4 +1,4 @@
-"""The scan that everything is timed on: one of the user's, or the chest CT that comes with slicerio."""
+"""The scan that everything is timed on: one that the user names, or the chest CT that comes with slicerio."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 from EfficientMedSAM2Lib.evaluation.prompts import tight_box
 
 if TYPE_CHECKING:
-    from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
+    from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
 
 SLICE_MM = 2.5
 """Distance of the slices after resampling: between thin (1 mm) and thick (5 mm) reconstructions."""
@@ -92,22 +93,22 @@ def images_of(data_dir: Path | None) -> list[LoadedImage]:
             with one), of which the split `dev` is; None: slicerio's chest CT.
 
     Raises:
-        ValueError: There is nothing usable.
+        UserError: There is nothing usable.
     """
-    from EfficientMedSAM2Lib.learning.samples.manifest import is_listed, read_manifest
-    from EfficientMedSAM2Lib.learning.samples.slices import load_images
+    from EfficientMedSAM2Lib.evaluation.dataset.images import load_images
+    from EfficientMedSAM2Lib.evaluation.dataset.manifest import is_listed, read_manifest
 
     if data_dir is None:
-        from EfficientMedSAM2Lib.evaluation.sample import sample_image
+        from EfficientMedSAM2Lib.evaluation.dataset.sample import sample_image
 
         return [sample_image()]
     manifest = read_manifest(data_dir)
     # A list of images says which of them were not trained on; a folder does not.
     images = load_images(manifest, manifest.select("dev" if is_listed(data_dir) else None, labelled=True))
     if not images:
-        raise ValueError(
+        raise UserError(
             f"'{data_dir}' holds no image with a label map (in split dev of an index.json); name label maps like their "
-            "images, with _label at the end, or leave --data_dir out for the sample CT."
+            "images, with _label at the end, or leave --data-dir out for the sample CT."
         )
     return images
 
@@ -123,12 +124,12 @@ def make_scan(images: Sequence[LoadedImage], size: int = 512) -> Scan:
         The slices that hold the object, from its middle one on.
 
     Raises:
-        ValueError: No volume has an object on at least three slices, and no flat image has any.
+        UserError: No volume has an object on at least three slices, and no flat image has any.
     """
     found = [candidate for image in images if image.is_volume for candidate in _objects(image, MIN_OBJECT_SLICES)]
     found = found or [candidate for image in images if not image.is_volume for candidate in _objects(image, 1)]
     if not found:
-        raise ValueError("No volume has a labelled object on three slices or more; nothing can be propagated there.")
+        raise UserError("No volume has a labelled object on three slices or more; nothing can be propagated there.")
     # A box around half of the body is not what anybody draws.
     small = [candidate for candidate in found if candidate.box_share <= MAX_BOX_SHARE]
     return _resampled(max(small or found, key=lambda candidate: candidate.voxels), size)

@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
-from unittest.mock import patch
 
 import numpy as np
+
+from EfficientMedSAM2Lib.evaluation.replaced import replaced
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.evaluation.benchmark.networks import TimedNetwork
@@ -59,11 +60,11 @@ def step_times(
         Seconds of each step, and the masks (H, W) bool of all slices, packed along the rows; of the first one only if
         not kept.
     """
-    network.forget()
+    network.method.forget()
     masks = [np.packbits(network.box(0), axis=-1)]
     times = []
     start = clock()
-    for mask in network.follow():
+    for mask in network.propagate():
         times.append(clock() - start)
         if keep:
             masks.append(np.packbits(mask, axis=-1))
@@ -88,15 +89,15 @@ def part_times(network: TimedNetwork, scan: Scan, steps: int, clock: Clock = tim
 
         return run
 
-    with ExitStack() as patches:
-        for name, (owner, method) in network.parts().items():
-            patches.enter_context(patch.object(owner, method, timed(name, getattr(owner, method))))
+    with ExitStack() as replacements:
+        for name, (owner, method) in network.method.parts().items():
+            replacements.enter_context(replaced(owner, method, timed(name, getattr(owner, method))))
         network.open(scan)
         network.box(0)
         spent.clear()
         count = 0
         start = clock()
-        for _ in itertools.islice(network.follow(), steps):
+        for _ in itertools.islice(network.propagate(), steps):
             count += 1
         total = clock() - start
     parts = {name: 1000 * seconds / count for name, seconds in spent.items() if seconds > 0}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage, load_image
+from EfficientMedSAM2Lib.evaluation.dataset.manifest import Manifest, ManifestEntry
 from EfficientMedSAM2Lib.evaluation.prompts import tight_box
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, NpzPrompts, read_npz_prompts
-from EfficientMedSAM2Lib.learning.samples.manifest import Manifest, ManifestEntry
-from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage, load_image
 
 UNKNOWN_MODALITY = "unknown"
 MAX_BOX_SHIFT = 5  # pixels of a slice of 256, outwards on each side, as the challenge's boxes are

@@ -14,8 +14,8 @@ from EfficientMedSAM2Lib.evaluation.cvpr25.cases import ChallengeCase
 from EfficientMedSAM2Lib.evaluation.metrics import click_auc, surface_dice
 
 if TYPE_CHECKING:
+    from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
     from EfficientMedSAM2Lib.imaging.formats.npz import NpzPrompts
-    from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
 
 CLICK_ROUNDS = 5
 SECONDS_PER_CLASS = 90.0
@@ -167,10 +167,10 @@ def next_click_3d(found: np.ndarray, truth: np.ndarray) -> Click | None:
     return (k, j, i), bool(truth[k, j, i])
 
 
-class OurMethod:
+class EfficientMedSAM2Session:
     """EfficientMedSAM2 through the session that all front ends use: prompts, then propagation of stale slices."""
 
-    name = "ours"
+    name = "efficient-medsam2"
 
     def __init__(self, model: Any) -> None:
         from EfficientMedSAM2Lib.interaction import InteractiveSession

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.evaluation.cvpr25.protocol import CLICK_ROUNDS, SECONDS_PER_CLASS, ChallengeResult
 
 _COLUMNS = {
@@ -52,13 +53,11 @@ def table(summary: dict[str, dict[str, float]], results: Sequence[ChallengeResul
 
 def write_csv(path: Path, results: Sequence[ChallengeResult]) -> None:
     """One line per case, with the columns of the challenge's script and the modality."""
-    temporary = path.with_name(f".{path.name}.tmp")
     rows = [_row(result) for result in results]
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    temporary.replace(path)
 
 
 def _row(result: ChallengeResult) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 CVPR25 = "cvpr25"
 
 
@@ -13,16 +15,16 @@ def run_cvpr25(args: argparse.Namespace, model: Any) -> int:
     """Run the protocol over the cases of the arguments, write `cvpr25.csv` and `cvpr25.json`, print the table.
 
     Raises:
-        ValueError: There is no labelled image, or a file cannot be read.
+        UserError: There is no labelled image, or a file cannot be read.
     """
     from tqdm import tqdm
 
     from EfficientMedSAM2Lib.evaluation.cvpr25.cases import ChallengeCase, challenge_boxes, challenge_cases
-    from EfficientMedSAM2Lib.evaluation.cvpr25.protocol import OurMethod, run_challenge_case
+    from EfficientMedSAM2Lib.evaluation.cvpr25.protocol import EfficientMedSAM2Session, run_challenge_case
     from EfficientMedSAM2Lib.evaluation.cvpr25.report import summarise, table, write_csv
-    from EfficientMedSAM2Lib.evaluation.listed import listed_entries
-    from EfficientMedSAM2Lib.evaluation.report import write_json
-    from EfficientMedSAM2Lib.evaluation.sample import sample_image
+    from EfficientMedSAM2Lib.evaluation.dataset.listed import listed_entries
+    from EfficientMedSAM2Lib.evaluation.dataset.sample import sample_image
+    from EfficientMedSAM2Lib.evaluation.report.tables import write_json
 
     if args.manifest is None:
         image = sample_image()
@@ -31,11 +33,11 @@ def run_cvpr25(args: argparse.Namespace, model: Any) -> int:
         manifest, entries = listed_entries(args)
         entries = entries[: args.limit]
         cases, total = challenge_cases(manifest, entries, args.seed), len(entries)
-    method = OurMethod(model)
+    method = EfficientMedSAM2Session(model)
     bar = tqdm(cases, total=total, desc=CVPR25, unit="case", disable=args.quiet)
     results = [run_challenge_case(method, case) for case in bar]
     if not results:
-        raise ValueError(f"{args.manifest} holds no case with a label.")
+        raise UserError(f"{args.manifest} holds no case with a label.")
     summary = summarise(results)
     args.output.mkdir(parents=True, exist_ok=True)
     write_csv(args.output / f"{CVPR25}.csv", results)

@@ -1,37 +1,30 @@
-"""What is compared: our network, LiteMedSAM, the inscribed ellipse and Slicer's Grow from seeds."""
+"""What is compared, timed and learnt from: one adapter for each network, and methods without a network.
+
+Nothing heavy is imported to name them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from EfficientMedSAM2Lib.evaluation.methods.ellipse import EllipseContestant, inscribed_ellipse
-from EfficientMedSAM2Lib.evaluation.methods.grow_from_seeds import GrowFromSeedsContestant
-from EfficientMedSAM2Lib.evaluation.methods.interface import BOX, CLICKS, VOLUME, Contestant, Guess, VolumeGuess
-from EfficientMedSAM2Lib.evaluation.methods.litemedsam import LiteMedSAMContestant
-from EfficientMedSAM2Lib.evaluation.methods.ours import OurContestant
-
-__all__ = [
-    "BOX",
-    "CLICKS",
-    "VOLUME",
-    "Contestant",
-    "EllipseContestant",
-    "GrowFromSeedsContestant",
-    "Guess",
-    "LiteMedSAMContestant",
-    "OurContestant",
-    "VolumeGuess",
-    "contestant_builders",
-    "inscribed_ellipse",
-]
+from EfficientMedSAM2Lib.evaluation.methods.efficient_medsam2 import EfficientMedSAM2Method
+from EfficientMedSAM2Lib.evaluation.methods.ellipse import EllipseMethod
+from EfficientMedSAM2Lib.evaluation.methods.grow_from_seeds import GrowFromSeedsMethod
+from EfficientMedSAM2Lib.evaluation.methods.interface import SegmentationMethod
 
 
-def contestant_builders(build_model: Callable[[], Any]) -> dict[str, Callable[[], Contestant]]:
-    """Name every contestant; nothing is loaded before it is asked for."""
+def method_builders(build_model: Callable[[], Any]) -> dict[str, Callable[[], SegmentationMethod]]:
+    """Name -> builder of every method of `efficient-medsam2 evaluate`; nothing is loaded before it is asked for."""
+
+    def litemedsam() -> SegmentationMethod:
+        from EfficientMedSAM2Lib.evaluation.methods.litemedsam import LiteMedSAM
+
+        return LiteMedSAM()
+
     return {
-        "ours": lambda: OurContestant(build_model()),
-        "litemedsam": LiteMedSAMContestant,
-        "ellipse": EllipseContestant,
-        "growfromseeds": GrowFromSeedsContestant,
+        EfficientMedSAM2Method.name: lambda: EfficientMedSAM2Method(build_model()),
+        "litemedsam": litemedsam,
+        "ellipse": EllipseMethod,
+        "growfromseeds": GrowFromSeedsMethod,
     }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from EfficientMedSAM2Lib.evaluation.methods.interface import BoxOnly, Guess, VolumeGuess
+from EfficientMedSAM2Lib.evaluation.methods.interface import BoxOnly, Prediction, VolumePrediction
 
 
-class EllipseContestant(BoxOnly):
+class EllipseMethod(BoxOnly):
     """The ellipse inscribed in the box; in volumes an ellipsoid as deep as the box is wide on average."""
 
     name = "ellipse"
@@ -16,13 +16,13 @@ class EllipseContestant(BoxOnly):
         """Remember the size; nothing else of the picture matters."""
         self._shape = image.shape[:2]
 
-    def segment_box(self, box: np.ndarray) -> Guess:
+    def segment_box(self, box: np.ndarray) -> Prediction:
         """Fill the ellipse."""
-        return Guess(inscribed_ellipse(box, self._shape), None)
+        return Prediction(inscribed_ellipse(box, self._shape), None)
 
     def segment_volume(
         self, volume: np.ndarray, spacing_mm: tuple[float, float, float], axis: int, index: int, box: np.ndarray
-    ) -> VolumeGuess:
+    ) -> VolumePrediction:
         """Fill the ellipsoid."""
         mask = np.zeros(volume.shape[:3], bool)
         slices = np.moveaxis(mask, axis, 0)
@@ -32,7 +32,7 @@ class EllipseContestant(BoxOnly):
             offset = (number - index) * spacing_mm[axis] / depth_mm
             if abs(offset) < 1:
                 slices[number] = inscribed_ellipse(box, slices.shape[1:], float(np.sqrt(1 - offset**2)))
-        return VolumeGuess(mask)
+        return VolumePrediction(mask)
 
 
 def inscribed_ellipse(box: np.ndarray, shape: tuple[int, ...], scale: float = 1.0) -> np.ndarray:

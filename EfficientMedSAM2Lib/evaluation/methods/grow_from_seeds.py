@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.evaluation.methods.ellipse import inscribed_ellipse
-from EfficientMedSAM2Lib.evaluation.methods.interface import VOLUME, Guess, VolumeGuess
+from EfficientMedSAM2Lib.evaluation.methods.interface import VOLUME, Prediction, VolumePrediction
 
 MIN_SLICES = 3  # what vtkImageGrowCutSegment needs along each axis
 INSIDE_SCALE = 0.6  # of the ellipse in the box: surely the object
@@ -14,7 +15,7 @@ BOX_MARGIN = 0.1  # of the box, left free around it
 OBJECT, BACKGROUND = 1, 2
 
 
-class GrowFromSeedsContestant:
+class GrowFromSeedsMethod:
     """Seeds in the middle of the box and outside it on its slice, and all around at some distance."""
 
     name = "growfromseeds"
@@ -24,20 +25,20 @@ class GrowFromSeedsContestant:
         """Remember the slice, as a volume of one."""
         self._image, self._spacing_mm = image, spacing_mm
 
-    def segment_box(self, box: np.ndarray) -> Guess:
+    def segment_box(self, box: np.ndarray) -> Prediction:
         """Grow within the slice, as the middle of a few equal ones."""
         middle = MIN_SLICES // 2
         stack = np.repeat(self._image[None], MIN_SLICES, axis=0)
-        guess = self.segment_volume(stack, (1.0, *self._spacing_mm), 0, middle, box)
-        return Guess(guess.mask[middle], None)
+        found = self.segment_volume(stack, (1.0, *self._spacing_mm), 0, middle, box)
+        return Prediction(found.mask[middle], None)
 
-    def segment_clicks(self, points_xy: np.ndarray, labels: np.ndarray) -> Guess:  # noqa: ARG002
+    def segment_clicks(self, points_xy: np.ndarray, labels: np.ndarray) -> Prediction:  # noqa: ARG002
         """Refuse."""
-        raise ValueError("Grow from seeds gets its seeds from a box; choose another model for the protocol 'clicks'.")
+        raise UserError("Grow from seeds gets its seeds from a box; choose another model for the protocol 'clicks'.")
 
     def segment_volume(
         self, volume: np.ndarray, spacing_mm: tuple[float, float, float], axis: int, index: int, box: np.ndarray
-    ) -> VolumeGuess:
+    ) -> VolumePrediction:
         """Grow within what is near the box."""
         grey = volume if volume.ndim == 3 else volume.mean(axis=-1)
         slices = np.moveaxis(grey, axis, 0)
@@ -47,7 +48,7 @@ class GrowFromSeedsContestant:
         grown = _grow(slices[extent], seeds[extent], (spacing_mm[axis], *in_plane))
         found = np.zeros(slices.shape, bool)
         found[extent] = grown == OBJECT
-        return VolumeGuess(np.ascontiguousarray(np.moveaxis(found, 0, axis)))
+        return VolumePrediction(np.ascontiguousarray(np.moveaxis(found, 0, axis)))
 
 
 def _extent(
@@ -87,7 +88,7 @@ def _grow(grey: np.ndarray, seeds: np.ndarray, spacing_mm: tuple[float, ...]) ->
     try:
         from slicer import vtkImageGrowCutSegment
     except ImportError as error:
-        raise ValueError("Grow from seeds needs Slicer's libraries; run `pip install slicer-core`.") from error
+        raise UserError("Grow from seeds needs Slicer's libraries; run `pip install slicer-core`.") from error
     from vtkmodules.util.numpy_support import vtk_to_numpy
 
     grow = vtkImageGrowCutSegment()

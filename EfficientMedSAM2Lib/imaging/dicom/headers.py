@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.dicom.frames import TIME_TAGS, Frame, frame_of, whole_number
 from EfficientMedSAM2Lib.imaging.formats.files import check_name
 
@@ -52,7 +53,7 @@ _PIXELS_BIG_ENDIAN = {b"\x7f\xe0\x00\x10", b"\x7f\xe0\x00\x08", b"\x7f\xe0\x00\x
 _UNDEFINED = 0xFFFFFFFF
 
 
-class DicomError(ValueError):
+class DicomError(UserError):
     """A DICOM file that is none, is cut off, or holds no image; the text says which of them, without its name.
 
     Attributes:
@@ -82,6 +83,15 @@ def is_dicom(path: Path) -> bool:
     return start[128:] == b"DICM" or _is_bare(start)
 
 
+def has_dicom_mark(path: Path) -> bool:
+    """Whether a file carries the mark of DICOM, "DICM" at byte 128; False where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
 def _is_bare(start: bytes) -> bool:
     """An old file without preamble begins with group 0002 or 0008, and a short first element."""
     if (
@@ -108,19 +118,19 @@ def read_folder(files: Sequence[Path]) -> tuple[list[Frame], list[Unreadable], d
     destroyed looks like no DICOM at all.
 
     Raises:
-        ValueError: The name of a DICOM file is not UTF-8.
+        UserError: The name of a DICOM file is not UTF-8.
     """
     frames: list[Frame] = []
     unreadable: list[Unreadable] = []
     others: dict[str, int] = {}
-    doubtful: list[Path] = []
+    unclear: list[Path] = []
     patterns: set[tuple[Path, str]] = set()
     for path in files:
         if path.name.upper() == "DICOMDIR":
             continue
         try:
             if not path.is_file() or not is_dicom(path):  # a link may lead nowhere
-                doubtful.append(path)
+                unclear.append(path)
                 continue
             check_name(path)
             found = read_frames(path)
@@ -134,7 +144,7 @@ def read_folder(files: Sequence[Path]) -> tuple[list[Frame], list[Unreadable], d
             frames += found
             patterns.add(_pattern(path))
     unreadable += [
-        Unreadable(path, "", "it is no DICOM file, or a broken link") for path in doubtful if _pattern(path) in patterns
+        Unreadable(path, "", "it is no DICOM file, or a broken link") for path in unclear if _pattern(path) in patterns
     ]
     return frames, unreadable, others
 
@@ -186,7 +196,7 @@ def read_header(path: Path) -> Dataset:
         with path.open("rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
-            at, ahead = stream.tell(), stream.read(12)
+            at, start = stream.tell(), stream.read(12)
             # the file's own header comes first, and is whole where the rest is cut off
             kinds = (header.file_meta.get("MediaStorageSOPClassUID"), header.get("SOPClassUID"))
             syntax = str(header.file_meta.get("TransferSyntaxUID", ""))
@@ -200,13 +210,13 @@ def read_header(path: Path) -> Dataset:
     if syntax == "1.2.840.10008.1.2.1.99":  # deflated: what follows lies in an unpacked copy
         return header
     big_endian = syntax == "1.2.840.10008.1.2.2"
-    if ahead[:4] not in (_PIXELS_BIG_ENDIAN if big_endian else _PIXELS):
+    if start[:4] not in (_PIXELS_BIG_ENDIAN if big_endian else _PIXELS):
         name = _class_name(kind)
         if "Rows" in header or "Image" in name or not name:
             raise _error("it is cut off: its pixels are missing", header)
         raise NotAnImage(name)
-    has_type = ahead[4:6].isalpha()
-    length = int.from_bytes(ahead[8:12] if has_type else ahead[4:8], "big" if big_endian else "little")
+    has_type = start[4:6].isalpha()
+    length = int.from_bytes(start[8:12] if has_type else start[4:8], "big" if big_endian else "little")
     if length != _UNDEFINED and at + (12 if has_type else 8) + length > size:
         raise _error("it is cut off", header)
     return header

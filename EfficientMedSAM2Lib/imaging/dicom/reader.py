@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import walk
 from EfficientMedSAM2Lib.core.geometry import lps_to_ras
 from EfficientMedSAM2Lib.imaging.dicom.frames import Frame
@@ -66,7 +67,7 @@ def read_dicom(path: Path, time_point: int | None = None, series: str | None = N
     """Voxels (D,H,W) or (D,H,W,3) of a DICOM file, or of the folder of a series, and what was read.
 
     Raises:
-        ValueError: As `select_scan`, or pixels cannot be decoded.
+        UserError: As `select_scan`, or pixels cannot be decoded.
     """
     scan = select_scan(path, time_point, series)
     return on_grid(read_voxels(scan.frames), scan.stack), scan
@@ -81,13 +82,13 @@ def select_scan(path: Path, time_point: int | None = None, series: str | None = 
         series: SeriesInstanceUID or SeriesNumber; None for the series with most images.
 
     Raises:
-        ValueError: No images, files that cannot be read, or it is not clear what is meant; the text says what to do.
+        UserError: No images, files that cannot be read, or it is not clear what is meant; the text says what to do.
     """
     frames = _folder_frames(path, series) if path.is_dir() else _file_frames(path)
     selection = one_orientation(without_copies(choose_series(frames, series)))
     selection = one_time_point(selection, time_point)
     if any("MOSAIC" in str(frame.labels.get("ImageType", "")).upper() for frame in selection.frames):
-        raise ValueError("its images are mosaics, many slices in one picture; convert them with dcm2niix first.")
+        raise UserError("its images are mosaics, many slices in one picture; convert them with dcm2niix first.")
     return _placed(selection)
 
 
@@ -95,7 +96,7 @@ def dicom_files(folder: str | Path, time_point: int | None = None, series: str |
     """Files of the scan that `read_volume` reads from a folder, along k; empty where there is none.
 
     Raises:
-        ValueError: As `select_scan`, but for a folder without images.
+        UserError: As `select_scan`, but for a folder without images.
     """
     try:
         return select_scan(Path(folder), time_point, series).files
@@ -103,7 +104,7 @@ def dicom_files(folder: str | Path, time_point: int | None = None, series: str |
         return ()
 
 
-class NoImages(ValueError):
+class NoImages(UserError):
     """A folder without DICOM images."""
 
 
@@ -111,7 +112,7 @@ def _folder_frames(folder: Path, series: str | None) -> list[Frame]:
     frames, unreadable, others = read_folder([path for _, paths in walk(folder) for path in paths])
     if not frames:
         if unreadable:
-            raise ValueError(_say_unreadable(unreadable))
+            raise UserError(_say_unreadable(unreadable))
         found = ", ".join(f"{count} x {name}" for name, count in sorted(others.items()))
         raise NoImages(
             f"The folder {folder} holds no DICOM images{f' (only {found})' if found else ''}; give a file, or the "
@@ -120,7 +121,7 @@ def _folder_frames(folder: Path, series: str | None) -> list[Frame]:
     chosen = choose_series(frames, series).frames[0].series
     broken = [file for file in unreadable if file.series in ("", chosen)]
     if broken:
-        raise ValueError(_say_unreadable(broken))
+        raise UserError(_say_unreadable(broken))
     return frames
 
 
@@ -134,10 +135,10 @@ def _file_frames(path: Path) -> list[Frame]:
         return read_frames(path)
     except NotAnImage as error:
         if str(error) == "DICOMDIR":
-            raise ValueError("it is the index of a DICOM medium; give the folder of a series.") from error
-        raise ValueError(f"it is a DICOM object without an image, {error}; give a scan.") from error
+            raise UserError("it is the index of a DICOM medium; give the folder of a series.") from error
+        raise UserError(f"it is a DICOM object without an image, {error}; give a scan.") from error
     except DicomError as error:
-        raise ValueError(f"{error}; copy or export it again.") from error
+        raise UserError(f"{error}; copy or export it again.") from error
 
 
 def _placed(selection: Selection) -> DicomScan:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.dicom.frames import Frame
 from EfficientMedSAM2Lib.imaging.dicom.headers import read_frames
 from EfficientMedSAM2Lib.imaging.dicom.series import at_places
@@ -21,7 +22,7 @@ def read_dicom_seg(path: Path) -> tuple[list[tuple[str, np.ndarray]], np.ndarray
     """Name and mask (D,H,W) of each segment, in the order of their numbers, and their RAS matrix.
 
     Raises:
-        ValueError: It is no DICOM SEG, it is damaged, or its frames are no parallel slices.
+        UserError: It is no DICOM SEG, it is damaged, or its frames are no parallel slices.
     """
     from pydicom import dcmread
 
@@ -31,7 +32,7 @@ def read_dicom_seg(path: Path) -> tuple[list[tuple[str, np.ndarray]], np.ndarray
         dataset = dcmread(path, force=True)
     items = dataset.get("SegmentSequence")
     if not items:
-        raise ValueError("it is a DICOM image, not a DICOM SEG")
+        raise UserError("it is a DICOM image, not a DICOM SEG")
     names = {int(item.SegmentNumber): str(item.get("SegmentLabel", "") or "") for item in items}
     pixels = decode(dataset, path)
     is_labelmap = str(dataset.get("SegmentationType", "")) == "LABELMAP"
@@ -42,7 +43,7 @@ def read_dicom_seg(path: Path) -> tuple[list[tuple[str, np.ndarray]], np.ndarray
         image = pixels[frame.index]
         for number in names if is_labelmap else [int(frame.labels.get("SegmentNumber", 0))]:
             if number not in masks:
-                raise ValueError(f"a frame belongs to the segment {number}, which it does not have")
+                raise UserError(f"a frame belongs to the segment {number}, which it does not have")
             masks[number][k] |= image == number if is_labelmap else image > _HALF * highest
     return [(names[n] or f"Segment_{n}", masks[n]) for n in sorted(names)], matrix
 
@@ -51,14 +52,14 @@ def _grid(frames: list[Frame]) -> tuple[list[int], np.ndarray, int]:
     """Slice of each frame, the matrix, and the number of slices."""
     first = frames[0]
     if first.position is None or first.orientation is None or first.spacing is None:
-        raise ValueError("its frames have no position in the patient")
+        raise UserError("its frames have no position in the patient")
     if any(frame.position is None or frame.orientation != first.orientation for frame in frames):
-        raise ValueError("its frames are not parallel slices")
+        raise UserError("its frames are not parallel slices")
     numbers = at_places(frames)
     firsts = [numbers.index(number) for number in range(max(numbers) + 1)]
     positions = np.array([frames[n].position for n in firsts], dtype=float)
     stack = stack_slices(positions, first.orientation, first.spacing, first.thickness, may_be_sparse=True)
     if np.any(stack.places % 1.0) or stack.shifts_ij.any():
-        raise ValueError("its frames are not evenly spaced")
+        raise UserError("its frames are not evenly spaced")
     slices = dict(zip(stack.order, stack.nearest))
     return [slices[number] for number in numbers], stack.ijk_to_ras, stack.depth

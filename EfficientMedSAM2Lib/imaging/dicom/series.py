@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.components import time_index
 from EfficientMedSAM2Lib.imaging.dicom.frames import TIME_TAGS, Frame
 from EfficientMedSAM2Lib.imaging.dicom.stack import SAME_PLACE_MM, normal_of
@@ -37,7 +38,7 @@ def choose_series(frames: Sequence[Frame], wanted: str | None = None) -> Selecti
         wanted: SeriesInstanceUID or SeriesNumber; None for the largest.
 
     Raises:
-        ValueError: No such series, or another one is as large.
+        UserError: No such series, or another one is as large.
     """
     grouped: dict[str, list[Frame]] = {}
     for frame in frames:
@@ -46,10 +47,10 @@ def choose_series(frames: Sequence[Frame], wanted: str | None = None) -> Selecti
     if wanted is not None:
         ranked = [group for group in ranked if wanted in (group[0].series, group[0].about["SeriesNumber"])]
         if not ranked:
-            raise ValueError(f"it holds no series {wanted!r}; it has {_list(grouped.values())}.")
+            raise UserError(f"it holds no series {wanted!r}; it has {_list(grouped.values())}.")
     chosen, others = ranked[0], ranked[1:]
     if others and _rivals(chosen, others[0]):
-        raise ValueError(
+        raise UserError(
             f"it holds several series, and which is meant is not clear: {_list(ranked)}; choose one with --series "
             "NUMBER or UID (series=), or give the folder of one."
         )
@@ -72,7 +73,7 @@ def one_orientation(selection: Selection) -> Selection:
     """The largest set of frames of one orientation, matrix and pixel size; localizers are left out.
 
     Raises:
-        ValueError: Frames have no position while others of their size have one, or two orientations are as large.
+        UserError: Frames have no position while others of their size have one, or two orientations are as large.
     """
     groups: list[list[Frame]] = []
     for frame in selection.frames:
@@ -82,13 +83,13 @@ def one_orientation(selection: Selection) -> Selection:
     chosen, others = groups[0], groups[1:]
     for group in others:
         if group[0].shape == chosen[0].shape and _place(group[0]) is None:
-            raise ValueError(
+            raise UserError(
                 f"{group[0].path} has no position in the patient while other images of its series have one; "
                 "export it again."
             )
     rivals = [group for group in others if _rivals(chosen, group)]
     if rivals:
-        raise ValueError(
+        raise UserError(
             f"its series holds {len(rivals) + 1} sets of images of different orientation or matrix ("
             f"{', '.join(_plane(group) for group in (chosen, *rivals))}), and which is meant is not clear; "
             "give a folder with one of them."
@@ -105,7 +106,7 @@ def one_time_point(selection: Selection, time_point: int | None) -> Selection:
     """Frames at places that differ; those of one time point where several images lie at the same place.
 
     Raises:
-        ValueError: There are several volumes and none was chosen, there is no such one, or they cannot be told apart.
+        UserError: There are several volumes and none was chosen, there is no such one, or they cannot be told apart.
     """
     frames = selection.frames
     if _place(frames[0]) is None:  # pictures in a row: nothing tells that they are at the same place
@@ -191,7 +192,7 @@ def _parts(frames: Sequence[Frame], places: Sequence[int], most: int) -> tuple[l
         if len(parts) == most and all(len(set(_of(part, frames, places))) == len(part) for part in parts):
             return parts, _telling(tag, parts)
     if len(frames) != most * len(set(places)):
-        raise ValueError(
+        raise UserError(
             f"its series holds up to {most} images at the same place and not everywhere as many, and nothing in them "
             "tells which belong together; give a folder with one volume."
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import lps_to_ras
 
 #: A slice lies where the grid has it when it is off by no more than this share of a voxel along each axis.
@@ -77,7 +78,7 @@ def stack_slices(
         may_be_sparse: The slices are few of those of the grid, whose step is ``thickness``; gaps may be of any size.
 
     Raises:
-        ValueError: The gaps between the slices are too large to be filled.
+        UserError: The gaps between the slices are too large to be filled.
     """
     directions = np.array([orientation[:3], orientation[3:]], dtype=float)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -91,11 +92,11 @@ def stack_slices(
     beside = _in_pixels(positions - start - np.outer(along - along[0], lean), directions, sizes)
     beside[np.abs(beside).max(axis=1) <= TOLERANCE] = 0.0
     steps = np.diff(along)
-    guesses = [float(np.median(steps)), float(steps.min()), *([thickness] if thickness else [])]
-    step, places = _step(along, guesses[::-1] if may_be_sparse and thickness else guesses)
+    candidates = [float(np.median(steps)), float(steps.min()), *([thickness] if thickness else [])]
+    step, places = _step(along, candidates[::-1] if may_be_sparse and thickness else candidates)
     depth = int(np.floor(places[-1] + 0.5)) + 1
     if depth > MOST_SLICES * len(order) and not may_be_sparse:
-        raise ValueError(
+        raise UserError(
             f"its {len(order)} slices are not evenly spaced ({steps.min():.4g} to {steps.max():.4g} mm apart), and the "
             "gaps are too large to be filled; keep one block of slices in the folder."
         )
@@ -134,18 +135,18 @@ def _in_pixels(offsets: np.ndarray, directions: np.ndarray, sizes: np.ndarray) -
     return pixels
 
 
-def _step(along: np.ndarray, guesses: Sequence[float]) -> tuple[float, np.ndarray]:
+def _step(along: np.ndarray, candidates: Sequence[float]) -> tuple[float, np.ndarray]:
     """Step of the grid in mm, and where each slice lies on it, in steps; whole numbers where that is within tolerance.
 
     The usual distance is tried first and then smaller ones, of which others may be multiples: slices that are missing,
     or a block of thinner ones. Where none fits all slices, the grid has the usual distance.
     """
-    for guess in guesses:
-        places = np.floor((along - along[0]) / guess + 0.5)
+    for candidate in candidates:
+        places = np.floor((along - along[0]) / candidate + 0.5)
         for _ in range(2):  # the first distance may be rounded: fitted to all, the last slices count as well
             fit = np.polyfit(places, along, 1)
             places = np.floor((along - fit[1]) / fit[0] + 0.5) if fit[0] > 0 else places
         whole = (np.diff(places) > 0).all() and fit[0] > 0 and places[0] == 0.0
         if whole and np.abs(along - np.polyval(fit, places)).max() <= TOLERANCE * fit[0]:
             return float(fit[0]), places
-    return guesses[0], (along - along[0]) / guesses[0]
+    return candidates[0], (along - along[0]) / candidates[0]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import last_line
 from EfficientMedSAM2Lib.imaging.dicom.frames import Frame
 from EfficientMedSAM2Lib.imaging.dicom.stack import Stack
@@ -57,7 +58,7 @@ def read_voxels(frames: Sequence[Frame]) -> np.ndarray:
     type that holds all values where slopes and intercepts are whole numbers, and float32 otherwise.
 
     Raises:
-        ValueError: A frame cannot be decoded; it is named.
+        UserError: A frame cannot be decoded; it is named.
     """
     stored: np.ndarray | None = None
     scales: list[tuple[float, float]] = []
@@ -71,17 +72,17 @@ def read_voxels(frames: Sequence[Frame]) -> np.ndarray:
             _, dataset, pixels = cache
             image, scale = _modality_values(dataset, pixels[frame.index], frame.index)
         except Exception as error:  # decoders raise nearly everything
-            raise ValueError(f"{frame.path} cannot be read as an image ({_reason(error)}); copy it again.") from error
+            raise UserError(f"{frame.path} cannot be read as an image ({_reason(error)}); copy it again.") from error
         if stored is None:
             stored = np.empty((len(frames), *image.shape), dtype=image.dtype)
         if image.shape != stored.shape[1:]:
-            raise ValueError(f"{frame.path} is of another kind of pixels than the rest of its series.")
+            raise UserError(f"{frame.path} is of another kind of pixels than the rest of its series.")
         stored = stored.astype(np.result_type(stored, image), copy=False)
         stored[n] = image
         scales.append(scale)
         ends.append((image.min() * scale[0] + scale[1], image.max() * scale[0] + scale[1]))
     if stored is None:
-        raise ValueError("There is no frame to read.")
+        raise UserError("There is no frame to read.")
     return _rescaled(stored, np.array(scales), np.array(ends))
 
 
@@ -146,7 +147,7 @@ def decode(dataset: Dataset, path: Path) -> np.ndarray:
         dataset.BitsStored, dataset.HighBit = bits, bits - 1
     size = frames * int(dataset.Rows) * int(dataset.Columns) * samples * bits // 8
     if size > max(_ALWAYS_ALLOWED, _MOST_COMPRESSED * path.stat().st_size):
-        raise ValueError(f"its header announces {size / 1e9:.1f} GB")
+        raise UserError(f"its header announces {size / 1e9:.1f} GB")
     grey = samples == 1 and str(dataset.get("PhotometricInterpretation", "MONOCHROME2")).startswith("MONOCHROME")
     if not dataset.file_meta.get("TransferSyntaxUID"):
         dataset.file_meta.TransferSyntaxUID = UID(_IMPLICIT if dataset.is_implicit_VR else _EXPLICIT)
@@ -210,7 +211,7 @@ def _modality_values(dataset: Dataset, image: np.ndarray, index: int) -> tuple[n
     slope, intercept = item.get("RescaleSlope"), item.get("RescaleIntercept")
     scale = (1.0 if slope in (None, "") else float(slope), 0.0 if intercept in (None, "") else float(intercept))
     if not np.isfinite(scale).all():
-        raise ValueError("its rescale is not finite")
+        raise UserError("its rescale is not finite")
     return image, (scale[0] or 1.0, scale[1])  # a slope of 0 would leave nothing of the image
 
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 if TYPE_CHECKING:
     import SimpleITK
 
@@ -40,7 +42,7 @@ def check_contained(path: Path) -> None:
     formats pass.
 
     Raises:
-        ValueError: the header names another file, or has no end.
+        UserError: the header names another file, or has no end.
         OSError: the file cannot be read.
     """
     with path.open("rb") as stream:
@@ -57,7 +59,7 @@ def check_contained(path: Path) -> None:
         except (EOFError, zlib.error, gzip.BadGzipFile):
             start = b""  # its reader says so
     if start == _NIFTI_AS_TEXT:
-        raise ValueError(f"{path} is a NIfTI file written as text, which may name any file; save it as .nii.gz.")
+        raise UserError(f"{path} is a NIfTI file written as text, which may name any file; save it as .nii.gz.")
     if path.name.lower().endswith((".hdr", ".img", ".img.gz", ".hdr.gz", ".nii")):
         stem = path.name[: path.name.rfind(".", 0, -3)]
         named += [stem + ending for ending in (".hdr", ".img", ".hdr.gz", ".img.gz") if stem + ending != path.name]
@@ -69,7 +71,7 @@ def image_reader(path: Path) -> SimpleITK.ImageFileReader:
     """A reader that is set to a checked file and to the one format that the file has.
 
     Raises:
-        ValueError: the header names a file that must not be read, or no reader for this format.
+        UserError: the header names a file that must not be read, or no reader for this format.
         OSError: the file cannot be read.
     """
     import SimpleITK as sitk
@@ -81,7 +83,7 @@ def image_reader(path: Path) -> SimpleITK.ImageFileReader:
     except RuntimeError:
         kind = ""
     if kind not in READERS:
-        raise ValueError(
+        raise UserError(
             f"{path} cannot be read as an image: its content is that of no format that is read here, whatever it is "
             "called; save it as NRRD."
         )
@@ -98,7 +100,7 @@ def _named_by_meta(path: Path) -> Iterator[str]:
         at = content.find(_META_KEY)
         if any(found[1].strip() not in AXES for found in _META_AXES.finditer(content[: max(at, 0)])):
             # there would be memory for each of them, for minutes
-            raise ValueError(f"{path} is damaged: its header tells no possible number of axes; export it again.")
+            raise UserError(f"{path} is damaged: its header tells no possible number of axes; export it again.")
         while at >= 0:
             at += len(_META_KEY)
             found = _META_VALUE.match(content, at)
@@ -115,7 +117,7 @@ def _named_by_nrrd(path: Path) -> Iterator[str]:
     with path.open("rb") as stream:
         while (line := stream.readline(MAX_HEADER)) not in (b"", b"\n", b"\r\n"):
             if stream.tell() > MAX_HEADER:
-                raise ValueError(f"The header of {path} has no end; export the file again.")
+                raise UserError(f"The header of {path} has no end; export the file again.")
             # one reader ends lines at \r, the other leaves out what is not ASCII: the field is looked for in both ways
             for part in line.decode("ascii", errors="ignore").split("\r"):
                 found = _NRRD_FIELD.fullmatch(part)
@@ -147,7 +149,7 @@ def _check_name(path: Path, name: str) -> None:
             ]
         allowed = not any(_leads_away(entry) or (entry.exists() and not entry.is_file()) for entry in found)
     if not allowed:
-        raise ValueError(
+        raise UserError(
             f"{path} takes its voxels from {bare[:100]!r}; only files beside it are read, by their bare names and not "
             "through links. Save it as one file."
         )

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import last_line as last_line  # read together with what is here
 from EfficientMedSAM2Lib.core.files import readable_name
 
@@ -89,10 +90,10 @@ def check_name(path: Path) -> None:
     """Refuse a path that is not UTF-8: half of the libraries crash on it, and no result could tell it.
 
     Raises:
-        ValueError: It says the name, with its strange bytes as numbers.
+        UserError: It says the name, with its strange bytes as numbers.
     """
     if readable_name(str(path)) != str(path):
-        raise ValueError(f"The name {readable_name(str(path))} is not UTF-8 text; rename the file or folder.")
+        raise UserError(f"The name {readable_name(str(path))} is not UTF-8 text; rename the file or folder.")
 
 
 def check_complete(path: Path) -> None:
@@ -101,7 +102,7 @@ def check_complete(path: Path) -> None:
     ITK reads a NIfTI file that was cut off without a word, and fills the missing slices with zeros.
 
     Raises:
-        ValueError: the file is shorter.
+        UserError: the file is shorter.
     """
     name = path.name.lower()
     if not name.endswith((".nii", ".nii.gz")):
@@ -116,7 +117,7 @@ def check_complete(path: Path) -> None:
     except (OSError, EOFError, zlib.error, OverflowError, ValueError):  # an offset may be infinite or no number
         complete = False
     if not complete:
-        raise ValueError(f"{path} cannot be read as an image (it is cut off or damaged); copy or export it again.")
+        raise UserError(f"{path} cannot be read as an image (it is cut off or damaged); copy or export it again.")
 
 
 def _is_gzip(path: Path) -> bool:

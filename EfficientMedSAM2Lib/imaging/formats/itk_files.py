@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import last_line
 from EfficientMedSAM2Lib.imaging.components import check_kind, one_volume, time_index
 from EfficientMedSAM2Lib.imaging.formats.contained import image_reader
@@ -34,7 +36,7 @@ def read_by_itk(path: Path, time_point: int | None = None) -> ItkScan:
     """Read an image file.
 
     Raises:
-        ValueError: It cannot be read, its voxels are elsewhere, it is cut off, complex, or a time series without
+        UserError: It cannot be read, its voxels are elsewhere, it is cut off, complex, or a time series without
             ``time_point``.
     """
     import SimpleITK as sitk
@@ -48,13 +50,13 @@ def read_by_itk(path: Path, time_point: int | None = None) -> ItkScan:
             _check_announced(reader, path)
             image = reader.Execute()
     except (RuntimeError, MemoryError, OverflowError) as error:
-        raise ValueError(_reason(error)) from error
+        raise UserError(_reason(error)) from error
     array = sitk.GetArrayFromImage(image)  # a copy, in k, j, i (component) order
     if np.iscomplexobj(array):
-        raise ValueError("complex values are no picture; save the magnitude instead.")
+        raise UserError("complex values are no picture; save the magnitude instead.")
     dimension, count = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
     if dimension > 4 or (dimension == 4 and count > 1):
-        raise ValueError(f"an image of {dimension} dimensions is not supported; save one volume of it.")
+        raise UserError(f"an image of {dimension} dimensions is not supported; save one volume of it.")
     if dimension == 4:
         array = array[time_index(array.shape[0], time_point)]
     elif count > 1:
@@ -66,12 +68,30 @@ def read_by_itk(path: Path, time_point: int | None = None) -> ItkScan:
     return ItkScan(np.ascontiguousarray(array), image, stated.spacing_known)
 
 
+def voxel_bytes(path: Path) -> int:
+    """Bytes of an image's voxels in memory, from its header alone.
+
+    Raises:
+        UserError: It is not an image of a format that is read here.
+        RuntimeError: ITK cannot read its header.
+        OSError: The file cannot be read.
+    """
+    import SimpleITK as sitk
+
+    with quiet_libraries():
+        reader = image_reader(path)
+        reader.ReadImageInformation()
+    count = reader.GetNumberOfComponents()
+    pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), count)
+    return math.prod(reader.GetSize()) * count * int(sitk.GetArrayViewFromImage(pixel).itemsize)
+
+
 def _check_announced(reader: SimpleITK.ImageFileReader, path: Path) -> None:
     """A few bytes that announce gigabytes are a damaged header: refused before memory is taken for them."""
     announced = float(np.prod([float(size) for size in reader.GetSize()])) * reader.GetNumberOfComponents()
     packed = path.stat().st_size * DEFLATE_AT_MOST
     if announced > max(_SUSPICIOUS_BYTES, packed) and path.suffix.lower() not in _HEADERS_ONLY:
-        raise ValueError(f"its header is damaged: it announces {announced / 1e9:.1f} GB")
+        raise UserError(f"its header is damaged: it announces {announced / 1e9:.1f} GB")
 
 
 def _reason(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.components import one_volume
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def read_nifti(path: Path, time_point: int | None = None) -> NiftiScan:
         time_point: Which volume of a time series, from 0.
 
     Raises:
-        ValueError: It is damaged or cut off, complex, or a time series without ``time_point``.
+        UserError: It is damaged or cut off, complex, or a time series without ``time_point``.
     """
     header_path, voxels_path = _pair_of(path)
     try:
@@ -78,7 +79,7 @@ def read_nifti(path: Path, time_point: int | None = None) -> NiftiScan:
         with _opened(voxels_path) as stream:
             array = _read_array(stream, header, shape, voxels_path, time_point, header_path == voxels_path)
     except (OSError, EOFError, zlib.error, MemoryError, OverflowError) as error:
-        raise ValueError("it is cut off or damaged; copy or export it again.") from error
+        raise UserError("it is cut off or damaged; copy or export it again.") from error
     matrix, forms, notes, known = _place(header)
     return NiftiScan(array, matrix, forms, notes, known)
 
@@ -136,21 +137,21 @@ def _read_array(
     from nibabel.volumeutils import array_from_file
 
     if not 1 <= len(shape) <= 7 or min(shape) < 1:
-        raise ValueError("its header is damaged: it gives no size of the image.")
+        raise UserError("its header is damaged: it gives no size of the image.")
     try:
         kind = np.dtype(header.get_data_dtype())
     except Exception as error:  # nibabel's own class for codes that it does not know
-        raise ValueError("its header is damaged: it gives no known type of voxels.") from error
+        raise UserError("its header is damaged: it gives no known type of voxels.") from error
     if np.issubdtype(kind, np.complexfloating):
-        raise ValueError("complex values are no picture; save the magnitude instead.")
+        raise UserError("complex values are no picture; save the magnitude instead.")
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     shape = shape + (1,) * (3 - len(shape))
     if len(shape) > 5 or (len(shape) == 5 and shape[3] > 1):
-        raise ValueError(f"an image of {len(shape)} dimensions is not supported; save one volume of it.")
+        raise UserError(f"an image of {len(shape)} dimensions is not supported; save one volume of it.")
     count = int(np.prod(shape[3:]))
     if len(shape) == 5 and int(header["intent_code"]) in _VECTOR_FIELDS:
-        raise ValueError("it is a field of matrices or displacements, which is no picture.")
+        raise UserError("it is a field of matrices or displacements, which is no picture.")
     wanted = one_volume(count, time_point, None if len(shape) == 5 else "time")
     first, number = (wanted.start or 0), len(range(*wanted.indices(count)))
     voxels = int(np.prod(shape[:3], dtype=object))

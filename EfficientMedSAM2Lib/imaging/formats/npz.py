@@ -19,6 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.geometry import lps_to_ras
 from EfficientMedSAM2Lib.imaging.volumes import Volume, volume_name
@@ -77,7 +78,7 @@ def read_npz_volume(path: str | Path) -> Volume:
     8-bit values, and those from 0 to 1, have been windowed by whoever made the file: `Volume.window` is their range.
 
     Raises:
-        ValueError: Not such an archive, or arrays of axes that cannot be a scan.
+        UserError: Not such an archive, or arrays of axes that cannot be a scan.
     """
     path = Path(path)
     with _opened(path) as archive:
@@ -98,7 +99,7 @@ def read_npz_labels(path: str | Path) -> np.ndarray | None:
     """The label map (D,H,W) of an archive, unsigned; None where it has none.
 
     Raises:
-        ValueError: Not such an archive, or a label map of other axes than a scan's.
+        UserError: Not such an archive, or a label map of other axes than a scan's.
     """
     path = Path(path)
     with _opened(path) as archive:
@@ -119,7 +120,7 @@ def read_npz_prompts(path: str | Path) -> list[NpzPrompts]:
     Clicks are (z, y, x). The classes are the values of the label map where there are as many, else 1, 2, ...
 
     Raises:
-        ValueError: Not such an archive, or boxes and clicks of another form.
+        UserError: Not such an archive, or boxes and clicks of another form.
     """
     path = Path(path)
     with _opened(path) as archive:
@@ -141,7 +142,7 @@ def read_npz_prompts(path: str | Path) -> list[NpzPrompts]:
             box, slices = (None, None) if given is None else _box(given, shape[:3])
             prompts.append(NpzPrompts(label, box, slices, _points(clicks or {}, () if order is None else order)))
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"{path}: boxes or clicks are not as MedSAM's files have them ({error}).") from error
+        raise UserError(f"{path}: boxes or clicks are not as MedSAM's files have them ({error}).") from error
     return [entry for entry in prompts if entry.box_kji or entry.points]
 
 
@@ -149,7 +150,7 @@ def npz_holds(path: str | Path) -> tuple[bool, bool]:
     """Whether an archive holds a scan, and whether a label map.
 
     Raises:
-        ValueError: It is no archive.
+        UserError: It is no archive.
     """
     with _opened(Path(path)) as archive:
         names = archive.namelist()
@@ -160,7 +161,7 @@ def npz_shape(path: str | Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and number type of the scan, from its header.
 
     Raises:
-        ValueError: Not such an archive.
+        UserError: Not such an archive.
     """
     path = Path(path)
     with _opened(path) as archive:
@@ -183,7 +184,7 @@ def write_npz(path: str | Path, labels: np.ndarray, axes: str = "kji") -> None:
     def check(file: Path) -> None:
         with np.load(file, allow_pickle=False) as content:
             if not np.array_equal(content["segs"], labels):
-                raise ValueError(f"Cannot write {path}: it reads back as another label map than was written.")
+                raise UserError(f"Cannot write {path}: it reads back as another label map than was written.")
 
     with replacing(path, check) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, segs=labels)
@@ -208,11 +209,11 @@ class _PlainUnpickler(pickle.Unpickler):
 
 def _opened(path: Path) -> zipfile.ZipFile:
     if not path.is_file():
-        raise ValueError(f"There is no file {path}; check the name.")
+        raise UserError(f"There is no file {path}; check the name.")
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(f"{path} cannot be read as an .npz archive ({error}); copy or save it again.") from error
+        raise UserError(f"{path} cannot be read as an .npz archive ({error}); copy or save it again.") from error
 
 
 def _scan_key(archive: zipfile.ZipFile, path: Path) -> str:
@@ -220,7 +221,7 @@ def _scan_key(archive: zipfile.ZipFile, path: Path) -> str:
     key = next((key for key in _SCANS if f"{key}.npy" in names), None)
     if key is None:
         held = ", ".join(name.removesuffix(".npy") for name in names) or "nothing"
-        raise ValueError(f"{path} holds no scan: it needs an array 'imgs' (D,H,W) or 'image' (H,W,D), and has {held}.")
+        raise UserError(f"{path} holds no scan: it needs an array 'imgs' (D,H,W) or 'image' (H,W,D), and has {held}.")
     return key
 
 
@@ -237,7 +238,7 @@ def _read_header(stream: IO[bytes], archive: zipfile.ZipFile, key: str) -> tuple
     try:
         shape, _, dtype = readers[np.lib.format.read_magic(stream)](stream)
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{archive.filename}: the array {key!r} cannot be read ({error}); save it again.") from error
+        raise UserError(f"{archive.filename}: the array {key!r} cannot be read ({error}); save it again.") from error
     return shape, dtype
 
 
@@ -250,19 +251,19 @@ def _read(archive: zipfile.ZipFile, key: str) -> np.ndarray:
         with archive.open(f"{key}.npy") as stream:
             return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, pickle.UnpicklingError, AttributeError) as error:
-        raise ValueError(f"{archive.filename}: the array {key!r} cannot be read ({error}); save it again.") from error
+        raise UserError(f"{archive.filename}: the array {key!r} cannot be read ({error}); save it again.") from error
 
 
 def _as_kji(array: np.ndarray, axes: str, path: Path, colour: bool) -> tuple[np.ndarray, str]:
     """An array as (D,H,W) or (D,H,W,3), and the axes it has in the file: "kji", "jik" or "ji"."""
     if array.dtype.kind not in "biuf" or array.size == 0:
-        raise ValueError(f"{path} holds an array of shape {array.shape} and type {array.dtype}, which is no image.")
+        raise UserError(f"{path} holds an array of shape {array.shape} and type {array.dtype}, which is no image.")
     is_colour = colour and array.ndim in (3, 4) and array.shape[-1] == 3 and (array.ndim == 4 or axes == "kji")
     spatial = array.ndim - is_colour
     if spatial == 2:
         return array[np.newaxis], "ji"
     if spatial != 3:
-        raise ValueError(f"{path} holds an array of shape {array.shape}; a scan has three axes, and perhaps colours.")
+        raise UserError(f"{path} holds an array of shape {array.shape}; a scan has three axes, and perhaps colours.")
     return (np.moveaxis(array, 2, 0), axes) if axes == "jik" else (array, axes)
 
 
@@ -272,7 +273,7 @@ def _spacing(archive: zipfile.ZipFile, path: Path) -> list[float]:
         return [1.0, 1.0, 1.0]
     values = [float(value) for value in np.ravel(_read(archive, "spacing"))]
     if len(values) not in (2, 3) or not all(np.isfinite(value) and value > 0 for value in values):
-        raise ValueError(f"{path}: 'spacing' is {values}; it needs three positive numbers, x, y and z in mm.")
+        raise UserError(f"{path}: 'spacing' is {values}; it needs three positive numbers, x, y and z in mm.")
     return [*values, 1.0][:3]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.formats.contained import MAX_HEADER
 
 #: Deflate packs to no less than a 1032nd.
@@ -41,7 +42,7 @@ def read_stated(path: Path) -> Stated:
     """What the header of a file says; for other formats than NRRD and MetaImage, what is always so.
 
     Raises:
-        ValueError: The header cannot be read, or its file is shorter than it says.
+        UserError: The header cannot be read, or its file is shorter than it says.
     """
     ending = path.suffix.lower()
     if ending in _NRRD:
@@ -68,7 +69,7 @@ def _read_nrrd(path: Path) -> Stated:
         raise
     except Exception as error:  # nrrd.NRRDError, and whatever a damaged field raises
         reason = " ".join(str(error).split())
-        raise ValueError(f"its NRRD header is damaged: {reason[:120]}") from error
+        raise UserError(f"its NRRD header is damaged: {reason[:120]}") from error
     data = header.get("data file", header.get("datafile"))
     in_many = bool(listed) or isinstance(data, list) or (isinstance(data, str) and "%" in data)
     encoding = str(header.get("encoding", "raw")).lower()
@@ -81,7 +82,7 @@ def _read_nrrd(path: Path) -> Stated:
     others = [kind for kind in kinds if kind not in _SPATIAL]
     stated = [kind for kind in others if kind not in ("none", "???")]
     if "time" in stated:
-        raise ValueError("its fourth axis is of the kind 'time', which ITK does not read; save it with the kind 'list'")
+        raise UserError("its fourth axis is of the kind 'time', which ITK does not read; save it with the kind 'list'")
     sized = header.get("space directions") is not None or _is_sized(header.get("spacings"))
     return Stated(stated[0] if len(stated) == 1 else None, sized)
 
@@ -102,7 +103,7 @@ def _read_meta(path: Path) -> Stated:
                 break
         start = stream.tell()
     if "ElementDataFile" not in fields:
-        raise ValueError("it is no MetaImage file, or is cut off within its header")
+        raise UserError("it is no MetaImage file, or is cut off within its header")
     try:
         sizes = [int(value) for value in fields["DimSize"].split()]
         kind = fields["ElementType"].replace("MET_", "").replace("_ARRAY", "")
@@ -111,11 +112,11 @@ def _read_meta(path: Path) -> Stated:
         _check_meta_fields(fields, len(sizes))
         packed_size = int(fields.get("CompressedDataSize", "0"))
     except (KeyError, ValueError) as error:
-        raise ValueError(f"its MetaImage header is damaged: {error}") from error
+        raise UserError(f"its MetaImage header is damaged: {error}") from error
     data = fields["ElementDataFile"]
     packed = fields.get("CompressedData", "False").lower().startswith("t")
     if packed_size < 0 or (packed_size > path.stat().st_size and data.upper() == "LOCAL"):
-        raise ValueError("it is cut off or damaged: fewer bytes are there than its header announces")
+        raise UserError("it is cut off or damaged: fewer bytes are there than its header announces")
     if data.upper() == "LOCAL":
         _check_size(path, start, _product(sizes) * itemsize * channels, packed)
     elif not data.upper().startswith("LIST") and "%" not in data:
@@ -126,11 +127,11 @@ def _read_meta(path: Path) -> Stated:
 def _check_meta_fields(fields: dict[str, str], dimensions: int) -> None:
     """ITK takes the number of dimensions on trust, and memory for it: a wrong one ends the process."""
     if int(fields["NDims"]) != dimensions or not 1 <= dimensions <= 5:
-        raise ValueError(f"NDims is {fields['NDims']} and DimSize has {dimensions} numbers")
+        raise UserError(f"NDims is {fields['NDims']} and DimSize has {dimensions} numbers")
     for name, value in fields.items():
         expected = dimensions if name in _META_VECTORS else dimensions**2 if name in _META_MATRICES else None
         if expected is not None and (len(value.split()) != expected or not all(map(_is_number, value.split()))):
-            raise ValueError(f"{name} is {value[:60]!r}, and should be {expected} numbers")
+            raise UserError(f"{name} is {value[:60]!r}, and should be {expected} numbers")
 
 
 def _is_number(text: str) -> bool:
@@ -142,7 +143,7 @@ def _is_number(text: str) -> bool:
 
 def _product(sizes: Sequence[int]) -> int:
     if not sizes or min(sizes) < 1:
-        raise ValueError(f"its header is damaged: the sizes are {' x '.join(map(str, sizes)) or 'missing'}")
+        raise UserError(f"its header is damaged: the sizes are {' x '.join(map(str, sizes)) or 'missing'}")
     return math.prod(sizes)
 
 
@@ -151,6 +152,6 @@ def _check_size(path: Path, start: int, expected: int, packed: bool) -> None:
     try:
         found = os.path.getsize(path) - start
     except OSError as error:
-        raise ValueError(f"the file with its voxels, {path}, is missing") from error
+        raise UserError(f"the file with its voxels, {path}, is missing") from error
     if expected > found * (DEFLATE_AT_MOST if packed else 1):
-        raise ValueError(f"it is cut off or damaged: {expected} bytes of voxels are announced, {found} are there")
+        raise UserError(f"it is cut off or damaged: {expected} bytes of voxels are announced, {found} are there")

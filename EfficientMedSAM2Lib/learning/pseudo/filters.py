@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from EfficientMedSAM2Lib.core.metrics import intersection_over_union
+from EfficientMedSAM2Lib.evaluation.prompts import tight_box
 from EfficientMedSAM2Lib.learning.pseudo.proposals import box_iou
 
 PINHOLE_SHARE = 0.01
@@ -111,26 +113,11 @@ def distinct(masks: list[np.ndarray], scores: list[float], rules: TrustRules) ->
     """Give the indices of masks to keep, best score first, each unlike the ones before."""
     kept: list[int] = []
     for index in np.argsort(-np.asarray(scores)):
-        if all(mask_iou(masks[index], masks[other]) < rules.same_mask_iou for other in kept):
+        if all(intersection_over_union(masks[index], masks[other]) < rules.same_mask_iou for other in kept):
             kept.append(int(index))
     return kept
 
 
 def mask_box(mask: np.ndarray) -> np.ndarray | None:
-    """Give the tight box of a mask, XYXY inclusive corners; None when it is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
-        return None
-    return np.array([columns[0], rows[0], columns[-1], rows[-1]], dtype=np.float32)
-
-
-def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
-    """IoU of two boolean masks."""
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 1.0
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Dice of two boolean masks; 1 when both are empty."""
-    total = np.count_nonzero(a) + np.count_nonzero(b)
-    return 2 * np.count_nonzero(a & b) / total if total else 1.0
+    """Give the tight box of a mask, XYXY inclusive corners float32; None when it is empty."""
+    return tight_box(mask).astype(np.float32) if mask.any() else None

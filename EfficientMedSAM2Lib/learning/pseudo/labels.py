@@ -18,18 +18,19 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.evaluation.dataset.manifest import read_manifest
 from EfficientMedSAM2Lib.learning.pseudo.filters import ULTRASOUND_RULES, TrustRules, distinct
 from EfficientMedSAM2Lib.learning.pseudo.proposals import propose_boxes
-from EfficientMedSAM2Lib.learning.pseudo.questions import Answer, trusted_answer
 from EfficientMedSAM2Lib.learning.pseudo.slices import (
     SliceRequest,
     plan_slices,
     prepare_slice,
     read_array,
 )
-from EfficientMedSAM2Lib.learning.samples.manifest import read_manifest
+from EfficientMedSAM2Lib.learning.pseudo.trusted_masks import TrustedMask, trusted_mask
 from EfficientMedSAM2Lib.learning.teachers.choose import load_teacher
 from EfficientMedSAM2Lib.learning.teachers.interface import Teacher
+from EfficientMedSAM2Lib.models.builder import cpu_has_bfloat16
 
 logger = logging.getLogger(__name__)
 INDEX_EVERY = 10  # slices between two updates of index.json
@@ -58,19 +59,19 @@ def label_slice(
     """
     grey = image.astype(np.float32) / 255
     boxes = propose_boxes(grey, box_count, dark_only)
-    answers: list[Answer] = []
+    trusted: list[TrustedMask] = []
     if len(boxes) == 0:
         return np.zeros((0, *image.shape), bool), np.zeros(0, np.float32), boxes
     embedding = teacher.encode(grey)
     for box in boxes:
-        answer = trusted_answer(teacher, embedding, box, grey, rules, generator)
-        if answer is not None:
-            answers.append(answer)
-    kept = distinct([answer.mask for answer in answers], [answer.score for answer in answers], rules)
+        found = trusted_mask(teacher, embedding, box, grey, rules, generator)
+        if found is not None:
+            trusted.append(found)
+    kept = distinct([found.mask for found in trusted], [found.score for found in trusted], rules)
     return (
-        np.stack([answers[i].mask for i in kept]) if kept else np.zeros((0, *image.shape), bool),
-        np.asarray([answers[i].score for i in kept], np.float32),
-        np.asarray([answers[i].box for i in kept], np.float32).reshape(-1, 4),
+        np.stack([trusted[i].mask for i in kept]) if kept else np.zeros((0, *image.shape), bool),
+        np.asarray([trusted[i].score for i in kept], np.float32),
+        np.asarray([trusted[i].box for i in kept], np.float32).reshape(-1, 4),
     )
 
 
@@ -183,7 +184,7 @@ def main(arguments: list[str] | None = None) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     todo = requests(options.data_dir, tuple(options.extra), options.seed)[options.worker :: options.workers]
     logger.info("%d slices to label", len(todo))
-    teacher = load_teacher(options.teacher_checkpoint, precision="bfloat16")
+    teacher = load_teacher(options.teacher_checkpoint, precision="bfloat16" if cpu_has_bfloat16() else "float32")
     records = options.output / f"records_{options.worker}.jsonl"
     done = masks = 0
     for record in label_all(todo, options.data_dir, options.output, teacher, TrustRules(), until):

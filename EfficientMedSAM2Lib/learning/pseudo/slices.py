@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.evaluation.dataset.manifest import ManifestEntry
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, read_npz_volume
-from EfficientMedSAM2Lib.learning.samples.manifest import ManifestEntry
 
 SOFT_TISSUE = (-160.0, 240.0)  # W400 L40
 LUNG = (-1350.0, 150.0)  # W1500 L-600

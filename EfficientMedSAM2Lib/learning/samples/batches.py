@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage, load_images
+from EfficientMedSAM2Lib.evaluation.dataset.manifest import Split, read_manifest
 from EfficientMedSAM2Lib.learning.samples.clips import Clip, LabelledClips, SyntheticClips
-from EfficientMedSAM2Lib.learning.samples.manifest import Split, read_manifest
-from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage, load_images
 from EfficientMedSAM2Lib.learning.samples.sources.labelled import LabelledSource
 from EfficientMedSAM2Lib.learning.samples.sources.object_index import ObjectIndex
 from EfficientMedSAM2Lib.learning.samples.sources.pseudo import PseudoSource

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from EfficientMedSAM2Lib.core.metrics import largest_error
+
 COARSE_SIZE = 64  # distance transforms run on a grid of about this size
 
 
@@ -128,31 +130,20 @@ def corrective_click(
     Returns:
         (x, y, label) with label 1 where the object was missed and 0 where there is none; None when nothing is wrong.
     """
-    from scipy import ndimage
-
     missed, excess = truth & ~predicted, predicted & ~truth
     stride = _stride(truth)
-    pair = [_shrunk(part, stride) >= 0.5 for part in (missed, excess)]
-    if not (pair[0].any() or pair[1].any()):
-        stride, pair = 1, [missed, excess]
-    best: tuple[int, int, np.ndarray] | None = None
-    for label, part in ((1, pair[0]), (0, pair[1])):
-        parts, count = ndimage.label(part, structure=np.ones((3, 3), int))
-        if count == 0:
-            continue
-        areas = np.bincount(parts.ravel())[1:]
-        largest = int(areas.argmax())
-        if best is None or areas[largest] > best[0]:
-            best = (int(areas[largest]), label, parts == largest + 1)
-    if best is None:
+    found = largest_error(*(_shrunk(part, stride) >= 0.5 for part in (missed, excess)))
+    if found is None:
+        stride, found = 1, largest_error(missed, excess)
+    if found is None:
         return None
-    _, label, component = best
-    depth = ndimage.distance_transform_edt(np.pad(component, 1))[1:-1, 1:-1].ravel()
-    chosen = int(depth.argmax())
+    depth, is_missed = found
+    flat = depth.ravel()
+    chosen = int(flat.argmax())
     if rng is not None and rng.random() < 0.25:
-        chosen = int(np.searchsorted(np.cumsum(depth), rng.random() * depth.sum()))
-    row, column = divmod(min(chosen, depth.size - 1), component.shape[1])
-    return (column + 0.5) * stride, (row + 0.5) * stride, label
+        chosen = int(np.searchsorted(np.cumsum(flat), rng.random() * flat.sum()))
+    row, column = divmod(min(chosen, flat.size - 1), depth.shape[1])
+    return (column + 0.5) * stride, (row + 0.5) * stride, int(is_missed)
 
 
 def corrective_clicks(
@@ -170,23 +161,11 @@ def corrective_clicks(
     """
     points = torch.zeros((len(truth), 1, 2))
     labels = torch.full((len(truth), 1), -1, dtype=torch.long)
-    for number, (guess, true) in enumerate(zip(predicted.cpu().numpy(), truth.cpu().numpy())):
-        click = corrective_click(guess > 0.5, true > 0.5, rng)
+    for number, (found, true) in enumerate(zip(predicted.cpu().numpy(), truth.cpu().numpy())):
+        click = corrective_click(found > 0.5, true > 0.5, rng)
         if click is not None:
             points[number, 0] = torch.tensor(click[:2])
             labels[number, 0] = click[2]
-    return points, labels
-
-
-def random_clicks(masks: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """First clicks (B, 1, 2) with labels (B, 1): inside; where a mask (B, H, W) is empty a negative click anywhere."""
-    points = torch.zeros((len(masks), 1, 2))
-    labels = torch.ones((len(masks), 1), dtype=torch.long)
-    for number, mask in enumerate(masks.cpu().numpy() > 0.5):
-        click = random_click(mask, rng)
-        if click is None:
-            click, labels[number, 0] = negative_click(mask, rng) or (0.0, 0.0), 0
-        points[number, 0] = torch.tensor(click)
     return points, labels
 
 
@@ -200,9 +179,11 @@ def recist_line(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray | None
     Returns:
         Both end points (2, 2) as (x, y); None when the mask is empty.
     """
+    from scipy import ndimage
+
     if not mask.any():
         return None
-    rows, columns = np.nonzero(mask & ~_eroded(mask))
+    rows, columns = np.nonzero(mask & ~ndimage.binary_erosion(mask))
     points = np.stack([columns, rows], axis=1).astype(float) + 0.5
     angles = np.linspace(0.0, np.pi, 36, endpoint=False)
     along = points @ np.stack([np.cos(angles), np.sin(angles)])
@@ -259,12 +240,6 @@ def _shrunk(mask: np.ndarray, factor: int) -> np.ndarray:
     height, width = mask.shape
     blocks = mask.reshape(height // factor, factor, width // factor, factor)
     return blocks.mean(axis=(1, 3), dtype=np.float32)
-
-
-def _eroded(mask: np.ndarray) -> np.ndarray:
-    inner = np.zeros_like(mask)
-    inner[1:-1, 1:-1] = mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
-    return inner
 
 
 def _depth(mask: np.ndarray) -> tuple[np.ndarray | None, int, tuple[int, int]]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
 from EfficientMedSAM2Lib.learning.samples.augment import blur, crop_bounds, random_view
-from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
 from EfficientMedSAM2Lib.learning.samples.sources.components import continued_part, random_part, tight_box
 from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
 from EfficientMedSAM2Lib.learning.samples.sources.shapes import random_label_stack, smooth_noise

@@ -12,7 +12,7 @@ from EfficientMedSAM2Lib.learning.rounds import box_prompts, first_prompts, on_d
 from EfficientMedSAM2Lib.learning.stages.distil import IMITATION_SCALE
 from EfficientMedSAM2Lib.learning.stages.projection import FeatureProjection, embedding_error
 from EfficientMedSAM2Lib.learning.stages.slices import PromptTraining
-from EfficientMedSAM2Lib.learning.teachers.targets import LessonBook, Lessons
+from EfficientMedSAM2Lib.learning.teachers.targets import TeacherTargets, TeacherTargetSource
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, ImageFeatures
 
 
@@ -25,7 +25,7 @@ class ForeignDistillation(PromptTraining):
 
     Args:
         model: The student.
-        lessons: What the teacher says.
+        targets: What the teacher says.
         feature_weight: Weight of the error of the projected features.
         output_weight: Weight of the squared error of mask probabilities.
         options: Those of `PromptTraining`.
@@ -34,21 +34,21 @@ class ForeignDistillation(PromptTraining):
     def __init__(
         self,
         model: EfficientMedSAM2,
-        lessons: LessonBook,
+        targets: TeacherTargetSource,
         feature_weight: float = 1.0,
         output_weight: float = 1.0,
         **options: Any,
     ) -> None:
         super().__init__(model, **options)
-        self._lessons = lessons
+        self._targets = targets
         self.feature_weight = feature_weight
         self.output_weight = output_weight
         # Beside the model: trained and checkpointed with it, but no part of its weights file.
-        self.projection = FeatureProjection(model.config, lessons.teacher.channels) if lessons.features else None
+        self.projection = FeatureProjection(model.config, targets.teacher.channels) if targets.features else None
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         count = len(batch["image"])
-        lessons = self._lessons.look_up(batch)
+        taught = self._targets.of_batch(batch)
         features = self.model.encode_image(batch["image"])
         alone = self.model.without_memory(features)
         target = low_resolution_target(batch["mask"], self.model.config.low_res_size)
@@ -57,23 +57,23 @@ class ForeignDistillation(PromptTraining):
         result = round_loss(decoded, target)
         loss = result["loss"]
         if self.projection is not None:
-            wanted = tuple(part.to(self.device) for part in lessons.maps)
+            wanted = tuple(part.to(self.device) for part in taught.maps)
             error = embedding_error(self.projection(features, wanted), wanted)
             loss = loss + self.feature_weight * error
             self.log("feature_error", error.detach(), prog_bar=True, batch_size=count)
-        if self._lessons.masks:
-            imitation = self._imitation(alone, lessons)
+        if self._targets.masks:
+            imitation = self._imitation(alone, taught)
             loss = loss + self.output_weight * IMITATION_SCALE * imitation
             self.log("imitation", imitation.detach(), batch_size=count)
-            self.log("trusted", lessons.trusted.float().mean(), batch_size=count)
+            self.log("trusted", taught.trusted.float().mean(), batch_size=count)
         self.log("iou", result["iou"], prog_bar=True, batch_size=count)
-        self.log("known", lessons.hits / count, prog_bar=True, batch_size=count)
+        self.log("known", taught.hits / count, prog_bar=True, batch_size=count)
         return loss
 
-    def _imitation(self, features: ImageFeatures, lessons: Lessons) -> Tensor:
+    def _imitation(self, features: ImageFeatures, taught: TeacherTargets) -> Tensor:
         """Squared error of the single mask's probabilities where the teacher is trusted; 0 where it never is."""
-        prompts = on_device(box_prompts(lessons.boxes, self.model.config.low_res_size), self.device)
+        prompts = on_device(box_prompts(taught.boxes, self.model.config.low_res_size), self.device)
         shown = self.model.decode(features, self.model.encode_prompts(prompts)).logits[:, 0].sigmoid()
-        error = F.mse_loss(shown, lessons.logits.to(self.device).sigmoid(), reduction="none").mean(dim=(1, 2))
-        trusted = lessons.trusted.to(self.device).float()
+        error = F.mse_loss(shown, taught.logits.to(self.device).sigmoid(), reduction="none").mean(dim=(1, 2))
+        trusted = taught.trusted.to(self.device).float()
         return (error * trusted).sum() / trusted.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""Lessons on disk: one safetensors file each, under a limit of bytes."""
+"""Teacher targets on disk: one safetensors file each, under a limit of bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from EfficientMedSAM2Lib.core.files import replacing
 logger = logging.getLogger(__name__)
 
 
-class LessonCache:
+class TargetCache:
     """Tensors by key in a folder that never outgrows its limit; several processes and runs may share it.
 
     When it is full, files go that nobody has used since this run began, those longest unused first. If all were used,

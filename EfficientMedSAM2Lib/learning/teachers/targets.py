@@ -1,4 +1,4 @@
-"""Lessons: what a teacher says of the views that a student sees, computed once and kept."""
+"""Teacher targets: what a teacher says of the views that a student sees, computed once and kept."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from EfficientMedSAM2Lib.learning.pseudo.filters import TrustRules
-from EfficientMedSAM2Lib.learning.pseudo.questions import trusted_answer
+from EfficientMedSAM2Lib.learning.pseudo.trusted_masks import trusted_mask
 from EfficientMedSAM2Lib.learning.samples.prompts import random_boxes
-from EfficientMedSAM2Lib.learning.teachers.cache import LessonCache
+from EfficientMedSAM2Lib.learning.teachers.cache import TargetCache
 from EfficientMedSAM2Lib.learning.teachers.interface import Teacher
 
-LESSON_VERSION = "1"
-"""Part of every key: to be raised when lessons are made in another way."""
-LESSON_RULES = dataclasses.replace(TrustRules(), min_refinable_fit=1.0)
+TARGET_VERSION = "1"
+"""Part of every key: to be raised when targets are made in another way."""
+TARGET_RULES = dataclasses.replace(TrustRules(), min_refinable_fit=1.0)
 """As for pseudo-labels, but a mask that does not fit is not asked for with another box: the student gets this one."""
 
 
-class Lessons(NamedTuple):
+class TeacherTargets(NamedTuple):
     """What the teacher says of B views.
 
     Attributes:
@@ -41,7 +41,7 @@ class Lessons(NamedTuple):
     hits: int
 
 
-class LessonBook:
+class TeacherTargetSource:
     """Asks a teacher about views and remembers the answers on disk.
 
     Args:
@@ -53,7 +53,7 @@ class LessonBook:
     """
 
     def __init__(
-        self, teacher: Teacher, cache: LessonCache, mask_size: int = 64, features: bool = True, masks: bool = True
+        self, teacher: Teacher, cache: TargetCache, mask_size: int = 64, features: bool = True, masks: bool = True
     ) -> None:
         self.teacher = teacher
         self.cache = cache
@@ -61,63 +61,63 @@ class LessonBook:
         self.features = features
         self.masks = masks
 
-    def look_up(self, batch: dict[str, Any]) -> Lessons:
-        """The lessons of a batch of square views.
+    def of_batch(self, batch: dict[str, Any]) -> TeacherTargets:
+        """The targets of a batch of square views.
 
         Args:
             batch: `image` (B,3,S,S) in 0...1, `mask` (B,S,S), `pixel_scale` (B,), as `collate_slices` makes them.
 
         Returns:
-            The lessons, on the CPU, float32.
+            The targets, on the CPU, float32.
         """
         images, masks = batch["image"].cpu(), batch["mask"].cpu().float()
         found, hits = [], 0
         for image, mask, scale in zip(images, masks, batch["pixel_scale"].cpu()):
             digest = self._digest(image, mask, scale)
-            lesson = self.cache.get(digest)
-            hits += lesson is not None
-            if lesson is None:
+            target = self.cache.get(digest)
+            hits += target is not None
+            if target is None:
                 # The teacher chooses its precision itself, whatever the student is trained in.
                 with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-                    lesson = self._ask(image, mask, scale, int(digest[:15], 16))
-                self.cache.put(digest, lesson)
-            found.append({name: value.float() for name, value in lesson.items()})
+                    target = self._ask(image, mask, scale, int(digest[:15], 16))
+                self.cache.put(digest, target)
+            found.append({name: value.float() for name, value in target.items()})
         count = len(self.teacher.channels) if self.features else 0
-        return Lessons(
-            tuple(torch.stack([lesson[f"map{number}"] for lesson in found]) for number in range(count)),
-            torch.stack([lesson["box"] for lesson in found]),
-            torch.stack([lesson["logits"] for lesson in found]),
-            torch.stack([lesson["trusted"] for lesson in found]) > 0,
+        return TeacherTargets(
+            tuple(torch.stack([target[f"map{number}"] for target in found]) for number in range(count)),
+            torch.stack([target["box"] for target in found]),
+            torch.stack([target["logits"] for target in found]),
+            torch.stack([target["trusted"] for target in found]) > 0,
             hits,
         )
 
     def _digest(self, image: Tensor, mask: Tensor, scale: Tensor) -> str:
-        about = f"{LESSON_VERSION} {self.teacher.fingerprint} {self.mask_size} {self.features} {self.masks}"
+        about = f"{TARGET_VERSION} {self.teacher.fingerprint} {self.mask_size} {self.features} {self.masks}"
         digest = hashlib.blake2b(about.encode(), digest_size=16)
         for part in (image, mask > 0.5, scale):
             digest.update(part.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def _ask(self, image: Tensor, mask: Tensor, scale: Tensor, seed: int) -> dict[str, Tensor]:
-        # The view decides on box and jitter, so that a lesson that was lost comes back the same.
+        # The view decides on box and jitter, so that a target that was lost comes back the same.
         rng = np.random.default_rng(seed)
         box = random_boxes(mask[None], rng, pixel_scale=scale[None])[0]
         box[2:] -= 1  # half-open edges to the last pixel inside
         picture = image.permute(1, 2, 0).numpy()
         embedding = self.teacher.encode(picture)
-        lesson = {"box": box, "logits": torch.zeros(self.mask_size, self.mask_size), "trusted": torch.tensor(0)}
+        target = {"box": box, "logits": torch.zeros(self.mask_size, self.mask_size), "trusted": torch.tensor(0)}
         if self.masks:
             grey = picture.mean(axis=2)
-            answer = trusted_answer(self.teacher, embedding, box.numpy(), grey, LESSON_RULES, rng)
-            if answer is not None:
-                lesson["logits"] = self._small(torch.from_numpy(answer.logits)[None])[0]
-                lesson["trusted"] = torch.tensor(1)
+            found = trusted_mask(self.teacher, embedding, box.numpy(), grey, TARGET_RULES, rng)
+            if found is not None:
+                target["logits"] = self._small(torch.from_numpy(found.logits)[None])[0]
+                target["trusted"] = torch.tensor(1)
         if self.features:
             for number, part in enumerate(embedding.maps):
-                lesson[f"map{number}"] = (
+                target[f"map{number}"] = (
                     self._small(part[0].float().cpu()) if part.shape[-1] > self.mask_size else part[0]
                 )
-        return {name: value if name in ("box", "trusted") else _half(value) for name, value in lesson.items()}
+        return {name: value if name in ("box", "trusted") else _half(value) for name, value in target.items()}
 
     def _small(self, part: Tensor) -> Tensor:
         """Averages of (C,h,w) over the pixels of a mask."""

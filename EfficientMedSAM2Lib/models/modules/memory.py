@@ -58,8 +58,8 @@ class _MemoryTokens(NamedTuple):
 
 class MemoryAttention(nn.Module):
     """One layer: the slice attends to its memories. Rotary positions as in SAM2; object pointers are cut into tokens of
-    memory_dim and carry no position. SAM2's slice attends to itself before, and has a feed-forward part behind; neither
-    paid here (see TRAINING.md).
+    memory_dim and carry no position. A slice of SAM2 attends to itself before, and has a feed-forward part behind;
+    neither paid here (docs/experiments/first-weights/12-parts.md).
 
     The first memory of a bank, the nearest, is seen place by place; of the others means over 4 x 4 places, so that
     seven memories are 373 tokens instead of 1813.

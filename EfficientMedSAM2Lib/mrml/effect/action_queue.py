@@ -73,7 +73,7 @@ class ActionQueue:
     """Runs actions in order. Work for idle times is dropped when an action comes.
 
     Args:
-        worker: Runs work in one thread: ``submit``, ``idle``, ``breathe``, as the effect's Worker.
+        worker: Runs work in one thread: ``submit``, ``idle``, ``yield_to_tasks``, as the effect's Worker.
         owner: Is told what happens.
         changed: Called whenever something to be shown has changed.
     """
@@ -140,7 +140,7 @@ class ActionQueue:
         if self._job is not None:
             self._job.cancel()
         while not self.worker.idle and time.perf_counter() < end:
-            self.worker.breathe(BREATH_S)
+            self.worker.yield_to_tasks(BREATH_S)
         self.poll()
         return bool(self.worker.idle)
 
@@ -150,7 +150,7 @@ class ActionQueue:
             return True
         self.polling = True
         try:
-            self.worker.breathe(BREATH_S)
+            self.worker.yield_to_tasks(BREATH_S)
             self._take_reports()
             if self._job is not None and self._job.done.is_set():
                 self._end_job()

@@ -33,7 +33,7 @@ class EffectController:
 
     Args:
         port: The editor.
-        worker: Runs work in one thread: ``submit``, ``idle``, ``breathe``, as the effect's Worker.
+        worker: Runs work in one thread: ``submit``, ``idle``, ``yield_to_tasks``, as the effect's Worker.
         load: Returns the volume predictor; called in the worker.
         changed: Called on the main thread whenever something to be shown has changed.
     """

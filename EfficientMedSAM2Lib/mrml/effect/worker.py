@@ -134,7 +134,7 @@ class Worker:
         """Whether all submitted work has ended."""
         return self._current is None or self._current.done.is_set()
 
-    def breathe(self, seconds: float) -> None:
+    def yield_to_tasks(self, seconds: float) -> None:
         """Let the thread run, at most so long or until it has news.
 
         Slicer's main thread holds the interpreter's lock also while Qt waits for the user, so that other Python threads

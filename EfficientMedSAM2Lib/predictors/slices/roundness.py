@@ -12,7 +12,8 @@ def rounded(logits: np.ndarray, box: np.ndarray, size: int, heuristics: Heuristi
 
     What the network adds to the ellipse is in part noise, most of all where contrast is low. Masks of rings, cords and
     branches agree little with the ellipse, those of organs with sharp contours are sure: both stay nearly as they are.
-    On boxes of `dev` CT lesions and sarcomas gained 0.014 and 0.016 Dice, hippocampi lost 0.007 (see TRAINING.md).
+    On boxes of `dev` CT lesions and sarcomas gained 0.014 and 0.016 Dice, hippocampi lost 0.007
+    (docs/experiments/first-weights/13-roundness.md).
 
     Args:
         logits: (C,h,h) mask logits of a viewport.

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.web.connection import is_same
-from EfficientMedSAM2Lib.web.gateway.guesses import Guesses
+from EfficientMedSAM2Lib.web.gateway.login_attempts import LoginAttempts
 
 COOKIE_BYTES = 32
 #: Pages that other sites may link to: they show what there is, and change nothing.
@@ -39,9 +40,9 @@ def is_loopback(host: str) -> bool:
 
 
 def check_host(host: str, token: str | None) -> None:
-    """ValueError when others could come in without a token."""
+    """UserError when others could come in without a token."""
     if not is_loopback(host) and not token:
-        raise ValueError(
+        raise UserError(
             f"--host {host} lets other machines in, so a token is needed: add --token TOKEN, or leave --host out."
         )
 
@@ -61,7 +62,7 @@ class Access:
         self._token_cookie, self._session_cookie = f"efficientmedsam2-token-{suffix}", f"efficientmedsam2-{suffix}"
         # the cookie proves that the token was known, and does not tell it
         self._proof = secrets.token_urlsafe(COOKIE_BYTES)
-        self._guesses = Guesses()
+        self._attempts = LoginAttempts()
 
     def knows_token(self, request: web.Request) -> bool:
         """Whether this browser has shown the token."""
@@ -71,9 +72,9 @@ class Access:
         """Whether a token is right.
 
         Raises:
-            TooManyGuesses: this address has sent too many wrong ones.
+            TooManyAttempts: this address has sent too many wrong ones.
         """
-        return self._guesses.check(request.remote, lambda: self.token is not None and is_same(given, self.token))
+        return self._attempts.check(request.remote, lambda: self.token is not None and is_same(given, self.token))
 
     def remember_token(self, response: web.StreamResponse, request: web.Request) -> None:
         """Let this browser in from now on."""

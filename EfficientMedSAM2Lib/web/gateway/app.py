@@ -13,10 +13,11 @@ import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.web.connection import MALFORMED, unless_gone
 from EfficientMedSAM2Lib.web.gateway import pages
 from EfficientMedSAM2Lib.web.gateway.access import Access, add_headers, is_loopback
-from EfficientMedSAM2Lib.web.gateway.guesses import TooManyGuesses
+from EfficientMedSAM2Lib.web.gateway.login_attempts import TooManyAttempts
 from EfficientMedSAM2Lib.web.gateway.proxy import pass_request, pass_socket
 from EfficientMedSAM2Lib.web.gateway.sessions import Full, Sessions
 
@@ -37,7 +38,7 @@ class GatewayConfig:
         sessions: Most sessions at a time.
         idle_s: Seconds after which a session without a page is ended.
         volume: File or folder that every session opens at its start.
-        network: Arguments of mrml.effect.predictor_loader.load_predictor.
+        network: Arguments of pipeline.engine.build_model.
     """
 
     host: str = "127.0.0.1"
@@ -198,7 +199,7 @@ class Gateway:
             return pages.foreign()
         try:
             response: web.StreamResponse = await handler(request)
-        except TooManyGuesses as error:
+        except TooManyAttempts as error:
             return pages.wait(error.seconds)
         return response
 
@@ -220,7 +221,7 @@ async def serve(config: GatewayConfig, started: Any) -> None:
     """Serve until cancelled; ``started`` is called with the port.
 
     Raises:
-        ValueError: the address cannot be listened on.
+        UserError: the address cannot be listened on.
     """
     asyncio.get_running_loop().set_exception_handler(unless_gone)
     runner = web.AppRunner(Gateway(config).application(), access_log=None, shutdown_timeout=1.0)
@@ -231,9 +232,7 @@ async def serve(config: GatewayConfig, started: Any) -> None:
             await site.start()
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ValueError(
-                f"Cannot listen on {config.host} port {config.port} ({reason}); choose another."
-            ) from error
+            raise UserError(f"Cannot listen on {config.host} port {config.port} ({reason}); choose another.") from error
         started(runner.addresses[0][1])
         await asyncio.Event().wait()
     finally:

@@ -9,15 +9,15 @@ from typing import Any
 from EfficientMedSAM2Lib.core.resources import resource_path
 from EfficientMedSAM2Lib.web.page.commands import Commands
 from EfficientMedSAM2Lib.web.page.state import INITIAL
-from EfficientMedSAM2Lib.web.page.update_loop import Upkeep
-from EfficientMedSAM2Lib.web.page.warm_up import rehearse
+from EfficientMedSAM2Lib.web.page.update_loop import UpdateLoop
+from EfficientMedSAM2Lib.web.page.warm_up import warm_up
 from EfficientMedSAM2Lib.web.session.measurements import Measurements
 from EfficientMedSAM2Lib.web.session.surfaces import Surfaces
-from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.session.workspace import Workspace
 from EfficientMedSAM2Lib.web.views.layout import FOUR, create_views
 from EfficientMedSAM2Lib.web.views.prompt_effect import PromptEffect
-from EfficientMedSAM2Lib.web.views.render_scheduler import Painter
+from EfficientMedSAM2Lib.web.views.render_scheduler import RenderScheduler
 from EfficientMedSAM2Lib.web.views.roi import RoiDraft
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
@@ -41,18 +41,18 @@ class Page:
         server.state.trame__template_error = LOST
         self.workspace = workspace
         self._message, self._is_error = "", False
-        self._upkeep: Upkeep | None = None
-        self.desk = Desk(load, self._mark)
-        self.painter = Painter()
-        layouts = create_views(self.desk.app, server, self.painter)
-        self.views = SliceViews(self.desk)
-        editor = self.desk.app.segmentation_editor
+        self._update_loop: UpdateLoop | None = None
+        self.viewer = ViewerSession(load, self._mark)
+        self.scheduler = RenderScheduler()
+        layouts = create_views(self.viewer.app, server, self.scheduler)
+        self.views = SliceViews(self.viewer)
+        editor = self.viewer.app.segmentation_editor
         self.effect = editor.get_effect(PromptEffect)
-        self.roi = RoiDraft(self.desk)
-        self.effect.connect(self.desk, self._pointed, self.say, self._drawn)
-        self.commands = Commands(self.desk, self.views, self.effect, self.roi, layouts)
-        self.measurements, self.surfaces = Measurements(self.desk), Surfaces(self.desk)
-        for view in self.desk.app.view_manager.get_views():
+        self.roi = RoiDraft(self.viewer)
+        self.effect.connect(self.viewer, self._pointed, self.say, self._drawn)
+        self.commands = Commands(self.viewer, self.views, self.effect, self.roi, layouts)
+        self.measurements, self.surfaces = Measurements(self.viewer), Surfaces(self.viewer)
+        for view in self.viewer.app.view_manager.get_views():
             view.modified.connect(lambda *_: self._mark())
         state = {
             **INITIAL,
@@ -64,20 +64,21 @@ class Page:
         server.trigger("command")(self._command)
         self._build(layouts)
         layouts.set_layout(FOUR)
-        rehearse(self)
-        self._upkeep = Upkeep(self)
+        warm_up(self.commands, self.measurements, self.surfaces, self.opened)
+        parts = self.commands, self.scheduler, self.measurements, self.surfaces
+        self._update_loop = UpdateLoop(*parts, self._publish)
 
     # --- what others ask for
 
     def opened(self) -> None:
-        """A volume was opened on the desk: show it, with one segment to begin with."""
+        """A volume was opened: show it, with one segment to begin with."""
         self.roi.node = None
         self.measurements.clear()
         self.surfaces.clear()
         self.commands.masks_shown = True
         self.views.fit()
         self.commands.segments.add(undoable=False)
-        editor = self.desk.app.segmentation_editor
+        editor = self.viewer.app.segmentation_editor
         editor.set_active_segment_id(self.commands.segments.selected)
         editor.set_active_effect_type(PromptEffect)
         self.commands.tool("point")
@@ -85,12 +86,12 @@ class Page:
             if name != "network_window":
                 self.commands.setting(name, value)
         self.commands.setting("network_window", "")
-        self.desk.controller.start()
+        self.viewer.controller.start()
         self.say("")
 
     def say(self, text: str, error: bool = False) -> None:
         """Show a message until the next one."""
-        self._message, self._is_error = self.workspace.public(text), error
+        self._message, self._is_error = self.workspace.without_paths(text), error
         self._mark()
 
     @property
@@ -98,12 +99,12 @@ class Page:
         """What is shown, and whether it is an error: a message of the page, else one of the controller."""
         if self._message:
             return self._message, self._is_error
-        return self.workspace.public(self.desk.controller.message), self.desk.controller.is_error
+        return self.workspace.without_paths(self.viewer.controller.message), self.viewer.controller.is_error
 
     async def run(self) -> None:
         """Keep everything up to date until cancelled."""
-        assert self._upkeep is not None
-        await self._upkeep.run()
+        assert self._update_loop is not None
+        await self._update_loop.run()
 
     # --- inside
 
@@ -111,7 +112,7 @@ class Page:
         """A button or a key."""
         self._message, self._is_error = "", False
         if arguments and arguments[0] in ORIENTATIONS:
-            self.painter.first = arguments[0]
+            self.scheduler.first = arguments[0]
         try:
             self.commands.run(str(name), list(arguments))
         except ValueError as error:
@@ -119,7 +120,7 @@ class Page:
         self._mark()
 
     def _pointed(self, slice_node: Any, world_ras: Sequence[float]) -> None:
-        self.painter.first = slice_node.GetSingletonTag()
+        self.scheduler.first = slice_node.GetSingletonTag()
         self.views.point_at(world_ras, slice_node)
         self._message, self._is_error = "", False
         self._mark()
@@ -131,9 +132,15 @@ class Page:
         self.commands.tool("navigate")
         self.say("Shape the region with its handles in any view, then press Enter to use it.")
 
+    def _publish(self, state: dict[str, Any]) -> None:
+        """Show state variables, with the page's own message."""
+        text, is_error = self.message
+        with self.server.state as shown:
+            shown.update({**state, "message": text, "is_error": is_error, "upload_limit": self.workspace.limit_text})
+
     def _mark(self) -> None:
-        if self._upkeep is not None:
-            self._upkeep.mark()
+        if self._update_loop is not None:
+            self._update_loop.mark()
 
     def _build(self, layouts: Any) -> None:
         from trame_client.ui.html import DivLayout
@@ -147,7 +154,7 @@ class Page:
         self.server.state.trame__favicon = f"{address}/icon.svg"
         with DivLayout(self.server, classes="page") as layout:
             layout.root.add_child(_text(web / "header.html"))
-            with Div(classes="desk"):
+            with Div(classes="work"):
                 panel = Div(classes="panel")
                 panel.add_child(_text(web / "panel.html"))
                 with Main(classes="views", aria_label="Views"):

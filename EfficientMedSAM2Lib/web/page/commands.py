@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import PRESETS, IntensityWindow, parse_window
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import RANGES, RangeRule
 from EfficientMedSAM2Lib.web.session.segments import Segments
-from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.views.prompt_effect import NAVIGATE, ROI, WINDOW, PromptEffect
 from EfficientMedSAM2Lib.web.views.roi import RoiDraft
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
@@ -22,7 +23,7 @@ DIRECTIONS = ("both", "forward", "backward")
 def _finite(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError("Give a number.")
+        raise UserError("Give a number.")
     return number
 
 
@@ -41,7 +42,7 @@ SETTINGS: dict[str, Callable[[Any], Any]] = {
 
 
 class Commands:
-    """Commands by name, on a desk. Bad input raises ValueError with one sentence for the user.
+    """Commands by name, on a viewer session. Bad input raises UserError with one sentence for the user.
 
     Attributes:
         settings: Values of SETTINGS.
@@ -49,9 +50,11 @@ class Commands:
         masks_shown: Whether segments are shown at all.
     """
 
-    def __init__(self, desk: Desk, views: SliceViews, effect: PromptEffect, roi: RoiDraft, layouts: Any) -> None:
-        self.desk, self.views, self.effect, self.roi, self.layouts = desk, views, effect, roi, layouts
-        self.segments = Segments(desk)
+    def __init__(
+        self, viewer: ViewerSession, views: SliceViews, effect: PromptEffect, roi: RoiDraft, layouts: Any
+    ) -> None:
+        self.viewer, self.views, self.effect, self.roi, self.layouts = viewer, views, effect, roi, layouts
+        self.segments = Segments(viewer)
         self.settings: dict[str, Any] = {
             "direction": "both",
             "range_kind": "all",
@@ -72,9 +75,9 @@ class Commands:
             "cancel": self.cancel,
             "commit": self.commit,
             "discard": self.discard,
-            "undo": desk.undo,
-            "redo": desk.redo,
-            "use_segment": desk.controller.use_segment,
+            "undo": viewer.undo,
+            "redo": viewer.redo,
+            "use_segment": viewer.controller.use_segment,
             "add_segment": self.add_segment,
             "rename_segment": self.segments.rename,
             "recolor_segment": self.segments.recolor,
@@ -100,37 +103,37 @@ class Commands:
         """Do a command.
 
         Raises:
-            ValueError: there is no such command or nothing it could be done on, or it was used in a wrong way.
+            UserError: there is no such command or nothing it could be done on, or it was used in a wrong way.
         """
         if name not in self._commands:
-            raise ValueError("This page is older than the program; load it anew.")
-        if self.desk.volume_node is None and name not in ("tool", "setting", "layout", "toggle_include"):
-            raise ValueError("Open a volume first.")
+            raise UserError("This page is older than the program; load it anew.")
+        if self.viewer.volume_node is None and name not in ("tool", "setting", "layout", "toggle_include"):
+            raise UserError("Open a volume first.")
         try:
             if any(isinstance(argument, float) and not math.isfinite(argument) for argument in arguments):
                 raise TypeError("no number")
             self._commands[name](*arguments)
         except (TypeError, LookupError, AttributeError, OverflowError) as error:
-            raise ValueError("The page sent something that cannot be done; load it anew.") from error
+            raise UserError("The page sent something that cannot be done; load it anew.") from error
 
     # --- tools and prompts
 
     def tool(self, tool: str) -> None:
         """Choose what the mouse does."""
         if tool not in TOOLS:
-            raise ValueError(f"There is no tool {tool!r}.")
+            raise UserError(f"There is no tool {tool!r}.")
         self.effect.tool = tool
-        node = self.desk.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        node = self.viewer.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
         node.SetCurrentInteractionMode(node.AdjustWindowLevel if tool == WINDOW else node.ViewTransform)
 
     def setting(self, name: str, value: Any) -> None:
         """Change a setting."""
         value = SETTINGS[name](value)
         if name == "network_window":
-            self.desk.controller.window = self._network_window(value)
+            self.viewer.controller.window = self._network_window(value)
         self.settings[name] = value
-        self.desk.controller.auto_commit = self.settings["auto_commit"]
-        self.desk.controller.keep_out = self.settings["keep_out"]
+        self.viewer.controller.auto_commit = self.settings["auto_commit"]
+        self.viewer.controller.keep_out = self.settings["keep_out"]
         self.effect.gesture.include = self.settings["include"]
 
     def toggle_include(self) -> None:
@@ -141,14 +144,14 @@ class Commands:
         """The keyboard's press of the mouse: at the crosshair; for boxes and lines once for each corner or end."""
         self._tag(tag)
         hands_free = self.effect.tool in (NAVIGATE, WINDOW)
-        if self.roi.is_open or (hands_free and self.desk.controller.has_preview):
+        if self.roi.is_open or (hands_free and self.viewer.controller.has_preview):
             self.commit()
             return
         if hands_free:
-            raise ValueError("Choose a tool first: P point, X box, L line, O region of interest.")
+            raise UserError("Choose a tool first: P point, X box, L line, O region of interest.")
         view = self.effect.view_of(self.views.node(tag))
         if view is None:
-            raise ValueError("This view is not shown.")
+            raise UserError("This view is not shown.")
         xy = self.views.pixel(tag)
         if not self.effect.gesture.dragging:
             self.effect.press(view, xy)
@@ -168,7 +171,7 @@ class Commands:
         if self.roi.is_open:
             self.roi.take()
         else:
-            self.desk.controller.commit()
+            self.viewer.controller.commit()
 
     def discard(self) -> None:
         """Forget what is being drawn, the ROI, or the preview; the first that there is."""
@@ -177,37 +180,37 @@ class Commands:
             self.effect.pressed_view = None
         elif self.roi.is_open:
             self.roi.drop()
-        elif self.desk.controller.activity is Activity.PROPAGATING:
+        elif self.viewer.controller.activity is Activity.PROPAGATING:
             self.cancel()
-        elif self.desk.controller.has_preview:
-            self.desk.controller.reject()
+        elif self.viewer.controller.has_preview:
+            self.viewer.controller.reject()
 
     # --- propagation
 
     def propagate(self) -> None:
         """Propagate, or cancel what runs."""
-        if self.desk.controller.activity.follows:
+        if self.viewer.controller.activity.follows:
             self.cancel()
             return
-        self.desk.port.selected_segment_id()
+        self.viewer.port.selected_segment_id()
         rule = RangeRule(self.settings["range_kind"], self.settings["range_value"])
-        self.desk.controller.propagate(self.settings["direction"], rule, self.settings["stop_when_lost"])
+        self.viewer.controller.propagate(self.settings["direction"], rule, self.settings["stop_when_lost"])
 
     def cancel(self) -> None:
         """End at the next slice."""
-        self.desk.controller.cancel()
+        self.viewer.controller.cancel()
 
     def jump(self, index: int) -> None:
         """Show a slice of the confidence strip."""
-        scores = self.desk.controller.scores
+        scores = self.viewer.controller.scores
         if 0 <= int(index) < scores.count:
             self.views.jump(scores.axis, int(index))
 
     def weakest(self) -> None:
         """Show the slice with the lowest confidence."""
-        index = self.desk.controller.scores.weakest
+        index = self.viewer.controller.scores.weakest
         if index is None:
-            raise ValueError("No slice has a confidence yet; give a prompt first.")
+            raise UserError("No slice has a confidence yet; give a prompt first.")
         self.jump(index)
 
     # --- segments
@@ -230,17 +233,17 @@ class Commands:
     def toggle_masks(self) -> None:
         """Show or hide all segments."""
         self.masks_shown = not self.masks_shown
-        self.desk.segmentation_node.GetDisplayNode().SetVisibility(self.masks_shown)
+        self.viewer.segmentation_node.GetDisplayNode().SetVisibility(self.masks_shown)
 
     # --- display
 
     def window(self, width: Any, level: Any) -> None:
         """Grey values on the screen."""
-        self.desk.set_display_window(IntensityWindow.from_width_level(_finite(width), _finite(level)))
+        self.viewer.set_display_window(IntensityWindow.from_width_level(_finite(width), _finite(level)))
 
     def window_preset(self, name: str) -> None:
         """A preset, or "auto"."""
-        self.desk.set_display_window(PRESETS.get(name, self.desk.display_window))
+        self.viewer.set_display_window(PRESETS.get(name, self.viewer.display_window))
 
     def fit(self) -> None:
         """Show the whole volume in all views."""
@@ -254,11 +257,11 @@ class Commands:
 
     def _network_window(self, name: str) -> IntensityWindow | None:
         if name == "display":
-            shown = self.desk.shown_window()
+            shown = self.viewer.shown_window()
             return IntensityWindow.from_width_level(*shown) if shown is not None else None
         return parse_window(name) if name else None
 
     def _tag(self, tag: str) -> str:
         if tag not in ORIENTATIONS:
-            raise ValueError("Put the keyboard's focus on a slice view first.")
+            raise UserError("Put the keyboard's focus on a slice view first.")
         return tag

@@ -1,4 +1,4 @@
-"""What the page shows, read from the desk; plain values only."""
+"""What the page shows, read from the viewer session; plain values only."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _TEXTS = {
 
 def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]:
     """All state variables as they are now, but for messages of the page itself."""
-    desk, controller = commands.desk, commands.desk.controller
+    viewer, controller = commands.viewer, commands.viewer.controller
     activity = controller.activity
     state: dict[str, Any] = {
         "tool": commands.effect.tool,
@@ -73,22 +73,22 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         "is_ready": controller.is_ready,
         "load_error": str(controller.load_error or ""),
     }
-    if desk.volume is None or desk.volume_node is None:
+    if viewer.volume is None or viewer.volume_node is None:
         return {**INITIAL, **state, "message": "", "upload_limit": None}
-    shown = desk.shown_window()
+    shown = viewer.shown_window()
     segments = _segments(commands, measurements)
     strip = _strip(controller.scores, commands.views)
-    depth, height, width = desk.volume.shape_kji
-    spacing = [float((desk.volume.ijk_to_ras[:3, n] ** 2).sum() ** 0.5) for n in range(3)]
+    depth, height, width = viewer.volume.shape_kji
+    spacing = [float((viewer.volume.ijk_to_ras[:3, n] ** 2).sum() ** 0.5) for n in range(3)]
     state.update(
-        volume_name=desk.volume.name,
+        volume_name=viewer.volume.name,
         volume_text=f"{width} × {height} × {depth} · " + " × ".join(f"{s:.3g}" for s in spacing) + " mm",
         is_gray=shown is not None,
-        is_ct=desk.is_ct,
+        is_ct=viewer.is_ct,
         segments=segments,
         selected_name=next((s["name"] for s in segments if s["selected"]), ""),
-        can_undo=controller.has_preview or desk.port.can_undo(),
-        can_redo=not controller.has_preview and desk.port.can_redo(),
+        can_undo=controller.has_preview or viewer.port.can_undo(),
+        can_redo=not controller.has_preview and viewer.port.can_redo(),
         slices={tag: commands.views.describe(tag) for tag in commands.views.nodes},
         readout=commands.views.readout(),
         window_width=round(shown[0]) if shown and shown[0] >= 10 else shown[0] if shown else 0,

@@ -1,4 +1,4 @@
-"""All that a reader's first click needs is done once before somebody comes, on a small volume that nobody sees.
+"""Everything that a reader's first click needs runs once before a reader comes, on a small volume that is not shown.
 
 The first picture with a prompt of each kind took a quarter of a second: a software renderer compiles its shaders then.
 """
@@ -6,7 +6,7 @@ The first picture with a prompt of each kind took a quarter of a second: a softw
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,54 +14,60 @@ from EfficientMedSAM2Lib.imaging.volumes import Volume
 from EfficientMedSAM2Lib.mrml.markups_reader import box_prompt, line_prompt, point_prompt
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import show_prompts
 from EfficientMedSAM2Lib.mrml.segment_voxels import Change, write_change
-from EfficientMedSAM2Lib.web.views.prompt_looks import dress
-
-if TYPE_CHECKING:
-    from EfficientMedSAM2Lib.web.page.application import Page
+from EfficientMedSAM2Lib.web.page.commands import Commands
+from EfficientMedSAM2Lib.web.session.measurements import Measurements
+from EfficientMedSAM2Lib.web.session.surfaces import Surfaces
+from EfficientMedSAM2Lib.web.views.prompt_style import style_prompts
 
 logger = logging.getLogger(__name__)
 
-SIDE, DEPTH = 32, 8
+WIDTH, DEPTH = 32, 8
 
 
-def rehearse(page: Page) -> None:
-    """Open a volume, prompt, write and draw a segment, and forget it all. The page must not be shown meanwhile.
+def warm_up(commands: Commands, measurements: Measurements, surfaces: Surfaces, opened: Callable[[], None]) -> None:
+    """Open a volume, prompt, write and draw a segment, and close it. The page must not be shown while this runs.
 
     When it fails, the first click is slower; that is all.
+
+    Args:
+        commands: The page's commands.
+        measurements: The page's measurements; cleared afterwards.
+        surfaces: The page's surfaces; cleared afterwards.
+        opened: What the page does when a volume was opened.
     """
     try:
-        _play(page)
+        _use_everything(commands, surfaces, opened)
     except Exception:
-        logger.exception("The rehearsal failed.")
+        logger.exception("The warm-up failed.")
     finally:
-        page.roi.drop()
-        page.surfaces.clear()
-        page.measurements.clear()
-        page.desk.close_volume()
-        page.commands.tool("navigate")
+        commands.roi.drop()
+        surfaces.clear()
+        measurements.clear()
+        commands.viewer.close_volume()
+        commands.tool("navigate")
 
 
-def _play(page: Page) -> None:
-    desk = page.desk
-    array = np.zeros((DEPTH, SIDE, SIDE), np.int16)
-    desk.open(Volume(array, np.diag([1.0, 1.0, 4.0, 1.0]), "CT", "rehearsal"))
-    page.opened()
-    segment, volume_node = page.commands.segments.selected, desk.volume_node
+def _use_everything(commands: Commands, surfaces: Surfaces, opened: Callable[[], None]) -> None:
+    viewer = commands.viewer
+    array = np.zeros((DEPTH, WIDTH, WIDTH), np.int16)
+    viewer.open(Volume(array, np.diag([1.0, 1.0, 4.0, 1.0]), "CT", "warm-up"))
+    opened()
+    segment, volume_node = commands.segments.selected, viewer.volume_node
     inside = [[2, 5], [8, 24], [8, 24]]
-    middle = page.views.world
+    middle = commands.views.world
     mask = np.ones([high - low for low, high in inside], bool)
-    desk.port.save_state_for_undo()
-    write_change(desk.port, Change(mask, mask, (2, 8, 8)))
+    viewer.port.save_state_for_undo()
+    write_change(viewer.port, Change(mask, mask, (2, 8, 8)))
     prompts = [
         point_prompt(middle, volume_node),
         point_prompt(middle + 2, volume_node, False),
         box_prompt([[3, 4], [8, 24], [8, 24]], volume_node),
         line_prompt(middle, np.add(middle, (6, 6, 0)), volume_node),
     ]
-    show_prompts(desk.segmentation_node, volume_node, segment, prompts)
-    dress(desk.segmentation_node, segment)
-    page.roi.draw(inside, 0, None)
+    show_prompts(viewer.segmentation_node, volume_node, segment, prompts)
+    style_prompts(viewer.segmentation_node, segment)
+    commands.roi.draw(inside, 0, None)
     for _first_seen_then_made in range(2):
-        page.surfaces.update(0.0)
-    for view in desk.app.view_manager.get_views():
+        surfaces.update(0.0)
+    for view in viewer.app.view_manager.get_views():
         view.render_window().Render()

@@ -1,4 +1,4 @@
-"""What a session process is told by the gateway: one line of JSON on its stdin."""
+"""What the gateway gives to a session process: one line of JSON on its stdin."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ SECRET_HEADER = "X-EfficientMedSAM2-Session"
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """What a session process is told.
+    """What a session process gets.
 
     Attributes:
         secret: Value of SECRET_HEADER.
         folder: Empty folder for the session's files; removed by whichever process ends last.
         max_bytes: Largest upload.
         volume: File or folder to open at the start, None for none.
-        network: Arguments of mrml.effect.predictor_loader.load_predictor.
+        network: Arguments of pipeline.engine.build_model.
     """
 
     secret: str

@@ -1,4 +1,4 @@
-"""Files out: segmentations and prompts of a desk; and both read back in."""
+"""Files out: segmentations and prompts of a viewer session; and both read back in."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.geometry import roi_of_corners
 from EfficientMedSAM2Lib.imaging.markups import Markup, write_markups
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
 from EfficientMedSAM2Lib.mrml.labelmaps import extent_of_box, oriented_image
 from EfficientMedSAM2Lib.mrml.markups_reader import Prompt, prompts_of_file
 from EfficientMedSAM2Lib.mrml.scene.segments import read_segments
 from EfficientMedSAM2Lib.web.session.segments import Segments
-from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.session.workspace import file_name, unique
 
 #: Kind of download -> ending of its file.
@@ -23,36 +25,36 @@ KINDS = (*SEGMENTATION_ENDINGS, "prompts")
 Export = tuple[str, Callable[[Path], object]]
 
 
-def prepare(desk: Desk, kind: str) -> Export:
+def prepare(viewer: ViewerSession, kind: str) -> Export:
     """Read the scene for a download; returns the file's name and what writes it, to be called in any thread.
 
     Raises:
-        ValueError: there is nothing to save.
+        UserError: there is nothing to save.
     """
-    volume = desk.volume
+    volume = viewer.volume
     if volume is None:
-        raise ValueError("There is nothing to save yet; open a volume and segment something.")
+        raise UserError("There is nothing to save yet; open a volume and segment something.")
     if kind == "prompts":
-        return _prepare_prompts(desk)
-    segments = read_segments(desk.segmentation_node, desk.volume_node)
+        return _prepare_prompts(viewer)
+    segments = read_segments(viewer.segmentation_node, viewer.volume_node)
     if not any(segment.mask.any() for segment in segments):
-        raise ValueError("All segments are empty; there is nothing to save yet.")
+        raise UserError("All segments are empty; there is nothing to save yet.")
     return (
         file_name(volume.name, SEGMENTATION_ENDINGS[kind]),
         lambda path: write_segmentation(path, segments, volume),
     )
 
 
-def add_segments(desk: Desk, segments: list[Segment]) -> int:
+def add_segments(viewer: ViewerSession, segments: list[Segment]) -> int:
     """Add segments of a file as one undo step; returns how many have voxels on this volume's grid."""
     import slicer
 
-    assert desk.volume is not None
-    names = Segments(desk)
+    assert viewer.volume is not None
+    names = Segments(viewer)
     used = [segment for segment in segments if segment.mask.any()]
     if not used:
-        raise ValueError("The segmentation has no voxels on this volume; open the volume that it was made on.")
-    desk.port.save_state_for_undo()
+        raise UserError("The segmentation has no voxels on this volume; open the volume that it was made on.")
+    viewer.port.save_state_for_undo()
     for segment in used:
         segment_id = names.add(segment.name, undoable=False)
         added = names.get(segment_id)
@@ -60,31 +62,31 @@ def add_segments(desk: Desk, segments: list[Segment]) -> int:
             added.SetColor(*segment.color)
         if segment.terminology:
             added.SetTag(added.GetTerminologyEntryTagName(), segment.terminology)
-        image = oriented_image(segment.mask, (0, 0, 0), desk.volume.ijk_to_ras)
+        image = oriented_image(segment.mask, (0, 0, 0), viewer.volume.ijk_to_ras)
         extent = list(extent_of_box([[0, size] for size in segment.mask.shape]))
         slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
             image,
-            desk.segmentation_node,
+            viewer.segmentation_node,
             segment_id,
             slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE,
             extent,
         )
-    desk.controller.scene_changed()
+    viewer.controller.scene_changed()
     return len(used)
 
 
-def add_prompts(desk: Desk, name: str, markups: Sequence[Markup]) -> None:
+def add_prompts(viewer: ViewerSession, name: str, markups: Sequence[Markup]) -> None:
     """Ask for the prompts of a file: on the segment of its name, on an empty one without a name, or on a new one.
 
     The controller answers them as soon as it can.
 
     Raises:
-        ValueError: there are none, or one of them is outside of the volume.
+        UserError: there are none, or one of them is outside of the volume.
     """
-    prompts = prompts_of_file(markups, desk.volume_node)
+    prompts = prompts_of_file(markups, viewer.volume_node)
     if not prompts:
-        raise ValueError(f"{name!r} holds no point, box or line; place one and save it again.")
-    segments = Segments(desk)
+        raise UserError(f"{name!r} holds no point, box or line; place one and save it again.")
+    segments = Segments(viewer)
     found = next((known for known in segments.ids if segments.get(known).GetName() == name), None)
     if found is not None:
         segments.select(found)
@@ -92,21 +94,21 @@ def add_prompts(desk: Desk, name: str, markups: Sequence[Markup]) -> None:
         segments.rename(segments.selected, name)
     else:
         segments.add(name)
-    desk.controller.use_prompts(prompts)
+    viewer.controller.use_prompts(prompts)
 
 
-def _prepare_prompts(desk: Desk) -> Export:
-    session, volume = desk.controller.session, desk.volume
+def _prepare_prompts(viewer: ViewerSession) -> Export:
+    session, volume = viewer.controller.session, viewer.volume
     assert volume is not None
     listed: dict[str, list[Markup]] = {}
-    for segment_id in desk.port.segment_ids() if session is not None else []:
+    for segment_id in viewer.port.segment_ids() if session is not None else []:
         assert session is not None
         markups = to_markups(session.prompts(segment_id))
         if markups:
             listed[segment_id] = markups
     if not listed:
-        raise ValueError("There are no prompts yet; click on a structure or draw a box first.")
-    node = desk.segmentation_node
+        raise UserError("There are no prompts yet; click on a structure or draw a box first.")
+    node = viewer.segmentation_node
     titles = [node.GetSegmentation().GetSegment(segment_id).GetName() for segment_id in listed]
     names = unique((file_name(title, "") for title in titles), lambda name, number: f"{name} {number}")
     files = [(f"{name}.mrk.json", markups) for name, markups in zip(names, listed.values())]
@@ -130,19 +132,9 @@ def to_markups(prompts: list[Prompt]) -> list[Markup]:
     markups = [Markup("line", "Diameter", np.array(p.points_ras)) for p in prompts if p.kind == "line"]
     for prompt in prompts:
         if prompt.kind == "box" and prompt.positive:
-            matrix, size = _roi_of(np.array(prompt.points_ras))
+            matrix, size = roi_of_corners(np.array(prompt.points_ras))
             markups.append(Markup("box", "Box", object_to_world=matrix, size=size))
     if points:
         positions = np.array([point for p in points for point in p.points_ras])
         markups.append(Markup("point", "Points", positions, tuple(p.positive for p in points)))
     return markups
-
-
-def _roi_of(corners_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(object to world, edge lengths) of eight corners in the order of imaging.geometry.roi_corners_ras."""
-    edges = np.stack([corners_ras[n] - corners_ras[0] for n in (4, 2, 1)], axis=1)
-    size = np.linalg.norm(edges, axis=0)
-    matrix = np.eye(4)
-    matrix[:3, :3] = edges / size
-    matrix[:3, 3] = corners_ras.mean(axis=0)
-    return matrix, size

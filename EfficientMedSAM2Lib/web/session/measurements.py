@@ -9,7 +9,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, box_slices
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box, segment_stamp
-from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Measurement:
 
 
 class Measurements:
-    """Numbers of a desk's segments."""
+    """Numbers of a viewer session's segments."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, viewer: ViewerSession) -> None:
+        self.viewer = viewer
         self._known: dict[str, tuple[Any, Measurement]] = {}
 
     def clear(self) -> None:
@@ -42,24 +42,24 @@ class Measurements:
 
     def update(self) -> bool:
         """Measure what has changed; returns whether anything had."""
-        node, volume = self.desk.segmentation_node, self.desk.volume
+        node, volume = self.viewer.segmentation_node, self.viewer.volume
         if node is None or volume is None:
             return False
         changed = False
-        for segment_id in self.desk.port.segment_ids():
+        for segment_id in self.viewer.port.segment_ids():
             stamp = segment_stamp(node, segment_id)
             if segment_id not in self._known or self._known[segment_id][0] != stamp:
-                box = segment_box(node, segment_id, self.desk.volume_node)
+                box = segment_box(node, segment_id, self.viewer.volume_node)
                 self._known[segment_id] = stamp, self._measure(segment_id, box)
                 changed = True
         return changed
 
     def _measure(self, segment_id: str, box: Box | None) -> Measurement:
-        volume = self.desk.volume
+        volume = self.viewer.volume
         assert volume is not None
         if box is None:
             return Measurement(0.0 if volume.spacing_known else None, None)
-        mask = read_segment(self.desk.segmentation_node, segment_id, self.desk.volume_node, box)
+        mask = read_segment(self.viewer.segmentation_node, segment_id, self.viewer.volume_node, box)
         voxels = int(np.count_nonzero(mask))
         cubic_mm = abs(float(np.linalg.det(volume.ijk_to_ras[:3, :3])))
         milliliters = voxels * cubic_mm / 1000.0 if volume.spacing_known else None

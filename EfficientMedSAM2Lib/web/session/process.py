@@ -44,19 +44,18 @@ def main() -> int:
 async def _serve(config: SessionConfig, answers: Any) -> None:
     from trame.app import get_server
 
-    from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor
     from EfficientMedSAM2Lib.web.connection import unless_gone
     from EfficientMedSAM2Lib.web.page.application import Page
     from EfficientMedSAM2Lib.web.session.transfer import Transfer
     from EfficientMedSAM2Lib.web.session.workspace import Workspace
 
     _quiet_vtk()
-    _keep_traces_here()
+    _send_no_tracebacks()
     asyncio.get_running_loop().set_exception_handler(unless_gone)
     server = get_server(f"session-{os.getpid()}", client_type="vue3")
     workspace = Workspace(config.folder, config.max_bytes)
-    page = Page(server, lambda: load_predictor(**config.network), workspace)
-    transfer = Transfer(page.desk, workspace, page.opened)
+    page = Page(server, lambda: _load(config.network), workspace)
+    transfer = Transfer(page.viewer, workspace, page.opened)
 
     def bind(wslink_server: Any) -> None:
         wslink_server.app.middlewares.append(_only_gateway(config.secret))
@@ -84,15 +83,26 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     ended = asyncio.Event()
     threading.Thread(target=_wait_for_end, args=(loop, ended), daemon=True).start()
     updating = asyncio.ensure_future(page.run())
-    page.desk.controller.start()
+    page.viewer.controller.start()
     if config.volume is not None:
         with contextlib.suppress(asyncio.CancelledError):
             await _open_first(page, transfer, Path(config.volume))
     await asyncio.wait([asyncio.ensure_future(ended.wait()), serving], return_when=asyncio.FIRST_COMPLETED)
     updating.cancel()
-    page.desk.controller.forget()
+    page.viewer.controller.forget()
     shutil.rmtree(config.folder, ignore_errors=True)
     os._exit(0)  # a slice that is being computed is waited for by nobody
+
+
+def _load(network: dict[str, Any]) -> Any:
+    """The volume predictor on the network that the gateway was started with, warmed up; for the worker thread."""
+    from EfficientMedSAM2Lib.mrml.effect.predictor_loader import warm_up
+    from EfficientMedSAM2Lib.pipeline.engine import build_model
+    from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
+
+    predictor = EfficientMedSAM2VolumePredictor(build_model(**network))
+    warm_up(predictor)
+    return predictor
 
 
 async def _open_first(page: Any, transfer: Any, path: Path) -> None:
@@ -121,7 +131,7 @@ def _only_gateway(secret: str) -> Any:
     return check
 
 
-def _keep_traces_here() -> None:
+def _send_no_tracebacks() -> None:
     """wslink sends the traceback of an exception, with the server's paths, to the browser; the log is its place."""
     from wslink.protocol import WslinkHandler
 

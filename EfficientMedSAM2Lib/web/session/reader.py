@@ -1,7 +1,7 @@
 """Uploads are read in a process of their own, under limits of time and memory.
 
 What somebody has sent is given to libraries written in C. Whatever it makes them do, it happens beside the session: the
-page goes on, and the process is ended when its time is up. It is told what to do by a line of JSON on its stdin, and
+page goes on, and the process is ended when its time is up. It gets its task as a line of JSON on its stdin, and
 answers by files in the session's folder: one of JSON, and one of numbers for each array.
 """
 
@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.components import SeveralVolumes
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume, volume_name
@@ -80,7 +82,7 @@ async def read_upload(
 
     Raises:
         TooLarge: More memory or time than there is.
-        ValueError: Nothing that can be used.
+        UserError: Nothing that can be used.
     """
     seconds = seconds or READ_S + sum(file.stat().st_size for file in files) / BYTES_PER_S
     task = {
@@ -122,9 +124,9 @@ def _take(workspace: Workspace) -> Read:
     try:
         answer = json.loads((workspace.folder / ANSWER).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # killed by a limit, or by a fault in a library
-        raise ValueError("The file cannot be opened: it is damaged, or needs too much time or memory.") from None
+        raise UserError("The file cannot be opened: it is damaged, or needs too much time or memory.") from None
     if "error" in answer:
-        raise (TooLarge if answer["too_large"] else ValueError)(answer["error"])
+        raise (TooLarge if answer["too_large"] else UserError)(answer["error"])
     markups = tuple(Path(path) for path in answer.get("markups", ()))
     volume = None
     if "volume" in answer:
@@ -170,9 +172,8 @@ def main() -> int:
     except Exception as error:  # a library has met what nobody has thought of: the log tells whoever runs the server
         logger.exception("An upload could not be read.")
         answer = {"error": f"The file cannot be opened ({type(error).__name__}); export it again.", "too_large": False}
-    partial = workspace.folder / f".partial-{ANSWER}"
-    partial.write_text(json.dumps(answer), encoding="utf-8")
-    partial.replace(workspace.folder / ANSWER)
+    with replacing(workspace.folder / ANSWER) as temporary:
+        temporary.write_text(json.dumps(answer), encoding="utf-8")
     return 0
 
 
@@ -201,7 +202,7 @@ def _read(workspace: Workspace, task: dict[str, Any]) -> dict[str, Any]:
         return {"name": upload.name, "markups": [str(path) for path in upload.markups]}
     if upload.is_segmentation or task["as_segments"]:
         if grid is None:
-            raise ValueError("A segmentation needs its volume; open the volume first.")
+            raise UserError("A segmentation needs its volume; open the volume first.")
         segments = read_segmentation(upload.path, grid)
         for n, segment in enumerate(segments):
             np.save(workspace.folder / f"mask{n}.npy", segment.mask)

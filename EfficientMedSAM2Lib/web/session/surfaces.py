@@ -14,7 +14,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.mrml.labelmaps import array_view, to_vtk_matrix
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box, segment_stamp
-from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
 #: Voxels that are looked at; larger segments are thinned out first.
 MAX_VOXELS = 1_000_000
@@ -26,8 +26,8 @@ SMOOTHING_STEPS = 12
 class Surfaces:
     """One vtkMRMLModelNode for each segment that has voxels."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, viewer: ViewerSession) -> None:
+        self.viewer = viewer
         self._shown: dict[str, tuple[Any, Any]] = {}  # segment: (stamp, node)
         self._seen: dict[str, tuple[Any, float]] = {}  # segment: (stamp, when it was first seen)
 
@@ -41,10 +41,10 @@ class Surfaces:
         Args:
             rest_s: Leave a segment alone for so long after a change.
         """
-        node = self.desk.segmentation_node
+        node = self.viewer.segmentation_node
         if node is None:
             return
-        ids, now = self.desk.port.segment_ids(), time.monotonic()
+        ids, now = self.viewer.port.segment_ids(), time.monotonic()
         for segment_id in [known for known in self._shown if known not in ids]:
             self._remove(segment_id)
         made = False
@@ -56,30 +56,30 @@ class Surfaces:
             if rested and not made and self._shown.get(segment_id, (None, None))[0] != stamp:
                 self._make(segment_id, stamp)
                 made = True
-            self._dress(segment_id)
+            self._style(segment_id)
 
     def _make(self, segment_id: str, stamp: Any) -> None:
-        node, volume_node = self.desk.segmentation_node, self.desk.volume_node
+        node, volume_node = self.viewer.segmentation_node, self.viewer.volume_node
         box = segment_box(node, segment_id, volume_node)
         if box is None:
             self._remove(segment_id)
             self._shown[segment_id] = stamp, None
             return
-        assert self.desk.volume is not None
-        surface = make_surface(read_segment(node, segment_id, volume_node, box), box, self.desk.volume.ijk_to_ras)
+        assert self.viewer.volume is not None
+        surface = make_surface(read_segment(node, segment_id, volume_node, box), box, self.viewer.volume.ijk_to_ras)
         model = self._shown.get(segment_id, (None, None))[1]
         if model is None:
-            model = self.desk.scene.AddNewNodeByClass("vtkMRMLModelNode", f"{segment_id} surface")
+            model = self.viewer.scene.AddNewNodeByClass("vtkMRMLModelNode", f"{segment_id} surface")
             model.CreateDefaultDisplayNodes()
             model.GetDisplayNode().SetVisibility2D(False)
         model.SetAndObservePolyData(surface)
         self._shown[segment_id] = stamp, model
 
-    def _dress(self, segment_id: str) -> None:
+    def _style(self, segment_id: str) -> None:
         model = self._shown.get(segment_id, (None, None))[1]
         if model is None:
             return
-        node, display = self.desk.segmentation_node, model.GetDisplayNode()
+        node, display = self.viewer.segmentation_node, model.GetDisplayNode()
         color = node.GetSegmentation().GetSegment(segment_id).GetColor()
         visible = int(node.GetDisplayNode().GetSegmentVisibility(segment_id) and node.GetDisplayNode().GetVisibility())
         if tuple(display.GetColor()) != tuple(color):
@@ -90,7 +90,7 @@ class Surfaces:
     def _remove(self, segment_id: str) -> None:
         model = self._shown.pop(segment_id, (None, None))[1]
         if model is not None:
-            self.desk.scene.RemoveNode(model)
+            self.viewer.scene.RemoveNode(model)
 
 
 def make_surface(mask: np.ndarray, box_kji: Box, ijk_to_ras: np.ndarray) -> Any:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from aiohttp import BodyPartReader, web
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.formats.files import one_line
 from EfficientMedSAM2Lib.imaging.markups import markup_name, read_markups
 from EfficientMedSAM2Lib.imaging.sample import sample_scan
@@ -23,14 +24,14 @@ from EfficientMedSAM2Lib.web.connection import MALFORMED
 from EfficientMedSAM2Lib.web.session.exports import KINDS, add_prompts, add_segments, prepare
 from EfficientMedSAM2Lib.web.session.reader import Read, read_upload
 from EfficientMedSAM2Lib.web.session.segments import Segments
-from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.session.workspace import MEGABYTE, TooLarge, Workspace
 
 logger = logging.getLogger(__name__)
 
 CHUNK = MEGABYTE
-#: Seconds between two looks whether prompts have been answered.
-LOOK_S = 0.03
+#: Seconds between two checks whether prompts have been answered.
+POLL_S = 0.03
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ class Answers:
         """From the address of a request.
 
         Raises:
-            ValueError: A time point that is no number.
+            UserError: A time point that is no number.
         """
         given = request.query.get("time_point", "")
         if given and not (given.isdecimal() and given.isascii() and len(given) < 8):
-            raise ValueError("A time point is a whole number from 0 on.")
+            raise UserError("A time point is a whole number from 0 on.")
         kind = request.query.get("kind", "")
         return cls(request.query.get("replace") == "yes", kind, int(given) if given else None)
 
@@ -65,13 +66,13 @@ class Transfer:
     """Uploads and downloads of one session.
 
     Args:
-        desk: The scene.
+        viewer: The scene.
         workspace: The session's files.
         opened: Called when a volume was opened.
     """
 
-    def __init__(self, desk: Desk, workspace: Workspace, opened: Callable[[], None]) -> None:
-        self.desk, self.workspace, self._opened = desk, workspace, opened
+    def __init__(self, viewer: ViewerSession, workspace: Workspace, opened: Callable[[], None]) -> None:
+        self.viewer, self.workspace, self._opened = viewer, workspace, opened
         self._lock = asyncio.Lock()
 
     def routes(self) -> list[Any]:
@@ -92,20 +93,20 @@ class Transfer:
             try:
                 answers = Answers.of(request)
                 files = await self._receive(request)
-                volume = self.desk.volume
+                volume = self.viewer.volume
                 read = await read_upload(
                     self.workspace, files, volume, time_point=answers.time_point, as_segments=answers.kind == "segments"
                 )
-                if read.segments and self.desk.volume is not volume:
-                    raise ValueError("Another volume was opened meanwhile; open the segmentation again.")
+                if read.segments and self.viewer.volume is not volume:
+                    raise UserError("Another volume was opened in the meantime; open the segmentation again.")
                 question = self._question(read, answers)
                 if question is not None:
                     return web.json_response(question)
                 text = await self._open(read)
             except TooLarge as error:
-                return _refusal(413, self.workspace.public(str(error)))
+                return _refusal(413, self.workspace.without_paths(str(error)))
             except ValueError as error:
-                return _refusal(415, self.workspace.public(str(error)))
+                return _refusal(415, self.workspace.without_paths(str(error)))
             except (MemoryError, OSError, RuntimeError) as error:  # of this machine, not of the file
                 logger.exception("An upload could not be opened.")
                 return _refusal(
@@ -134,7 +135,7 @@ class Transfer:
         if kind not in KINDS:
             return _refusal(404, "There is no such download.")
         try:
-            name, write = prepare(self.desk, kind)
+            name, write = prepare(self.viewer, kind)
         except ValueError as error:
             return _refusal(409, str(error))
         folder = self.workspace.folder / f"download-{id(request)}"
@@ -150,7 +151,7 @@ class Transfer:
             await response.write_eof()
             return response
         except (OSError, RuntimeError, ValueError) as error:
-            return _refusal(503, self.workspace.public(str(error)))
+            return _refusal(503, self.workspace.without_paths(str(error)))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -167,9 +168,9 @@ class Transfer:
         except TooLarge:
             raise
         except MALFORMED as error:
-            raise ValueError("Files have to be sent as a form, as the page does.") from error
+            raise UserError("Files have to be sent as a form, as the page does.") from error
         if not inbox.files:
-            raise ValueError("Nothing was sent; choose a file, or the files of a DICOM series.")
+            raise UserError("Nothing was sent; choose a file, or the files of a DICOM series.")
         return inbox.files
 
     def _question(self, read: Read, answers: Answers) -> dict[str, Any] | None:
@@ -190,7 +191,7 @@ class Transfer:
 
     def _loss(self, name: str, answers: Answers) -> dict[str, Any] | None:
         """The question before another scan takes the place of segments."""
-        segments = Segments(self.desk) if self.desk.volume is not None else None
+        segments = Segments(self.viewer) if self.viewer.volume is not None else None
         made = [] if segments is None else [name for name in segments.ids if not segments.is_unused(name)]
         if not made or answers.replace:
             return None
@@ -204,35 +205,35 @@ class Transfer:
         if read.volume is not None:
             self._show(read.volume)
             return " ".join([f"{read.name} is open.", *read.volume.notes])
-        count = add_segments(self.desk, list(read.segments))
+        count = add_segments(self.viewer, list(read.segments))
         return f"{count} segment{'s were' if count > 1 else ' was'} added from {read.name}."
 
     async def _use_markups(self, files: Sequence[Path]) -> str:
         """Files of prompts, each for the segment of its name; all are read before the first is used."""
-        volume, controller = self.desk.volume, self.desk.controller
+        volume, controller = self.viewer.volume, self.viewer.controller
         if volume is None:
-            raise ValueError("Prompts need their volume; open the volume first.")
+            raise UserError("Prompts need their volume; open the volume first.")
         named = [(markup_name(path), await asyncio.to_thread(read_markups, path)) for path in files]
         for _name, markups in named:
-            prompts_of_file(markups, self.desk.volume_node)
+            prompts_of_file(markups, self.viewer.volume_node)
         for name, markups in named:
             await self._settled()
-            if self.desk.volume is not volume:
-                raise ValueError("Another volume was opened meanwhile; open the prompts again.")
-            add_prompts(self.desk, name, markups)
+            if self.viewer.volume is not volume:
+                raise UserError("Another volume was opened in the meantime; open the prompts again.")
+            add_prompts(self.viewer, name, markups)
         await self._settled()
         if controller.is_error:
-            raise ValueError(controller.message)
+            raise UserError(controller.message)
         names = ", ".join(name for name, _markups in named)
         return f"The prompts for {names} were used."
 
     async def _settled(self) -> None:
         """Until the network is loaded and has answered what was asked."""
-        while self.desk.controller.activity is not Activity.IDLE:
-            await asyncio.sleep(LOOK_S)
+        while self.viewer.controller.activity is not Activity.IDLE:
+            await asyncio.sleep(POLL_S)
 
     def _show(self, volume: Volume) -> None:
-        self.desk.open(volume)
+        self.viewer.open(volume)
         self._opened()
 
 

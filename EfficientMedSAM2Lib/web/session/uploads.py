@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from EfficientMedSAM2Lib.imaging.formats.contained import check_contained, image_reader
-from EfficientMedSAM2Lib.imaging.formats.files import last_line, quiet_libraries
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.files import last_line
+from EfficientMedSAM2Lib.imaging.dicom.headers import has_dicom_mark
+from EfficientMedSAM2Lib.imaging.formats.contained import check_contained
+from EfficientMedSAM2Lib.imaging.formats.itk_files import voxel_bytes
 from EfficientMedSAM2Lib.imaging.markups import SUFFIX as MARKUPS_SUFFIX
 from EfficientMedSAM2Lib.imaging.segmentations import SEGMENTATION_SUFFIX
 from EfficientMedSAM2Lib.imaging.volumes import ENDINGS, FORMATS
@@ -43,10 +45,10 @@ def check_upload(workspace: Workspace, files: list[Path]) -> Upload:
     """Check what has come in: kinds, sizes, archives.
 
     Raises:
-        ValueError: nothing usable, or too much when unpacked.
+        UserError: nothing usable, or too much when unpacked.
     """
     if not any(file.stat().st_size for file in files):
-        raise ValueError("Nothing was sent; choose a file, or the files of a DICOM series.")
+        raise UserError("Nothing was sent; choose a file, or the files of a DICOM series.")
     name = files[0].name
     if len(files) == 1 and zipfile.is_zipfile(files[0]):
         return _classify(workspace, _unpack(workspace, files[0]), name.rsplit(".", 1)[0])
@@ -64,12 +66,12 @@ def _classify(workspace: Workspace, files: list[Path], name: str) -> Upload:
         image = images[0]
         _check_memory(workspace, images, image.name)
         return Upload(image, image.name, image.name.lower().endswith(SEGMENTATION_SUFFIX))
-    dicom = [file for file in files if _is_dicom(file)]
+    dicom = [file for file in files if has_dicom_mark(file)]
     for file in files:
         if file not in dicom:
             file.unlink(missing_ok=True)
     if not dicom:
-        raise ValueError(f"{name!r} is not an image that can be opened; use {FORMATS}.")
+        raise UserError(f"{name!r} is not an image that can be opened; use {FORMATS}.")
     _check_memory(workspace, dicom, name)
     return Upload(dicom[0] if len(dicom) == 1 else dicom[0].parent, name)
 
@@ -88,7 +90,7 @@ def _unpack(workspace: Workspace, archive: Path) -> list[Path]:
             for entry in entries:
                 _unpack_entry(opened, entry, inbox, total)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise ValueError(f"The archive cannot be unpacked ({last_line(error)}); pack it again.") from error
+        raise UserError(f"The archive cannot be unpacked ({last_line(error)}); pack it again.") from error
     return inbox.files
 
 
@@ -106,18 +108,15 @@ def _check_memory(workspace: Workspace, files: list[Path], name: str) -> None:
     """Read the headers only: are they images, and do their voxels fit into memory together?
 
     Raises:
-        ValueError: One is none, or they do not.
+        UserError: One is none, or they do not.
     """
     most, size = workspace.max_bytes * UNPACKED_FACTOR, 0
     for file in files:
         check_contained(file)
         try:
-            with quiet_libraries():
-                reader = image_reader(file)
-                reader.ReadImageInformation()
+            size += voxel_bytes(file)
         except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{name!r} is not an image that can be opened; use {FORMATS}.") from error
-        size += math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * _bytes_of(reader.GetPixelID())
+            raise UserError(f"{name!r} is not an image that can be opened; use {FORMATS}.") from error
         if size > most:
             raise TooLarge(
                 f"{name!r} takes {size / MEGABYTE:.0f} MB in memory or more; at most {most / MEGABYTE:.0f} MB can."
@@ -128,19 +127,5 @@ def _ending(path: Path) -> str:
     return next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), "")
 
 
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
-
-
 def _is_junk(name: str) -> bool:
     return name.startswith("__MACOSX/") or PurePosixPath(name).name.startswith(".")
-
-
-def _bytes_of(pixel_id: int) -> int:
-    import SimpleITK as sitk
-
-    one = {sitk.sitkInt8, sitk.sitkUInt8, sitk.sitkVectorUInt8, sitk.sitkVectorInt8}
-    two = {sitk.sitkInt16, sitk.sitkUInt16, sitk.sitkVectorInt16, sitk.sitkVectorUInt16}
-    eight = {sitk.sitkInt64, sitk.sitkUInt64, sitk.sitkFloat64, sitk.sitkVectorFloat64, sitk.sitkComplexFloat32}
-    return 1 if pixel_id in one else 2 if pixel_id in two else 8 if pixel_id in eight else 4

@@ -20,12 +20,12 @@ UNDO_STATES = 50
 class LoopWorker(Worker):
     """A worker for an event loop, which waits in the loop and never here."""
 
-    def breathe(self, seconds: float) -> None:  # noqa: ARG002
+    def yield_to_tasks(self, seconds: float) -> None:  # noqa: ARG002
         """The interpreter's lock is free while the loop waits; only the log is delivered."""
         self._log.deliver()
 
 
-class Desk:
+class ViewerSession:
     """Slicer's application core with one volume at a time.
 
     Args:

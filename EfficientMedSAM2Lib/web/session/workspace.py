@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 MEGABYTE = 2**20
 #: A DICOM study of whole-body CT has about 2000 files.
 MAX_FILES = 10_000
@@ -18,7 +20,7 @@ MAX_NAME = 200
 _STRANGE = re.compile(r"[^\w.\- ]+")
 
 
-class TooLarge(ValueError):
+class TooLarge(UserError):
     """More was sent than is allowed."""
 
 
@@ -52,7 +54,7 @@ class Workspace:
             else:
                 entry.unlink(missing_ok=True)
 
-    def public(self, text: str) -> str:
+    def without_paths(self, text: str) -> str:
         """A message without any path of this machine."""
         text = re.sub(rf"{re.escape(str(self.folder))}/(?:{_FOLDER}/)*", "", text)
         text = text.replace(str(self.folder), "the upload")

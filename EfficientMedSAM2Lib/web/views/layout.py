@@ -12,22 +12,22 @@ from trame_slicer.rca_view.rca_view_factory import RemoteSliceViewFactory, Remot
 from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
 
 from EfficientMedSAM2Lib.core.resources import resource_path
-from EfficientMedSAM2Lib.web.views.render_scheduler import MOVING_QUALITY, STILL_QUALITY, Painter
+from EfficientMedSAM2Lib.web.views.render_scheduler import MOVING_QUALITY, STILL_QUALITY, RenderScheduler
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, THREE_D
 
 FOUR = "four"
-#: Frames a second when a view changes its size; all other pictures are the painter's.
+#: Frames a second when a view changes its size; all other pictures are the scheduler's.
 FPS = 20.0
 #: Seconds between two events of the mouse that are sent.
 EVENT_S = 0.03
 
 
 class _Frame:
-    """The half that both kinds of view share: our painter, and our frame around the picture."""
+    """The half that both kinds of view share: our scheduler, and our frame around the picture."""
 
-    def __init__(self, server: Any, painter: Painter) -> None:
+    def __init__(self, server: Any, scheduler: RenderScheduler) -> None:
         super().__init__(server, rca_encoder=RcaImageEncoder.TURBO_JPEG, target_fps=FPS, blur_fps=FPS)  # type: ignore[call-arg]
-        self._painter = painter
+        self._scheduler = scheduler
         self._window: Any = None
 
     def _create_view(self, view: Any, scene: Any, app_logic: Any) -> Any:
@@ -35,7 +35,7 @@ class _Frame:
         window = created.slicer_view.render_window()
         window.SetMultiSamples(0)  # in software, three quarters of the time of a picture went into them
         created.slicer_view.first_renderer().SetUseFXAA(view.singleton_tag == THREE_D)
-        self._painter.add(view.singleton_tag, created.slicer_view, created.view_adapter, self._window)
+        self._scheduler.add(view.singleton_tag, created.slicer_view, created.view_adapter, self._window)
         return created
 
     def _create_vuetify_ui(self, view_id: str, slicer_view: Any, rca_scheduler: Any, **_: Any) -> None:
@@ -67,10 +67,10 @@ class ThreeDFrameFactory(_Frame, RemoteThreeDViewFactory):
     """3D views."""
 
 
-def create_views(app: Any, server: Any, painter: Painter) -> LayoutManager:
+def create_views(app: Any, server: Any, scheduler: RenderScheduler) -> LayoutManager:
     """Make all views, and the layouts: four views, or one of them alone."""
     for factory in (SliceFrameFactory, ThreeDFrameFactory):
-        app.view_manager.register_factory(factory(server, painter))
+        app.view_manager.register_factory(factory(server, scheduler))
     views = {
         "Red": ViewLayoutDefinition.axial_view(),
         "Yellow": ViewLayoutDefinition.sagittal_view(),

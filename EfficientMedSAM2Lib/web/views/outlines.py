@@ -49,7 +49,7 @@ class Outlines:
     def _slice_key(self, node: Any) -> Any:
         """What is known of the slice that a view shows; None for a view across the slices."""
         scores = self._controller.scores
-        axis, index = view_slice(node, self._effect.desk.volume_node)
+        axis, index = view_slice(node, self._effect.viewer.volume_node)
         if axis != scores.axis:
             return None
         return index, scores.scores.get(index), index in scores.stale

@@ -19,7 +19,7 @@ from EfficientMedSAM2Lib.mrml.effect.outline import (
 )
 from EfficientMedSAM2Lib.mrml.effect.prompt_gesture import PromptGesture
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import xy_to_world
-from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
 NAVIGATE, WINDOW, ROI = "navigate", "window", "roi"
 #: Squared distance in pixels at which the crosshair gives way to handles of an ROI.
@@ -100,20 +100,20 @@ class PromptEffect(SegmentationEffect):
 
     def connect(
         self,
-        desk: Desk,
+        viewer: ViewerSession,
         moved: Callable[[Any, Sequence[float]], None],
         say: Callable[[str], None],
         drawn: Callable[[Any, int], None],
     ) -> None:
-        """Tie the effect to a desk.
+        """Tie the effect to a viewer session.
 
         Args:
-            desk: Gets the prompts.
+            viewer: Gets the prompts.
             moved: Called with (slice node, world RAS) where the user points.
             say: Called with what is wrong with a prompt.
             drawn: Called with (box kji, axis) of a rectangle drawn with the ROI tool.
         """
-        self.desk, self._moved, self._say, self._drawn = desk, moved, say, drawn
+        self.viewer, self._moved, self._say, self._drawn = viewer, moved, say, drawn
         self.gesture = _Gesture(self)
 
     @property
@@ -139,7 +139,7 @@ class PromptEffect(SegmentationEffect):
 
     def process(self, view: PromptPipeline, event: int, xy: Sequence[float]) -> bool:
         """An event of the mouse in a view; returns whether it was used."""
-        command, volume_node = vtk.vtkCommand, self.desk.volume_node
+        command, volume_node = vtk.vtkCommand, self.viewer.volume_node
         if volume_node is None:
             return False
         try:
@@ -163,22 +163,22 @@ class PromptEffect(SegmentationEffect):
             self._point_at(view, xy)
         if self.tool != NAVIGATE:
             self._check()
-            self.gesture.press(xy, view, self.desk.controller, self.desk.volume_node)
+            self.gesture.press(xy, view, self.viewer.controller, self.viewer.volume_node)
 
     def release(self, view: PromptPipeline, xy: Sequence[float]) -> None:
         """Complete a prompt that is being drawn."""
         (x0, y0), (x1, y1) = self.gesture.start, xy
-        if self.gesture.release(xy, self.desk.controller, self.desk.volume_node):
+        if self.gesture.release(xy, self.viewer.controller, self.viewer.volume_node):
             self._point_at(view, ((x0 + x1) / 2, (y0 + y1) / 2))  # the other views show what was drawn around
 
     def show_mask(self, image: Any, views: Sequence[PromptPipeline] | None = None) -> None:
         """Outline a mask on slice views, by default on all."""
         for view in self.views if views is None else views:
-            view.show_mask(image, self.desk.volume_node)
+            view.show_mask(image, self.viewer.volume_node)
 
     def _check(self) -> None:
-        self.desk.port.selected_segment_id()
-        if not self.desk.controller.is_ready:
+        self.viewer.port.selected_segment_id()
+        if not self.viewer.controller.is_ready:
             self._say("The network is being loaded; the prompt waits for it.")
 
     def _point_at(self, view: PromptPipeline, xy: Sequence[float]) -> None:

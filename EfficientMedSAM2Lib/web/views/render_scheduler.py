@@ -35,7 +35,7 @@ MOVING_QUALITY, STILL_QUALITY = 75, 95
 REST_S = 0.3
 
 
-class Painter:
+class RenderScheduler:
     """Draws the views of a page and sends the pictures.
 
     Attributes:

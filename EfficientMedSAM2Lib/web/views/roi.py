@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import box_to_roi
 from EfficientMedSAM2Lib.mrml.labelmaps import to_vtk_matrix
 from EfficientMedSAM2Lib.mrml.markups_reader import read_roi
 from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix, volume_shape
-from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
 
 class RoiDraft:
     """One ROI at a time; nothing is asked of the network before ``take``."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, viewer: ViewerSession) -> None:
+        self.viewer = viewer
         self.node: Any = None
         self._axis = 0
 
@@ -30,16 +31,16 @@ class RoiDraft:
     def draw(self, bbox_kji: Box, axis: int, depth_mm: float | None) -> None:
         """Begin with a rectangle on a slice, or a box; a flat one is given a depth, by default that of a cube."""
         self.drop()
-        matrix = volume_matrix(self.desk.volume_node)
+        matrix = volume_matrix(self.viewer.volume_node)
         spacing = np.linalg.norm(matrix[:3, :3], axis=0)[::-1]
         box = [list(bounds) for bounds in bbox_kji]
         if box[axis][1] - box[axis][0] == 1:
-            sides = [(high - low) * spacing[n] for n, (low, high) in enumerate(box) if n != axis]
-            half = max(round((depth_mm or float(np.mean(sides))) / spacing[axis] / 2), 1)
-            count = volume_shape(self.desk.volume_node)[axis]
+            edges = [(high - low) * spacing[n] for n, (low, high) in enumerate(box) if n != axis]
+            half = max(round((depth_mm or float(np.mean(edges))) / spacing[axis] / 2), 1)
+            count = volume_shape(self.viewer.volume_node)[axis]
             box[axis] = [max(box[axis][0] - half, 0), min(box[axis][1] + half, count)]
         object_to_world, size = box_to_roi(box, matrix)
-        node = self.desk.scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "ROI")
+        node = self.viewer.scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "ROI")
         node.CreateDefaultDisplayNodes()
         node.SetSize(*(float(value) for value in size))
         node.SetAndObserveObjectToNodeMatrix(to_vtk_matrix(np.asarray(object_to_world)))
@@ -58,13 +59,13 @@ class RoiDraft:
     def take(self) -> None:
         """Use it as a prompt, and as the limits of propagation."""
         if not self.is_open:
-            raise ValueError("Draw an ROI first.")
-        box = read_roi(self.node, self.desk.volume_node).bbox_kji
+            raise UserError("Draw an ROI first.")
+        box = read_roi(self.node, self.viewer.volume_node).bbox_kji
         self.drop()
-        self.desk.controller.draw_box(box, True, self._axis)
+        self.viewer.controller.draw_box(box, True, self._axis)
 
     def drop(self) -> None:
         """Forget it."""
         node, self.node = self.node, None
         if node is not None and node.GetScene() is not None:
-            self.desk.scene.RemoveNode(node)
+            self.viewer.scene.RemoveNode(node)

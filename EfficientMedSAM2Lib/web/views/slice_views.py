@@ -1,4 +1,4 @@
-"""The slice views of a desk together: linked crosshair, slices by number, letters of the patient's sides, enlarging."""
+"""The slice views together: linked crosshair, slices by number, letters of the patient's directions, enlarging."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from EfficientMedSAM2Lib.core.geometry import nearest_index, transform_points
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import show_slice, view_axis, view_slice
 from EfficientMedSAM2Lib.mrml.labelmaps import to_numpy
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix, volume_shape, world_to_ijk
-from EfficientMedSAM2Lib.web.session.viewer_session import Desk
+from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
 #: Singleton tag of each slice view, as in 3D Slicer, and its orientation.
 ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
@@ -23,15 +23,15 @@ VIEW_ANGLE, CLOSER = 30.0, 1.7
 class SliceViews:
     """What the user can do with views, by their tags."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self._crosshair = desk.scene.GetNthNodeByClass(0, "vtkMRMLCrosshairNode")
+    def __init__(self, viewer: ViewerSession) -> None:
+        self.viewer = viewer
+        self._crosshair = viewer.scene.GetNthNodeByClass(0, "vtkMRMLCrosshairNode")
         self._crosshair.SetCrosshairMode(self._crosshair.ShowBasic)
         self._crosshair.SetCrosshairThickness(self._crosshair.Fine)
 
     def view(self, tag: str) -> Any:
         """The trame-slicer view."""
-        return self.desk.app.view_manager.get_view(tag)
+        return self.viewer.app.view_manager.get_view(tag)
 
     def node(self, tag: str) -> Any:
         """The vtkMRMLSliceNode."""
@@ -50,11 +50,11 @@ class SliceViews:
 
     def fit(self) -> None:
         """Show the whole volume in all views, the crosshair in its middle."""
-        node = self.desk.volume_node
-        self.desk.app.display_manager.show_volume_in_slice_background(node)
+        node = self.viewer.volume_node
+        self.viewer.app.display_manager.show_volume_in_slice_background(node)
         for tag in self.nodes:
             self.node(tag).SetSliceVisible(True)
-        for view in self.desk.app.view_manager.get_views():
+        for view in self.viewer.app.view_manager.get_views():
             view.reset_view()
         self._fit_3d()
         middle = [(size - 1) // 2 for size in volume_shape(node)[::-1]]
@@ -65,7 +65,7 @@ class SliceViews:
         view, bounds = self.view(THREE_D), [0.0] * 6
         if view is None:
             return
-        self.desk.volume_node.GetRASBounds(bounds)
+        self.viewer.volume_node.GetRASBounds(bounds)
         renderer = view.first_renderer()
         camera = renderer.GetActiveCamera()
         camera.SetViewAngle(VIEW_ANGLE)
@@ -83,7 +83,7 @@ class SliceViews:
 
     def step(self, tag: str, right: int, up: int, slices: int) -> None:
         """Move the crosshair by voxels in a view's own directions: right, up, and through the slices."""
-        node, volume_node = self.node(tag), self.desk.volume_node
+        node, volume_node = self.node(tag), self.viewer.volume_node
         directions = to_numpy(node.GetSliceToRAS())[:3, :3]
         ijk = self._voxel()
         axes = volume_matrix(volume_node)[:3, :3]
@@ -101,12 +101,12 @@ class SliceViews:
 
     def go_to_slice(self, tag: str, index: int) -> None:
         """Show an image slice in one view."""
-        axis = view_axis(self.node(tag), self.desk.volume_node)
-        show_slice(axis, int(index), self.desk.volume_node, [self.node(tag)])
+        axis = view_axis(self.node(tag), self.viewer.volume_node)
+        show_slice(axis, int(index), self.viewer.volume_node, [self.node(tag)])
 
     def jump(self, axis: int, index: int) -> bool:
         """Show an image slice in the views along an axis, with the crosshair; returns whether there is such a view."""
-        volume_node = self.desk.volume_node
+        volume_node = self.viewer.volume_node
         ijk = self._voxel()
         ijk[2 - axis] = index
         self._crosshair.SetCrosshairRAS(*self._world_of(ijk))
@@ -114,7 +114,7 @@ class SliceViews:
 
     def describe(self, tag: str) -> dict[str, Any]:
         """Slice number, number of slices and letters of the sides, for the page."""
-        node, volume_node = self.node(tag), self.desk.volume_node
+        node, volume_node = self.node(tag), self.viewer.volume_node
         axis, index = view_slice(node, volume_node)
         count = volume_shape(volume_node)[axis]
         index = min(max(index, 0), count - 1)
@@ -125,34 +125,34 @@ class SliceViews:
 
     def readout(self) -> str:
         """Position and value under the crosshair."""
-        volume = self.desk.volume
+        volume = self.viewer.volume
         if volume is None:
             return ""
         shape = volume.shape_kji
-        i, j, k = nearest_index(world_to_ijk([self.world], self.desk.volume_node)[0])
+        i, j, k = nearest_index(world_to_ijk([self.world], self.viewer.volume_node)[0])
         if not all(0 <= n < size for n, size in zip((k, j, i), shape)):
             return ""
         value = np.asarray(volume.array[k, j, i])
         text = " ".join(f"{v:g}" for v in value.ravel())
-        unit = " HU" if self.desk.is_ct else ""
+        unit = " HU" if self.viewer.is_ct else ""
         r, a, s = self.world
-        sides = (
+        position = (
             f"{'R' if r >= 0 else 'L'} {abs(r):.0f}",
             f"{'A' if a >= 0 else 'P'} {abs(a):.0f}",
             f"{'S' if s >= 0 else 'I'} {abs(s):.0f}",
         )
-        return f"{'  '.join(sides)} mm   value {text}{unit}"
+        return f"{'  '.join(position)} mm   value {text}{unit}"
 
     def _voxel(self) -> np.ndarray:
         """(i, j, k) under the crosshair, or nearest to it."""
-        return self._inside(nearest_index(world_to_ijk([self.world], self.desk.volume_node)[0]))
+        return self._inside(nearest_index(world_to_ijk([self.world], self.viewer.volume_node)[0]))
 
     def _inside(self, ijk: np.ndarray) -> np.ndarray:
-        return np.clip(ijk, 0, np.array(volume_shape(self.desk.volume_node)[::-1]) - 1)
+        return np.clip(ijk, 0, np.array(volume_shape(self.viewer.volume_node)[::-1]) - 1)
 
     def _world_of(self, ijk: Any) -> list[float]:
-        local = transform_points(np.array([ijk], dtype=float), volume_matrix(self.desk.volume_node))
-        return [float(value) for value in local_to_world(local, self.desk.volume_node)[0]]
+        local = transform_points(np.array([ijk], dtype=float), volume_matrix(self.viewer.volume_node))
+        return [float(value) for value in local_to_world(local, self.viewer.volume_node)[0]]
 
 
 def side(direction_ras: np.ndarray) -> str:

@@ -97,22 +97,22 @@ class SlowPredictor(DangerousPredictor):
     seconds = 0.15
 
 
-def build_session(encoder, weights, device):
+def build_session(**_arguments):
     """What a worker calls."""
     from EfficientMedSAM2Lib import InteractiveSession
 
     return InteractiveSession(DangerousPredictor())
 
 
-def build_slow_session(encoder, weights, device):
+def build_slow_session(**_arguments):
     """The same, slower."""
     from EfficientMedSAM2Lib import InteractiveSession
 
     return InteractiveSession(SlowPredictor())
 
 
-def build_counted_session(encoder, weights, device):
+def build_counted_session(device, **_arguments):
     """The same as the first; each building leaves a line with its process in the file that `device` names."""
     with open(device, "a") as log:
         log.write(f"{os.getpid()}\n")
-    return build_session(encoder, weights, "")
+    return build_session()

@@ -9,14 +9,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 def main(manifest, output, engine, where):
-    from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+    from EfficientMedSAM2Lib.cohort.manifest.read import read_cohort_manifest
     from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
     from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
     from EfficientMedSAM2Lib.cohort.run.cohort import run_cohort
 
     options = ClusterOptions(scheduler=where) if where.startswith("tcp://") else ClusterOptions(int(where))
     settings = RunSettings(engine=engine, pictures=False)
-    summary = run_cohort(read_manifest(manifest), Path(output), settings, options)
+    summary = run_cohort(read_cohort_manifest(manifest), Path(output), settings, options)
     print(len(summary.outcomes), len(summary.failed), summary.left, summary.stopped)
 
 

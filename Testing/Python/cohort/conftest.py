@@ -130,9 +130,9 @@ def cohort(tmp_path):
             return path
 
         def read(self):
-            from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+            from EfficientMedSAM2Lib.cohort.manifest.read import read_cohort_manifest
 
-            return read_manifest(self.manifest)
+            return read_cohort_manifest(self.manifest)
 
         def run(self, engine=CHEAP, cluster=None, settings=None, **options):
             from EfficientMedSAM2Lib.cohort.records.settings import RunSettings

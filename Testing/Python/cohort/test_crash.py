@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from EfficientMedSAM2Lib.cohort.records.ledger import Ledger
+from EfficientMedSAM2Lib.cohort.records.ledger import FILE_NAME
 from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
 from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
 from EfficientMedSAM2Lib.imaging.volumes import read_volume
@@ -83,8 +84,8 @@ def test_killed_worker_then_killed_run_then_again(cohort, tmp_path):
     assert out.split()[:3] == [str(count), "0", "0"], err
     after = finished(cohort.output)
     assert {name: after[name] for name in done} == done
-    with Ledger(cohort.output) as ledger:
-        assert max(ledger.times_computed().values()) == 1
+    with closing(sqlite3.connect(cohort.output / FILE_NAME)) as ledger:
+        assert ledger.execute("SELECT max(computed) FROM cases").fetchone() == (1,)
     assert not [path for path in (cohort.output / "cases").iterdir() if path.name.startswith(".")]
 
     other = tmp_path / "undisturbed"
@@ -117,9 +118,9 @@ def test_a_worker_builds_its_session_once_and_only_this_machine_can_reach_it(coh
             with suppress(psutil.NoSuchProcess):
                 listening.update(c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN)
 
-    from EfficientMedSAM2Lib.cohort.run.progress import Progress
+    from EfficientMedSAM2Lib.cohort.run.progress import RunProgress
 
-    class Watch(Progress):
+    class Watch(RunProgress):
         add = staticmethod(look)
 
     settings = RunSettings(engine=COUNTED, device=str(log))

@@ -29,11 +29,13 @@ def test_a_cell_is_text_and_can_be_read_back(value):
 
 
 def test_no_table_of_a_cohort_holds_a_formula(tmp_path):
-    from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+    from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
     from EfficientMedSAM2Lib.cohort.results.tables import write_tables
 
     record = {"image": "-scan.nii", "segments": [{"segment": FORMULAS[0], "message": "@x", "intensity_mean": -3.5}]}
-    write_tables(tmp_path, [Outcome("=case", "", "done", record=record), Outcome("+bad", "", "failed", reason="=why")])
+    write_tables(
+        tmp_path, [CaseOutcome("=case", "", "done", record=record), CaseOutcome("+bad", "", "failed", reason="=why")]
+    )
     for name in ("measurements.csv", "failures.csv"):
         found = cells(tmp_path / name)
         assert not [cell for cell in found if cell.startswith(("=", "+", "@", "-")) and cell != "-3.5"]
@@ -42,7 +44,7 @@ def test_no_table_of_a_cohort_holds_a_formula(tmp_path):
 
 def test_a_manifest_means_the_files_that_it_was_made_of(tmp_path):
     from EfficientMedSAM2Lib.cohort.manifest.create import create_manifest
-    from EfficientMedSAM2Lib.cohort.manifest.lines import csv_lines
+    from EfficientMedSAM2Lib.cohort.manifest.read import csv_lines
 
     (tmp_path / "=1.nii.gz").write_bytes(b"scan")
     (tmp_path / "=1.mrk.json").write_text('{"markups": []}')
@@ -58,7 +60,7 @@ def test_an_evaluation_holds_no_formula(tmp_path):
     import numpy as np
 
     pytest.importorskip("monai", reason="needs the extra eval")
-    from EfficientMedSAM2Lib.evaluation.report import write_csv
+    from EfficientMedSAM2Lib.evaluation.report.tables import write_csv
 
     image = SimpleNamespace(dataset="=d", name="@n", modality="+m")
     case = SimpleNamespace(image=image, label="-l", axis=0, index=1, mask=np.ones(2), size="small", compact=True)

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from EfficientMedSAM2Lib.cli import main
-from EfficientMedSAM2Lib.cohort.manifest.problems import ManifestError
-from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+from EfficientMedSAM2Lib.cohort.manifest.read import ManifestError, read_cohort_manifest
 from EfficientMedSAM2Lib.cohort.manifest.rows import ManifestRow
 
 
@@ -84,7 +83,7 @@ def test_mistakes_between_lines_are_found(folder):
     ]
     (folder / "m.csv").write_text("\n".join(lines))
     with pytest.raises(ManifestError) as caught:
-        read_manifest(folder / "m.csv")
+        read_cohort_manifest(folder / "m.csv")
     twice, image, case, window = caught.value.problems
     assert "line 3" in twice
     assert "twice" in twice
@@ -104,7 +103,7 @@ def test_lines_of_one_case_are_its_segments(folder, write_points):
         'scan.nrrd;"spleen.mrk.json";;"Milz, groß";CT\n',
         encoding="utf-8-sig",
     )
-    (case,) = read_manifest(folder / "m.csv")
+    (case,) = read_cohort_manifest(folder / "m.csv")
     assert (case.name, case.modality, case.line) == ("scan", "CT", 4)
     assert [segment.name for segment in case.segments] == ["liver", "Milz, groß"]
     assert case.segments[0].terminology.split("~")[1:3] == ["SCT^123037004^Anatomical Structure", "SCT^10200004^Liver"]
@@ -114,7 +113,7 @@ def test_lines_of_one_case_are_its_segments(folder, write_points):
 def test_line_numbers_count_lines_and_not_records(folder):
     (folder / "m.csv").write_text('image,points_ijk,segment\nscan.nrrd,"1,2,3","two\nlines"\nnothing.nrrd,"1,2,3",s\n')
     with pytest.raises(ManifestError) as caught:
-        read_manifest(folder / "m.csv")
+        read_cohort_manifest(folder / "m.csv")
     assert [problem.split(": ")[0] for problem in caught.value.problems] == [f"{folder / 'm.csv'}, line 4"]
 
 
@@ -125,16 +124,16 @@ def test_json_has_line_numbers_too(folder):
         7,
     ]
     (folder / "m.json").write_text(json.dumps({"made by": "us", "cases": entries[:1]}, indent=1))
-    (case,) = read_manifest(folder / "m.json")
+    (case,) = read_cohort_manifest(folder / "m.json")
     assert case.segments[0].points_ijk == ((1, 2, 3), (4, 5, 6))
     (folder / "m.json").write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]")
     with pytest.raises(ManifestError) as caught:
-        read_manifest(folder / "m.json")
+        read_cohort_manifest(folder / "m.json")
     assert ["line 3" in p or "line 4" in p for p in caught.value.problems] == [True] * len(caught.value.problems)
     assert any("'oops'" in problem for problem in caught.value.problems)
     (folder / "m.json").write_text('[\n{"case": "a",}\n]')
     with pytest.raises(ManifestError, match="line 2"):
-        read_manifest(folder / "m.json")
+        read_cohort_manifest(folder / "m.json")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +151,7 @@ def test_json_has_line_numbers_too(folder):
 def test_files_that_are_no_manifest(folder, text, name, message):
     (folder / name).write_text(text)
     with pytest.raises(ValueError, match=message):
-        read_manifest(folder / name)
+        read_cohort_manifest(folder / name)
 
 
 @pytest.mark.parametrize("name", ["con", "a/b", "a\\b", ".hidden", "", "x" * 101, "dot.", "tab\there"])
@@ -180,7 +179,7 @@ def test_init_finds_scans_and_their_markups(tmp_path, scan, write_points, capsys
     assert "2 cases, 3 segments" in said.out
     assert "ct2.nrrd" in said.err
     assert "lonely.mrk.json" in said.err
-    cases = {case.name: [segment.name for segment in case.segments] for case in read_manifest(manifest)}
+    cases = {case.name: [segment.name for segment in case.segments] for case in read_cohort_manifest(manifest)}
     assert cases == {"all-ct1": ["liver", "spleen"], "one-ct10": ["liver"]}
     assert str(tmp_path) not in manifest.read_text()
     assert main(["cohort", "init", str(data), "--output", str(manifest)]) == 2
@@ -190,7 +189,7 @@ def test_init_takes_a_dicom_folder_as_a_scan(tmp_path, dicom_series, write_point
     series = dicom_series(tmp_path / "data" / "patient 1" / "ct", np.zeros((3, 8, 8), dtype=np.int16))
     write_points("spleen.mrk.json", (5, 8, 8)).rename(series.parent / "spleen.mrk.json")
     assert main(["cohort", "init", str(tmp_path / "data"), "--output", str(tmp_path / "m.csv")]) == 0
-    (case,) = read_manifest(tmp_path / "m.csv")
+    (case,) = read_cohort_manifest(tmp_path / "m.csv")
     assert (case.name, case.image, case.segments[0].name) == ("patient 1-ct", str(series), "spleen")
 
 
@@ -208,9 +207,9 @@ def test_a_bids_folder_is_a_manifest(tmp_path, scan, write_points):
     write_points("x.mrk.json", (5, 8, 8)).rename(anat / "sub-01_ses-1_label-tumor_FLAIR.mrk.json")
     write_points("x.mrk.json", (5, 8, 8)).rename(derived / "sub-02_label-liver_markups.mrk.json")
     with pytest.raises(ValueError, match="dataset_description"):
-        read_manifest(root)
+        read_cohort_manifest(root)
     (root / "dataset_description.json").write_text('{"Name": "test", "BIDSVersion": "1.9.0"}')
-    found = {case.name: (case.segments[0].name, case.modality) for case in read_manifest(root)}
+    found = {case.name: (case.segments[0].name, case.modality) for case in read_cohort_manifest(root)}
     assert found == {"sub-01_ses-1_FLAIR": ("tumor", "MR"), "sub-02_ct": ("liver", "CT")}
 
 
@@ -230,13 +229,13 @@ def test_bids_markups_without_one_scan_of_their_name_are_named(tmp_path, scan, w
     assert "1 cases, 1 segments" in said.out
     assert f"left out, no scan that it belongs to: {lost}" in said.err
     assert f"left out, no markups belong to it: {root}/sub-01/anat/sub-01_FLAIR.nrrd" in said.err
-    assert len(read_manifest(root)) == 1
+    assert len(read_cohort_manifest(root)) == 1
     assert str(lost) in caplog.text
     # a mask beside the scan is none, so that the other one is the only scan left
     for suffix in ("FLAIR", "desc-brain_mask"):
         (root / "sub-02" / "anat" / f"sub-02_{suffix}.nrrd").write_bytes(scan.path.read_bytes())
     (root / "sub-02" / "anat" / "sub-02_FLAIR.nrrd").unlink()
-    assert [case.name for case in read_manifest(root)] == ["sub-01_T1w", "sub-02_T1w"]
+    assert [case.name for case in read_cohort_manifest(root)] == ["sub-01_T1w", "sub-02_T1w"]
 
 
 def test_init_takes_the_series_and_not_the_label_map_beside_it(tmp_path, scan, dicom_series, write_points, capsys):
@@ -246,7 +245,7 @@ def test_init_takes_the_series_and_not_the_label_map_beside_it(tmp_path, scan, d
     beside = write_points("organ.mrk.json", (5, 8, 8)).rename(series.parent / "organ.mrk.json")
     write_points("x.mrk.json", (5, 8, 8)).rename(series / "old_label_rib.mrk.json")  # named after the label map itself
     assert main(["cohort", "init", str(tmp_path / "data"), "--output", str(tmp_path / "m.csv")]) == 0
-    cases = {case.name: (Path(case.image), case.segments[0].name) for case in read_manifest(tmp_path / "m.csv")}
+    cases = {case.name: (Path(case.image), case.segments[0].name) for case in read_cohort_manifest(tmp_path / "m.csv")}
     assert cases == {"p1": (series, "organ"), "p1-old_label": (series / "old_label.nrrd", "rib")}
     assert f"left out, no scan that it belongs to: {beside}" in capsys.readouterr().err
 
@@ -267,18 +266,18 @@ def annex(tmp_path, scan, write_points):
 
 def test_links_keep_the_names_that_they_have(annex, tmp_path):
     image = annex / "sub-01" / "anat" / "sub-01_T1w.nrrd"
-    (case,) = read_manifest(annex)
+    (case,) = read_cohort_manifest(annex)
     assert (case.name, Path(case.image), case.segments[0].name) == ("sub-01_T1w", image, "organ")
     (annex / "dataset_description.json").unlink()
     assert main(["cohort", "init", str(annex), "--output", str(tmp_path / "m.csv")]) == 0
-    (case,) = read_manifest(tmp_path / "m.csv")
+    (case,) = read_cohort_manifest(tmp_path / "m.csv")
     assert Path(case.image).samefile(image)
     assert Path(case.image).name == "sub-01_T1w.nrrd"
     (tmp_path / "m.csv").write_text('image,points_ijk\nbids/sub-01/anat/sub-01_T1w.nrrd,"1,2,3"\n')
-    assert [case.name for case in read_manifest(tmp_path / "m.csv")] == ["sub-01_T1w"]
+    assert [case.name for case in read_cohort_manifest(tmp_path / "m.csv")] == ["sub-01_T1w"]
     image.resolve().unlink()
     with pytest.raises(ManifestError, match=r"sub-01_T1w\.nrrd is a link to a file that is not here"):
-        read_manifest(tmp_path / "m.csv")
+        read_cohort_manifest(tmp_path / "m.csv")
 
 
 def test_a_header_and_its_voxels_may_be_links(tmp_path, scan):
@@ -296,7 +295,7 @@ def test_a_header_and_its_voxels_may_be_links(tmp_path, scan):
     (tmp_path / "s.mhd").symlink_to("1/s.mhd")
     (tmp_path / "s.raw").symlink_to("2/s.raw")
     (tmp_path / "m.csv").write_text('image,points_ijk\ns.mhd,"1,2,3"\n')
-    (case,) = read_manifest(tmp_path / "m.csv")
+    (case,) = read_cohort_manifest(tmp_path / "m.csv")
     np.testing.assert_array_equal(read_volume(case.image).array, scan.array)
 
 
@@ -309,7 +308,7 @@ def test_folders_that_are_links_are_entered(tmp_path, scan, write_points):
     (farm / "p1").symlink_to("../real/p1")
     (farm / "p1" / "circle").symlink_to(farm)
     assert main(["cohort", "init", str(farm), "--output", str(tmp_path / "m.csv")]) == 0
-    assert [(case.name, case.image) for case in read_manifest(tmp_path / "m.csv")] == [
+    assert [(case.name, case.image) for case in read_cohort_manifest(tmp_path / "m.csv")] == [
         ("p1-ct", str(farm / "p1" / "ct.nrrd"))
     ]
 
@@ -337,7 +336,7 @@ def test_a_name_in_either_unicode_form_is_one_name(tmp_path, scan, write_points)
     write_points("x.mrk.json", (5, 8, 8)).rename(tmp_path / f"{nfd}_organ.mrk.json")
     lines = ["image,prompts,segment,points_ijk", f"{nfc}.nrrd,{nfc}_organ.mrk.json,,", f'{nfd}.nrrd,,b,"1,2,3"']
     (tmp_path / "m.csv").write_text("\n".join(lines), encoding="utf-8")
-    (case,) = read_manifest(tmp_path / "m.csv")
+    (case,) = read_cohort_manifest(tmp_path / "m.csv")
     assert (case.name, [segment.name for segment in case.segments]) == (nfc, [f"{nfc}_organ", "b"])
 
 
@@ -346,7 +345,7 @@ def test_an_image_that_gives_its_case_no_safe_name_is_refused(folder, image):
     (folder / image).write_bytes(b"x")
     (folder / "m.csv").write_text(f'image,points_ijk\n"{image}","1,2,3"\n')
     with pytest.raises(ManifestError, match="cannot be the name of a folder"):
-        read_manifest(folder / "m.csv")
+        read_cohort_manifest(folder / "m.csv")
 
 
 def test_every_column_is_documented():
@@ -365,5 +364,5 @@ def test_the_documented_manifest_is_one(tmp_path, scan, write_points):
     (tmp_path / "p001" / "ct.nii.gz").write_bytes(b"")
     (tmp_path / "p002" / "dicom").mkdir()
     (tmp_path / "m.csv").write_text(re.findall(r"```csv\n(.*?)```", text, re.DOTALL)[0])
-    cases = read_manifest(tmp_path / "m.csv")
+    cases = read_cohort_manifest(tmp_path / "m.csv")
     assert [[segment.name for segment in case.segments] for case in cases] == [["liver", "tumour"], ["liver"]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from EfficientMedSAM2Lib.cli import main
-from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+from EfficientMedSAM2Lib.cohort.manifest.read import read_cohort_manifest
 
 BOX = {"z_min": 2, "z_max": 6, "z_mid": 4, "z_mid_x_min": 5, "z_mid_y_min": 6, "z_mid_x_max": 20, "z_mid_y_max": 19}
 
@@ -40,7 +40,7 @@ def test_init_lists_each_class_with_its_box_and_clicks(folder, tmp_path, capsys)
     assert first["points_ijk"] == "9,10,4; 7,8,3"
     assert second["box_ijk"] == "5,6,3,20,19,3"  # a region would prompt another slice
     assert second["negative_points_ijk"] == "30,30,4"
-    (case,) = read_manifest(manifest)
+    (case,) = read_cohort_manifest(manifest)
     assert case.segments[0].box_ijk == (5, 6, 2, 20, 19, 6)
     assert [segment.name for segment in case.segments] == ["1", "2"]
 

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 from EfficientMedSAM2Lib.cli import main
-from EfficientMedSAM2Lib.cohort.records.outcome import Outcome
+from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
-from EfficientMedSAM2Lib.cohort.results.contact_sheet import by_doubt, write_contact_sheet
+from EfficientMedSAM2Lib.cohort.results.contact_sheet import by_uncertainty, write_contact_sheet
 from EfficientMedSAM2Lib.cohort.results.tables import write_tables
 from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
 from EfficientMedSAM2Lib.cohort.run.cohort import run_cohort
 
 
 def run(cohort, manifest, **settings):
-    from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+    from EfficientMedSAM2Lib.cohort.manifest.read import read_cohort_manifest
 
     settings = RunSettings(engine="cheap_engine:build_session", **settings)
-    return run_cohort(read_manifest(manifest), cohort.output, settings, ClusterOptions(in_process=True))
+    return run_cohort(read_cohort_manifest(manifest), cohort.output, settings, ClusterOptions(in_process=True))
 
 
 def dicom_array():
@@ -82,11 +82,11 @@ def test_dicom_seg_of_a_series_without_attributes_that_may_be_empty(cohort, dico
 
 
 def test_what_dicom_seg_cannot_hold_is_refused_before_the_work(cohort, dicom_series, monkeypatch):
-    from EfficientMedSAM2Lib.cohort.worker import job
+    from EfficientMedSAM2Lib.cohort.worker import compute_case
 
     dicom_series(cohort.folder / "ct", dicom_array())
     (cohort.folder / "m.csv").write_text(f'case,image,segment,points_ijk\np,ct,{"n" * 65},"4,3,1"\n')
-    monkeypatch.setattr(job, "segment_case", lambda *arguments: pytest.fail("it was segmented all the same"))
+    monkeypatch.setattr(compute_case, "segment_case", lambda *arguments: pytest.fail("it was segmented all the same"))
     summary = run(cohort, cohort.folder / "m.csv", output_format="dicom-seg")
     ((_, reason),) = [(outcome.name, outcome.reason) for outcome in summary.outcomes]
     assert "has 65 characters; a DICOM SEG holds 64" in reason
@@ -209,7 +209,7 @@ def _opened(slicer, path):
 _scenes: list[object] = []
 
 
-def test_review_lists_the_doubtful_first(cohort, reviewed):
+def test_review_lists_the_least_certain_first(cohort, reviewed):
     import csv
 
     with (cohort.output / "failures.csv").open() as stream:
@@ -234,13 +234,13 @@ def outcome(name, score, **segment):
         "message": "",
         **segment,
     }
-    return Outcome(name, "k", "done", record={"segments": [segment], "image": "i", "weights_sha256": "w"})
+    return CaseOutcome(name, "k", "done", record={"segments": [segment], "image": "i", "weights_sha256": "w"})
 
 
-def test_the_sheet_shows_the_doubtful_first_and_escapes_names(tmp_path):
+def test_the_sheet_shows_the_least_certain_first_and_escapes_names(tmp_path):
     outcomes = [outcome("sure", 0.9), outcome("<b>", 0.2), outcome("given", None), outcome("none", 0.0, empty=True)]
-    outcomes.append(Outcome("bad & gone", "", "failed", "input", "no <image>"))
-    assert [o.name for o in by_doubt(outcomes)] == ["none", "<b>", "sure", "given"]
+    outcomes.append(CaseOutcome("bad & gone", "", "failed", "input", "no <image>"))
+    assert [o.name for o in by_uncertainty(outcomes)] == ["none", "<b>", "sure", "given"]
     write_contact_sheet(tmp_path, outcomes)
     page = (tmp_path / "contact-sheet.html").read_text()
     places = [page.index(name) for name in ("none", "&lt;b&gt;", "sure", "given", "bad &amp; gone")]
@@ -262,7 +262,7 @@ def test_parquet_says_the_same_as_csv_and_knows_types_without_rows(tmp_path):
     assert header == table.column_names
 
 
-def test_the_picture_shows_the_slice_in_doubt_with_its_outline(tmp_path):
+def test_the_picture_shows_the_least_certain_slice_with_its_outline(tmp_path):
     from PIL import Image
 
     from EfficientMedSAM2Lib.cohort.results.picture import PANEL_PIXELS, write_picture
@@ -272,7 +272,7 @@ def test_the_picture_shows_the_slice_in_doubt_with_its_outline(tmp_path):
     from EfficientMedSAM2Lib.pipeline.case import SegmentResult
 
     array = np.zeros((4, 40, 40), dtype=np.int16)
-    array[2] = 50  # the doubtful slice is grey, the others black
+    array[2] = 50  # the uncertain slice is grey, the others black
     mask = np.zeros(array.shape, dtype=bool)
     mask[1:3, 15:25, 15:25] = mask[1, 10:30, 10:30] = True
     results = [SegmentResult("s", mask, {0: 0.0, 1: 0.9, 2: 0.4}, 0)]

@@ -125,7 +125,6 @@ def test_a_result_without_its_line_in_the_ledger_is_recognised(cohort, computed)
     assert computed == ["a"]
     assert cohort.files() == before
     with Ledger(cohort.output) as ledger:
-        assert ledger.times_computed() == {"a": 0}
         assert ledger.outcome("a").status == "done"
 
 
@@ -188,25 +187,25 @@ def test_failures_are_tried_again_when_asked_for_or_mended(cohort, computed):
 def test_a_full_disk_ends_the_run_and_is_not_the_fault_of_the_cases(cohort, computed, monkeypatch):
     import errno
 
-    from EfficientMedSAM2Lib.cohort.worker import job
+    from EfficientMedSAM2Lib.cohort.worker import compute_case
 
     for number in range(9):
         cohort.add(f"c{number}")
-    real = job.write_segmentation
+    real = compute_case.write_segmentation
 
     def full(path, *arguments):
         if path.parent.name.endswith("-c1"):  # behind a random token, which may hold "c1" too
             raise ValueError("Cannot write it") from OSError(errno.ENOSPC, "No space left on device")
         real(path, *arguments)
 
-    monkeypatch.setattr(job, "write_segmentation", full)
+    monkeypatch.setattr(compute_case, "write_segmentation", full)
     summary = cohort.run()
     assert "full" in summary.stopped
     assert len(computed) < 9
     assert [path.name for path in (cohort.output / "cases").iterdir() if path.name.startswith(".")] == []
     with Ledger(cohort.output) as ledger:
         assert ledger.outcome("c1").kind == "disk"
-    monkeypatch.setattr(job, "write_segmentation", real)
+    monkeypatch.setattr(compute_case, "write_segmentation", real)
     summary = cohort.run()
     assert (summary.failed, summary.left, summary.stopped) == ([], 0, "")
     assert computed.count("c0") == 1
@@ -268,12 +267,12 @@ def test_an_earlier_segmentation_is_a_prompt(cohort):
     mask = cohort.output / "cases" / "a" / "segmentation.seg.nrrd"
     manifest = cohort.folder / "second.csv"
     manifest.write_text(f"case,image,mask,segment\nagain,a.nrrd,{mask},block\n")
-    from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+    from EfficientMedSAM2Lib.cohort.manifest.read import read_cohort_manifest
     from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
     from EfficientMedSAM2Lib.cohort.run.cohort import run_cohort
 
     settings = RunSettings(engine="cheap_engine:build_session")
-    summary = run_cohort(read_manifest(manifest), cohort.output, settings, ClusterOptions(in_process=True))
+    summary = run_cohort(read_cohort_manifest(manifest), cohort.output, settings, ClusterOptions(in_process=True))
     assert not summary.failed
     first, second = (
         read_segmentation(cohort.output / "cases" / n / "segmentation.seg.nrrd")[0] for n in ("a", "again")
@@ -294,12 +293,14 @@ def test_boxes_of_the_manifest_mean_the_voxels_they_name(cohort):
         {"case": "ras", "image": "a.nrrd", "segment": "s", "box_ras": ras},
     ]
     manifest.write_text(json.dumps(entries))
-    from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+    from EfficientMedSAM2Lib.cohort.manifest.read import read_cohort_manifest
     from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
     from EfficientMedSAM2Lib.cohort.run.cohort import run_cohort
 
     settings = RunSettings(engine="cheap_engine:build_session")
-    assert not run_cohort(read_manifest(manifest), cohort.output, settings, ClusterOptions(in_process=True)).failed
+    assert not run_cohort(
+        read_cohort_manifest(manifest), cohort.output, settings, ClusterOptions(in_process=True)
+    ).failed
     for name in ("ijk", "ras"):
         (segment,) = read_segmentation(cohort.output / "cases" / name / "segmentation.seg.nrrd")
         assert segment.mask.sum() == 4 * 4 * 4, name

@@ -14,6 +14,8 @@ from EfficientMedSAM2Lib.imaging.sample import sample_scan, sample_segmentation
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import read_volume
 
+#: What README says that the shipped weights reach; better ones may raise it.
+SHIPPED_DICE = {"left lung": 0.911, "lumbar vertebral column": 0.731, "right lung": 0.905}
 PROMPTS = sorted(resource_path("Demo").glob("*.mrk.json"))
 
 
@@ -37,19 +39,6 @@ def test_an_unknown_structure_is_refused():
         demo.reference_mask([Segment("spleen", np.ones((1, 1, 1), dtype=bool))], "liver")
 
 
-@pytest.mark.parametrize(
-    ("mask", "reference", "expected"), [("110", "110", 1.0), ("110", "011", 0.5), ("100", "011", 0.0), ("0", "0", 1.0)]
-)
-def test_dice(mask, reference, expected):
-    assert demo.dice(*(np.array(list(text)) == "1" for text in (mask, reference))) == expected
-
-
-def test_peak_memory_is_told_in_megabytes():
-    block = np.ones(50_000_000, dtype=np.uint8)
-    peak = demo.peak_memory_megabytes()
-    assert block.nbytes / 1e6 < peak < 100_000
-
-
 def test_the_demo_prints_its_numbers_and_writes_its_files(tmp_path, capsys):
     from EfficientMedSAM2Lib.cli import main
 
@@ -57,8 +46,8 @@ def test_the_demo_prints_its_numbers_and_writes_its_files(tmp_path, capsys):
     out = capsys.readouterr().out
     scores = dict(re.findall(r"^Dice (.+) (\d\.\d{3})$", out, re.MULTILINE))
     assert set(scores) == {path.name[: -len(".mrk.json")] for path in PROMPTS}
-    assert float(scores["left lung"]) > 0.85
-    assert float(scores["right lung"]) > 0.85
+    for name, dice in SHIPPED_DICE.items():
+        assert float(scores[name]) > dice - 0.01, f"{name}: the masks of the demo have become worse"
     speed = re.search(r"^Speed (\d[\d.]*) slices per second$", out, re.MULTILINE)
     assert float(speed.group(1)) > 0
     assert re.search(r"^Peak memory \d+ MB", out, re.MULTILINE)

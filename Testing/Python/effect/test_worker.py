@@ -69,7 +69,7 @@ def test_reports_come_in_order_and_wake_the_waiting(worker):
     assert not job.wait_for_news(0.01)
     start = time.perf_counter()
     go.set()
-    worker.breathe(5)
+    worker.yield_to_tasks(5)
     assert time.perf_counter() - start < 2
     job.done.wait(2)
     assert job.take_reports() == [0, 1, 2]
@@ -115,7 +115,7 @@ def test_the_engines_log_reaches_slicer_in_the_main_thread_only(worker):
         job = worker.submit(lambda _job: engine.warning("from the worker"))
         assert job.done.wait(2)
         assert threads == []
-        worker.breathe(0)
+        worker.yield_to_tasks(0)
         engine.warning("from the main thread")
     finally:
         logging.getLogger().removeHandler(handler)

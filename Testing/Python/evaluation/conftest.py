@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
+from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
 
 
 def disk(shape: tuple[int, int], center_rc: tuple[float, float], radius: float) -> np.ndarray:

@@ -45,14 +45,14 @@ def test_two_runs_with_a_seed_agree(sample_folder, tmp_path):
     assert results[0] == results[1]
 
 
-def test_our_network_runs_all_protocols_it_is_asked_for(sample_folder, tmp_path):
+def test_the_network_runs_all_protocols_it_is_asked_for(sample_folder, tmp_path):
     for protocol in ("box", "clicks"):
         evaluate(
             *("--manifest", str(sample_folder), "--split", "all", "--model", "ours"),
             *("--encoder", "efficientnet", "--weights", "random"),
             *("--limit", "2", "--protocol", protocol, "--output", str(tmp_path / "out")),
         )
-        assert (tmp_path / "out" / f"{protocol}_ours.png").exists()
+        assert (tmp_path / "out" / f"{protocol}_efficient-medsam2.png").exists()
 
 
 def test_an_empty_split_is_an_error_that_says_what_to_do(sample_folder, tmp_path):
@@ -100,20 +100,22 @@ def test_rules_are_switched_off(tmp_path, capsys):
     dices = []
     for name, more in (("with", []), ("without", ["--without", "roundness", "viewport_grid"])):
         output = tmp_path / name
-        evaluate(*("--model", "ours", "--encoder", "mobilenet", "--limit", "2", "--output", str(output)), *more)
+        evaluate(
+            *("--model", "efficient-medsam2", "--encoder", "mobilenet", "--limit", "2", "--output", str(output)), *more
+        )
         content = json.loads((output / "box.json").read_text())
-        dices.append(content["results"]["ours"]["macro"]["dice"])
+        dices.append(content["results"]["efficient-medsam2"]["macro"]["dice"])
     assert dices[0] != dices[1]
     assert content["settings"]["without"] == "['roundness', 'viewport_grid']"
     printed = capsys.readouterr().out
-    assert "Reliability of the scores of ours" in printed
+    assert "Reliability of the scores of efficient-medsam2" in printed
     assert "expected calibration error" in printed
 
 
 def test_unknown_rules_are_refused_before_anything_is_read(tmp_path):
     with pytest.raises(ValueError, match=r"'roundnes'; there are zoom, .*roundness"):
         evaluate("--manifest", str(tmp_path / "missing"), "--without", "roundnes")
-    with pytest.raises(ValueError, match="'ours'"):
+    with pytest.raises(ValueError, match="'efficient-medsam2'"):
         evaluate("--manifest", str(tmp_path / "missing"), "--model", "ellipse", "--without", "roundness")
 
 

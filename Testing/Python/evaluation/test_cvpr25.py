@@ -18,9 +18,9 @@ from EfficientMedSAM2Lib.evaluation.cvpr25.protocol import (
     run_challenge_case,
 )
 from EfficientMedSAM2Lib.evaluation.cvpr25.report import summarise, table
+from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
+from EfficientMedSAM2Lib.evaluation.dataset.manifest import read_manifest
 from EfficientMedSAM2Lib.imaging.formats.npz import NpzPrompts
-from EfficientMedSAM2Lib.learning.samples.manifest import read_manifest
-from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
 
 
 def scan(labels, **options):

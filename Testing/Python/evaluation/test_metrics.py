@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from EfficientMedSAM2Lib.core.metrics import dice, intersection_over_union
 from EfficientMedSAM2Lib.evaluation import metrics
 
 
@@ -17,15 +18,15 @@ def square(size: int, start: int, side: int) -> np.ndarray:
 def test_overlap_of_half_shifted_squares():
     a, b = np.zeros((4, 20), bool), np.zeros((4, 20), bool)
     a[:, 0:8], b[:, 4:12] = True, True
-    assert metrics.dice(a, b) == pytest.approx(0.5)
-    assert metrics.intersection_over_union(a, b) == pytest.approx(1 / 3)
+    assert dice(a, b) == pytest.approx(0.5)
+    assert intersection_over_union(a, b) == pytest.approx(1 / 3)
 
 
 def test_two_empty_masks_agree_and_one_empty_mask_does_not():
     empty, full = np.zeros((8, 8), bool), np.ones((8, 8), bool)
-    assert metrics.dice(empty, empty) == 1.0
+    assert dice(empty, empty) == 1.0
     assert metrics.surface_dice(empty, empty, (1, 1)) == 1.0
-    assert metrics.dice(empty, full) == 0.0
+    assert dice(empty, full) == 0.0
     assert metrics.surface_dice(empty, full, (1, 1)) == 0.0
 
 

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 
 from EfficientMedSAM2Lib.evaluation.cases import choose_cases
-from EfficientMedSAM2Lib.evaluation.methods import (
+from EfficientMedSAM2Lib.evaluation.methods import EfficientMedSAM2Method, EllipseMethod, GrowFromSeedsMethod
+from EfficientMedSAM2Lib.evaluation.methods.ellipse import inscribed_ellipse
+from EfficientMedSAM2Lib.evaluation.methods.interface import (
     BOX,
     CLICKS,
     VOLUME,
-    EllipseContestant,
-    Guess,
-    LiteMedSAMContestant,
-    VolumeGuess,
-    inscribed_ellipse,
+    BoxPredictions,
+    Prediction,
+    VolumePrediction,
 )
+from EfficientMedSAM2Lib.evaluation.methods.litemedsam import LiteMedSAM
 from EfficientMedSAM2Lib.evaluation.protocols import run_protocol
 
 
@@ -35,23 +36,23 @@ class BrightThings:
         found = np.zeros(self.image.shape, bool)
         window = (slice(max(0, int(box[1]) - 2), int(box[3]) + 4), slice(max(0, int(box[0]) - 2), int(box[2]) + 4))
         found[window] = self.image[window] > 0.5
-        return Guess(found, 0.9)
+        return Prediction(found, 0.9)
 
     def segment_clicks(self, points_xy, labels):
         from scipy import ndimage
 
         assert len(points_xy) == len(labels)
         if len(points_xy) < self.clicks_until_found:
-            return Guess(np.zeros(self.image.shape, bool), 0.1)
+            return Prediction(np.zeros(self.image.shape, bool), 0.1)
         parts, _ = ndimage.label(self.image > 0.5)
         x, y = points_xy[-1].astype(int)
-        return Guess(parts == parts[y, x], 0.9)
+        return Prediction(parts == parts[y, x], 0.9)
 
     def segment_volume(self, volume, spacing_mm, axis, index, box):
         self.set_image(np.moveaxis(volume, axis, 0)[index], spacing_mm)
         found = np.zeros(volume.shape, bool)
         np.moveaxis(found, axis, 0)[index] = self.segment_box(box).mask
-        return VolumeGuess(found, {index: 0.9})
+        return VolumePrediction(found, {index: 0.9})
 
 
 def test_box_protocol_is_perfect_for_who_sees_the_object(ball_image):
@@ -61,7 +62,7 @@ def test_box_protocol_is_perfect_for_who_sees_the_object(ball_image):
     assert records[0].score_pairs == [(0.9, 1.0)]
 
 
-def test_every_contestant_gets_the_same_boxes(ball_image):
+def test_every_method_gets_the_same_boxes(ball_image):
     cases, first, second = choose_cases([ball_image]), BrightThings(), BrightThings()
     list(run_protocol("box", first, cases, seed=5))
     list(run_protocol("box", second, cases[::-1], seed=5))
@@ -89,7 +90,7 @@ class UnsureBehindTheEnd(BrightThings):
 
     def segment_volume(self, volume, spacing_mm, axis, index, box):
         found = super().segment_volume(volume, spacing_mm, axis, index, box)
-        return VolumeGuess(found.mask, {number: 0.9 if number == index else 0.0 for number in range(len(volume))})
+        return VolumePrediction(found.mask, {number: 0.9 if number == index else 0.0 for number in range(len(volume))})
 
 
 def test_scores_of_slices_that_rightly_stay_empty_have_no_true_iou(ball_image):
@@ -103,11 +104,11 @@ def test_scores_of_slices_that_rightly_stay_empty_have_no_true_iou(ball_image):
 
 def test_the_ellipse_is_the_disk_and_the_ellipsoid_nearly_the_ball(ball_image):
     balls = [case for case in choose_cases([ball_image]) if case.label == "ball" and case.index == 10]
-    record = next(run_protocol("box", EllipseContestant(), balls))
+    record = next(run_protocol("box", EllipseMethod(), balls))
     assert record.values["dice"] > 0.9
     assert record.score_pairs == []
     volumes = [case for case in choose_cases([ball_image], as_volumes=True) if case.label == "ball"]
-    assert next(run_protocol("volume", EllipseContestant(), volumes)).values["dice"] > 0.88
+    assert next(run_protocol("volume", EllipseMethod(), volumes)).values["dice"] > 0.88
 
 
 def test_inscribed_ellipse_touches_the_sides_of_its_box():
@@ -120,53 +121,49 @@ def test_inscribed_ellipse_touches_the_sides_of_its_box():
 def test_unsuitable_protocols_are_refused(ball_image):
     cases = choose_cases([ball_image])
     with pytest.raises(ValueError, match="clicks"):
-        next(run_protocol("clicks", EllipseContestant(), cases))
+        next(run_protocol("clicks", EllipseMethod(), cases))
     with pytest.raises(ValueError, match="unknown"):
-        next(run_protocol("scribbles", EllipseContestant(), cases))
+        next(run_protocol("scribbles", EllipseMethod(), cases))
 
 
-class ThresholdTeacher:
-    """A stand-in with the real interface of a teacher: bright pixels in the box."""
+class ThresholdInBox(LiteMedSAM):
+    """LiteMedSAM's procedure with bright pixels in the box for its network."""
 
-    name = "threshold"
+    def __init__(self):
+        pass
 
     def encode(self, image):
         return image
 
     def predict(self, embedding, boxes, full_resolution=True):
-        from EfficientMedSAM2Lib.learning.teachers.interface import TeacherPrediction
-
         x0, y0, x1, y1 = (round(value) for value in boxes[0])
         logits = np.full((1, *embedding.shape), -1.0, np.float32)
         logits[0, max(0, y0 - 3) : y1 + 4, max(0, x0 - 3) : x1 + 4] = 1.0
         logits[0][embedding < 0.5] = -1.0
-        return TeacherPrediction(logits, np.array([0.9 if (logits > 0).any() else 0.0], np.float32))
+        return BoxPredictions(logits, np.array([0.9 if (logits > 0).any() else 0.0], np.float32))
 
 
 def test_boxes_are_handed_on_through_the_volume_until_the_object_ends(ball_image):
     volumes = [case for case in choose_cases([ball_image], as_volumes=True) if case.label == "ball"]
-    record = next(run_protocol("volume", LiteMedSAMContestant(ThresholdTeacher()), volumes))
+    record = next(run_protocol("volume", ThresholdInBox(), volumes))
     assert record.values["dice"] > 0.97
     assert len(record.score_pairs) < ball_image.voxels.shape[0]
 
 
 def test_grow_from_seeds_finds_a_bright_ball(ball_image):
     pytest.importorskip("slicer")
-    from EfficientMedSAM2Lib.evaluation.methods import GrowFromSeedsContestant
-
     volumes = [case for case in choose_cases([ball_image], as_volumes=True) if case.label == "ball"]
-    values = next(run_protocol("volume", GrowFromSeedsContestant(), volumes)).values
+    values = next(run_protocol("volume", GrowFromSeedsMethod(), volumes)).values
     assert values["dice"] > 0.95
     assert values["dice_of_boxes"] > 0.8
 
 
-def test_our_network_goes_through_a_volume(ball_image):
-    from EfficientMedSAM2Lib.evaluation.methods import OurContestant
+def test_the_network_goes_through_a_volume(ball_image):
     from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 
-    contestant = OurContestant(build_efficient_medsam2_model(checkpoint="random", device="cpu"))
+    method = EfficientMedSAM2Method(build_efficient_medsam2_model(checkpoint="random", device="cpu"))
     volumes = choose_cases([ball_image], as_volumes=True)[:1]
-    record = next(run_protocol("volume", contestant, volumes))
+    record = next(run_protocol("volume", method, volumes))
     assert 0.0 <= record.values["dice"] <= 1.0
     assert all(0.0 <= score <= 1.0 for score, _ in record.score_pairs)
     assert len(record.score_pairs) >= 1

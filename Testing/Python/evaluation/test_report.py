@@ -7,16 +7,16 @@ import json
 import pytest
 
 from EfficientMedSAM2Lib.evaluation.cases import choose_cases
-from EfficientMedSAM2Lib.evaluation.gallery import choose_examples, write_gallery
-from EfficientMedSAM2Lib.evaluation.methods import EllipseContestant
+from EfficientMedSAM2Lib.evaluation.methods import EllipseMethod
 from EfficientMedSAM2Lib.evaluation.protocols import run_protocol
-from EfficientMedSAM2Lib.evaluation.report import summarise, table, write_csv, write_json
+from EfficientMedSAM2Lib.evaluation.report.gallery import choose_examples, write_gallery
+from EfficientMedSAM2Lib.evaluation.report.tables import summarise, table, write_csv, write_json
 
 
 @pytest.fixture
 def records(ball_image):
     other = dataclasses.replace(ball_image, dataset="others", name="others/ball.nrrd")
-    return list(run_protocol("box", EllipseContestant(), choose_cases([ball_image, other])))
+    return list(run_protocol("box", EllipseMethod(), choose_cases([ball_image, other])))
 
 
 def with_dice(records, value_of):

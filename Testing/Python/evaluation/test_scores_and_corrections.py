@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 
 from EfficientMedSAM2Lib.evaluation.cases import choose_cases
-from EfficientMedSAM2Lib.evaluation.corrections import corrections, corrections_text
 from EfficientMedSAM2Lib.evaluation.methods import Guess
 from EfficientMedSAM2Lib.evaluation.protocols import run_protocol
-from EfficientMedSAM2Lib.evaluation.reliability import reliability, reliability_text
-from EfficientMedSAM2Lib.evaluation.report import summarise
+from EfficientMedSAM2Lib.evaluation.report.corrections import corrections, corrections_text
+from EfficientMedSAM2Lib.evaluation.report.reliability import reliability, reliability_text
+from EfficientMedSAM2Lib.evaluation.report.tables import summarise
 
 
 def record(*pairs, dataset="a", dices=()):

@@ -44,12 +44,12 @@ def test_without_a_teacher_litemedsam_teaches_and_is_asked_once(manifest_path: P
         torch.testing.assert_close(second.state_dict()[name], value, msg=f"one seed, two trainings: {name}")
 
 
-def test_the_seed_s_flag_without_a_value_means_bfloat16() -> None:
+def test_the_seed_s_flag_without_a_value_leaves_the_precision_to_the_machine() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     for given, meant in (
-        (["--mixed_precision"], "bf16-mixed"),
-        ([], "bf16-mixed"),
+        (["--mixed_precision"], "auto"),
+        ([], "auto"),
         (["--mixed_precision", "32-true"], "32-true"),
     ):
         assert parser.parse_args(["--data_dir", "d", "--output", "o", *given]).mixed_precision == meant

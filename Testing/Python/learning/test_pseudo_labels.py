@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from EfficientMedSAM2Lib.core.metrics import dice
+from EfficientMedSAM2Lib.evaluation.methods.interface import BoxPredictions, SliceEmbedding
 from EfficientMedSAM2Lib.learning.pseudo import filters
 from EfficientMedSAM2Lib.learning.pseudo.labels import label_slice, load_labels, main, save_labels
 from EfficientMedSAM2Lib.learning.pseudo.proposals import box_iou, jitter_box, propose_boxes
 from EfficientMedSAM2Lib.learning.pseudo.slices import choose_windows
-from EfficientMedSAM2Lib.learning.teachers.interface import TeacherEmbedding, TeacherPrediction
 
 RULES = filters.TrustRules()
 
@@ -44,7 +45,7 @@ class SeesDisks:
 
     def encode(self, image):
         self._image = image
-        return TeacherEmbedding((), image.shape, image.shape)
+        return SliceEmbedding((), image.shape, image.shape)
 
     def predict(self, embedding, boxes, full_resolution=True):
         logits = np.full((len(boxes), *self._image.shape), -1.0, np.float32)
@@ -53,7 +54,7 @@ class SeesDisks:
             window = (slice(max(0, y0 - 3), y1 + 4), slice(max(0, x0 - 3), x1 + 4))
             logits[number][window] = np.where(thing[window], 1.0, -1.0)
         logits[self._generator.random(logits.shape) < self.noise] *= -1
-        return TeacherPrediction(logits, np.full(len(boxes), self.iou, np.float32))
+        return BoxPredictions(logits, np.full(len(boxes), self.iou, np.float32))
 
 
 def test_proposals_hold_every_blob():
@@ -82,7 +83,7 @@ def test_trusted_masks_are_kept_once_each():
     masks, scores, boxes = label_slice(picture(), SeesDisks(), RULES, np.random.default_rng(0))
     assert len(masks) == len(scores) == len(boxes) == 3
     for truth in (disk((35, 35), 14), disk((90, 90), 20), disk((95, 35), 10)):
-        assert max(filters.dice(mask, truth) for mask in masks) > 0.95
+        assert max(dice(mask, truth) for mask in masks) > 0.95
 
 
 @pytest.mark.parametrize("teacher", [SeesDisks(iou=0.5), SeesDisks(noise=0.2)])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from EfficientMedSAM2Lib.core.metrics import dice
 from EfficientMedSAM2Lib.core.resources import resource_path
-from EfficientMedSAM2Lib.learning.pseudo.filters import dice
 from EfficientMedSAM2Lib.learning.teachers.choose import load_teacher
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig, save_model
 
@@ -30,7 +30,7 @@ def disk_picture(shape: tuple[int, int] = (150, 200)) -> tuple[np.ndarray, np.nd
 @pytest.fixture(scope="module")
 def sam2_checkpoint(tmp_path_factory) -> Path:
     """What a MedSAM2 checkpoint looks like, with random weights."""
-    from EfficientMedSAM2Lib.learning.teachers.medsam2_network import build_medsam2
+    from EfficientMedSAM2Lib.evaluation.methods.medsam2_network import build_medsam2
 
     network = build_medsam2()
     with torch.no_grad():
@@ -67,13 +67,13 @@ def test_no_checkpoint_means_litemedsam() -> None:
 
 
 @pytest.mark.parametrize("encoder", ["efficientnet", "mobilenet"])
-def test_our_weights_are_a_teacher(encoder: str) -> None:
+def test_weights_of_this_program_are_a_teacher(encoder: str) -> None:
     image, mask, box = disk_picture()
     teacher = load_teacher(resource_path("Models", f"efficient_medsam2_{encoder}.safetensors"))
     assert dice(check_interface(teacher, image, box), mask) > 0.9
 
 
-def test_our_weights_see_turned_slices_alike() -> None:
+def test_weights_of_this_program_see_turned_slices_alike() -> None:
     """Padding, scaling and the box go together, also where the height is the longer side."""
     image, mask, box = disk_picture()
     teacher = load_teacher(resource_path("Models", "efficient_medsam2_efficientnet.safetensors"))
@@ -104,7 +104,7 @@ def test_a_medsam2_checkpoint_loads(sam2_checkpoint: Path) -> None:
     assert [tuple(part.shape[1:]) for part in embedding.maps] == [(256, 32, 32), (64, 64, 64), (32, 128, 128)]
 
     # sam2's own image predictor, told the sizes of its maps at 512 pixels, gives the same mask.
-    predictor = SAM2ImagePredictor(teacher._network)
+    predictor = SAM2ImagePredictor(teacher.network)
     predictor._bb_feat_sizes = [(128, 128), (64, 64), (32, 32)]
     predictor.set_image(np.repeat((image * 255).round().astype(np.uint8)[..., None], 3, axis=-1))
     torch.testing.assert_close(predictor.get_image_embedding(), embedding.maps[0], atol=0.02, rtol=0.02)

@@ -110,11 +110,11 @@ def test_unusable_files_are_refused(model, tmp_path):
 
 
 def test_our_checkpoint_can_be_a_teacher(model, tmp_path):
-    from EfficientMedSAM2Lib.learning.teachers.choose import is_ours, load_teacher
+    from EfficientMedSAM2Lib.learning.teachers.choose import is_efficient_medsam2, load_teacher
 
     path = tmp_path / "teacher.pth"
     torch.save(model.state_dict(), path)
-    assert is_ours(path)
+    assert is_efficient_medsam2(path)
     assert load_teacher(path).name == "efficient-medsam2"
     torch.save({"model": {"image_encoder.neck": torch.zeros(1)}}, path)
-    assert not is_ours(path)
+    assert not is_efficient_medsam2(path)

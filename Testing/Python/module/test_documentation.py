@@ -63,17 +63,3 @@ def test_links_lead_somewhere(target):
         assert target[1:] in anchors
     elif not target.startswith("https://"):
         assert (REPOSITORY / "docs" / target).exists()
-
-
-@pytest.mark.parametrize(
-    "pain", ["Set up", "CUDA", "macOS", "first click", "outside", "window", "ROI", "memory", "RGB"]
-)
-def test_what_goes_wrong_in_this_field_is_in_the_troubleshooting(pain):
-    section = TEXT.split("## Troubleshooting")[1].split("\n## ")[0]
-    assert pain in section or pain.lower() in section.lower()
-
-
-def test_it_says_what_it_is_not_and_how_to_cite():
-    assert "bowang-lab/MedSAM2" in TEXT
-    assert "not affiliated" in TEXT
-    assert "CITATION.cff" in TEXT

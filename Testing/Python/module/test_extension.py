@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
+import ast
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -54,44 +54,73 @@ endfunction()
 """
 
 
-@pytest.fixture(scope="module")
-def list_files():
-    """The script .ci/list-files as a module."""
-    loader = importlib.machinery.SourceFileLoader("list_files", str(REPOSITORY / ".ci" / "list-files"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("list_files", loader))
-    loader.exec_module(module)
-    return module
-
-
 def setting(name):
     """Value of ``set(name "value")`` in the root CMakeLists.txt."""
     return re.search(rf'set\({name} "([^"]+)"\)', ROOT_CMAKE).group(1)
 
 
-def test_every_file_is_listed(list_files):
-    """A file that is missing from the list works from source, and not for those who install the extension."""
-    assert (MODULE / "Files.cmake").read_text(encoding="utf-8") == list_files.text(), "run .ci/list-files"
+def listed_files():
+    """Source and place of each file that Files.cmake lists, relative to the folder of scripted modules."""
+    text = (MODULE / "Files.cmake").read_text(encoding="utf-8")
+    for name, files in re.findall(r"^set\((\w+)\n(.*?)^  \)$", text, re.MULTILINE | re.DOTALL):
+        folder = MODULE if name.startswith("MODULE") else REPOSITORY
+        for line in files.splitlines():
+            place = line.strip().strip('"')
+            yield folder / place, place
 
 
-def test_the_installed_extension_computes_on_onnx_runtime(list_files, tmp_path):
-    """Laid out as CMake does. Without the exported networks it would compute in PyTorch, at half the speed."""
-    for name, files in list_files.lists().items():
-        source = MODULE if name.startswith("MODULE") else REPOSITORY
-        for file in files:
-            target = tmp_path / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source / file, target)
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Folder of scripted modules as an installation has it."""
+    folder = tmp_path_factory.mktemp("installed") / "qt-scripted-modules"
+    for source, place in listed_files():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, folder / place)
+    return folder
+
+
+def test_the_installed_extension_computes_on_onnx_runtime(installed):
+    """Without the exported networks it would compute in PyTorch, at half the speed."""
     program = (
-        "import EfficientMedSAM2Lib\n"
         "from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model\n"
         "for encoder in ('efficientnet', 'mobilenet'):\n"
         "    model = build_efficient_medsam2_model(encoder, device='cpu', runtime='auto')\n"
         "    print(model.runtime, model.path)\n"
-        "import EfficientMedSAM2Lib.cohort.run.cohort, EfficientMedSAM2Lib.mrml.effect.controller\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], cwd=installed, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(f"ONNX Runtime {tmp_path}") == 2, done.stdout
+    assert done.stdout.count(f"ONNX Runtime {installed}") == 2, done.stdout
+
+
+def test_what_is_installed_imports_nothing_that_is_not(installed):
+    """Inside functions, too: such an import would fail only when a user gets there."""
+    missing = set()
+    for path in installed.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        guarded = {id(node) for guard in ast.walk(tree) if _is_type_checking(guard) for node in ast.walk(guard)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and id(node) not in guarded and not node.level:
+                parts = Path(*node.module.split("."))
+                ours = parts.parts[0] in ("EfficientMedSAM2Lib", "EfficientMedSAM2ModuleLib")
+                if ours and not ((installed / parts).is_dir() or (installed / parts).with_suffix(".py").is_file()):
+                    missing.add(f"{path.relative_to(installed)}: {node.module}")
+    assert not missing
+
+
+def _is_type_checking(node):
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def test_training_and_servers_are_not_installed(installed):
+    rooms = {path.name for path in (installed / "EfficientMedSAM2Lib").iterdir()}
+    assert not rooms & {"learning", "evaluation", "web", "commands"}
+    assert {"LICENSE", "NOTICE"} <= {path.name for path in (installed / "Resources" / "Models").iterdir()}
+
+
+def test_every_file_is_listed():
+    """A file that is missing from the list works from source, and not for those who install the extension."""
+    wanted = runpy.run_path(str(REPOSITORY / ".ci" / "list-files"))["text"]()
+    assert (MODULE / "Files.cmake").read_text(encoding="utf-8") == wanted, "run .ci/list-files"
 
 
 def test_only_the_module_lies_beside_the_module():
@@ -103,7 +132,7 @@ def test_the_metadata_that_reviewers_check_are_there():
     assert re.search(r"project\((\w+)\)", ROOT_CMAKE).group(1) == "EfficientMedSAM2"
     assert setting("EXTENSION_DEPENDS") == "PyTorch"
     assert setting("EXTENSION_CONTRIBUTORS")
-    assert len(setting("EXTENSION_DESCRIPTION")) > 60
+    assert setting("EXTENSION_DESCRIPTION")
     home = setting("EXTENSION_HOMEPAGE")
     assert re.fullmatch(r"https://\S+/SlicerEfficientMedSAM2", home)  # the catalogue wants this name
     raw = f"{home}/raw/main/"  # an address of the picture, not of a page about it
@@ -142,18 +171,6 @@ def test_icons_have_the_size_that_slicer_shows(slicer_host):
     for path, size in sizes.items():
         image = qt.QImage(str(path))
         assert (image.width(), image.height()) == size
-
-
-@pytest.fixture
-def installed(tmp_path, list_files):
-    """Folder of scripted modules as an installation has it, made from the lists."""
-    folder = tmp_path / "qt-scripted-modules"
-    for name, files in list_files.lists().items():
-        source = MODULE if name.startswith("MODULE") else REPOSITORY
-        for file in files:
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source / file, folder / file)
-    return folder
 
 
 def test_the_installed_module_loads_and_registers_the_effect(installed):

@@ -90,13 +90,20 @@ def test_dependencies_are_pinned_in_the_lock_file():
 
 
 def test_slicer_is_asked_for_the_same_versions():
-    """3D Slicer's list is a part of the package's own: the bounds are said twice, and have to agree."""
+    """pyproject.toml is what counts; the three places where 3D Slicer reads what it needs repeat parts of it."""
+    from EfficientMedSAM2Lib.mrml.effect.predictor_loader import REQUIRED
+
     project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     dependencies = set(re.findall(r'"(.+?)"', project.split("\ndependencies = [", 1)[1].split("\n]", 1)[0]))
     lines = (REPOSITORY / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    asked = {line for line in lines if line and not line.startswith("#")}
-    assert asked
-    assert asked <= dependencies
+    packages = {line for line in lines if line and not line.startswith("#")}
+    state = (REPOSITORY / "EfficientMedSAM2" / "EfficientMedSAM2ModuleLib" / "setup_state.py").read_text(
+        encoding="utf-8"
+    )
+    torch = "torch" + re.search(r'^TORCH_REQUIREMENT = "(.+)"$', state, re.MULTILINE)[1]
+    recommended = set(re.findall(r'"(.+?)"', re.search(r"^RECOMMENDED = \((.*)\)$", state, re.MULTILINE)[1]))
+    assert packages | recommended | {torch} <= dependencies
+    assert set(REQUIRED) == {re.match(r"\w+", line)[0] for line in packages | {torch}}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +158,7 @@ def test_an_installed_wheel_finds_its_resources(tmp_path):
     alias, folder, models = run_python(tmp_path, "-S", "-c", code).splitlines()
     assert alias == str(site / "efficient_medsam2" / "__init__.py")
     assert folder == str(site / "EfficientMedSAM2Lib" / "Resources")
+    assert (site / "EfficientMedSAM2Lib" / "py.typed").is_file()
     for name in ("web_interface.py", "image_prompt/index.html", ".streamlit/config.toml"):
         assert (site / "efficient_medsam2" / "examples" / name).is_file()
     assert models == str(sorted(path.name for path in (REPOSITORY / "Resources" / "Models").iterdir()))

@@ -1,4 +1,4 @@
-"""What README promises: its Python examples run as they stand, and its command line is understood."""
+"""What the documents promise: README's examples run as they stand, commands are understood, named files exist."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-README = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+REPOSITORY = Path(__file__).resolve().parents[3]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -54,4 +55,15 @@ def test_commands_are_understood():
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)#]+)\)", README))
 def test_files_that_are_linked_exist(target):
-    assert (Path(__file__).resolve().parents[3] / target).exists()
+    assert (REPOSITORY / target).exists()
+
+
+DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+def test_source_files_that_are_named_exist(document):
+    """Walks through the code, such as those of docs/architecture.md, go wrong silently when a file is renamed."""
+    named = set(re.findall(r"`([\w./-]+/[\w-]+\.py)`", document.read_text(encoding="utf-8")))
+    roots = (REPOSITORY, REPOSITORY / "EfficientMedSAM2Lib")
+    assert not {name for name in named if not any((root / name).is_file() for root in roots)}

@@ -1,4 +1,4 @@
-"""One word for one thing: the glossary of docs/architecture.md, kept by the names in the code and by the texts."""
+"""One word for one thing: docs/glossary.md, kept by the names in the code and by the texts."""
 
 from __future__ import annotations
 
@@ -95,7 +95,11 @@ def _prose(path: Path) -> str:
 
 
 def test_texts_do_too():
-    documents = [REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")]
+    documents = [
+        *REPOSITORY.glob("*.md"),
+        *(REPOSITORY / "docs").rglob("*.md"),
+        *(REPOSITORY / "Resources").rglob("*.md"),
+    ]
     wrong = [
         f"{path.relative_to(REPOSITORY)}: {match.group()}"
         for path in (*_sources(), *documents)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from web_desk import Gateway, User
+from web_user import Gateway, User
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [

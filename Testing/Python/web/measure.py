@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from conftest import BROWSERS, FLAGS
-from web_desk import REPOSITORY, Gateway, User
+from web_user import REPOSITORY, Gateway, User
 
 #: The reader looks at a slice for so long before a click, in seconds.
 LOOK_S = 2.0

@@ -15,7 +15,7 @@ import threading
 import time
 
 import pytest
-from web_desk import Gateway, User
+from web_user import Gateway, User
 
 WEB = [sys.executable, "-m", "EfficientMedSAM2Lib.cli", "web"]
 TOKEN = "a long token"

@@ -93,7 +93,7 @@ def test_wrong_files_are_refused_and_nothing_is_lost(sample, tmp_path):
 
 
 def test_too_large_files_are_refused(sample, tmp_path, gateway):
-    from web_desk import MAX_UPLOAD_MB
+    from web_user import MAX_UPLOAD_MB
 
     user = sample
     large = tmp_path / "large.nrrd"

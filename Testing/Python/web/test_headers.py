@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from web_desk import run_async
+from web_user import run_async
 
 WANTED = {
     "Content-Security-Policy": "frame-ancestors 'none'",

@@ -149,11 +149,11 @@ def session(tmp_path, log):
 
     folder = tmp_path / "session"
     folder.mkdir()
-    desk = SimpleNamespace(volume=None, controller=None, volume_node=None, open=lambda volume: None)
+    viewer = SimpleNamespace(volume=None, controller=None, volume_node=None, open=lambda volume: None)
 
     def make():
         app = web.Application()
-        app.add_routes(Transfer(desk, Workspace(folder, 4 * MEGABYTE), lambda: None).routes())
+        app.add_routes(Transfer(viewer, Workspace(folder, 4 * MEGABYTE), lambda: None).routes())
         return app
 
     served = Server(make)
@@ -305,8 +305,8 @@ def test_odd_numbers_in_a_header_get_one_line(session, log, numbers):
 
 @pytest.mark.parametrize("opening", [b"[", b'{"markups":', b'{"markups": [{"type": '])
 def test_deep_json_gets_one_line(session, log, opening):
-    desk_has_no_volume = upload(session, form(b"filename=a.mrk.json", opening * 100_000))
-    assert 400 <= check(desk_has_no_volume, log) < 500
+    without_volume = upload(session, form(b"filename=a.mrk.json", opening * 100_000))
+    assert 400 <= check(without_volume, log) < 500
 
 
 def test_deep_json_is_no_markups_file(tmp_path):
@@ -342,7 +342,7 @@ def test_numbers_that_are_none_are_refused_by_commands():
 
     commands = Commands.__new__(Commands)
     commands._commands = {"setting": command, "jump": lambda index: int(float(index))}
-    commands.desk = SimpleNamespace(volume_node=1)
+    commands.viewer = SimpleNamespace(volume_node=1)
     for name, arguments in (("setting", ["range_value", math.nan]), ("jump", [math.inf]), ("jump", ["1e999"])):
         with pytest.raises(ValueError, match="load it anew"):
             commands.run(name, arguments)

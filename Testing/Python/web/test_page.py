@@ -42,7 +42,7 @@ def test_buttons_and_borders_can_be_seen():
 def test_every_command_of_the_page_exists():
     pytest.importorskip("trame_slicer", reason="needs the extra web")
     source = Path(__file__).parents[3] / "EfficientMedSAM2Lib/web/page/commands.py"
-    known = set(re.findall(r'"(\w+)": (?:self|desk)\.', source.read_text(encoding="utf-8")))
+    known = set(re.findall(r'"(\w+)": (?:self|viewer)\.', source.read_text(encoding="utf-8")))
     used = set(re.findall(r"trigger\('command', \['(\w+)'", "".join(PAGES.values())))
     used |= set(re.findall(r'command\("(\w+)"', SCRIPT))
     assert len(used) > 20

@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from web_desk import run_async
+from web_user import run_async
 
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume

@@ -16,7 +16,7 @@ TAGS = ("Red", "Green", "ThreeD")
 
 
 class View:
-    """What the painter needs of a view; it notes when it is drawn, and what is sent."""
+    """What the scheduler needs of a view; it notes when it is drawn, and what is sent."""
 
     def __init__(self, tag, log):
         self.tag, self.log = tag, log
@@ -46,16 +46,16 @@ class View:
 
 
 def play(scene):
-    """Run ``await scene(painter, views, log)`` beside a painter; returns the log."""
+    """Run ``await scene(scheduler, views, log)`` beside a scheduler; returns the log."""
     log = []
 
     async def run():
-        painter = subject.Painter()
+        scheduler = subject.RenderScheduler()
         views = {tag: View(tag, log) for tag in TAGS}
         for tag, view in views.items():
-            painter.add(tag, view, view, view)
-        task = asyncio.ensure_future(painter.run())
-        await scene(painter, views, log)
+            scheduler.add(tag, view, view, view)
+        task = asyncio.ensure_future(scheduler.run())
+        await scene(scheduler, views, log)
         task.cancel()
 
     with ThreadPoolExecutor(1) as pool:  # in this thread, Playwright's loop may be running
@@ -72,7 +72,7 @@ def drawn(log):
 
 
 def test_the_view_that_was_turned_to_is_drawn_first():
-    async def scene(painter, views, log):
+    async def scene(scheduler, views, log):
         views["Green"].events.InvokeEvent("LeftButtonPressEvent")
         for view in views.values():
             view.change()
@@ -84,20 +84,20 @@ def test_the_view_that_was_turned_to_is_drawn_first():
 
 
 def test_views_that_have_to_wait_are_drawn_as_soon_as_they_may():
-    async def scene(painter, views, log):
-        painter.only = frozenset(["Red"])
+    async def scene(scheduler, views, log):
+        scheduler.only = frozenset(["Red"])
         for view in views.values():
             view.change()
         await moments(0.1)
         assert drawn(log) == ["Red"]
-        painter.only = frozenset(TAGS)
+        scheduler.only = frozenset(TAGS)
         await moments(0.1)
 
     assert sorted(drawn(play(scene))) == sorted(TAGS)
 
 
 def test_many_changes_are_few_pictures_and_the_last_is_seen():
-    async def scene(painter, views, log):
+    async def scene(scheduler, views, log):
         for _ in range(50):
             views["Red"].change()
             await asyncio.sleep(0.004)
@@ -109,7 +109,7 @@ def test_many_changes_are_few_pictures_and_the_last_is_seen():
 
 
 def test_a_view_at_rest_is_sent_once_more_but_not_drawn_again():
-    async def scene(painter, views, log):
+    async def scene(scheduler, views, log):
         views["Red"].change()
         await moments(subject.REST_S + 0.4)
 
@@ -118,9 +118,9 @@ def test_a_view_at_rest_is_sent_once_more_but_not_drawn_again():
 
 
 def test_a_view_that_cannot_be_drawn_does_not_stop_the_others(caplog):
-    async def scene(painter, views, log):
+    async def scene(scheduler, views, log):
         views["Red"].fails = True
-        painter.first = "Red"
+        scheduler.first = "Red"
         for view in views.values():
             view.change()
         await moments(0.1)

@@ -106,9 +106,9 @@ def test_prompts_come_alone_and_are_small(workspace, tmp_path):
 
 
 def test_messages_tell_no_path(workspace):
-    text = workspace.public(f"{workspace.folder}/upload/scan.nii cannot be read (see /usr/lib/python3/x.py).")
+    text = workspace.without_paths(f"{workspace.folder}/upload/scan.nii cannot be read (see /usr/lib/python3/x.py).")
     assert text == "scan.nii cannot be read (see x.py)."
-    assert workspace.public("3 of 4 slices, 1.5 s/slice") == "3 of 4 slices, 1.5 s/slice"
+    assert workspace.without_paths("3 of 4 slices, 1.5 s/slice") == "3 of 4 slices, 1.5 s/slice"
 
 
 def test_a_new_upload_removes_the_one_before(workspace):

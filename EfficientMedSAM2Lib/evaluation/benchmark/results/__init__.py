@@ -1,1 +1,1 @@
-"""From what the processes answered to tables, the bar, plots and pictures."""
+"""From what the processes found to tables, plots and pictures."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.evaluation.benchmark.networks import TITLES
-from EfficientMedSAM2Lib.evaluation.benchmark.results.summary import Summary
+from EfficientMedSAM2Lib.evaluation.benchmark.results.summary import BenchmarkSummary
 
 COLORS = {
     "efficientnet": "#0072b2",
@@ -27,7 +27,7 @@ TIMES = {
 }
 
 
-def write_bars(path: Path, summary: Summary) -> None:
+def write_bars(path: Path, summary: BenchmarkSummary) -> None:
     """Milliseconds of each action on a logarithmic axis, beside memory; medians."""
     figure, (times, memory) = _figure(12.0, 4.4, columns=2, widths=(5, 2))
     networks = summary.networks()
@@ -63,7 +63,7 @@ def write_bars(path: Path, summary: Summary) -> None:
     save_figure(figure, path)
 
 
-def write_lengths(path: Path, summary: Summary) -> None:
+def write_lengths(path: Path, summary: BenchmarkSummary) -> None:
     """Seconds to propagate through a scan against its number of slices, both logarithmic; all rounds."""
     figure, axes = _figure(6.4, 4.2)
     for network in summary.networks():

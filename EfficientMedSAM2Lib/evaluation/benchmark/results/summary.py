@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from EfficientMedSAM2Lib.evaluation.benchmark.jobs import Answer
+from EfficientMedSAM2Lib.evaluation.benchmark.jobs import BenchmarkResult
 
 
 @dataclass(frozen=True)
@@ -66,32 +66,32 @@ class Statistic:
     rounds: int
 
 
-class Summary:
-    """All answers of a benchmark, by network, measure, number of slices and round."""
+class BenchmarkSummary:
+    """All results of a benchmark, by network, measure, number of slices and round."""
 
-    def __init__(self, answers: Iterable[Answer]) -> None:
-        self.answers = list(answers)
+    def __init__(self, results: Iterable[BenchmarkResult]) -> None:
+        self.results = list(results)
 
     def networks(self) -> list[str]:
         """In the order in which they were run."""
-        return list(dict.fromkeys(answer.network for answer in self.answers))
+        return list(dict.fromkeys(result.network for result in self.results))
 
     def lengths(self, network: str | None = None) -> list[int]:
         """Numbers of slices that a network, or any, was timed with."""
         return sorted(
             {
-                answer.slices
-                for answer in self.answers
-                if network in (None, answer.network) and "slices_per_s" in answer.values
+                result.slices
+                for result in self.results
+                if network in (None, result.network) and "slices_per_s" in result.values
             }
         )
 
     def rounds(self, network: str, measure: str, slices: int | None = None) -> dict[int, float]:
         """Values by round; of processes with several numbers of slices in one round the median."""
         found: dict[int, list[float]] = {}
-        for answer in self.answers:
-            if answer.network == network and measure in answer.values and slices in (None, answer.slices):
-                found.setdefault(answer.repeat, []).append(answer.values[measure])
+        for result in self.results:
+            if result.network == network and measure in result.values and slices in (None, result.slices):
+                found.setdefault(result.repeat, []).append(result.values[measure])
         return {number: statistics.median(values) for number, values in sorted(found.items())}
 
     def statistic(self, network: str, measure: str, slices: int | None = None) -> Statistic | None:
@@ -118,9 +118,9 @@ class Summary:
     def parts(self, network: str) -> dict[str, float]:
         """Milliseconds of a propagated slice in each module, medians over the rounds, largest first."""
         found: dict[str, list[float]] = {}
-        for answer in self.answers:
-            if answer.network == network:
-                for name, value in answer.parts.items():
+        for result in self.results:
+            if result.network == network:
+                for name, value in result.parts.items():
                     found.setdefault(name, []).append(value)
         medians = {name: statistics.median(values) for name, values in found.items()}
         return dict(sorted(medians.items(), key=lambda item: -item[1]))
@@ -142,4 +142,4 @@ class Summary:
         return content
 
     def _facts(self, network: str) -> dict[str, object]:
-        return next((a.facts for a in self.answers if a.network == network and a.facts), {})
+        return next((result.facts for result in self.results if result.network == network and result.facts), {})

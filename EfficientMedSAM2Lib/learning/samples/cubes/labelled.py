@@ -8,9 +8,10 @@ from functools import partial
 import numpy as np
 
 from EfficientMedSAM2Lib.core.context_cube import Cube
+from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage, windowed
 from EfficientMedSAM2Lib.learning.samples.cubes.cube import LabelledCube, cut, is_shown, random_cube
 from EfficientMedSAM2Lib.learning.samples.cubes.paint import bent, painted
-from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage, random_window, windowed
+from EfficientMedSAM2Lib.learning.samples.random_window import random_window
 from EfficientMedSAM2Lib.learning.samples.sources.components import random_part, tight_box
 from EfficientMedSAM2Lib.learning.samples.sources.object_index import ObjectIndex, ObjectKey
 

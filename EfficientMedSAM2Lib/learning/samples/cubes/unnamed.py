@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from EfficientMedSAM2Lib.core.context_cube import Cube, sample
+from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage, windowed
 from EfficientMedSAM2Lib.learning.samples.cubes.cube import LabelledCube, cut, random_cube
 from EfficientMedSAM2Lib.learning.samples.cubes.paint import painted
-from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage, windowed
 from EfficientMedSAM2Lib.learning.samples.sources.components import random_part, tight_box
 from EfficientMedSAM2Lib.learning.samples.sources.shapes import random_label_stack
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import bounding_box
+
 MIN_PART_PX = 12
 
 
 def tight_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     """Half-open row0, row1, column0, column1 of a mask (H, W); None when it is empty."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    if len(rows) == 0:
-        return None
-    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    box = bounding_box(mask)
+    return None if box is None else (*box[0], *box[1])  # type: ignore[return-value]
 
 
 def random_part(mask: np.ndarray, rng: np.random.Generator, whole_probability: float = 0.15) -> np.ndarray:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from EfficientMedSAM2Lib.evaluation.dataset.images import windowed
 from EfficientMedSAM2Lib.learning.samples.augment import crop_bounds, random_view
-from EfficientMedSAM2Lib.learning.samples.slices import random_window, windowed
+from EfficientMedSAM2Lib.learning.samples.random_window import random_window
 from EfficientMedSAM2Lib.learning.samples.sources.components import continued_part, random_part, tight_box
 from EfficientMedSAM2Lib.learning.samples.sources.object_index import ObjectIndex, ObjectKey
 from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look

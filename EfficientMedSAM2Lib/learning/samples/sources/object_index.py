@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
+from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
 
 MIN_AREA_PX = 12
 MIN_SIDE_PX = 3
@@ -72,11 +72,6 @@ class ObjectIndex:
         if key.union < 0:
             return np.asarray(labels == key.value)
         return np.asarray(_lookup(self.images[key.image], key.union)[labels])
-
-    def dataset_shares(self) -> dict[str, float]:
-        """Share of the samples per data set."""
-        names = np.array([self.images[number].dataset for number in self.rows[:, 0]])
-        return {str(name): float(self.probability[names == name].sum()) for name in np.unique(names)}
 
 
 def _lookup(image: LoadedImage, union: int) -> np.ndarray:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from EfficientMedSAM2Lib.evaluation.dataset.manifest import dataset_of
 from EfficientMedSAM2Lib.learning.samples.augment import crop_bounds, random_view
-from EfficientMedSAM2Lib.learning.samples.manifest import dataset_of
 from EfficientMedSAM2Lib.learning.samples.sources.components import tight_box
 from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
 

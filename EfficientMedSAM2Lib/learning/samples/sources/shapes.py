@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
+from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
 
 
 def random_label_stack(

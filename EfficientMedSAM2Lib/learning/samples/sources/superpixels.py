@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage, windowed
 from EfficientMedSAM2Lib.learning.samples.augment import crop_bounds, random_view
-from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage, random_window, windowed
+from EfficientMedSAM2Lib.learning.samples.random_window import random_window
 from EfficientMedSAM2Lib.learning.samples.sources.components import tight_box
 from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, look
 

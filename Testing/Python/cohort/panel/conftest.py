@@ -28,7 +28,7 @@ def scene():
 
 @pytest.fixture
 def done(cohort, write_points):
-    """A cohort of three cases; by the scores that the ledger is given c is most in doubt, then a, then b."""
+    """A cohort of three cases; by the scores that the ledger is given c is least certain, then a, then b."""
     from EfficientMedSAM2Lib.cohort.records.ledger import Ledger
 
     for name in "abc":

@@ -1,4 +1,4 @@
-"""Behind the cohort panel: open the next doubtful case, correct it, keep it. Real MRML, real ledger, no widget."""
+"""Behind the cohort panel: open the next uncertain case, correct it, keep it. Real MRML, real ledger, no widget."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def names_of(scene):
     return sorted(scene.GetNthNode(n).GetName() for n in range(scene.GetNumberOfNodes()))
 
 
-def test_the_most_doubtful_case_comes_first_and_brings_scan_segments_and_prompts(review, scene):
-    assert [(case.name, case.standing) for case in review.cases()] == [("c", "0.20"), ("a", "0.50"), ("b", "0.80")]
+def test_the_least_certain_case_comes_first_and_brings_scan_segments_and_prompts(review, scene):
+    assert [(case.name, case.review_status) for case in review.cases()] == [("c", "0.20"), ("a", "0.50"), ("b", "0.80")]
     assert review.next_case() == "c"
     nodes = review.open("c")
     assert nodes.volume.GetName() == "c"
@@ -114,7 +114,7 @@ def test_a_correction_is_in_file_ledger_and_tables(done, review, capsys):
     record = record_of(done.output, "c")
     assert record["corrected"]
     assert record["before_correction"][0]["voxels"] == before.sum()
-    assert [(case.name, case.standing) for case in review.cases()] == [
+    assert [(case.name, case.review_status) for case in review.cases()] == [
         ("a", "0.50"),
         ("b", "0.80"),
         ("c", "corrected"),
@@ -147,7 +147,7 @@ def test_a_case_that_is_right_is_marked_as_seen_and_its_files_stay(done, review)
     review.open("c")
     assert not review.save()
     assert path.read_bytes() == before
-    assert [(case.name, case.standing) for case in review.cases()][-1] == ("c", "seen")
+    assert [(case.name, case.review_status) for case in review.cases()][-1] == ("c", "seen")
     assert review.next_case() == "a"
     assert rows(done.output)["c"]["score_lowest"] == "0.2"  # what the network thought of it is still true
     assert record_of(done.output, "c")["reviewed"]
@@ -240,13 +240,13 @@ def test_dicom_series_whose_slices_slicer_may_turn_round(cohort, review_of, dico
     array[1:4, 2:5, 3:8] = 100
     dicom_series(cohort.folder / "ct", array)
     (cohort.folder / "m.csv").write_text('case,image,segment,points_ijk\np,ct,liver,"4,3,1"\n')
-    from EfficientMedSAM2Lib.cohort.manifest.read import read_manifest
+    from EfficientMedSAM2Lib.cohort.manifest.read import read_cohort_manifest
     from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
     from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
     from EfficientMedSAM2Lib.cohort.run.cohort import run_cohort
 
     settings = RunSettings(engine="cheap_engine:build_session")
-    run_cohort(read_manifest(cohort.folder / "m.csv"), cohort.output, settings, ClusterOptions(in_process=True))
+    run_cohort(read_cohort_manifest(cohort.folder / "m.csv"), cohort.output, settings, ClusterOptions(in_process=True))
     review = review_of(cohort.output)
     nodes = review.open("p")
     assert nodes.segments()[0].mask.sum() == 3 * 3 * 5
@@ -279,7 +279,7 @@ for logic in keep:
 review = CohortReview({str(done.output)!r}, scene)
 nodes = review.open(review.next_case())
 nodes.segmentation.GetSegmentation().GetNthSegment(0).SetName("renamed")
-print(review.name, review.save(), [case.standing for case in review.cases()])
+print(review.name, review.save(), [case.review_status for case in review.cases()])
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert run.returncode == 0, run.stderr

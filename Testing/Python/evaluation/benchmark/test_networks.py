@@ -8,11 +8,11 @@ import pytest
 from EfficientMedSAM2Lib.evaluation.benchmark.networks import (
     NETWORKS,
     TITLES,
+    MedSAM2Network,
     NetworkOptions,
     TimedNetwork,
     hint_if_missing,
 )
-from EfficientMedSAM2Lib.evaluation.benchmark.networks.medsam2 import MedSAM2Network
 from EfficientMedSAM2Lib.evaluation.benchmark.timing import part_times, step_times, timed_ms
 
 
@@ -35,16 +35,16 @@ def check_all_steps(network: TimedNetwork, scan) -> None:
     parts = part_times(network, scan, steps=2)
     assert parts["image encoder"] > 0
     assert parts["the rest"] >= 0
-    assert network.file_bytes() > 1_000_000
+    assert network.method.file_bytes() > 1_000_000
 
 
-def test_ours_takes_every_step(small_scan):
+def test_the_network_takes_every_step(small_scan):
     network = started(NETWORKS["mobilenet"](NetworkOptions(device="cpu")), small_scan)
     check_all_steps(network, small_scan)
     clicked, corrected = network.click(3), network.correct(3)
     assert clicked.shape == corrected.shape
     assert clicked[30, 30]
-    network.forget()
+    network.method.forget()
     found = network.box(0)
     assert (found & small_scan.labels[0]).sum() / (found | small_scan.labels[0]).sum() > 0.8
 
@@ -56,13 +56,12 @@ def test_medsam2_takes_every_step_at_a_small_size(small_scan):
     check_all_steps(network, short)
     assert network.click(1).shape == network.correct(1).shape == (64, 64)
     assert not network.has_weights
-    assert network.parameter_count() == 38_962_498
-    assert network.computation() == {"device": "cpu", "precision": "float32"}
-    contestant = network.contestant()
-    contestant.set_image(short.windowed(0), (1.0, 1.0))
-    assert contestant.segment_box(np.array(short.box)).mask.shape == (64, 64)
+    assert network.method.parameter_count() == 38_962_498
+    assert network.method.computation() == {"device": "cpu", "precision": "float32"}
+    network.method.set_image(short.windowed(0), (1.0, 1.0))
+    assert network.method.segment_box(np.array(short.box)).mask.shape == (64, 64)
     volume = np.stack([short.windowed(k) for k in range(3)])
-    found = contestant.segment_volume(volume, short.spacing_mm, 0, 1, np.array(short.box))
+    found = network.method.segment_volume(volume, short.spacing_mm, 0, 1, np.array(short.box))
     assert found.mask.shape == volume.shape
 
 
@@ -71,7 +70,7 @@ def test_an_exported_network_takes_every_step(small_scan, tmp_path, monkeypatch)
     network = started(NETWORKS["efficientnet"](NetworkOptions(device="cpu")), small_scan)
     check_all_steps(network, small_scan)
     assert network.click(3)[30, 30]
-    assert 2_300_000 < network.parameter_count() < 2_500_000
+    assert 2_300_000 < network.method.parameter_count() < 2_500_000
 
 
 @pytest.mark.slow

@@ -88,8 +88,8 @@ def test_painted_cubes_show_the_labels_in_other_contrasts(sources):
 
 
 def test_supervoxels_need_no_labels(tmp_path):
+    from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
     from EfficientMedSAM2Lib.learning.samples.cubes.unnamed import SupervoxelSource
-    from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage
 
     left, right = thin_ball()
     rng = np.random.default_rng(4)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from EfficientMedSAM2Lib.learning.samples.manifest import manifest_from_folder, read_manifest
+from EfficientMedSAM2Lib.evaluation.dataset.manifest import manifest_from_folder, read_manifest
 
 
 def test_selects_by_split_and_label(manifest_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from EfficientMedSAM2Lib.learning.samples.manifest import read_manifest
-from EfficientMedSAM2Lib.learning.samples.slices import load_image, load_images
+from EfficientMedSAM2Lib.evaluation.dataset.images import load_image, load_images
+from EfficientMedSAM2Lib.evaluation.dataset.manifest import read_manifest
 
 LABELS = np.zeros((6, 20, 30), np.uint8)
 LABELS[1:5, 4:12, 10:20] = 2

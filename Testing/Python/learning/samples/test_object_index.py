@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage, is_overflowed, load_image, windowed
+from EfficientMedSAM2Lib.evaluation.dataset.label_groups import unions_of
+from EfficientMedSAM2Lib.evaluation.dataset.manifest import read_manifest
 from EfficientMedSAM2Lib.learning.samples.batches import load_training_images
-from EfficientMedSAM2Lib.learning.samples.manifest import read_manifest
-from EfficientMedSAM2Lib.learning.samples.slices import LoadedImage, is_overflowed, load_image, random_window, windowed
+from EfficientMedSAM2Lib.learning.samples.random_window import random_window
 from EfficientMedSAM2Lib.learning.samples.sources.components import continued_part, random_part, tight_box
-from EfficientMedSAM2Lib.learning.samples.sources.label_groups import unions_of
 from EfficientMedSAM2Lib.learning.samples.sources.object_index import MIN_AREA_PX, MIN_SIDE_PX, ObjectIndex
 
 
@@ -45,7 +46,8 @@ def test_draws_balance_data_sets_and_prefer_compact_objects(manifest_path: Path)
     images, index = load_training_images(manifest_path)
     assert index.probability.sum() == pytest.approx(1.0)
     assert (index.probability > 0).all()
-    shares = index.dataset_shares()
+    names = np.array([images[number].dataset for number in index.rows[:, 0]])
+    shares = {str(name): float(index.probability[names == name].sum()) for name in np.unique(names)}
     assert set(shares) == {"organ", "photo", "nuclei"}
     # The organ has hundreds of rows, the photograph one: unbalanced, the latter would hardly ever be seen.
     assert shares["photo"] > 0.05

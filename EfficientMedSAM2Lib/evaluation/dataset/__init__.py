@@ -1,0 +1,1 @@
+"""Labelled images: manifests, reading, and the sample that comes with slicerio."""

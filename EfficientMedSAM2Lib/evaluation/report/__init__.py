@@ -1,0 +1,1 @@
+"""Reports of an evaluation: averages, tables, files and pictures."""

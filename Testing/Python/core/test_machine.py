@@ -1,0 +1,19 @@
+"""What a report says of the machine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from EfficientMedSAM2Lib.core.machine import peak_memory_megabytes, processor_name, version_of
+
+
+def test_peak_memory_is_in_megabytes():
+    block = np.ones(50_000_000, dtype=np.uint8)
+    peak = peak_memory_megabytes()
+    assert block.nbytes / 1e6 < peak < 100_000
+
+
+def test_the_processor_has_a_name_and_numpy_a_version():
+    assert processor_name().strip()
+    assert version_of("numpy") == np.__version__
+    assert version_of("no-such-distribution") is None

@@ -10,15 +10,17 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import ctk
 import qt
 import slicer
 from EfficientMedSAM2ModuleLib.locate import make_engine_importable
+from EfficientMedSAM2ModuleLib.logic import EfficientMedSAM2Logic
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
@@ -78,16 +80,15 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic = EfficientMedSAM2Logic()
-        self._check = None
+        self._check: Any = None  # a Future while the network is checked
         self._was_ready = None
-        self._timer = None
-        self._kept = []
+        self._timer: Any = None
+        self._cohort: Any = None
 
     def setup(self):
         """Make the panel from its .ui file and connect it."""
         ScriptedLoadableModuleWidget.setup(self)
         from EfficientMedSAM2ModuleLib.cohort.panel import TITLE, CohortPanel
-        from EfficientMedSAM2ModuleLib.extra_panels import add_panel, build_panels
         from EfficientMedSAM2ModuleLib.settings import AUTOMATIC, CUSTOM, DISPLAYED, ENCODERS
 
         from EfficientMedSAM2Lib.core.resources import resource_path
@@ -126,13 +127,16 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._timer = qt.QTimer()
         self._timer.interval = self.CHECK_INTERVAL_MS
         self._timer.connect("timeout()", self.on_timer)
-        add_panel(TITLE, CohortPanel)
-        self._kept = build_panels(self.layout)
+        section = ctk.ctkCollapsibleButton()
+        section.text = TITLE
+        section.collapsed = True
+        self._cohort = CohortPanel(qt.QVBoxLayout(section))
+        self.layout.addWidget(section)
         self.layout.addStretch(1)
         self.update_state()
 
     def enter(self):
-        """The user comes to the panel: something may have been installed meanwhile."""
+        """The user comes to the panel: something may have been installed since."""
         self.update_state()
 
     def cleanup(self):
@@ -140,8 +144,8 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._timer is not None:
             self._timer.stop()
         self._check = None
-        for part in self._kept:
-            getattr(part, "cleanup", lambda: None)()
+        if self._cohort is not None:
+            self._cohort.cleanup()
         self.removeObservers()
 
     def onReload(self):
@@ -232,7 +236,7 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def on_timer(self):
         """Ask the thread."""
-        if self._check is None or not self._check.wait(self.CHECK_WAIT_S):
+        if self._check is None or not self.logic.is_finished(self._check, self.CHECK_WAIT_S):
             return
         self._timer.stop()
         check, self._check = self._check, None
@@ -254,84 +258,6 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.load_sample()
 
 
-class EfficientMedSAM2Logic(ScriptedLoadableModuleLogic):
-    """What the panel does, for scripts and tests."""
-
-    def __init__(self):
-        ScriptedLoadableModuleLogic.__init__(self)
-        self.restart_needed = False
-        self.report = None
-
-    def settings(self):
-        """EngineSettings: what the user has chosen."""
-        from EfficientMedSAM2ModuleLib.settings import EngineSettings
-
-        return EngineSettings.load()
-
-    def change_settings(self, settings):
-        """Keep other EngineSettings; a check of the old ones does not count any more."""
-        if settings != self.settings():
-            settings.save()
-            self.report = None
-
-    def state(self):
-        """SetupState: what is installed and what is missing."""
-        from EfficientMedSAM2ModuleLib.setup_state import setup_state
-
-        return setup_state(self.settings(), self.requirements(), self.restart_needed)
-
-    def requirements(self):
-        """Python packages that are needed besides PyTorch."""
-        from EfficientMedSAM2ModuleLib.setup_state import read_requirements
-
-        from EfficientMedSAM2Lib.core.resources import resource_path
-
-        return read_requirements(resource_path("requirements.txt"))
-
-    def set_up(self):
-        """Install what is missing; returns False when the user declined."""
-        from EfficientMedSAM2ModuleLib.installer import SetupDeclinedError, install_missing
-
-        try:
-            self.restart_needed = install_missing(self.state())
-        except SetupDeclinedError:
-            return False
-        return True
-
-    def window_presets(self):
-        """Name, lower and upper bound in HU of each preset."""
-        from EfficientMedSAM2Lib.core.windows import PRESETS
-
-        return [(name, preset.low, preset.high) for name, preset in PRESETS.items()]
-
-    def start_check(self):
-        """BackgroundCheck that loads the network and tries it."""
-        from EfficientMedSAM2ModuleLib.self_check import BackgroundCheck, check_network
-
-        settings = self.settings()
-        return BackgroundCheck(lambda: check_network(settings.build_arguments()))
-
-    def finish_check(self, check):
-        """What a finished check found, as text."""
-        if check.error is not None:
-            logger.error("The check failed: %s", check.error)
-            return str(check.error)
-        self.report = report = check.result
-        text = _(
-            "Device: {device}, because {device_reason}.<br>Precision: {precision}, because {precision_reason}.<br>"
-            "Speed: {milliseconds:.0f} ms from a click on a new slice to its mask."
-        ).format(**vars(report))
-        logger.info(text.replace("<br>", " "))
-        return text
-
-    def load_sample(self):
-        """Download and load the tutorial's chest CT; returns its volume node."""
-        import SampleData
-        from EfficientMedSAM2ModuleLib.sample_data import CT_SAMPLE
-
-        return SampleData.SampleDataLogic().downloadSample(CT_SAMPLE)
-
-
 class EfficientMedSAM2Test(ScriptedLoadableModuleTest):
     """Self test: *Reload and Test* in developer mode, and CTest. The longer ones are in Testing/Slicer."""
 
@@ -345,7 +271,7 @@ class EfficientMedSAM2Test(ScriptedLoadableModuleTest):
         self.test_panel_tells_the_state()
 
     def test_panel_tells_the_state(self):
-        """The set-up state can be told whatever is installed, and the settings survive being saved."""
+        """The set-up state can be shown whatever is installed, and the settings survive being saved."""
         logic = EfficientMedSAM2Logic()
         state = logic.state()
         assert state.summary

@@ -7,16 +7,18 @@ set(MODULE_PYTHON_SCRIPTS
   EfficientMedSAM2ModuleLib/cohort/panel.py
   EfficientMedSAM2ModuleLib/cohort/review.py
   EfficientMedSAM2ModuleLib/effect_registration.py
-  EfficientMedSAM2ModuleLib/extra_panels.py
   EfficientMedSAM2ModuleLib/installer.py
   EfficientMedSAM2ModuleLib/locate.py
+  EfficientMedSAM2ModuleLib/logic.py
   EfficientMedSAM2ModuleLib/sample_data.py
   EfficientMedSAM2ModuleLib/self_check.py
   EfficientMedSAM2ModuleLib/settings.py
   EfficientMedSAM2ModuleLib/setup_state.py
+  EfficientMedSAM2ModuleLib/widgets.py
   SegmentEditorEfficientMedSAM2Lib/SegmentEditorEffect.py
   SegmentEditorEfficientMedSAM2Lib/__init__.py
   SegmentEditorEfficientMedSAM2Lib/confidence_strip.py
+  SegmentEditorEfficientMedSAM2Lib/effect_commands.py
   SegmentEditorEfficientMedSAM2Lib/options_panel.py
   SegmentEditorEfficientMedSAM2Lib/preview_pipeline.py
   SegmentEditorEfficientMedSAM2Lib/prompt_tools.py
@@ -50,15 +52,20 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/appearance.py
   EfficientMedSAM2Lib/core/boxes.py
   EfficientMedSAM2Lib/core/context_cube.py
+  EfficientMedSAM2Lib/core/context_cube.py
+  EfficientMedSAM2Lib/core/context_cube.py
   EfficientMedSAM2Lib/core/errors.py
   EfficientMedSAM2Lib/core/files.py
+  EfficientMedSAM2Lib/core/files.py
+  EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/geometry.py
-  EfficientMedSAM2Lib/core/machine.py
   EfficientMedSAM2Lib/core/masks.py
   EfficientMedSAM2Lib/core/metrics.py
   EfficientMedSAM2Lib/core/planes.py
   EfficientMedSAM2Lib/core/resources.py
   EfficientMedSAM2Lib/core/streams.py
+  EfficientMedSAM2Lib/core/windows.py
+  EfficientMedSAM2Lib/core/windows.py
   EfficientMedSAM2Lib/core/windows.py
   EfficientMedSAM2Lib/imaging/__init__.py
   EfficientMedSAM2Lib/imaging/components.py
@@ -88,20 +95,20 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/volumes.py
   EfficientMedSAM2Lib/interaction/__init__.py
   EfficientMedSAM2Lib/interaction/checks.py
-  EfficientMedSAM2Lib/interaction/clicks.py
   EfficientMedSAM2Lib/interaction/constraints.py
   EfficientMedSAM2Lib/interaction/drawn.py
   EfficientMedSAM2Lib/interaction/history.py
   EfficientMedSAM2Lib/interaction/nninteractive.py
   EfficientMedSAM2Lib/interaction/predictor.py
+  EfficientMedSAM2Lib/interaction/predictor.py
+  EfficientMedSAM2Lib/interaction/predictor.py
+  EfficientMedSAM2Lib/interaction/prompt_calls.py
   EfficientMedSAM2Lib/interaction/prompting.py
   EfficientMedSAM2Lib/interaction/prompts.py
   EfficientMedSAM2Lib/interaction/propagation.py
   EfficientMedSAM2Lib/interaction/segment.py
   EfficientMedSAM2Lib/interaction/session.py
   EfficientMedSAM2Lib/models/__init__.py
-  EfficientMedSAM2Lib/models/builder.py
-  EfficientMedSAM2Lib/models/builder.py
   EfficientMedSAM2Lib/models/builder.py
   EfficientMedSAM2Lib/models/bundles.py
   EfficientMedSAM2Lib/models/checkpoint.py
@@ -113,8 +120,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/models/modules/layers.py
   EfficientMedSAM2Lib/models/modules/mask_decoder.py
   EfficientMedSAM2Lib/models/modules/memory.py
-  EfficientMedSAM2Lib/models/modules/memory.py
-  EfficientMedSAM2Lib/models/modules/memory.py
   EfficientMedSAM2Lib/models/modules/prompt_encoder.py
   EfficientMedSAM2Lib/models/network.py
   EfficientMedSAM2Lib/models/timm_import.py
@@ -122,6 +127,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/effect/__init__.py
   EfficientMedSAM2Lib/mrml/effect/action_queue.py
   EfficientMedSAM2Lib/mrml/effect/controller.py
+  EfficientMedSAM2Lib/mrml/effect/effect_state.py
   EfficientMedSAM2Lib/mrml/effect/outline.py
   EfficientMedSAM2Lib/mrml/effect/predictor_loader.py
   EfficientMedSAM2Lib/mrml/effect/progress.py
@@ -131,6 +137,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/effect/worker.py
   EfficientMedSAM2Lib/mrml/history_link.py
   EfficientMedSAM2Lib/mrml/labelmaps.py
+  EfficientMedSAM2Lib/mrml/manual_edits.py
   EfficientMedSAM2Lib/mrml/markups_reader.py
   EfficientMedSAM2Lib/mrml/ports/__init__.py
   EfficientMedSAM2Lib/mrml/ports/editor_port.py
@@ -138,7 +145,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/scene/__init__.py
   EfficientMedSAM2Lib/mrml/scene/case_nodes.py
   EfficientMedSAM2Lib/mrml/scene/prompt_store.py
-  EfficientMedSAM2Lib/mrml/scene/segment_prompts.py
+  EfficientMedSAM2Lib/mrml/scene/segmentation_prompts.py
   EfficientMedSAM2Lib/mrml/scene/segments.py
   EfficientMedSAM2Lib/mrml/scene/sequences.py
   EfficientMedSAM2Lib/mrml/segment_editor_session.py
@@ -147,8 +154,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/pipeline/__init__.py
   EfficientMedSAM2Lib/pipeline/case.py
   EfficientMedSAM2Lib/pipeline/engine.py
-  EfficientMedSAM2Lib/pipeline/engine.py
-  EfficientMedSAM2Lib/pipeline/engine.py
+  EfficientMedSAM2Lib/pipeline/machine.py
   EfficientMedSAM2Lib/pipeline/options.py
   EfficientMedSAM2Lib/pipeline/prompts.py
   EfficientMedSAM2Lib/predictors/__init__.py
@@ -220,4 +226,5 @@ set(ENGINE_RESOURCES
   Resources/Models/efficient_medsam2_mobilenet_fp32.onnx.zip
   Resources/UI/EfficientMedSAM2.ui
   Resources/requirements.txt
+  Resources/terminology.json
   )

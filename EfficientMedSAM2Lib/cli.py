@@ -60,13 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit code. Arguments default to the process's own."""
     prepare_streams()
     arguments = _join_negative_values(sys.argv[1:] if argv is None else argv)
-    with _ended_as_by_ctrl_c():
-        return _guarded(arguments)
+    with _sigterm_as_ctrl_c():
+        return _run_to_exit_code(arguments)
 
 
 @contextmanager
-def _ended_as_by_ctrl_c() -> Iterator[None]:
-    """SIGTERM, as a batch system or a service manager sends it, ends a command like Ctrl+C: with a word, and tidily."""
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM, as batch systems and service managers send it, ends a command like Ctrl+C, in one line."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -81,7 +81,7 @@ def _ended_as_by_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _guarded(arguments: Sequence[str]) -> int:
+def _run_to_exit_code(arguments: Sequence[str]) -> int:
     """Run a command; what goes wrong becomes a line and an exit code."""
     if "--debug" in arguments:
         return _run(arguments)

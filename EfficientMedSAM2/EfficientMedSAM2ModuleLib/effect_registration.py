@@ -44,8 +44,7 @@ def open_segment_editor(segmentation: Any = None, volume: Any = None, segment_na
     slicer.util.selectModule("SegmentEditor")
     editor = segment_editor()
     if EFFECT_NAME not in editor.availableEffectNames():
-        message = "The EfficientMedSAM2 effect was not loaded; see the error log, and restart Slicer."
-        raise RuntimeError(message)
+        raise RuntimeError("The EfficientMedSAM2 effect was not loaded; see the error log, and restart Slicer.")
     if segmentation is not None:
         editor.setSegmentationNode(segmentation)
     if volume is not None:

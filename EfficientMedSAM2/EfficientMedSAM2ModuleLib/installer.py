@@ -6,6 +6,7 @@ import importlib
 import logging
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -95,7 +96,7 @@ def _install_packages(requirements: list[str]) -> None:
     logger.info("Installed %s.", ", ".join(requirements))
 
 
-def _import_packaging() -> object:
+def _import_packaging() -> Any:
     """Slicer 5.12 or later has slicer.packaging."""
     try:
         return importlib.import_module("slicer.packaging")

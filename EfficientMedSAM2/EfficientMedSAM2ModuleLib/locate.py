@@ -25,5 +25,6 @@ def make_engine_importable(module_folder: Path = _MODULE_FOLDER) -> Path:
             if str(folder) not in sys.path:
                 sys.path.append(str(folder))
             return folder
-    message = f"EfficientMedSAM2Lib is neither in {module_folder} nor one folder up: install the extension again."
-    raise ImportError(message)
+    raise ImportError(
+        f"EfficientMedSAM2Lib is neither in {module_folder} nor one folder up: install the extension again."
+    )

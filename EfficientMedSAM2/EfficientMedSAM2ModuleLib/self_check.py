@@ -1,11 +1,10 @@
-"""Loads the network in a thread of its own and tells the device, the precision and how long a slice takes."""
+"""Loads the network and reports its device, its precision and how long a slice takes."""
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 ROUNDS = 3
 
@@ -29,34 +28,6 @@ class CheckReport:
     milliseconds: float
 
 
-class BackgroundCheck:
-    """Runs one function in a thread; no Qt, no MRML in here.
-
-    The main thread calls ``wait`` from a timer: Slicer's event loop keeps Python's lock while it is in C++, so that a
-    thread gets nowhere unless the main thread sleeps in Python now and then.
-    """
-
-    def __init__(self, work: Callable[[], Any]) -> None:
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self._work = work
-        self._done = threading.Event()
-        # no daemon: Slicer would abort if it was closed while the thread is inside of torch
-        threading.Thread(target=self._run, name="EfficientMedSAM2 check").start()
-
-    def wait(self, seconds: float) -> bool:
-        """Sleep until the end, at most so long; returns whether the function has ended."""
-        return self._done.wait(seconds)
-
-    def _run(self) -> None:
-        try:
-            self.result = self._work()
-        except Exception as error:  # told to the user by the main thread
-            self.error = error
-        finally:
-            self._done.set()
-
-
 def check_network(build_arguments: dict[str, Any]) -> CheckReport:
     """Load the network and click once on a made-up slice.
 
@@ -64,7 +35,7 @@ def check_network(build_arguments: dict[str, Any]) -> CheckReport:
         build_arguments: For ``build_efficient_medsam2_model``.
 
     Raises:
-        ValueError: The network cannot be built; says why.
+        UserError: The network cannot be built; says why.
         ImportError: A package is missing or broken.
     """
     import numpy as np

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 PREFIX = "EfficientMedSAM2/"
 ENCODERS = ("efficientnet", "mobilenet")
 #: Windows that are no presets: chosen by the volume's modality and values; as the slice views show it; typed in.
@@ -61,7 +63,7 @@ class EngineSettings:
         """Arguments of ``build_efficient_medsam2_model``.
 
         Raises:
-            ValueError: The user's own weights file cannot be used.
+            UserError: The user's own weights file cannot be used.
         """
         encoder = weights_facts(self.weights)["encoder_type"] if self.weights else self.encoder
         return {
@@ -90,12 +92,11 @@ def weights_facts(path: str) -> dict[str, Any]:
     """Configuration and licence that a weights file states; needs no package, so that it works before the set-up.
 
     Raises:
-        ValueError: The file is missing, or is no weights file of this program.
+        UserError: The file is missing, or is no weights file of this program.
     """
     file = Path(path)
     if not file.is_file():
-        message = f"The weights file {path} does not exist; choose a .safetensors file."
-        raise ValueError(message)
+        raise UserError(f"The weights file {path} does not exist; choose a .safetensors file.")
     try:
         with file.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
@@ -105,5 +106,6 @@ def weights_facts(path: str) -> dict[str, Any]:
         config = json.loads(notes["config"])
         return {**config, "encoder_type": str(config["encoder_type"]), "licence": notes.get("licence", "not stated")}
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        message = f"{path} is no weights file of EfficientMedSAM2; choose a .safetensors file made by it."
-        raise ValueError(message) from error
+        raise UserError(
+            f"{path} is no weights file of EfficientMedSAM2; choose a .safetensors file made by it."
+        ) from error

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement  # Slicer bundles it
+
+from EfficientMedSAM2Lib.core.errors import UserError
 
 from .settings import EngineSettings, weights_facts
 
@@ -76,18 +79,19 @@ def setup_state(settings: EngineSettings, requirements: list[str], restart_neede
         restart_needed: Passed on.
     """
     importlib.invalidate_caches()
-    found = {line: installed_version(_name(line)) for line in (*requirements, *RECOMMENDED)}
-    unmet = [requirement for requirement, version in found.items() if not _is_met(requirement, version)]
+    wanted = {line: Requirement(line) for line in (*requirements, *RECOMMENDED)}
+    found = {line: installed_version(requirement.name) for line, requirement in wanted.items()}
+    unmet = [line for line, requirement in wanted.items() if not _is_met(requirement, found[line])]
     weights, problem = _weights(settings)
     return SetupState(
         extension=importlib.util.find_spec("PyTorchUtils") is not None,
         torch=installed_version("torch"),
-        missing=tuple(requirement for requirement in unmet if requirement not in RECOMMENDED),
-        packages=tuple(f"{_name(requirement)} {version}" for requirement, version in found.items() if version),
+        missing=tuple(line for line in unmet if line not in RECOMMENDED),
+        packages=tuple(f"{wanted[line].name} {version}" for line, version in found.items() if version),
         weights=weights,
         weights_problem=problem,
         restart_needed=restart_needed,
-        recommended=tuple(requirement for requirement in unmet if requirement in RECOMMENDED),
+        recommended=tuple(line for line in unmet if line in RECOMMENDED),
     )
 
 
@@ -111,23 +115,12 @@ def _weights(settings: EngineSettings) -> tuple[str, str]:
     path = settings.weights or str(resource_path("Models", f"efficient_medsam2_{settings.encoder}.safetensors"))
     try:
         facts = weights_facts(path)
-    except ValueError as error:
+    except UserError as error:
         if not settings.weights and not Path(path).is_file():
             return "", f"No weights are shipped for {settings.encoder}; choose another encoder or a file of your own."
         return "", str(error)
     return f"{Path(path).name} ({facts['licence']})", ""
 
 
-def _name(requirement: str) -> str:
-    return re.split(r"[<>=!~;\[ ]", requirement, maxsplit=1)[0]
-
-
-def _is_met(requirement: str, version: str | None) -> bool:
-    if version is None:
-        return False
-    wanted = re.search(r">=\s*([\d.]+)", requirement)
-    return wanted is None or _numbers(version) >= _numbers(wanted.group(1))
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
+def _is_met(requirement: Requirement, version: str | None) -> bool:
+    return version is not None and requirement.specifier.contains(version, prereleases=True)

@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import replace
+from typing import Any
 
 import qt
 import slicer
@@ -20,14 +21,15 @@ for _root in (os.path.dirname(_FOLDER), os.path.dirname(os.path.dirname(_FOLDER)
 
 from EfficientMedSAM2ModuleLib.settings import EngineSettings
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
-from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_slice, tilt_hint, view_slice
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import tilt_hint, view_slice
 from EfficientMedSAM2Lib.mrml.effect.worker import Worker
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import offered_markups
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
+from SegmentEditorEfficientMedSAM2Lib.effect_commands import EffectCommands
 from SegmentEditorEfficientMedSAM2Lib.options_panel import OptionsPanel
 from SegmentEditorEfficientMedSAM2Lib.preview_pipeline import PreviewPipelines
 from SegmentEditorEfficientMedSAM2Lib.prompt_tools import PromptTools, RoiPlacement, is_slicers_mouse
@@ -54,7 +56,7 @@ POLL_MS = 5
 LEAVE_S = 2.0
 
 
-class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
+class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
     """EfficientMedSAM2 effect."""
 
     def __init__(self, scriptedEffect):
@@ -63,7 +65,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         scriptedEffect.perSegment = True
         scriptedEffect.requireSegments = True
         AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
-        self.controller = None
+        self.controller: Any = None  # an EffectController from setupOptionsFrame to cleanup
         self._isActive = False
         self._settings = None
         self._hint = ""
@@ -101,21 +103,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.roiPlacement = RoiPlacement()
         self.pipelines = PreviewPipelines(scriptedEffect)
         self.tools = PromptTools(scriptedEffect, self.pipelines)
-        commands = {
-            "setup": lambda: slicer.util.selectModule("EfficientMedSAM2"),
-            "propagate": self.onPropagate,
-            "commit": lambda: self._act(self.controller.commit),
-            "reject": self.onReject,
-            "weakest": self.onWeakest,
-            "useMarkups": lambda: self._act(lambda: self._useMarkups(self._markupsNode())),
-            "useSegment": lambda: self._act(self.controller.use_segment),
-            "placeRoi": self.onPlaceRoi,
-            "perTimePoint": lambda: self.controller.keep_one_per_time_point(slicer.modules.sequences.logic()),
-            "include": lambda: self._set("Include", "0" if self.tools.include else "1"),
-            "point": lambda: self._set("Tool", "point"),
-            "box": lambda: self._set("Tool", "box"),
-            "line": lambda: self._set("Tool", "line"),
-        }
+        commands = self.commands()
         self.panel = OptionsPanel(scriptedEffect, commands, self.updateMRMLFromGUI, self.onJump)
         self.shortcuts = Shortcuts(commands, self._wantsKeys)
         self.timer = qt.QTimer()
@@ -231,10 +219,10 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         if volumeNode is None:
             return False
         if eventId == vtk.vtkCommand.LeftButtonPressEvent and not self.controller.is_ready:
-            self._start()  # what was missing may have been installed meanwhile
+            self._start()  # what was missing may have been installed since
         try:
             used = self.tools.process(callerInteractor, eventId, viewWidget, self.controller, volumeNode)
-        except ValueError as error:
+        except UserError as error:
             self._say(str(error))
             return True
         if used and eventId == vtk.vtkCommand.LeftButtonPressEvent:
@@ -247,51 +235,6 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         if self._isActive and callerViewNode is not None and callerViewNode.IsA("vtkMRMLSliceNode"):
             self._showPreview([viewWidget])
             self._showStrip(callerViewNode)
-
-    # --- commands
-
-    def onPropagate(self):
-        """Propagate, or cancel what runs."""
-        if self.controller.activity.follows:
-            self.controller.cancel()
-            return
-        self._act(self._propagate)
-
-    def _propagate(self):
-        value = self._parameter
-        rule = range_rule(value("Range"), float(value("RangeValue")), self._markupsNode(), self._volumeNode())
-        self.controller.propagate(value("Direction"), rule, value("StopWhenLost") == "1")
-
-    def onReject(self):
-        """Drop what is being drawn, or else the preview."""
-        if self.tools.dragging:
-            self.tools.cancel()
-        else:
-            self._act(self.controller.reject)
-
-    def onWeakest(self):
-        """Go to the slice with the lowest confidence."""
-        if not self.panel.strip.goToWeakest():
-            self._say(_("No slice has a confidence yet; give a prompt first."))
-
-    def onJump(self, index):
-        """Show an image slice in the views along its axis."""
-        volumeNode = self._volumeNode()
-        if volumeNode is not None:
-            nodes = slicer.util.getNodesByClass("vtkMRMLSliceNode")
-            if not show_slice(self.controller.scores.axis, index, volumeNode, nodes):
-                self._say(_("No view shows slices in this direction; choose another layout or orientation."))
-
-    def _useMarkups(self, node):
-        """Give all prompts of a markups node, along the axis of the view that it was drawn in."""
-        views = slicer.util.getNodesByClass("vtkMRMLSliceNode")
-        self.controller.use_markups(node, axis_of_markups(node, self._volumeNode(), views))
-
-    def onPlaceRoi(self):
-        """Let the user place an ROI with Slicer's own tool."""
-        self.tools.cancel()
-        self.roiPlacement.start()
-        self._say(_("Place the ROI around the structure in the views."))
 
     # --- inside
 
@@ -312,15 +255,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     @staticmethod
     def _noNetwork():
-        raise ValueError("The network was not chosen; activate the effect again.")
-
-    def _act(self, action):
-        """Do what a command means; bad input becomes a message."""
-        self._hint = ""
-        try:
-            action()
-        except ValueError as error:
-            self._say(str(error))
+        raise UserError("The network was not chosen; activate the effect again.")
 
     def _updateWindow(self):
         """Intensities for the network. What is displayed is looked at when it is chosen, not at each brightening."""
@@ -330,15 +265,11 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._windowOf = (name, volumeNode)
         settings = replace(self._settings, window=name) if name else self._settings
         bounds = settings.window_bounds(volumeNode)
-        self.controller.window = IntensityWindow(*bounds, settings.window) if bounds is not None else None
+        self.controller.window = IntensityWindow(bounds[0], bounds[1], settings.window) if bounds is not None else None
 
     def _parameter(self, name):
         """A parameter as text; defaults are not there while a scene is being closed."""
         return self.scriptedEffect.parameter(name) if self.scriptedEffect.parameterDefined(name) else DEFAULTS[name]
-
-    def _set(self, name, value):
-        self.scriptedEffect.setParameter(name, value)
-        self.updateGUIFromMRML()
 
     def _wantsKeys(self):
         return self._isActive and (self.controller.has_preview or self.tools.dragging)
@@ -384,7 +315,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def _markupsNode(self):
         return self.scriptedEffect.nodeReference("Markups")
 
-    # --- told by the scene
+    # --- called when the scene changes
 
     def _onEditorChanged(self):
         """Another segmentation, segment or volume may have been selected."""

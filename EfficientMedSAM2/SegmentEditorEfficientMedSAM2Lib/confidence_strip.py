@@ -1,19 +1,23 @@
-"""A strip of small bars, one for each slice: colour tells the confidence, hatching what is out of date."""
+"""A strip of small bars, one for each slice: colour is the confidence, hatching what is out of date."""
 
 import qt
 from slicer.i18n import tr as _
+
+from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
 
 HEIGHT = 26
 SURE, UNSURE = (96, 170, 90), (214, 86, 60)
 #: Grey levels in light and in dark windows, as in Slicer's dark style: ground, frame, empty slices, marks and hatching.
 LIGHT, DARK = (238, 150, 206, 0, 60), (38, 110, 84, 255, 205)
 NARROWEST_BAR = 3
+#: Slices shown on each side of those that have a score.
+MARGIN = 3
 #: A mouse that moves less, in pixels, while its button is down means a click.
 SHORTEST_DRAG = 3
 
 
 class _Mouse(qt.QObject):
-    """Tells the strip of clicks, movements and changes of its size and style."""
+    """Passes the strip clicks, movements and changes of its size and style."""
 
     def __init__(self, strip):
         qt.QObject.__init__(self)
@@ -42,7 +46,7 @@ class ConfidenceStrip:
 
     def __init__(self, jump):
         self.jump = jump
-        self.scores = None
+        self.scores = SliceScores()
         self.current = None
         self._looked_at = []
         self._pressed = None
@@ -77,20 +81,20 @@ class ConfidenceStrip:
 
     def sliceAt(self, x):
         """Number of the slice under a pixel column, None where there is none."""
-        first, last = self._range()
-        if self.scores is None or not self.scores.count or last < first:
+        if not self.scores.count:
             return None
+        first, last = self.scores.shown_range(MARGIN)
         width = max(self.label.width, 1)
         return min(max(first + int(x * (last - first + 1) / width), first), last)
 
     def xOf(self, index):
         """Left pixel column of a slice's bar."""
-        first, last = self._range()
+        first, last = self.scores.shown_range(MARGIN)
         return round((index - first) * max(self.label.width, 1) / (last - first + 1))
 
     def goToWeakest(self):
         """Show the slice of the lowest confidence, or the next one while that is on view; False when there is none."""
-        order = [] if self.scores is None else self.scores.by_doubt
+        order = self.scores.by_uncertainty
         if not self._looked_at or self.current != self._looked_at[-1] or set(order) <= set(self._looked_at):
             self._looked_at = []
         index = next((n for n in order if n not in self._looked_at), None)
@@ -98,7 +102,7 @@ class ConfidenceStrip:
             return False
         self._looked_at.append(index)
         self.jump(index)
-        self.show(self.scores, index)  # also when the view was there already, and did not tell of a movement
+        self.show(self.scores, index)  # also when the view was there already, and did not report a movement
         return True
 
     def onPress(self, x):
@@ -106,7 +110,7 @@ class ConfidenceStrip:
         self._pressed, self._dragging = x, False
 
     def onRelease(self):
-        """It was a click unless the mouse was moved meanwhile."""
+        """It was a click unless the mouse was moved."""
         clicked = self._pressed is not None and not self._dragging
         self._pressed, self._dragging = None, False
         if clicked:
@@ -128,19 +132,19 @@ class ConfidenceStrip:
         isDark = self.label.palette.color(qt.QPalette.Window).lightness() < 128
         ground, frame, empty, mark, hatch = (qt.QColor(grey, grey, grey) for grey in (DARK if isDark else LIGHT))
         pixmap.fill(ground)
-        painter = qt.QPainter()
-        painter.begin(pixmap)
+        canvas = qt.QPainter()
+        canvas.begin(pixmap)
         try:
-            if self.scores is not None and self.scores.count:
-                self._paintSlices(painter, empty, mark, hatch)
-            painter.setPen(frame)
-            painter.drawRect(0, 0, width - 1, HEIGHT - 1)
+            if self.scores.count:
+                self._paintSlices(canvas, empty, mark, hatch)
+            canvas.setPen(frame)
+            canvas.drawRect(0, 0, width - 1, HEIGHT - 1)
         finally:
-            painter.end()
+            canvas.end()
         self.label.setPixmap(pixmap)
 
-    def _paintSlices(self, painter, empty, mark, hatch):
-        first, last = self._range()
+    def _paintSlices(self, canvas, empty, mark, hatch):
+        first, last = self.scores.shown_range(MARGIN)
         for index in range(first, last + 1):
             left, right = self.xOf(index), self.xOf(index + 1)
             width = max(right - left - (1 if right - left > NARROWEST_BAR else 0), 1)
@@ -148,24 +152,14 @@ class ConfidenceStrip:
                 score = min(max(self.scores.scores[index], 0.0), 1.0)
                 color = qt.QColor(*_mix(score)) if index in self.scores.filled else empty
                 height = max(round(score * (HEIGHT - 8)), 3)
-                painter.fillRect(left, HEIGHT - 1 - height, width, height, color)
+                canvas.fillRect(left, HEIGHT - 1 - height, width, height, color)
                 if index in self.scores.stale:
-                    painter.fillRect(left, 6, width, HEIGHT - 7, qt.QBrush(hatch, qt.Qt.BDiagPattern))
+                    canvas.fillRect(left, 6, width, HEIGHT - 7, qt.QBrush(hatch, qt.Qt.BDiagPattern))
             if index in self.scores.prompted:
-                painter.fillRect(left, 1, width, 4, mark)
+                canvas.fillRect(left, 1, width, 4, mark)
             if index == self.current:
-                painter.setPen(qt.QColor(40, 120, 235))
-                painter.drawRect(left, 0, max(width, 2), HEIGHT - 1)
-
-    def _range(self):
-        """First and last slice shown: those that have scores and some more on each side, or all."""
-        if self.scores is None or not self.scores.count:
-            return 0, -1
-        known = self.scores.scores
-        if not known:
-            return 0, self.scores.count - 1
-        margin = 3
-        return max(min(known) - margin, 0), min(max(known) + margin, self.scores.count - 1)
+                canvas.setPen(qt.QColor(40, 120, 235))
+                canvas.drawRect(left, 0, max(width, 2), HEIGHT - 1)
 
 
 def _mix(score):

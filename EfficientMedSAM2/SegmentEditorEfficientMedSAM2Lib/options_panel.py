@@ -1,10 +1,12 @@
 """The effect's options: widgets only. What they mean is the effect's business."""
 
 import qt
+from EfficientMedSAM2ModuleLib.widgets import PanelWidgets, message_html
 from slicer.i18n import tr as _
 
+from EfficientMedSAM2Lib.core.windows import PRESETS
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
-from EfficientMedSAM2Lib.mrml.effect.progress import Progress
+from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from SegmentEditorEfficientMedSAM2Lib.confidence_strip import ConfidenceStrip
 from SegmentEditorEfficientMedSAM2Lib.shortcuts import KEYS
 
@@ -20,16 +22,11 @@ WINDOWS = (
     ("", "as set in the module"),
     ("automatic", "automatic"),
     ("displayed", "as displayed"),
-    ("ct", "CT, wide"),
-    ("abdomen", "CT abdomen"),
-    ("lung", "CT lung"),
-    ("mediastinum", "CT mediastinum"),
-    ("brain", "CT brain"),
-    ("bone", "CT bone"),
+    *((name, "CT, wide" if name == "ct" else f"CT {name}") for name in PRESETS),
 )
 
 
-class OptionsPanel:
+class OptionsPanel(PanelWidgets):
     """Widgets of the options frame.
 
     Args:
@@ -41,10 +38,10 @@ class OptionsPanel:
     """
 
     def __init__(self, scriptedEffect, commands, edited, jump):
+        PanelWidgets.__init__(self)
         self.scriptedEffect = scriptedEffect
         self.commands = commands
-        self.edited = edited
-        self._connections = []
+        self._onEdited = lambda *_values: edited()
         self._addSetup()
         self._addPrompts()
         self._addPropagation()
@@ -58,9 +55,7 @@ class OptionsPanel:
 
     def cleanup(self):
         """Disconnect all signals."""
-        for widget, signal, callback in self._connections:
-            widget.disconnect(signal, callback)
-        self._connections = []
+        PanelWidgets.cleanup(self)
         self.strip.cleanup()
 
     # --- rows
@@ -72,16 +67,13 @@ class OptionsPanel:
         self.setupLabel = qt.QLabel()
         self.setupLabel.wordWrap = True
         column.addWidget(self.setupLabel)
-        self.setupButton = self._button(
-            _("Set up EfficientMedSAM2..."), "setup", _("Open the module that installs what is missing.")
-        )
+        tip = _("Open the module that installs what is missing.")
+        self.setupButton = self._button(_("Set up EfficientMedSAM2..."), self.commands["setup"], tip)
         column.addWidget(self.setupButton)
         self.setupFrame.visible = False
         self.scriptedEffect.addOptionsWidget(self.setupFrame)
 
     def _addPrompts(self):
-        row = qt.QHBoxLayout()
-        row.setSpacing(4)
         self.toolGroup = qt.QButtonGroup()
         self.toolButtons = {}
         for tool, text, tip in (
@@ -89,66 +81,43 @@ class OptionsPanel:
             ("box", _("Box"), _("Drag a box around the structure on one slice.")),
             ("line", _("Line"), _("Draw the longest diameter of a lesion, as for RECIST.")),
         ):
-            button = self._toolButton(text, f"{tip} ({KEYS[tool]})")
+            button = self._toolButton(text, "clicked(bool)", self._onEdited, f"{tip} ({KEYS[tool]})")
             self.toolGroup.addButton(button)
             self.toolButtons[tool] = button
-            self._connect(button, "clicked(bool)", self._onEdited)
-            row.addWidget(button)
-        self.roiButton = qt.QToolButton()
-        self.roiButton.text = _("ROI")
-        self.roiButton.toolTip = _(
-            "Place a 3D region of interest around the structure; its extent limits propagation, too."
-        )
-        self.roiButton.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
-        self._connect(self.roiButton, "clicked()", self.commands["placeRoi"])
-        row.addWidget(self.roiButton)
+        tip = _("Place a 3D region of interest around the structure; its extent limits propagation, too.")
+        self.roiButton = self._toolButton(_("ROI"), "clicked()", self.commands["placeRoi"], tip)
+        row = self._row(*self.toolButtons.values(), self.roiButton)
         self.scriptedEffect.addLabeledOptionsWidget(_("Prompt:"), row)
-        row = qt.QHBoxLayout()
-        row.setSpacing(4)
+        key = f" ({KEYS['include']})"
+        tip = _("Prompts are on the structure.") + key
+        self.includeButton = self._toolButton(_("Include"), "clicked(bool)", self._onEdited, tip)
+        tip = _("Prompts are on what does not belong to it.") + key
+        self.excludeButton = self._toolButton(_("Exclude"), "clicked(bool)", self._onEdited, tip)
         self.polarityGroup = qt.QButtonGroup()
-        self.includeButton = self._toolButton(
-            _("Include"), _("Prompts are on the structure.") + f" ({KEYS['include']})"
-        )
-        self.excludeButton = self._toolButton(
-            _("Exclude"), _("Prompts are on what does not belong to it.") + f" ({KEYS['include']})"
-        )
         for button in (self.includeButton, self.excludeButton):
             self.polarityGroup.addButton(button)
-            self._connect(button, "clicked(bool)", self._onEdited)
-            row.addWidget(button)
-        self.scriptedEffect.addLabeledOptionsWidget("", row)
-        row = qt.QHBoxLayout()
-        row.setSpacing(4)
-        self.markupsCombo = qt.QComboBox()
+        self.scriptedEffect.addLabeledOptionsWidget("", self._row(self.includeButton, self.excludeButton))
+        self.markupsCombo = self._combo((), self._onEdited, _("Points, lines and ROIs of the scene."))
         self.markupsCombo.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
-        self.markupsCombo.toolTip = _("Points, lines and ROIs of the scene.")
-        self._connect(self.markupsCombo, "currentIndexChanged(int)", self._onEdited)
-        row.addWidget(self.markupsCombo)
-        self.useMarkupsButton = self._button(_("Use"), "useMarkups", _("Take the chosen markups for prompts."))
-        row.addWidget(self.useMarkupsButton)
-        self.useSegmentButton = self._button(
-            _("Use segment"),
-            "useSegment",
-            _("Take the selected segment as it is now, however it was made, for the starting point of propagation."),
-        )
-        row.addWidget(self.useSegmentButton)
+        tip = _("Use the chosen markups as prompts.")
+        self.useMarkupsButton = self._button(_("Use"), self.commands["useMarkups"], tip)
+        tip = _("Start propagation from the selected segment as it is now, however it was made.")
+        self.useSegmentButton = self._button(_("Use segment"), self.commands["useSegment"], tip)
+        row = self._row(self.markupsCombo, self.useMarkupsButton, self.useSegmentButton)
         self.scriptedEffect.addLabeledOptionsWidget(_("Markups:"), row)
-        row = qt.QHBoxLayout()
-        row.setSpacing(4)
-        self.commitButton = self._button(
-            _("Apply preview"), "commit", _("Write the preview to the segment.") + " (Enter)"
-        )
-        self.rejectButton = self._button(_("Discard"), "reject", _("Drop the preview; the segment stays.") + " (Esc)")
-        for button in (self.commitButton, self.rejectButton):
-            row.addWidget(button)
+        tip = _("Write the preview to the segment.") + " (Enter)"
+        self.commitButton = self._button(_("Apply preview"), self.commands["commit"], tip)
+        tip = _("Drop the preview; the segment stays.") + " (Esc)"
+        self.rejectButton = self._button(_("Discard"), self.commands["reject"], tip)
+        row = self._row(self.commitButton, self.rejectButton)
         self.previewFrame = qt.QFrame()
         self.previewFrame.setLayout(row)
         row.setContentsMargins(0, 0, 0, 0)
         self.scriptedEffect.addOptionsWidget(self.previewFrame)
 
     def _addPropagation(self):
-        self.directionCombo = self._combo(DIRECTIONS, _("Slices that are visited from the prompted ones."))
-        self.rangeCombo = self._combo(RANGES, _("How far from the prompted slices propagation may go."))
+        self.directionCombo = self._combo(DIRECTIONS, self._onEdited, _("Slices visited from the prompted ones."))
+        self.rangeCombo = self._combo(RANGES, self._onEdited, _("How far from the prompted slices propagation may go."))
         self.rangeSpin = qt.QDoubleSpinBox()
         self.rangeSpin.minimum = 1
         self.rangeSpin.maximum = 9999
@@ -156,15 +125,13 @@ class OptionsPanel:
         self._connect(self.rangeSpin, "valueChanged(double)", self._onEdited)
         self.stopCheck = self._check(
             _("stop where the structure ends"),
+            self._onEdited,
             _("End a direction when no sure trace is found over 8 mm, or over two thicker slices."),
         )
         self.scriptedEffect.addLabeledOptionsWidget(_("Direction:"), self.directionCombo)
-        row = qt.QHBoxLayout()
-        row.addWidget(self.rangeCombo)
-        row.addWidget(self.rangeSpin)
-        self.scriptedEffect.addLabeledOptionsWidget(_("Range:"), row)
+        self.scriptedEffect.addLabeledOptionsWidget(_("Range:"), self._row(self.rangeCombo, self.rangeSpin))
         self.scriptedEffect.addLabeledOptionsWidget("", self.stopCheck)
-        self.propagateButton = self._button(_("Propagate"), "propagate", self.propagateTip())
+        self.propagateButton = self._button(_("Propagate"), self.commands["propagate"], self.propagateTip())
         self.scriptedEffect.addOptionsWidget(self.propagateButton)
         self.progressBar = qt.QProgressBar()
         self.progressBar.textVisible = True
@@ -172,28 +139,26 @@ class OptionsPanel:
         self.scriptedEffect.addOptionsWidget(self.progressBar)
 
     def _addStrip(self):
-        row = qt.QHBoxLayout()
-        row.setSpacing(4)
+        tip = _("Go to the slice with the lowest confidence; again: to the next one.") + f" ({KEYS['weakest']})"
+        self.weakestButton = self._button(_("Weakest"), self.commands["weakest"], tip)
+        row = self._row()
         row.addWidget(self.strip.label, 1)
-        self.weakestButton = self._button(
-            _("Weakest"),
-            "weakest",
-            _("Go to the slice with the lowest confidence; again: to the next one.") + f" ({KEYS['weakest']})",
-        )
         row.addWidget(self.weakestButton)
         self.scriptedEffect.addLabeledOptionsWidget(_("Confidence:"), row)
 
     def _addSettings(self):
-        self.windowCombo = self._combo(
-            WINDOWS, _("Intensities that the network sees; the volume itself is never changed.")
-        )
+        tip = _("Intensities that the network sees; the volume itself is never changed.")
+        self.windowCombo = self._combo(WINDOWS, self._onEdited, tip)
         self.scriptedEffect.addLabeledOptionsWidget(_("Window:"), self.windowCombo)
         self.autoCommitCheck = self._check(
             _("write results at once"),
+            self._onEdited,
             _("Each prompt is one undo step. Off: results are outlined until Enter writes or Esc drops them."),
         )
         self.keepOutCheck = self._check(
-            _("do not enter other segments"), _("Never add voxels of another segment, whatever Masking says.")
+            _("do not enter other segments"),
+            self._onEdited,
+            _("Never add voxels of another segment, whatever Masking says."),
         )
         self.scriptedEffect.addLabeledOptionsWidget(_("Options:"), self.autoCommitCheck)
         self.scriptedEffect.addLabeledOptionsWidget("", self.keepOutCheck)
@@ -202,14 +167,11 @@ class OptionsPanel:
         row.setContentsMargins(0, 0, 0, 0)
         self.sequenceLabel = qt.QLabel()
         row.addWidget(self.sequenceLabel, 1)
-        self.perTimePointButton = self._button(
-            _("Segments for each"),
-            "perTimePoint",
-            _(
-                "Keep segments of their own for each time point; now all time points have the same. "
-                "A time point that is visited for the first time begins with the segments of the one before."
-            ),
+        tip = _(
+            "Keep segments of their own for each time point; now all time points have the same. "
+            "A time point that is visited for the first time begins with the segments of the one before."
         )
+        self.perTimePointButton = self._button(_("Segments for each"), self.commands["perTimePoint"], tip)
         row.addWidget(self.perTimePointButton)
         self.sequenceFrame.visible = False
         self.scriptedEffect.addOptionsWidget(self.sequenceFrame)
@@ -241,8 +203,8 @@ class OptionsPanel:
     def showState(self, controller, hint):
         """What the controller does, has to say, and has found."""
         activity, progress = controller.activity, controller.progress
-        if progress is None and activity.follows:
-            progress = Progress(0, 0, 0.0)
+        if progress is None and activity.is_propagation:
+            progress = PropagationProgress(0, 0, 0.0)
         self.showProgress(progress, activity is Activity.CANCELLING)
         self.showPreview(controller.auto_commit, controller.has_preview)
         if controller.load_error is not None:
@@ -255,7 +217,7 @@ class OptionsPanel:
 
     def showMessage(self, text, isError):
         """One message; errors are bold."""
-        self.messageLabel.text = f"<b>{_escaped(text)}</b>" if isError and text else _escaped(text)
+        self.messageLabel.text = message_html(text, isError)
 
     def showProgress(self, progress, cancelling):
         """Propagate or Cancel, and how far it is (None: nothing runs)."""
@@ -348,43 +310,6 @@ class OptionsPanel:
         for widget, blocked in zip(widgets, before):
             widget.blockSignals(blocked)
 
-    # --- inside
-
-    def _onEdited(self):
-        self.edited()
-
-    def _connect(self, widget, signal, callback):
-        widget.connect(signal, callback)
-        self._connections.append((widget, signal, callback))
-
-    def _button(self, text, command, tip):
-        button = qt.QPushButton(text)
-        button.toolTip = tip
-        self._connect(button, "clicked()", self.commands[command])
-        return button
-
-    def _toolButton(self, text, tip):
-        button = qt.QToolButton()
-        button.text = text
-        button.toolTip = tip
-        button.checkable = True
-        button.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
-        return button
-
-    def _combo(self, choices, tip):
-        combo = qt.QComboBox()
-        for _value, text in choices:
-            combo.addItem(_(text))
-        combo.toolTip = tip
-        self._connect(combo, "currentIndexChanged(int)", self._onEdited)
-        return combo
-
-    def _check(self, text, tip):
-        check = qt.QCheckBox(text)
-        check.toolTip = tip
-        self._connect(check, "toggled(bool)", self._onEdited)
-        return check
-
 
 def _flag(on):
     return "1" if on else "0"
@@ -392,7 +317,3 @@ def _flag(on):
 
 def _position(choices, value):
     return next((n for n, (known, _text) in enumerate(choices) if known == value), 0)
-
-
-def _escaped(text):
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -7,7 +7,7 @@ from EfficientMedSAM2Lib.mrml.effect.prompt_gesture import SHORTEST_DRAG, Prompt
 
 
 def is_slicers_mouse():
-    """Whether the mouse places markups or adjusts the display now. The effect is told of events before those tools."""
+    """Whether the mouse places markups or adjusts the display now. The effect gets events before those tools."""
     interactionNode = slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode")
     return interactionNode.GetCurrentInteractionMode() != interactionNode.ViewTransform
 
@@ -28,7 +28,7 @@ class PromptTools(PromptGesture):
         """Handle one event; returns whether it was used up.
 
         Raises:
-            ValueError: what was drawn is not on the image.
+            UserError: what was drawn is not on the image.
         """
         command = vtk.vtkCommand
         xy = interactor.GetEventPosition()
@@ -63,7 +63,7 @@ class RoiPlacement:
         """Make an ROI node and start placing it."""
         self.stop()
         scene, interactionNode = slicer.mrmlScene, self._interactionNode()
-        interactionNode.SetPlaceModePersistence(0)  # before there is a node: the editor tells of this change, too
+        interactionNode.SetPlaceModePersistence(0)  # before there is a node: the editor reports this change, too
         self.node = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", scene.GenerateUniqueName("ROI"))
         self.node.CreateDefaultDisplayNodes()
         selectionNode = scene.GetSingletonNode("Singleton", "vtkMRMLSelectionNode")

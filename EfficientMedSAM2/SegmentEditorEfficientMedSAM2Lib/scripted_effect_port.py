@@ -1,12 +1,13 @@
-"""EditorPort on Slicer's ``scriptedEffect``, and the observers that tell what the editor does by itself."""
+"""EditorPort on Slicer's ``scriptedEffect``, and the observers of what the editor does by itself."""
 
 import slicer
 import vtk
 
-from EfficientMedSAM2Lib.mrml.ports.editor_port import SegmentEditorNodeReader
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 
 
-class ScriptedEffectPort(SegmentEditorNodeReader):
+class ScriptedEffectPort(EditorPort):
     """Adapter for an effect of the Segment Editor; the node is asked for at each call, since it may be exchanged.
 
     Undo, masking and overwrite rules are Slicer's own and never bypassed.
@@ -20,7 +21,7 @@ class ScriptedEffectPort(SegmentEditorNodeReader):
         """The vtkMRMLSegmentEditorNode."""
         node = self.scriptedEffect.parameterSetNode()
         if node is None:
-            raise ValueError("There is no segment editor node; open the Segment Editor first.")
+            raise UserError("There is no segment editor node; open the Segment Editor first.")
         return node
 
     def image_node(self):
@@ -34,7 +35,7 @@ class ScriptedEffectPort(SegmentEditorNodeReader):
         self.selected_segment_id()
         labelmap = self.scriptedEffect.selectedSegmentLabelmap()
         if labelmap is None:
-            raise ValueError("The selected segment has no labelmap; make it the segmentation's source representation.")
+            raise UserError("The selected segment has no labelmap; make it the segmentation's source representation.")
         return labelmap
 
     def reference_geometry_image(self):
@@ -42,7 +43,7 @@ class ScriptedEffectPort(SegmentEditorNodeReader):
         self.source_volume_node()
         image = self.scriptedEffect.referenceGeometryImage()
         if image is None:
-            raise ValueError("The segmentation has no reference geometry; choose a source volume with an image.")
+            raise UserError("The segmentation has no reference geometry; choose a source volume with an image.")
         return image
 
     def confirm_selected_segment_visible(self):
@@ -57,7 +58,7 @@ class ScriptedEffectPort(SegmentEditorNodeReader):
         """Change the selected segment.
 
         The labelmap's own extent is the changed extent, so that Slicer's call without one is enough. PythonQt would
-        have to tell its overloads (an extent or a flag that bypasses masking) apart by the type of a list.
+        have to keep its overloads (an extent or a flag that bypasses masking) apart by the type of a list.
         """
         if tuple(labelmap.GetExtent()) != tuple(extent):
             raise ValueError("The labelmap must hold the changed extent and no more.")
@@ -65,23 +66,9 @@ class ScriptedEffectPort(SegmentEditorNodeReader):
             labelmap, getattr(slicer.qSlicerSegmentEditorAbstractEffect, f"ModificationMode{mode.value}")
         )
 
-    def can_undo(self):
-        """Undo belongs to the editor's own buttons; the session follows them."""
-        return False
-
-    def can_redo(self):
-        """As can_undo."""
-        return False
-
-    def undo(self):
-        """Left to the editor."""
-
-    def redo(self):
-        """Left to the editor."""
-
 
 class EditorObserver:
-    """Observers of scene, editor, segmentation and volume: Slicer tells an effect of no selection, undo, time point.
+    """Observers of scene, editor, segmentation and volume: an effect hears of no selection, undo or time point.
 
     Args:
         port: The editor.
@@ -107,7 +94,7 @@ class EditorObserver:
         self.nodesChanged = nodesChanged
         self.closing = closing
         self._observations = []
-        self._followed = {}
+        self._observed = {}
 
     def start(self):
         """Add the observers."""
@@ -116,19 +103,19 @@ class EditorObserver:
             self._observe(scene, event, self.nodesChanged)
         self._observe(scene, scene.StartCloseEvent, self.closing)
         self._observe(self.port.editor_node, modified, self._onEditorModified)
-        self._follow()
+        self._observeSelection()
 
     def stop(self):
         """Remove them all."""
-        observations, self._observations, self._followed = self._observations, [], {}
+        observations, self._observations, self._observed = self._observations, [], {}
         for subject, tag in observations:
             subject.RemoveObserver(tag)
 
     def _onEditorModified(self):
-        self._follow()
+        self._observeSelection()
         self.selected()
 
-    def _follow(self):
+    def _observeSelection(self):
         """Observe what is selected now."""
         node, volumeNode = self.port.editor_node.GetSegmentationNode(), self.port.image_node()
         segmentation = node.GetSegmentation() if node is not None else None
@@ -138,13 +125,13 @@ class EditorObserver:
 
     def _replace(self, role, subject, events, callback):
         """Observe a node or object instead of the one that had its role before."""
-        old = self._followed.get(role)
+        old = self._observed.get(role)
         if subject is old:
             return
         for observed, tag in [entry for entry in self._observations if entry[0] is old]:
             observed.RemoveObserver(tag)
         self._observations = [entry for entry in self._observations if entry[0] is not old]
-        self._followed[role] = subject
+        self._observed[role] = subject
         for event in events if subject is not None else ():
             self._observe(subject, event, callback)
 

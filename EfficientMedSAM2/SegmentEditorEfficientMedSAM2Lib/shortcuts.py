@@ -97,12 +97,12 @@ class Shortcuts:
             self._window = None
 
     def run(self, command):
-        """Do a command, unless the effect has been left meanwhile."""
+        """Do a command, unless the effect has been left."""
         if self.active:
             self.commands[command]()
 
     def runSoon(self, command):
-        """Do a command once the event is over. A slice view that has the focus is told of the same key before that."""
+        """Do a command once the event is over. A slice view that has the focus gets the same key before that."""
         self._soon = command
         qt.QTimer.singleShot(0, self._runNow)
 

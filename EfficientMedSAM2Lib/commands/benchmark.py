@@ -206,7 +206,7 @@ def _write(args: argparse.Namespace, summary: BenchmarkSummary, setting: str, no
 def _setting(scan: Scan, plan: Plan, load: str, results: list[BenchmarkResult]) -> str:
     import torch
 
-    from EfficientMedSAM2Lib.core.machine import processor_name
+    from EfficientMedSAM2Lib.pipeline.machine import processor_name
 
     facts = next((result.facts for result in results if result.facts), {})
     source = "the chest CT that comes with slicerio" if not plan.data_dir else scan.name

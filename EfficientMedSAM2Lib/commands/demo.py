@@ -16,12 +16,12 @@ import numpy as np
 
 from EfficientMedSAM2Lib.commands.segment import progress_bar, write_results
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.machine import peak_memory_megabytes
 from EfficientMedSAM2Lib.core.metrics import dice
 from EfficientMedSAM2Lib.core.resources import resource_path
 from EfficientMedSAM2Lib.imaging.sample import sample_scan, sample_segmentation
 from EfficientMedSAM2Lib.pipeline.case import SegmentResult, segment_case
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_session, engine_arguments
+from EfficientMedSAM2Lib.pipeline.machine import peak_memory_megabytes
 from EfficientMedSAM2Lib.pipeline.prompts import read_prompts
 
 if TYPE_CHECKING:

@@ -83,10 +83,12 @@ def _child(args: argparse.Namespace, runtime: str, precision: str, folder: Path)
 
 
 def _box_dice(args: argparse.Namespace, runtime: str, precision: str, folder: Path) -> float:
-    output = folder / f"{runtime}-{precision}"
+    from EfficientMedSAM2Lib.evaluation.methods import EfficientMedSAM2Method
+
+    method, output = EfficientMedSAM2Method.name, folder / f"{runtime}-{precision}"
     command = [
         *(sys.executable, "-m", "EfficientMedSAM2Lib.cli", "evaluate", "--manifest", str(args.manifest)),
-        *("--model", "ours", "--protocol", "box", "--limit", str(args.limit), "--quiet", "--output", str(output)),
+        *("--model", method, "--protocol", "box", "--limit", str(args.limit), "--quiet", "--output", str(output)),
         *("--encoder", args.encoder, "--runtime", runtime, "--precision", precision),
         *(("--weights", str(args.weights)) if args.weights else ()),
     ]
@@ -94,16 +96,16 @@ def _box_dice(args: argparse.Namespace, runtime: str, precision: str, folder: Pa
     if done.returncode:
         raise UserError(done.stderr.strip().splitlines()[-1])
     results = json.loads((output / "box.json").read_text(encoding="utf-8"))["results"]
-    return float(results["ours"]["macro"]["dice"])
+    return float(results[method]["macro"]["dice"])
 
 
 def measure(encoder: str, weights: str, runtime: str, precision: str, reference: str) -> None:
     """Measure one variant in this process, and print the numbers as JSON; the first one leaves its masks for others."""
     import numpy as np
 
-    from EfficientMedSAM2Lib.core.machine import peak_memory_megabytes
     from EfficientMedSAM2Lib.core.metrics import dice
     from EfficientMedSAM2Lib.core.resources import shipped_weights
+    from EfficientMedSAM2Lib.pipeline.machine import peak_memory_megabytes
     from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor
     from EfficientMedSAM2Lib.runtimes.build import build_efficient_medsam2_model, exported_file
 

@@ -160,7 +160,7 @@ def summary(result: SegmentResult, volume: Volume) -> str:
     if len(used) == 0:
         reason = result.message or "The network found nothing at the prompts; check that --window shows the structure."
         return f"{result.name}: empty. {reason}"
-    millilitres = result.voxel_count * abs(np.linalg.det(volume.ijk_to_ras[:3, :3])) / 1000
+    millilitres = result.voxel_count * volume.voxel_mm3 / 1000
     size = f"{millilitres:.1f} ml" if volume.spacing_known else f"{result.voxel_count} voxels"
     lowest = min(used, key=lambda index: result.scores.get(int(index), 1.0))
     mean = np.mean([result.scores[int(index)] for index in used if int(index) in result.scores])

@@ -13,7 +13,6 @@ from typing import Any
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, engine_arguments
 
-MEGABYTE = 2**20
 TOKEN_VARIABLE = "EFFICIENT_MEDSAM2_TOKEN"
 #: Distributions of the extra `web`, by the name that they are imported by.
 NEEDED = {
@@ -88,6 +87,7 @@ def build_config(args: argparse.Namespace) -> Any:
         raise UserError(f"The web front end needs {', '.join(missing)}; run: pip install 'efficient-medsam2[web]'")
     from EfficientMedSAM2Lib.web.gateway.access import check_host
     from EfficientMedSAM2Lib.web.gateway.app import GatewayConfig
+    from EfficientMedSAM2Lib.web.session.workspace import MEGABYTE
 
     token = (args.token or "").strip() or None
     check_host(args.host, token)

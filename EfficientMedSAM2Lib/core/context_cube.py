@@ -90,13 +90,13 @@ def slab(size: int, position: float, thickness: float) -> np.ndarray:
     return np.asarray(np.abs(np.arange(size) - position) <= max(0.5 * thickness, 0.51))
 
 
-def sample(volume: np.ndarray, cube: Cube, to_grey: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def sample(volume: np.ndarray, cube: Cube, transform: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """A volume in a cube: interpolated where cells are small, means where they are large, edges repeated beyond it.
 
     Args:
         volume: (D,H,W) or (D,H,W,C), any type.
         cube: Where.
-        to_grey: Turns parts (h,w) or (h,w,C) of a slice into numbers (h,w), such as a window.
+        transform: Turns parts (h,w) or (h,w,C) of a slice into numbers (h,w), such as a window.
 
     Returns:
         (size,size,size) float32.
@@ -105,7 +105,7 @@ def sample(volume: np.ndarray, cube: Cube, to_grey: Callable[[np.ndarray], np.nd
     seen = np.zeros((len(taps[0].voxels), cube.size, cube.size), np.float32)
     inner = np.ix_(taps[1].voxels, taps[2].voxels)
     for number, index in enumerate(taps[0].voxels):
-        part = np.asarray(to_grey(volume[index][inner]), np.float32)
+        part = np.asarray(transform(volume[index][inner]), np.float32)
         seen[number] = taps[1].mix(taps[2].mix(part.T).T)
     return taps[0].mix(seen)
 
@@ -162,17 +162,18 @@ def network_input(image: np.ndarray, valid: np.ndarray, known: Sequence[KnownSli
         (CUBE_CHANNELS,N,N,N) float32: standardised image, known slices (1 object, -1 not, 0 unknown), validity, maps of
         appearance.
     """
-    known_mask = np.zeros(image.shape, np.float32)
+    given = np.zeros(image.shape, np.float32)
     for axis, slab, share in known:
-        np.moveaxis(known_mask, axis, 0)[slab] = 2 * share - 1
-    known_mask *= valid
+        np.moveaxis(given, axis, 0)[slab] = 2 * share - 1
+    given *= valid
     seen = Intensities(*(_blurred(image, sigma)[None] for sigma in _BLURS))
-    inside, outside = (part[None].astype(np.float32) for part in (known_mask > 0, known_mask < 0))
-    maps = AppearanceModel.fit(seen, inside, outside).maps(seen)
+    maps = AppearanceModel.fit(seen, (given > 0)[None].astype(np.float32), (given < 0)[None].astype(np.float32)).maps(
+        seen
+    )
     values = image[valid]
     mean, spread = (float(values.mean()), float(values.std())) if len(values) else (0.0, 1.0)
     standard = ((image - mean) / max(spread, 1e-3)).clip(-_LARGEST_INTENSITY, _LARGEST_INTENSITY)
-    return np.concatenate([(standard * valid)[None], known_mask[None], valid[None], maps[0] * valid], dtype=np.float32)
+    return np.concatenate([(standard * valid)[None], given[None], valid[None], maps[0] * valid], dtype=np.float32)
 
 
 def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:

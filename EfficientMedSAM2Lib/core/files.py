@@ -155,20 +155,20 @@ def readable_name(name: str) -> str:
 def walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
     """Folders below one, itself first, each with its files, all sorted; what is hidden is left out.
 
-    Links are followed, and keep the names of the links: data sets of DataLad (git-annex) consist of links. A
+    Links are followed, and keep their own names: data sets of DataLad (git-annex) consist of links. A
     folder that is there twice is entered once, as itself rather than by a link to it.
     """
     seen: set[tuple[int, int]] = set()
     waiting = [folder]
     while waiting:
-        folder = waiting.pop()
-        state = folder.stat()
+        current = waiting.pop()
+        state = current.stat()
         if (state.st_dev, state.st_ino) in seen:
             continue
         seen.add((state.st_dev, state.st_ino))
-        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        entries = sorted(path for path in current.iterdir() if not path.name.startswith("."))
         folders = [path for path in entries if path.is_dir()]
         # the last is the next: links to folders wait until all that are no links have been entered
         waiting[:0] = [path for path in reversed(folders) if path.is_symlink()]
         waiting += [path for path in reversed(folders) if not path.is_symlink()]
-        yield folder, [path for path in entries if not path.is_dir()]
+        yield current, [path for path in entries if not path.is_dir()]

@@ -146,7 +146,7 @@ def apply_window(array: np.ndarray, window: IntensityWindow) -> np.ndarray:
     return scaled.astype(np.float32, copy=False)
 
 
-def resembles_hounsfield(sample: np.ndarray) -> bool:
+def _is_hounsfield(sample: np.ndarray) -> bool:
     """HU test on finite values: a peak of air, a peak of soft tissue, next to nothing where CT has nothing.
 
     Padding outside the scanner's circle (one constant, often -2048 or -3024) is left out first.
@@ -164,7 +164,7 @@ def resembles_hounsfield(sample: np.ndarray) -> bool:
 def _is_ct(sample: np.ndarray, modality: str | None) -> bool:
     """By modality where there is one, unless the values contradict it; by the values otherwise."""
     if modality is None or not modality.strip():
-        return resembles_hounsfield(sample)
+        return _is_hounsfield(sample)
     return modality.strip().upper().startswith("CT") and _may_be_hounsfield(sample)
 
 

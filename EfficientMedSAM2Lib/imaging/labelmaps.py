@@ -86,7 +86,7 @@ def write_labelmap(path: Path, segments: Sequence[Segment], volume: Volume) -> N
         )
 
     def check(file: Path) -> None:
-        found, ijk_to_ras = read_nifti(file) if nifti else _read_by_itk(file)
+        found, ijk_to_ras = _read_by_nibabel(file) if nifti else _read_by_itk(file)
         check_geometry(ijk_to_ras, volume, ending)
         if not np.array_equal(found, labels):
             raise UserError(f"Cannot write {path}: it reads back as another label map than was written.")
@@ -146,7 +146,7 @@ def array_to_image(array: np.ndarray, ijk_to_ras: Any) -> SimpleITK.Image:
     return image
 
 
-def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_by_nibabel(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Voxels (D,H,W) and matrix (ijk_to_ras) of a file, by its sform where that is on: ITK reads none that is sheared.
 
     Raises:

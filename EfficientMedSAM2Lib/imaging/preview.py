@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union
-from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.geometry import (
     ijk_box_from_corners,
@@ -27,7 +26,7 @@ from EfficientMedSAM2Lib.core.planes import Plane, plane_of, telling_slices
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
 from EfficientMedSAM2Lib.imaging.markups import Markup
 from EfficientMedSAM2Lib.imaging.preview_panel import DrawnPrompt, PreviewCase, draw_panel, part_to_show
-from EfficientMedSAM2Lib.imaging.segmentations import Segment
+from EfficientMedSAM2Lib.imaging.segment import Segment, check_masks
 from EfficientMedSAM2Lib.imaging.terminology import segment_colors
 from EfficientMedSAM2Lib.imaging.volumes import Volume
 
@@ -67,11 +66,7 @@ def write_preview(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    for segment in segments:
-        if segment.mask.shape != volume.shape_kji:
-            raise UserError(
-                f"The mask of {segment.name!r} has shape {segment.mask.shape}, the volume {volume.shape_kji}."
-            )
+    check_masks(segments, volume)
     window = window or choose_window(volume.array, volume.modality)
     colors = segment_colors([s.name for s in segments], [s.color for s in segments])
     drawn = _drawn_prompts(volume, prompts, dict(zip([s.name for s in segments], colors)))
@@ -175,7 +170,7 @@ def _legend(figure: Figure, case: PreviewCase, columns: int) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    millilitres = abs(np.linalg.det(case.volume.ijk_to_ras[:3, :3])) / 1000
+    millilitres = case.volume.voxel_mm3 / 1000
     entries: list[Any] = []
     drawn = case.drawn
     for segment, color in zip(case.segments, case.colors):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,15 @@ class Written:
 
     segments: tuple[Segment, ...]
     notes: tuple[str, ...] = ()
+
+
+def check_masks(segments: Sequence[Segment], volume: Volume) -> None:
+    """UserError where a mask is not on the volume's grid."""
+    for segment in segments:
+        if segment.mask.shape != volume.shape_kji:
+            raise UserError(
+                f"The mask of {segment.name!r} has shape {segment.mask.shape}, the volume {volume.shape_kji}."
+            )
 
 
 def check_geometry(ijk_to_ras: np.ndarray, volume: Volume, ending: str) -> None:

@@ -27,7 +27,7 @@ from EfficientMedSAM2Lib.imaging.labelmaps import (
     label_type,
     write_labelmap,
 )
-from EfficientMedSAM2Lib.imaging.segment import NOTES_KEY, Segment, Written, check_geometry
+from EfficientMedSAM2Lib.imaging.segment import NOTES_KEY, Segment, Written, check_geometry, check_masks
 from EfficientMedSAM2Lib.imaging.terminology import segment_colors, terminology_entry
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 
@@ -53,11 +53,8 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
     """
     if not segments:
         raise UserError("There is no segment to write; add at least one.")
+    check_masks(segments, volume)
     for segment in segments:
-        if segment.mask.shape != volume.shape_kji:
-            raise UserError(
-                f"The mask of {segment.name!r} has shape {segment.mask.shape}, the volume {volume.shape_kji}."
-            )
         if readable_name(segment.name) != segment.name:
             raise UserError(
                 f"The segment name {readable_name(segment.name)!r} is not UTF-8 text, which files hold names in; "

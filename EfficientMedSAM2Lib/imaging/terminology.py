@@ -6,9 +6,12 @@ Slicer. A wrong code in a clinical file is worse than a general one.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from EfficientMedSAM2Lib.core.resources import resource_path
 
 Color = tuple[float, float, float]
 
@@ -30,66 +33,19 @@ class _Term(NamedTuple):
     sided: bool = False
 
 
-_DEFAULT = _Term(_TISSUE, "85756007", "Tissue", (128, 174, 128))
-_TERMS = {
-    "adrenal gland": _Term(_ANATOMY, "23451007", "Adrenal gland", (249, 186, 150), True),
-    "aorta": _Term(_ANATOMY, "15825003", "Aorta", (224, 97, 76)),
-    "bladder": _Term(_ANATOMY, "89837001", "Bladder", (222, 154, 132)),
-    "brain": _Term(_ANATOMY, "12738006", "Brain", (250, 250, 225)),
-    "cervical spine": _Term(_ANATOMY, "122494005", "Cervical spine", (255, 255, 207)),
-    "colon": _Term(_ANATOMY, "71854001", "Colon", (204, 168, 143)),
-    "duodenum": _Term(_ANATOMY, "38848004", "Duodenum", (255, 253, 229)),
-    "esophagus": _Term(_ANATOMY, "32849002", "Esophagus", (211, 171, 143)),
-    "gallbladder": _Term(_ANATOMY, "28231008", "Gallbladder", (139, 150, 98)),
-    "heart": _Term(_ANATOMY, "80891009", "Heart", (206, 110, 84)),
-    "kidney": _Term(_ANATOMY, "64033007", "Kidney", (185, 102, 83), True),
-    "liver": _Term(_ANATOMY, "10200004", "Liver", (221, 130, 101)),
-    "lumbar spine": _Term(_ANATOMY, "122496007", "Lumbar spine", (212, 188, 102)),
-    "lung": _Term(_ANATOMY, "39607008", "Lung", (197, 165, 145), True),
-    "mandible": _Term(_ANATOMY, "91609006", "Mandible", (222, 198, 101)),
-    "pancreas": _Term(_ANATOMY, "15776009", "Pancreas", (249, 180, 111)),
-    "prostate": _Term(_ANATOMY, "41216001", "Prostate", (230, 158, 140)),
-    "rib": _Term(_ANATOMY, "113197003", "Rib", (253, 232, 158)),
-    "small intestine": _Term(_ANATOMY, "30315005", "Small Intestine", (205, 167, 142)),
-    "spinal cord": _Term(_ANATOMY, "2748008", "Spinal cord", (244, 214, 49)),
-    "spleen": _Term(_ANATOMY, "78961009", "Spleen", (157, 108, 162)),
-    "sternum": _Term(_ANATOMY, "56873002", "Sternum", (244, 217, 154)),
-    "stomach": _Term(_ANATOMY, "69695003", "Stomach", (216, 132, 105)),
-    "thoracic spine": _Term(_ANATOMY, "122495006", "Thoracic spine", (226, 202, 134)),
-    "thyroid": _Term(_ANATOMY, "69748006", "Thyroid", (62, 162, 114)),
-    "trachea": _Term(_ANATOMY, "44567001", "Trachea", (182, 228, 255)),
-    "uterus": _Term(_ANATOMY, "35039007", "Uterus", (255, 181, 158)),
-    "artery": _Term(_TISSUE, "51114001", "Artery", (216, 101, 79)),
-    "bone": _Term(_TISSUE, "272673000", "Bone", (241, 214, 145)),
-    "fat": _Term(_TISSUE, "248300009", "Body fat", (230, 220, 70)),
-    "lymph node": _Term(_TISSUE, "59441001", "Lymph node", (68, 172, 100)),
-    "muscle": _Term(_TISSUE, "71616004", "Muscle", (192, 104, 88)),
-    "tissue": _DEFAULT,
-    "vein": _Term(_TISSUE, "29092000", "Vein", (0, 151, 206)),
-    "cyst": _Term(_ALTERED, "367643001", "Cyst", (205, 205, 100)),
-    "edema": _Term(_ALTERED, "79654002", "Edema", (140, 224, 228)),
-    "hemorrhage": _Term(_ALTERED, "50960005", "Hemorrhage", (188, 65, 28)),
-    "mass": _Term(_ALTERED, "4147007", "Mass", (144, 238, 144)),
-    "necrosis": _Term(_ALTERED, "6574001", "Necrosis", (216, 191, 216)),
-}
-_ALIASES = {
-    "adrenal": "adrenal gland",
-    "bleeding": "hemorrhage",
-    "bowel": "small intestine",
-    "cervical vertebral column": "cervical spine",
-    "haemorrhage": "hemorrhage",
-    "lesion": "mass",
-    "lumbar vertebral column": "lumbar spine",
-    "nodule": "mass",
-    "oedema": "edema",
-    "oesophagus": "esophagus",
-    "small bowel": "small intestine",
-    "thoracic vertebral column": "thoracic spine",
-    "thyroid gland": "thyroid",
-    "tumor": "mass",
-    "tumour": "mass",
-    "urinary bladder": "bladder",
-}
+def _read_terms() -> tuple[dict[str, _Term], dict[str, str]]:
+    """Terms by name, and other names of them: Slicer's own codes and colours, in ``Resources/terminology.json``."""
+    table = json.loads(resource_path("terminology.json").read_text(encoding="utf-8"))
+    categories = {"anatomy": _ANATOMY, "altered": _ALTERED, "tissue": _TISSUE}
+    terms = {
+        name: _Term(**{**entry, "category": categories[entry["category"]], "rgb": tuple(entry["rgb"])})
+        for name, entry in table["terms"].items()
+    }
+    return terms, table["aliases"]
+
+
+_TERMS, _ALIASES = _read_terms()
+_DEFAULT = _TERMS["tissue"]
 #: For segments without a standard colour of their own: bright on grey, and told apart by colour-blind readers
 #: (after Okabe and Ito).
 PALETTE: tuple[Color, ...] = (

@@ -84,6 +84,11 @@ class Volume:
         depth, height, width = self.array.shape[:3]
         return depth, height, width
 
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel in mm^3; means nothing unless `spacing_known`."""
+        return abs(float(np.linalg.det(self.ijk_to_ras[:3, :3])))
+
 
 def read_volume(path: str | Path, time_point: int | None = None, series: str | None = None) -> Volume:
     """Read a scan, without any file that a header names elsewhere (see contained.py). NaN and infinite voxels stay.

@@ -1,12 +1,15 @@
 """InteractiveSession: prompts in, 3D masks out, with undo, propagation and scores per slice. No Slicer, no torch."""
 
+from EfficientMedSAM2Lib.interaction.checks import DIRECTIONS
 from EfficientMedSAM2Lib.interaction.history import History
 from EfficientMedSAM2Lib.interaction.predictor import VolumePredictor
 from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
     LassoPrompt,
     LinePrompt,
+    MarkupPrompt,
     MaskPrompt,
+    Origin,
     PointPrompt,
     Prompt,
     ScribblePrompt,
@@ -16,12 +19,15 @@ from EfficientMedSAM2Lib.interaction.propagation import Propagation, SliceUpdate
 from EfficientMedSAM2Lib.interaction.session import InteractiveSession
 
 __all__ = [
+    "DIRECTIONS",
     "BoxPrompt",
     "History",
     "InteractiveSession",
     "LassoPrompt",
     "LinePrompt",
+    "MarkupPrompt",
     "MaskPrompt",
+    "Origin",
     "PointPrompt",
     "Prompt",
     "Propagation",

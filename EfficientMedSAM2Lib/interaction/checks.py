@@ -1,4 +1,4 @@
-"""Input is judged here, in one sentence that says what is wrong and what to do; so are empty results."""
+"""Input becomes prompts or one sentence that says what is wrong and what to do; so do empty results."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import (
     ijk_from_kji,
     line_axis,
@@ -31,14 +32,11 @@ def check_volume(volume: Any) -> np.ndarray:
     """Read-only view of a volume (D,H,W) or (D,H,W,3) of any real dtype, numpy or torch."""
     array = to_numpy(volume)
     if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] != 3):
-        message = f"A volume must have shape (D,H,W) or (D,H,W,3), not {array.shape}; a single image is (1,H,W)."
-        raise ValueError(message)
+        raise UserError(f"A volume must have shape (D,H,W) or (D,H,W,3), not {array.shape}; a single image is (1,H,W).")
     if 0 in array.shape:
-        message = f"The volume has no voxels (shape {array.shape})."
-        raise ValueError(message)
+        raise UserError(f"The volume has no voxels (shape {array.shape}).")
     if array.dtype.kind not in "buif":
-        message = f"A volume must hold real numbers, not {array.dtype}."
-        raise ValueError(message)
+        raise UserError(f"A volume must hold real numbers, not {array.dtype}.")
     view = array.view()
     view.flags.writeable = False
     return view
@@ -51,8 +49,7 @@ def check_window(window: Any) -> IntensityWindow:
     try:
         low, high = (float(value) for value in window)
     except (TypeError, ValueError):
-        message = f"A window must be an IntensityWindow or a pair (low, high), not {window!r}."
-        raise ValueError(message) from None
+        raise UserError(f"A window must be an IntensityWindow or a pair (low, high), not {window!r}.") from None
     return IntensityWindow(low, high)
 
 
@@ -61,16 +58,16 @@ def check_axis(axis: int | None, default: int) -> int:
     if axis is None:
         return default
     if axis not in (0, 1, 2):
-        message = f"axis must be 0 (k), 1 (j) or 2 (i), not {axis!r}."
-        raise ValueError(message)
+        raise UserError(f"axis must be 0 (k), 1 (j) or 2 (i), not {axis!r}.")
     return int(axis)
 
 
 def check_slice(index: Any, axis: int, shape_kji: Sequence[int]) -> int:
     """Number of a slice of the volume."""
     if not 0 <= int(index) < shape_kji[axis]:
-        message = f"Slice {index} is outside the volume, which has slices 0 to {shape_kji[axis] - 1} along axis {axis}."
-        raise ValueError(message)
+        raise UserError(
+            f"Slice {index} is outside the volume, which has slices 0 to {shape_kji[axis] - 1} along axis {axis}."
+        )
     return int(index)
 
 
@@ -82,24 +79,23 @@ def point_prompt(index_kji: Any, positive: bool, axis: int, shape_kji: Sequence[
 def box_prompt(
     bbox_kji: Any, positive: bool, axis: int | None, default_axis: int, shape_kji: Sequence[int]
 ) -> BoxPrompt:
-    """Box from half-open bounds, clipped to the volume. An axis of size 1 tells the slice that a 2D box lies on."""
+    """Box from half-open bounds, clipped to the volume. An axis of size 1 says which slice a 2D box lies on."""
     box = np.asarray(bbox_kji)
     if box.shape != (3, 2) or box.dtype.kind not in "uif" or not np.isfinite(box).all():
-        message = f"A box must be [[k0, k1], [j0, j1], [i0, i1]] in voxels, not {bbox_kji!r}."
-        raise ValueError(message)
+        raise UserError(f"A box must be [[k0, k1], [j0, j1], [i0, i1]] in voxels, not {bbox_kji!r}.")
     bounds = nearest_index(box)
     if (bounds[:, 1] <= bounds[:, 0]).any():
-        message = f"The box {bounds.tolist()} has zero size; bounds are half-open, so the second must be the larger."
-        raise ValueError(message)
+        raise UserError(
+            f"The box {bounds.tolist()} has zero size; bounds are half-open, so the second must be the larger."
+        )
     flat = [a for a in range(3) if bounds[a, 1] - bounds[a, 0] == 1]
     if axis is None:
         axis = default_axis if default_axis in flat or not flat else flat[0]
     clipped = np.clip(bounds, 0, np.array(shape_kji)[:, None])
     if (clipped[:, 1] <= clipped[:, 0]).any():
-        message = (
+        raise UserError(
             f"The box {bounds.tolist()} is outside the volume of shape {tuple(shape_kji)}; move it over the image."
         )
-        raise ValueError(message)
     k, j, i = ((int(low), int(high)) for low, high in clipped)
     return BoxPrompt((k, j, i), bool(positive), axis)
 
@@ -115,15 +111,13 @@ def line_prompt(
     """Diameter from two ends, and what the user should know: it lies on the slice through its middle."""
     drawn = np.array([_three(end, "An end of a line") for end in (start_kji, end_kji)])
     if not np.isfinite(drawn).all():
-        message = f"The ends of a line must be finite numbers, not {start_kji!r} and {end_kji!r}."
-        raise ValueError(message)
+        raise UserError(f"The ends of a line must be finite numbers, not {start_kji!r} and {end_kji!r}.")
     if axis is None:
         axis = line_axis(drawn, spacing_kji, default_axis)
     ends = onto_slice(drawn, axis)
     first, second = (nearest_voxel(ijk_from_kji(end), shape_kji) for end in ends)
     if first == second:
-        message = f"The line has no length: both ends are in voxel {first}; draw it across the lesion."
-        raise ValueError(message)
+        raise UserError(f"The line has no length: both ends are in voxel {first}; draw it across the lesion.")
     (k0, j0, i0), (k1, j1, i1) = ends.tolist()
     return LinePrompt((k0, j0, i0), (k1, j1, i1), axis), line_hint(drawn, axis)
 
@@ -138,8 +132,7 @@ def mask_prompt(mask: Any, axis: int, index: int | None, shape_kji: Sequence[int
         expected = tuple(shape_kji)
     if array.shape != expected:
         hint = "" if array.ndim != 2 or index is not None else "; say which slice by axis and index"
-        message = f"The mask has shape {array.shape}, but {expected} is needed{hint}."
-        raise ValueError(message)
+        raise UserError(f"The mask has shape {array.shape}, but {expected} is needed{hint}.")
     array = as_mask(array)
     if index is not None:
         origin = [0, 0, 0]
@@ -147,16 +140,36 @@ def mask_prompt(mask: Any, axis: int, index: int | None, shape_kji: Sequence[int
         return MaskPrompt(PackedMask.pack(np.expand_dims(array, axis), origin), axis, index)
     packed = PackedMask.pack(array)
     if packed.box is None:
-        message = "The initial mask is empty; paint the structure on at least one slice first."
-        raise ValueError(message)
+        raise UserError("The initial mask is empty; paint the structure on at least one slice first.")
     return MaskPrompt(packed, axis, None, fixed)
+
+
+def drawn_mask(
+    mask: Any, axis: int | None, default_axis: int, shape_kji: Sequence[int], what: str
+) -> tuple[PackedMask, int]:
+    """What was drawn, packed, and the axis whose slices it was drawn on.
+
+    Raises:
+        UserError: Not of the volume's shape, or empty.
+    """
+    array = np.asarray(mask)
+    if array.shape != tuple(shape_kji):
+        raise UserError(
+            f"{what} must be drawn in an array of the volume's shape {tuple(shape_kji)}, not {array.shape}."
+        )
+    packed = PackedMask.pack(array if array.dtype == bool else array != 0)
+    if packed.box is None:
+        raise UserError(f"{what} is empty; draw it over at least one voxel.")
+    flat = [a for a in range(3) if packed.shape[a] == 1]
+    if axis is None:
+        axis = default_axis if default_axis in flat or not flat else flat[0]
+    return packed, axis
 
 
 def check_direction(direction: str) -> str:
     """One of DIRECTIONS."""
     if direction not in DIRECTIONS:
-        message = f"direction must be one of {', '.join(DIRECTIONS)}, not {direction!r}."
-        raise ValueError(message)
+        raise UserError(f"direction must be one of {', '.join(DIRECTIONS)}, not {direction!r}.")
     return direction
 
 
@@ -165,14 +178,12 @@ def check_limits(limits: Any, axis: int, shape_kji: Sequence[int]) -> tuple[int,
     try:
         first, last = (int(value) for value in limits)
     except (TypeError, ValueError):
-        message = f"limits must be a half-open range of slices (first, last + 1), not {limits!r}."
-        raise ValueError(message) from None
+        raise UserError(f"limits must be a half-open range of slices (first, last + 1), not {limits!r}.") from None
     low, high = max(first, 0), min(last, shape_kji[axis])
     if low >= high:
-        message = (
+        raise UserError(
             f"limits {first}..{last} hold no slice; the volume has slices 0 to {shape_kji[axis] - 1} along {axis}."
         )
-        raise ValueError(message)
     return low, high
 
 
@@ -208,6 +219,5 @@ def explain_empty(
 def _three(point: Any, what: str) -> np.ndarray:
     values = np.array(point, dtype=np.float64)
     if values.shape != (3,):
-        message = f"{what} must be (k, j, i) voxel coordinates, not {point!r}."
-        raise ValueError(message)
+        raise UserError(f"{what} must be (k, j, i) voxel coordinates, not {point!r}.")
     return values

@@ -40,13 +40,13 @@ def constraints(prompts: Iterable[Prompt]) -> list[Constraint]:
 
 def constrained(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> np.ndarray:
     """Slice mask (bool HxW) as the segment's constraints allow it; a copy where they change it."""
-    here = slice_box(segment.bits.shape, axis, index)
+    extent = slice_box(segment.bits.shape, axis, index)
     for constraint in constraints(segment.prompts):
         if isinstance(constraint, BoxPrompt):
             box: Sequence[Sequence[int]] = constraint.box_kji
         else:
             box = constraint.mask.bounds
-        common = intersection(box, here)
+        common = intersection(box, extent)
         if common is None:
             continue
         mask = mask.copy()

@@ -1,6 +1,7 @@
-"""The segments of a session, and actions on them that are taken whole or not at all, undone and redone.
+"""The segments of a session, and actions on them that happen whole or not at all, undone and redone.
 
-Undo and redo are two stacks of steps; a step holds what changed, never a whole volume.
+Undo and redo are two stacks of steps; a step holds what changed, never a whole volume. They are written by hand: PyPI's
+py-undo-stack bounds the number of steps but not their bytes, and would be one more package to install inside Slicer.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import reduce
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
 from EfficientMedSAM2Lib.interaction.segment import SegmentSnapshot, SegmentState
@@ -114,7 +116,7 @@ class History:
 
 
 @dataclass
-class Change:
+class OpenStep:
     """An action under way: the segment it works on and the state to return to, None where there was no segment."""
 
     segment: SegmentState
@@ -142,11 +144,10 @@ class SegmentStore:
         return sorted(self._segments, key=self._obj_ids.__getitem__)
 
     def get(self, name: str) -> SegmentState:
-        """Segment by name; ValueError when there is none."""
+        """Segment by name; UserError when there is none."""
         if name not in self._segments:
             known = ", ".join(repr(n) for n in self.names) or "none yet"
-            message = f"There is no segment {name!r} (segments: {known}); add a prompt to it first."
-            raise ValueError(message)
+            raise UserError(f"There is no segment {name!r} (segments: {known}); add a prompt to it first.")
         return self._segments[name]
 
     def peek(self, name: str) -> SegmentState:
@@ -166,15 +167,15 @@ class SegmentStore:
             raise
         self.commit(change)
 
-    def begin(self, name: str, label: str) -> Change:
+    def begin(self, name: str, label: str) -> OpenStep:
         """Start an action that ends with ``commit``."""
         before = self._snapshot(self._segments[name]) if name in self._segments else None
         if before is None:
             obj_id = self._obj_ids.setdefault(name, len(self._obj_ids) + 1)
             self._segments[name] = SegmentState(name, obj_id, self.shape_kji)
-        return Change(self._segments[name], label, before)
+        return OpenStep(self._segments[name], label, before)
 
-    def commit(self, change: Change) -> None:
+    def commit(self, change: OpenStep) -> None:
         """End an action: what it changed becomes one undo step."""
         segment = change.segment
         step = Step(
@@ -237,7 +238,7 @@ class SegmentStore:
         segment.latest = snapshot.latest
         self.states.restore(segment.obj_id, snapshot.memory)
 
-    def roll_back(self, change: Change) -> None:
+    def roll_back(self, change: OpenStep) -> None:
         """End an action as if it had never begun."""
         segment = change.segment
         self._restore(segment.name, change.before, self._take_patches(segment))

@@ -1,4 +1,4 @@
-"""nnInteractive's inference session, its names and calls, over ours: a 3D answer after each prompt."""
+"""nnInteractive's inference session, its names and calls, over `InteractiveSession`: a 3D answer after each prompt."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, box_slices, union
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.interaction.predictor import warm_up
 from EfficientMedSAM2Lib.interaction.session import InteractiveSession
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.predictors.inputs import to_numpy
@@ -100,7 +102,7 @@ class nnInteractiveInferenceSession:
             checkpoint_name: Accepted for nnInteractive's sake.
 
         Raises:
-            ValueError: The weights file cannot be used.
+            UserError: The weights file cannot be used.
         """
         self._load(weights_of(model_training_output_dir))
 
@@ -114,11 +116,7 @@ class nnInteractiveInferenceSession:
 
     def warmup(self) -> None:
         """Load the network if need be, and let it segment a small volume, for a fast first prompt."""
-        predictor = self._loaded()
-        state = predictor.init_state(np.zeros((2, 64, 64), np.uint8))
-        predictor.add_new_points_or_box(state, 0, 1, points=[[32, 32]], labels=[1], need_output=False)
-        for _ in predictor.propagate_object(state, 1, 0, [1]):
-            pass
+        warm_up(self._loaded())
 
     def _loaded(self) -> Any:
         if self._predictor is None:
@@ -134,19 +132,16 @@ class nnInteractiveInferenceSession:
             image_properties: "spacing": mm along the three axes; by default 1.
 
         Raises:
-            ValueError: Another shape, or spacing that makes no sense.
+            UserError: Another shape, or spacing that makes no sense.
         """
         array = to_numpy(image)
         if array.ndim != 4 or array.shape[0] != 1:
-            message = f"An image must have shape (1, x, y, z), not {array.shape}; give img[None] of a volume."
-            raise ValueError(message)
+            raise UserError(f"An image must have shape (1, x, y, z), not {array.shape}; give img[None] of a volume.")
         spacing = np.asarray((image_properties or {}).get("spacing", (1.0, 1.0, 1.0)), np.float64)
         if spacing.shape != (3,):
-            message = f"image_properties['spacing'] must be three numbers in mm, not {spacing.tolist()}."
-            raise ValueError(message)
-        session = InteractiveSession(self._loaded(), max_undo_steps=_UNDO_STEPS)
-        session.set_image(array[0], np.diag([*spacing[::-1], 1.0]))
-        self._session = session
+            raise UserError(f"image_properties['spacing'] must be three numbers in mm, not {spacing.tolist()}.")
+        self._session = InteractiveSession(self._loaded(), max_undo_steps=_UNDO_STEPS)
+        self._session.set_image(array[0], np.diag([*spacing[::-1], 1.0]))
         self.original_image_shape = array.shape
         self.target_buffer = None
         self._marks, self._unwritten = [], None
@@ -155,12 +150,11 @@ class nnInteractiveInferenceSession:
         """Choose the array or tensor (x,y,z) of any number type that results are written into, as 0 and 1.
 
         Raises:
-            ValueError: Not of the image's shape.
+            UserError: Not of the image's shape.
         """
         shape = self._image().shape_kji
         if tuple(target_buffer.shape) != shape:
-            message = f"The target buffer must have the image's shape {shape}, not {tuple(target_buffer.shape)}."
-            raise ValueError(message)
+            raise UserError(f"The target buffer must have the image's shape {shape}, not {tuple(target_buffer.shape)}.")
         self.target_buffer = target_buffer
 
     def set_do_autozoom(self, do_autozoom: bool, max_num_patches: int | None = None) -> None:  # noqa: ARG002
@@ -187,13 +181,11 @@ class nnInteractiveInferenceSession:
             did.
 
         Raises:
-            ValueError: Outside the image.
+            UserError: Outside the image.
             RuntimeError: No image is set.
         """
-        session, axis = self._image(), self._axis()
-        return self._interact(
-            lambda: session.add_point_interaction(coordinates, include_interaction, _SEGMENT, axis), run_prediction
-        )
+        add, axis = self._image().add_point_interaction, self._axis()
+        return self._interact(lambda: add(coordinates, include_interaction, _SEGMENT, axis), run_prediction)
 
     def add_bbox_interaction(
         self,
@@ -204,10 +196,8 @@ class nnInteractiveInferenceSession:
     ) -> Box | None:
         """Draw a box, half-open [[x1, x2], [y1, y2], [z1, z2]]: on one slice where one axis has size 1, else in 3D,
         which propagation then keeps within. Otherwise as `add_point_interaction`."""
-        session = self._image()
-        return self._interact(
-            lambda: session.add_bbox_interaction(bbox_coords, include_interaction, _SEGMENT), run_prediction
-        )
+        add = self._image().add_bbox_interaction
+        return self._interact(lambda: add(bbox_coords, include_interaction, _SEGMENT), run_prediction)
 
     def add_scribble_interaction(
         self,
@@ -219,10 +209,8 @@ class nnInteractiveInferenceSession:
     ) -> Box | None:
         """Draw over voxels: an image (x,y,z) that is not zero there, or only the part of it in `interaction_bbox`.
         Otherwise as `add_point_interaction`."""
-        session, drawn = self._image(), self._whole(scribble_image, interaction_bbox)
-        return self._interact(
-            lambda: session.add_scribble_interaction(drawn, include_interaction, _SEGMENT), run_prediction
-        )
+        add, drawn = self._image().add_scribble_interaction, self._whole(scribble_image, interaction_bbox)
+        return self._interact(lambda: add(drawn, include_interaction, _SEGMENT), run_prediction)
 
     def add_lasso_interaction(
         self,
@@ -233,10 +221,8 @@ class nnInteractiveInferenceSession:
         interaction_bbox: Sequence[Sequence[int]] | None = None,
     ) -> Box | None:
         """Draw a closed line, or all that it encloses, on a slice; given as `add_scribble_interaction`."""
-        session, drawn = self._image(), self._whole(lasso_image, interaction_bbox)
-        return self._interact(
-            lambda: session.add_lasso_interaction(drawn, include_interaction, _SEGMENT), run_prediction
-        )
+        add, drawn = self._image().add_lasso_interaction, self._whole(lasso_image, interaction_bbox)
+        return self._interact(lambda: add(drawn, include_interaction, _SEGMENT), run_prediction)
 
     def add_initial_seg_interaction(
         self,
@@ -249,13 +235,10 @@ class nnInteractiveInferenceSession:
         It is written into the target buffer as it is, with `run_prediction` and without.
 
         Raises:
-            ValueError: Empty, or not of the image's shape.
+            UserError: Empty, or not of the image's shape.
         """
-        session = self._image()
-        array = to_numpy(initial_seg)
-        changed = self._interact(
-            lambda: session.add_initial_seg_interaction(array, _SEGMENT, fixed=False), run_prediction=False
-        )
+        add, array = self._image().add_initial_seg_interaction, to_numpy(initial_seg)
+        changed = self._interact(lambda: add(array, _SEGMENT, fixed=False), run_prediction=False)
         return union(changed, self._write())
 
     def undo(self) -> bool:
@@ -287,8 +270,7 @@ class nnInteractiveInferenceSession:
 
     def _image(self) -> InteractiveSession:
         if self._session is None:
-            message = "No image is set; call set_image first."
-            raise RuntimeError(message)
+            raise RuntimeError("No image is set; call set_image first.")
         return self._session
 
     def _axis(self) -> int | None:
@@ -304,8 +286,9 @@ class nnInteractiveInferenceSession:
         shape = self._image().shape_kji
         fits = [high - low for low, high in bbox] == list(part.shape)
         if not fits or any(low < 0 or high > size for (low, high), size in zip(bbox, shape)):
-            message = f"interaction_bbox {bbox} must lie in the image of shape {shape}, and be of the drawing's size."
-            raise ValueError(message)
+            raise UserError(
+                f"interaction_bbox {bbox} must lie in the image of shape {shape}, and be of the drawing's size."
+            )
         whole = np.zeros(shape, bool)
         whole[box_slices(bbox)] = part
         return whole

@@ -10,11 +10,11 @@ import numpy as np
 from EfficientMedSAM2Lib.core.boxes import Box, slice_box, union
 from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE
 from EfficientMedSAM2Lib.interaction import checks
-from EfficientMedSAM2Lib.interaction.clicks import Click, clicks_of, clicks_on
 from EfficientMedSAM2Lib.interaction.constraints import constrained
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
 from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
+    Click,
     LassoPrompt,
     LinePrompt,
     MaskPrompt,
@@ -22,13 +22,15 @@ from EfficientMedSAM2Lib.interaction.prompts import (
     Prompt,
     ScribblePrompt,
     box_xyxy,
+    clicks_of,
+    clicks_on,
     in_plane_axes,
     line_to_prompts,
     point_xy,
 )
 from EfficientMedSAM2Lib.interaction.segment import SegmentState, SliceKind, SliceRecord, with_correction
 
-#: Slices of each connected stack of an initial mask that the predictor is told: its network remembers only a few.
+#: Slices of each connected stack of an initial mask given to the predictor: its network remembers only a few.
 MASK_SLICES_PER_STACK = 3
 #: The same for the whole mask.
 MAX_MASK_SLICES = 16
@@ -54,11 +56,11 @@ def apply_prompt(
     )
 
 
-def as_told(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> tuple[np.ndarray, str]:
+def reconcile(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> tuple[np.ndarray, str]:
     """A predicted slice mask (bool HxW) that contradicts no prompt, and what had to be done for that, if anything.
 
-    Constraints in force come first. A click is heard by the predictor; where its mask goes past one all the same, the
-    clicked voxel itself is put right. A mask that is empty stays so: nothing was found, and that is said elsewhere.
+    Constraints in force come first. The predictor knows the clicks; where its mask goes past one all the same, the
+    clicked voxel itself is corrected. A mask that is empty stays so: nothing was found, and that is said elsewhere.
     """
     kept = constrained(segment, axis, index, mask)
     row, column = in_plane_axes(axis)
@@ -95,9 +97,9 @@ def click_slice(states: AxisStates, segment: SegmentState, axis: int, index: int
     record = segment.slice_records(axis).get(index)
     positive = any(click.positive for click in clicks)
     if record is None or record.kind is not SliceKind.CONDITIONING:
-        # The predictor has heard of none of this slice's clicks yet, and may not know the mask that the user sees and
+        # The predictor has none of this slice's clicks yet, and may not know the mask that the user sees and
         # corrects: a slice of an initial mask, or one that was propagated along another axis.
-        clicks = clicks_on(segment, axis, index)
+        clicks = clicks_on(segment.prompts, axis, index)
         visible = segment.read_slice(axis, index)
         if visible.any():
             known, _ = states.result(axis, index, segment.obj_id)
@@ -138,7 +140,7 @@ def start_slice(
 ) -> str:
     """A box says where the whole structure is: the slice is segmented anew from it and from the points it has."""
     release(states, segment, axis, index)
-    earlier = clicks_on(segment, axis, index)
+    earlier = clicks_on(segment.prompts, axis, index)
     coordinates = [*inner_points, *(click.xy for click in earlier)]
     labels = [1] * len(inner_points) + [int(click.positive) for click in earlier]
     states.give_prompts(axis, index, segment.obj_id, coordinates, labels, box)
@@ -164,11 +166,11 @@ def cut(states: AxisStates, segment: SegmentState, axis: int, box: Box, region: 
     removed = old.sum(axis=in_plane_axes(axis))
     affected = [box[axis][0] + int(offset) for offset in np.flatnonzero(removed)]
     records = segment.slice_records(axis)
-    told = [i for i in affected if i in records and records[i].kind is SliceKind.CONDITIONING]
+    conditioning = [i for i in affected if i in records and records[i].kind is SliceKind.CONDITIONING]
     cut = {i: segment.read_slice(axis, i) for i in affected}
     # A slice that still shows the object is the better example; among those, the one where the cut says most.
     example = max(affected, key=lambda i: (bool(cut[i].any()), int(removed[i - box[axis][0]])))
-    for index in sorted({*told, example}):
+    for index in sorted({*conditioning, example}):
         states.give_mask(axis, index, segment.obj_id, cut[index])
         segment.records[axis] = with_correction(segment.slice_records(axis), index, USER_SCORE, not cut[index].any())
     segment.latest = (axis, example)
@@ -177,17 +179,17 @@ def cut(states: AxisStates, segment: SegmentState, axis: int, box: Box, region: 
 
 def _apply_slice_mask(states: AxisStates, segment: SegmentState, prompt: MaskPrompt) -> str:
     axis, index = prompt.axis, cast(int, prompt.index)
-    here = slice_box(segment.bits.shape, axis, index)
-    mask = np.zeros([high - low for low, high in here], dtype=bool)
+    extent = slice_box(segment.bits.shape, axis, index)
+    mask = np.zeros([high - low for low, high in extent], dtype=bool)
     if prompt.mask.box is not None:
-        moved = [slice(low - start, high - start) for (low, high), (start, _) in zip(prompt.mask.box, here)]
+        moved = [slice(low - start, high - start) for (low, high), (start, _) in zip(prompt.mask.box, extent)]
         mask[tuple(moved)] = prompt.mask.unpack()
     take_mask(states, segment, axis, index, mask.squeeze(axis))
     return ""
 
 
 def take_mask(states: AxisStates, segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> None:
-    """Write what the user says a slice is, bool (rows, columns), and tell the predictor."""
+    """Write what the user says a slice is, bool (rows, columns), and give it to the predictor."""
     release(states, segment, axis, index)
     segment.write_slice(axis, index, mask)
     states.give_mask(axis, index, segment.obj_id, mask)
@@ -224,7 +226,7 @@ def _apply_mask(states: AxisStates, segment: SegmentState, prompt: MaskPrompt) -
 
 
 def mask_slices(areas: dict[int, int]) -> list[int]:
-    """Slices of an initial mask to tell the predictor: the largest of each third of every connected stack.
+    """Slices of an initial mask to give to the predictor: the largest of each third of every connected stack.
 
     Args:
         areas: Voxels set, by slice; slices without any are left out.
@@ -251,7 +253,7 @@ def take_result(
     predicted, score = states.result(axis, index, segment.obj_id)
     if predicted is None:
         predicted = np.zeros_like(segment.read_slice(axis, index))
-    mask, note = as_told(segment, axis, index, predicted)
+    mask, note = reconcile(segment, axis, index, predicted)
     segment.write_slice(axis, index, mask)
     if not np.array_equal(mask, predicted) and drawn_on(segment, axis, index):
         # What is propagated from here starts from what the user sees.
@@ -271,7 +273,7 @@ def _is_in(index_kji: Sequence[int], box: Sequence[Sequence[int]]) -> bool:
     return all(low <= index < high for index, (low, high) in zip(index_kji, box))
 
 
-def unheard_points(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> list[PointPrompt]:
+def waiting_points(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> list[PointPrompt]:
     """Clicks on a slice that its propagated mask goes past: negative ones that waited for a mask to take away from."""
     points = [p for p in segment.prompts if isinstance(p, PointPrompt) and p.axis == axis and p.index == index]
     row, column = in_plane_axes(axis)
@@ -286,16 +288,16 @@ def drawn_on(segment: SegmentState, axis: int, index: int) -> bool:
 
 
 def release(states: AxisStates, segment: SegmentState, axis: int, index: int) -> None:
-    """Let a correction on a slice spread into an initial mask that is not fixed: slices of it that the predictor was
-    told, and that are near, no longer hold."""
+    """Let a correction on a slice spread into an initial mask that is not fixed: slices of it that the predictor
+    was given, and that are near, no longer hold."""
     first = segment.prompts[0]
     if not isinstance(first, MaskPrompt) or first.fixed or first.index is not None or first.axis != axis:
         return
     prompted = {i for prompt in segment.prompts[1:] for i in _slices_of(prompt, axis)}
     reach = REFINED_MM / states.spacing_kji[axis]
     for i, record in list(segment.slice_records(axis).items()):
-        told = record.kind is SliceKind.CONDITIONING and i not in prompted
-        if told and i != index and abs(i - index) <= reach:
+        given = record.kind is SliceKind.CONDITIONING and i not in prompted
+        if given and i != index and abs(i - index) <= reach:
             states.forget_prompts(axis, i, segment.obj_id)
             segment.slice_records(axis)[i] = SliceRecord(SliceKind.PROPAGATED, record.score)
 

@@ -6,9 +6,9 @@ of the two remaining axes) and y the row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Union
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple, Union
 
 import numpy as np
 
@@ -19,8 +19,29 @@ from EfficientMedSAM2Lib.core.masks import PackedMask
 RECIST_SHORT_AXIS_RATIO = 0.7
 #: A box drawn around the ellipse that a diameter suggests is widened by this share of its size on each side.
 RECIST_BOX_MARGIN = 0.05
+#: Clicks that a scribble stands for at most, on each slice: training saw up to seven on a slice.
+SCRIBBLE_CLICKS = 5
+#: Clicks of a scribble keep this many pixels from each other.
+CLICK_DISTANCE_PX = 6.0
 
 Bounds = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where in a scene a prompt was given; what the prompt means does not depend on it.
+
+    Attributes:
+        points_ras: In the *volume's* local frame, mm: the click, the two ends of the line, the box's eight corners.
+        node_id: Markups node that it was read from, None when it was drawn in a view.
+        warning: What the user should know, one sentence, or nothing.
+        time_point: Index value of the sequence item that it was given on, "" for an ordinary volume.
+    """
+
+    points_ras: tuple[tuple[float, float, float], ...] = ()
+    node_id: str | None = None
+    warning: str = ""
+    time_point: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,6 +51,8 @@ class PointPrompt:
     index_kji: tuple[int, int, int]
     positive: bool
     axis: int
+    origin: Origin = field(default=Origin(), compare=False)
+    kind: ClassVar[str] = "point"
 
     @property
     def index(self) -> int:
@@ -44,6 +67,8 @@ class BoxPrompt:
     box_kji: Bounds
     positive: bool
     axis: int
+    origin: Origin = field(default=Origin(), compare=False)
+    kind: ClassVar[str] = "box"
 
     @property
     def index(self) -> int:
@@ -65,6 +90,9 @@ class LinePrompt:
     start_kji: tuple[float, float, float]
     end_kji: tuple[float, float, float]
     axis: int
+    origin: Origin = field(default=Origin(), compare=False)
+    kind: ClassVar[str] = "line"
+    positive: ClassVar[bool] = True
 
     @property
     def index(self) -> int:
@@ -83,6 +111,7 @@ class MaskPrompt:
     axis: int
     index: int | None = None
     fixed: bool = True
+    kind: ClassVar[str] = "mask"
 
 
 @dataclass(frozen=True)
@@ -92,6 +121,7 @@ class ScribblePrompt:
     mask: PackedMask
     positive: bool
     axis: int
+    kind: ClassVar[str] = "scribble"
 
 
 @dataclass(frozen=True)
@@ -101,9 +131,19 @@ class LassoPrompt:
     mask: PackedMask
     positive: bool
     axis: int
+    kind: ClassVar[str] = "lasso"
 
 
-Prompt = Union[PointPrompt, BoxPrompt, LinePrompt, MaskPrompt, ScribblePrompt, LassoPrompt]
+#: Prompts that a scene can show as markups.
+MarkupPrompt = Union[PointPrompt, BoxPrompt, LinePrompt]
+Prompt = Union[MarkupPrompt, MaskPrompt, ScribblePrompt, LassoPrompt]
+
+
+class Click(NamedTuple):
+    """A click on a slice: (x, y) in pixels, and whether it is inside the object."""
+
+    xy: tuple[float, float]
+    positive: bool
 
 
 def in_plane_axes(axis: int) -> tuple[int, int]:
@@ -137,7 +177,7 @@ def line_to_prompts(
     """Points and a box that a longest diameter stands for.
 
     The lesion is taken for an ellipse with the line as its long axis; the short one is assumed, since a RECIST line
-    does not tell it. The box is that ellipse's bounding box, which for a slanted long lesion is much tighter than the
+    does not show it. The box is that ellipse's bounding box, which for a slanted long lesion is much tighter than the
     square around the line's circle. Positive points at a quarter, half and three quarters of the line say what is
     inside; the ends lie on the border and are not given.
 
@@ -158,3 +198,53 @@ def line_to_prompts(
     half = np.hypot(long_half_mm, short_half_mm) * (1 + 2 * margin) / spacing
     center = (start + end) / 2
     return points.astype(np.float32), np.concatenate([center - half, center + half]).astype(np.float32)
+
+
+def clicks_of(prompt: Prompt, axis: int, index: int) -> list[Click]:
+    """Clicks that a prompt stands for on a slice; none for other prompts than points and scribbles."""
+    if prompt.axis != axis:
+        return []
+    if isinstance(prompt, PointPrompt):
+        return [Click(point_xy(prompt.index_kji, axis), prompt.positive)] if prompt.index == index else []
+    if not isinstance(prompt, ScribblePrompt):
+        return []
+    low, high = prompt.mask.bounds[axis]
+    if not low <= index < high:
+        return []
+    drawn = prompt.mask.unpack().take(index - low, axis)
+    row, column = (prompt.mask.bounds[a][0] for a in range(3) if a != axis)
+    return [Click((float(x + column), float(y + row)), prompt.positive) for x, y in centre_line_points(drawn)]
+
+
+def clicks_on(prompts: Iterable[Prompt], axis: int, index: int) -> list[Click]:
+    """All clicks that prompts stand for on a slice."""
+    return [click for prompt in prompts for click in clicks_of(prompt, axis, index)]
+
+
+def centre_line_points(
+    drawn: np.ndarray, count: int = SCRIBBLE_CLICKS, distance_px: float = CLICK_DISTANCE_PX
+) -> list[tuple[int, int]]:
+    """Points (x, y) spread along the middle of a scribble, bool (H,W): the first where it is thickest.
+
+    Args:
+        drawn: The scribble; one empty gives no points.
+        count: Points at most.
+        distance_px: Least distance between two of them.
+    """
+    from scipy import ndimage
+
+    if not drawn.any():
+        return []
+    depth = ndimage.distance_transform_edt(np.pad(drawn, 1))[1:-1, 1:-1]
+    # The middle of a line is what lies no less deep than its neighbours.
+    middle = np.argwhere(drawn & (depth >= ndimage.maximum_filter(depth, 3)))
+    deepest = depth[tuple(middle.T)]
+    nearest = np.linalg.norm(middle - middle[deepest == deepest.max()].mean(axis=0), axis=1)
+    chosen = [int(np.argmin(np.where(deepest == deepest.max(), nearest, np.inf)))]
+    while len(chosen) < count:
+        away = np.linalg.norm(middle[:, None] - middle[chosen], axis=2).min(axis=1)
+        farthest = int(away.argmax())
+        if away[farthest] < distance_px:
+            break
+        chosen.append(farthest)
+    return [(int(middle[i, 1]), int(middle[i, 0])) for i in chosen]

@@ -14,7 +14,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, union
 from EfficientMedSAM2Lib.interaction.history import SegmentStore
-from EfficientMedSAM2Lib.interaction.prompting import as_told, unheard_points
+from EfficientMedSAM2Lib.interaction.prompting import reconcile, waiting_points
 from EfficientMedSAM2Lib.interaction.prompts import in_plane_axes, point_xy
 from EfficientMedSAM2Lib.interaction.segment import Records, SegmentState, SliceKind, SliceRecord
 
@@ -30,7 +30,7 @@ class SliceUpdate:
         axis: Slicing axis (0 = k, 1 = j, 2 = i).
         bbox: Half-open kji box of the voxels that changed, None when none did.
         segment: Name of the segment.
-        message: Why a pass ended here, else empty.
+        message: Why a run ended at this slice, else empty.
     """
 
     index: int
@@ -57,13 +57,13 @@ class StopRule:
     min_score: float = 0.15
 
     def slices_needed(self, spacing_mm: float) -> int:
-        """Slices in a row after which a pass ends."""
+        """Slices in a row after which a run ends."""
         return max(self.min_slices, ceil(self.distance_mm / spacing_mm - 1e-6))
 
 
 @dataclass(frozen=True)
 class Run:
-    """One pass of the predictor: from a fixed slice over ``frames`` in the order given."""
+    """One run of the predictor: from a fixed slice over ``frames`` in the order given."""
 
     start: int
     frames: tuple[int, ...]
@@ -73,7 +73,7 @@ class Run:
 def plan_runs(
     records: Records, direction: str, bounds: tuple[int, int], latest: int | None, revisit_skipped: bool
 ) -> list[Run]:
-    """Passes that bring every slice of ``bounds`` up to date, those nearest to the latest correction first.
+    """Runs that bring every slice of ``bounds`` up to date, those nearest to the latest correction first.
 
     Each slice is reached from the nearest fixed slice in the direction asked for; with "both", a gap between two fixed
     slices is filled from both ends to its middle, or all from one end when the other shows nothing. Slices already up
@@ -181,8 +181,8 @@ def propagation_steps(
     done = False
     try:
         for run in runs:
-            # closed before the commit, so that the predictor has put its house in order when it is asked for a snapshot
-            with closing(_pass(store, change.segment, axis, run, rule)) as updates:
+            # closed before the commit, so that the predictor has ended its run when it is asked for a snapshot
+            with closing(_run_steps(store, change.segment, axis, run, rule)) as updates:
                 for update in updates:
                     done = True
                     yield update
@@ -193,7 +193,7 @@ def propagation_steps(
             store.roll_back(change)
 
 
-def _pass(
+def _run_steps(
     store: SegmentStore, segment: SegmentState, axis: int, run: Run, rule: StopRule | None
 ) -> Generator[SliceUpdate, None, None]:
     states = store.states
@@ -203,7 +203,7 @@ def _pass(
     spacing_mm = states.spacing_kji[axis]
     lost: list[int] = []
     if records[run.start].kind is SliceKind.GIVEN:
-        # Of an initial mask the predictor was told a few slices only; the pass starts from this one.
+        # Of an initial mask the predictor was given a few slices only; this run starts from this one.
         states.give_mask(axis, run.start, segment.obj_id, segment.read_slice(axis, run.start))
         records[run.start] = SliceRecord(SliceKind.CONDITIONING, records[run.start].score)
     source = states.predictor.propagate_object(
@@ -212,7 +212,7 @@ def _pass(
     try:
         for at, (index, predicted, score) in enumerate(source):
             predicted, kind = np.asarray(predicted, dtype=bool), SliceKind.PROPAGATED
-            waiting = unheard_points(segment, axis, index, predicted)
+            waiting = waiting_points(segment, axis, index, predicted)
             if waiting:  # a negative click made before there was a mask: it corrects the one that has come
                 where, signs = [point_xy(p.index_kji, axis) for p in waiting], [int(p.positive) for p in waiting]
                 states.give_prompts(axis, index, segment.obj_id, where, signs)
@@ -242,8 +242,8 @@ def _pass(
 def _write(segment: SegmentState, axis: int, index: int, predicted: np.ndarray) -> tuple[np.ndarray, Box | None, str]:
     """Write a propagated slice, except where a prompt forbids it or the user prompted a slice across it."""
     old = segment.read_slice(axis, index)
-    told, message = as_told(segment, axis, index, predicted)
-    mask = told.copy()
+    allowed, message = reconcile(segment, axis, index, predicted)
+    mask = allowed.copy()
     for position, other in enumerate(in_plane_axes(axis)):
         fixed = [i for i, record in segment.slice_records(other).items() if record.fixed]
         if fixed and position == 0:

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import check_matrix, kji_from_ijk, slice_axis, spacing_of
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
 from EfficientMedSAM2Lib.interaction import checks
-from EfficientMedSAM2Lib.interaction.drawn import DrawnPrompts, apply_any_prompt
+from EfficientMedSAM2Lib.interaction.drawn import apply_any_prompt
 from EfficientMedSAM2Lib.interaction.history import MAX_BYTES, MAX_STEPS, History, SegmentStore
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates, VolumePredictor
-from EfficientMedSAM2Lib.interaction.prompts import (
-    BoxPrompt,
-    LassoPrompt,
-    LinePrompt,
-    MaskPrompt,
-    PointPrompt,
-    Prompt,
-    ScribblePrompt,
-)
+from EfficientMedSAM2Lib.interaction.prompt_calls import PromptCalls
+from EfficientMedSAM2Lib.interaction.prompts import BoxPrompt, Prompt
 from EfficientMedSAM2Lib.interaction.propagation import Propagation, Run, StopRule, plan_runs, propagation_steps
 from EfficientMedSAM2Lib.interaction.segment import SegmentState, SliceKind, stale_indices
 
-_LABELS = {
-    PointPrompt: "add point",
-    BoxPrompt: "add box",
-    LinePrompt: "add line",
-    MaskPrompt: "add mask",
-    ScribblePrompt: "add scribble",
-    LassoPrompt: "add lasso",
-}
 
-
-class InteractiveSession(DrawnPrompts):
+class InteractiveSession(PromptCalls):
     """Interactive segmentation of one volume.
 
     Indices are voxels in (k, j, i) order, boxes half-open ``[[k0, k1], [j0, j1], [i0, i1]]``. ``axis`` is the array
@@ -133,86 +117,14 @@ class InteractiveSession(DrawnPrompts):
 
     # --- prompts -------------------------------------------------------------------------------------------------
 
-    def add_point_interaction(
-        self, index_kji: Any, include_interaction: bool = True, segment: str = "1", axis: int | None = None
-    ) -> Box | None:
-        """Click on a voxel; clicks on one slice add up. Returns the changed box.
-
-        On a slice that shows a mask, whatever made it, the click corrects that mask.
-        """
-        shape = self._image().shape_kji
-        axis = checks.check_axis(axis, self._default_axis)
-        return self.add_prompt(checks.point_prompt(index_kji, include_interaction, axis, shape), segment)
-
-    def add_bbox_interaction(
-        self, bbox_kji: Any, include_interaction: bool = True, segment: str = "1", axis: int | None = None
-    ) -> Box | None:
-        """Box on one slice (one axis of size 1), or a 3D ROI. Returns the changed box.
-
-        An ROI prompts its middle slice, and its extent limits propagation. A newer box on a slice replaces the older
-        one, points stay. A negative box takes its voxels away and keeps propagation out of it, until a later positive
-        point or box inside it lifts it.
-        """
-        shape = self._image().shape_kji
-        if axis is not None:
-            checks.check_axis(axis, 0)
-        prompt = checks.box_prompt(bbox_kji, include_interaction, axis, self._default_axis, shape)
-        return self.add_prompt(prompt, segment)
-
-    def add_line_interaction(
-        self, start_kji: Any, end_kji: Any, segment: str = "1", axis: int | None = None
-    ) -> Box | None:
-        """Longest diameter of a lesion (RECIST), on the slice through its middle. Returns the changed box."""
-        shape = self._image().shape_kji
-        if axis is not None:
-            checks.check_axis(axis, 0)
-        prompt, hint = checks.line_prompt(start_kji, end_kji, axis, self._default_axis, shape, self.spacing_kji)
-        changed = self.add_prompt(prompt, segment)
-        self.last_message = f"{hint} {self.last_message}".strip()
-        return changed
-
-    def add_initial_seg_interaction(
-        self,
-        mask: np.ndarray,
-        segment: str = "1",
-        axis: int | None = None,
-        index: int | None = None,
-        fixed: bool = True,
-    ) -> Box | None:
-        """Start from a mask, written as it is. Returns the changed box.
-
-        Args:
-            mask: (D,H,W): replaces the segment, earlier prompts included; or, with ``index``, one slice of it.
-            segment: Name of the segment.
-            axis: Slicing axis.
-            index: Slice that a 2D mask belongs to; an empty one says that the structure is not there.
-            fixed: Propagation never changes the mask; else it is an earlier result, into which later corrections are
-                propagated. A slice by itself is always fixed.
-        """
-        shape = self._image().shape_kji
-        axis = checks.check_axis(axis, self._default_axis)
-        return self.add_prompt(checks.mask_prompt(mask, axis, index, shape, fixed), segment)
-
     def add_prompt(self, prompt: Prompt, segment: str = "1") -> Box | None:
         """Add a prompt record, such as ``prompts`` lists. Returns the changed box."""
         store = self._ready()
-        with store.change(segment, _LABELS[type(prompt)]) as state:
+        with store.change(segment, f"add {prompt.kind}") as state:
             message = apply_any_prompt(store.states, state, prompt)
         self.last_message = message
         step = self._history.next_undo
         return step.box if step is not None else None
-
-    def export_prompts(self) -> dict[str, tuple[Prompt, ...]]:
-        """All prompts by segment, for saving."""
-        return {name: self.prompts(name) for name in self.segments}
-
-    def replay(self, prompts: Mapping[str, Iterable[Prompt]]) -> Box | None:
-        """Add saved prompts in order; each is an undo step. Returns the changed box."""
-        changed: Box | None = None
-        for name, listed in prompts.items():
-            for prompt in listed:
-                changed = union(changed, self.add_prompt(prompt, name))
-        return changed
 
     # --- propagation ---------------------------------------------------------------------------------------------
 
@@ -367,8 +279,7 @@ class InteractiveSession(DrawnPrompts):
 
     def _image(self) -> SegmentStore:
         if self._store is None:
-            message = "No image is set; call set_image first."
-            raise ValueError(message)
+            raise UserError("No image is set; call set_image first.")
         return self._store
 
     def _ready(self) -> SegmentStore:
@@ -390,8 +301,7 @@ class InteractiveSession(DrawnPrompts):
         propagation = self._open_propagation()
         if propagation is not None:
             if propagation.running:
-                message = "The session is computing a slice; wait until it is done, then close the propagation."
-                raise ValueError(message)
+                raise ValueError("The session is computing a slice; wait until it is done, then close the propagation.")
             propagation.close()
         self._propagation = None
 
@@ -407,8 +317,9 @@ class InteractiveSession(DrawnPrompts):
         records = state.slice_records(axis)
         conditioning = self.conditioning_slices(name, axis)
         if not conditioning:
-            message = f"Segment {name!r} has no prompted slice along axis {axis}; add a positive point or a box first."
-            raise ValueError(message)
+            raise UserError(
+                f"Segment {name!r} has no prompted slice along axis {axis}; add a positive point or a box first."
+            )
         if limits is not None:
             bounds = checks.check_limits(limits, axis, self.shape_kji)
         else:

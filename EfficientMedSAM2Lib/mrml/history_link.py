@@ -1,7 +1,7 @@
 """Keeps the engine's steps and the segment editor's states together, whoever presses *Undo*.
 
 Each commit writes the number of the new state into a tag of the changed segment. Slicer's own history saves and
-restores tags together with voxels, so the tags tell at any time which state the editor is in, and hence how many steps
+restores tags together with voxels, so the tags say at any time which state the editor is in, and hence how many steps
 the engine has to go back or forth.
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, intersection, union
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
-from EfficientMedSAM2Lib.interaction import InteractiveSession
-from EfficientMedSAM2Lib.mrml.markups_reader import Prompt
+from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import STATE_TAG, get_tag
 
@@ -43,22 +43,7 @@ class EditorState:
     known: Mapping[str, PackedMask] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class HandEdit:
-    """A segment that was changed by other means than prompts, read on the main thread, told to the engine in any.
-
-    Attributes:
-        stamp: Its labelmap's stamp when it was read.
-        mask: The segment as it is now, (D, H, W) bool; None when no voxel differs from what the engine knows.
-        box: Half-open box of the edited voxels.
-    """
-
-    stamp: tuple[int, int]
-    mask: np.ndarray | None
-    box: Box
-
-
-class EditorHistory:
+class EditorStates:
     """States of one segmentation, from the one it had when the session began."""
 
     def __init__(self, segmentation_node: Any) -> None:
@@ -67,7 +52,7 @@ class EditorHistory:
         self.restart()
 
     def restart(self) -> None:
-        """Take the editor's present state for the beginning."""
+        """Begin with the editor's present state."""
         tags = self._tags()
         numbers = [int(tag) for tag in tags.values() if tag.isdecimal()]
         self._next_number = max([*numbers, self._next_number - 1]) + 1
@@ -78,7 +63,7 @@ class EditorHistory:
         """Whether the editor still has this segmentation, and that the segment: either may be exchanged at any time."""
         try:
             node = port.segmentation_node()
-        except ValueError:
+        except UserError:
             return False
         return bool(node == self.segmentation_node and node.GetSegmentation().GetSegment(segment_id) is not None)
 
@@ -88,21 +73,21 @@ class EditorHistory:
         return str(self._next_number - 1)
 
     def record(self, depth: int, known: Mapping[str, PackedMask]) -> None:
-        """Remember the present state, just written and tagged; ``known`` tells the segments that changed."""
+        """Remember the present state, just written and tagged; ``known`` holds the segments that changed."""
         while self._states and self._states[-1].depth >= depth:
             self._states.pop()  # was undone: the editor has dropped it, too
         self.current = EditorState(depth, self._tags(), {**self.current.known, **known})
         self._states.append(self.current)
 
     def note_edit(self, depth: int, segment_id: str, known: PackedMask) -> None:
-        """Another effect changed the present state, and the engine has taken that in: same tags, new voxels."""
+        """Another effect changed the present state, and the engine knows it now: same tags, new voxels."""
         changed = EditorState(depth, self.current.tags, {**self.current.known, segment_id: known})
         while self._states and self._states[-1].depth >= self.current.depth:
             self._states.pop()
         self._states.append(changed)
         self.current = changed
 
-    def follow(self) -> EditorState | None:
+    def find_present(self) -> EditorState | None:
         """The state that the editor is in now; None when it is one from before the session, or from elsewhere.
 
         Segments that do not exist at the moment are not compared: removing one must not lose the others' history.
@@ -133,7 +118,7 @@ class EngineSteps:
 
     def restart(self) -> None:
         """The engine has just been given an image, or was reset."""
-        self._prompts: dict[str, list[tuple[int, Prompt]]] = {}
+        self._prompts: dict[str, list[tuple[int, MarkupPrompt]]] = {}
         self._written: dict[str, PackedMask] = {}
 
     @property
@@ -147,15 +132,15 @@ class EngineSteps:
             return np.zeros([high - low for low, high in box], dtype=bool)
         return self.engine.mask(segment, box)
 
-    def run(self, segment: str, prompts: Iterable[Prompt]) -> tuple[Box | None, str]:
+    def run(self, segment: str, prompts: Iterable[MarkupPrompt]) -> tuple[Box | None, str]:
         """Answer all prompts or, on an error, none. Returns the changed box and what the user should know."""
         start, changed = self.depth, None
         messages: list[str] = []
         try:
             for prompt in prompts:
-                changed = union(changed, self._ask(segment, prompt))
+                changed = union(changed, self.engine.add_prompt(prompt, segment))
                 self._prompts.setdefault(segment, []).append((self.depth, prompt))
-                messages += [text for text in (prompt.warning, self.engine.last_message) if text]
+                messages += [text for text in (prompt.origin.warning, self.engine.last_message) if text]
         except Exception:
             self.take_back(self.depth - start)
             raise
@@ -191,8 +176,8 @@ class EngineSteps:
         if whole is not None:
             self._written[segment] = PackedMask.pack(self.mask(segment, whole), [low for low, _high in whole])
 
-    def take_in(self, segment: str, mask: np.ndarray, box: Box) -> None:
-        """The user has edited the segment by hand.
+    def import_mask(self, segment: str, mask: np.ndarray, box: Box) -> None:
+        """Make a manual edit of a segment one of the engine's steps.
 
         Args:
             segment: Segment ID.
@@ -210,11 +195,11 @@ class EngineSteps:
             self.engine.add_initial_seg_interaction(mask, segment)
         self.mark_written(segment, union(box, bounding_box(mask)))
 
-    def prompts(self, segment: str) -> list[Prompt]:
+    def prompts(self, segment: str) -> list[MarkupPrompt]:
         """Prompts in force, oldest first; those of undone steps are not."""
         return [prompt for depth, prompt in self._prompts.get(segment, []) if depth <= self.depth]
 
-    def adopt_prompts(self, segment: str, prompts: Iterable[Prompt]) -> None:
+    def adopt_prompts(self, segment: str, prompts: Iterable[MarkupPrompt]) -> None:
         """Prompts of a segment that came with the scene: kept and shown, but not asked again."""
         if segment not in self._prompts:
             self._prompts[segment] = [(0, prompt) for prompt in prompts]
@@ -223,13 +208,6 @@ class EngineSteps:
         """A new action begins: steps that were undone cannot come back."""
         for segment, listed in self._prompts.items():
             self._prompts[segment] = [(depth, prompt) for depth, prompt in listed if depth <= self.depth]
-
-    def _ask(self, segment: str, prompt: Prompt) -> Box | None:
-        if prompt.kind == "point":
-            return self.engine.add_point_interaction(prompt.indices_kji[0], prompt.positive, segment, prompt.axis)
-        if prompt.kind == "box":
-            return self.engine.add_bbox_interaction(prompt.bbox_kji, prompt.positive, segment, prompt.axis)
-        return self.engine.add_line_interaction(prompt.indices_kji[0], prompt.indices_kji[1], segment, prompt.axis)
 
 
 def unpack(packed: PackedMask | None, box: Box) -> np.ndarray:

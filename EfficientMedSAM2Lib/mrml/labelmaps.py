@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, box_slices, intersection
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import transform_points
 
 #: Grids whose voxel centres are nearer to each other than this (in voxels) are one grid.
@@ -36,8 +37,7 @@ def array_view(image: Any) -> np.ndarray:
 
     scalars = image.GetPointData().GetScalars()
     if scalars is None:
-        msg = "The image has no voxels."
-        raise ValueError(msg)
+        raise ValueError("The image has no voxels.")
     shape: tuple[int, ...] = tuple(reversed(image.GetDimensions()))
     if scalars.GetNumberOfComponents() > 1:
         shape = (*shape, scalars.GetNumberOfComponents())
@@ -45,7 +45,7 @@ def array_view(image: Any) -> np.ndarray:
     return view
 
 
-def to_numpy(matrix: Any) -> np.ndarray:
+def from_vtk_matrix(matrix: Any) -> np.ndarray:
     """vtkMatrix4x4 -> (4, 4) float64."""
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
@@ -55,8 +55,7 @@ def to_vtk_matrix(affine: np.ndarray) -> Any:
     import vtk
 
     matrix = vtk.vtkMatrix4x4()
-    for row, column in product(range(4), repeat=2):
-        matrix.SetElement(row, column, float(affine[row, column]))
+    matrix.DeepCopy(np.asarray(affine, np.float64).ravel().tolist())
     return matrix
 
 
@@ -66,7 +65,7 @@ def image_matrix(image: Any) -> np.ndarray:
 
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
-    return to_numpy(matrix)
+    return from_vtk_matrix(matrix)
 
 
 def oriented_image(mask: np.ndarray, start_kji: Sequence[int], ijk_to_ras: np.ndarray) -> Any:
@@ -130,7 +129,7 @@ def linear_matrix(transform: Any) -> np.ndarray | None:
     linear = vtk.vtkTransform()
     if not slicer.vtkOrientedImageDataResample.IsTransformLinear(transform, linear):
         return None
-    return to_numpy(linear.GetMatrix())
+    return from_vtk_matrix(linear.GetMatrix())
 
 
 def grid_offset(
@@ -174,6 +173,5 @@ def resample_mask(image: Any, ijk_to_ras: np.ndarray, box_kji: Box, transform: A
     if not slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
         image, reference, result, False, False, transform
     ):
-        msg = "The segment cannot be brought onto the other grid; check the transforms of both nodes."
-        raise ValueError(msg)
+        raise UserError("The segment cannot be brought onto the other grid; check the transforms of both nodes.")
     return mask_in_box(result, box_kji)

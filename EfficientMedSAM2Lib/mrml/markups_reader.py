@@ -3,138 +3,111 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import (
     box_to_roi,
     ijk_box_from_corners,
+    kji_from_ijk,
     line_hint,
     nearest_voxel,
     onto_slice,
     ras_to_ijk,
     roi_corners_ras,
+    spacing_of,
 )
 from EfficientMedSAM2Lib.imaging.markups import Markup, is_negative, rotation_warning, sign_note
-from EfficientMedSAM2Lib.mrml.labelmaps import linear_matrix, to_numpy, transform_between
-from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix, volume_shape, world_to_local
+from EfficientMedSAM2Lib.interaction import BoxPrompt, LinePrompt, MarkupPrompt, Origin, PointPrompt, checks
+from EfficientMedSAM2Lib.mrml.labelmaps import from_vtk_matrix, linear_matrix, transform_between
+from EfficientMedSAM2Lib.mrml.volume_reader import default_axis, volume_matrix, volume_shape, world_to_local
 
-Index = tuple[int, int, int]
-Point = tuple[float, float, float]
-
+Points = tuple[tuple[float, float, float], ...]
 
 #: Set on the nodes that show the prompts of a segment.
 KIND_ATTRIBUTE = "EfficientMedSAM2.Prompt"
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """One prompt on the voxel grid.
-
-    Attributes:
-        kind: "point", "box" or "line".
-        points_ras: In the *volume's* local frame, mm: the click, the two ends of the line, the box's eight corners.
-        indices_kji: The clicked voxel; the two end voxels; the box's (start, stop) per axis, half-open.
-        positive: Include (True) or exclude.
-        axis: Array axis of the slices that the prompt was drawn on, None: let the session choose.
-        node_id: Markups node it comes from, None for a click.
-        warning: What the user should know, one sentence.
-        time_point: Index value of the sequence item that it was given on, "" for an ordinary volume.
-    """
-
-    kind: str
-    points_ras: tuple[Point, ...]
-    indices_kji: tuple[tuple[int, ...], ...]
-    positive: bool = True
-    axis: int | None = None
-    node_id: str | None = None
-    warning: str | None = None
-    time_point: str = ""
-
-    @property
-    def bbox_kji(self) -> Box:
-        """Half-open box of a box prompt."""
-        return [[int(low), int(high)] for low, high in self.indices_kji]
-
-
-def point_prompt(
+def point_at(
     point_world_ras: Any,
     volume_node: Any,
     positive: bool = True,
     axis: int | None = None,
     node_id: str | None = None,
-) -> Prompt:
-    """A click at a world position, RAS mm; ValueError outside of the volume."""
+) -> PointPrompt:
+    """A click at a world position, RAS mm; UserError outside of the volume."""
     point_ras = world_to_local(point_world_ras, volume_node)
-    index_kji = _voxels(point_ras, volume_node)
-    return Prompt("point", _rows(point_ras), index_kji, positive, axis, node_id)
+    shape = volume_shape(volume_node)
+    (point_ijk,) = ras_to_ijk(point_ras, volume_matrix(volume_node))
+    axis = default_axis(volume_node) if axis is None else axis
+    return PointPrompt(nearest_voxel(point_ijk, shape), positive, axis, Origin(_rows(point_ras), node_id))
 
 
-def box_prompt(bbox_kji: Box, volume_node: Any, positive: bool = True, axis: int | None = None) -> Prompt:
+def box_of(bbox_kji: Box, volume_node: Any, positive: bool = True, axis: int | None = None) -> BoxPrompt:
     """A half-open voxel box, as drawn in a slice view; 2D when one axis has size 1."""
     corners_ras = roi_corners_ras(*box_to_roi(bbox_kji, volume_matrix(volume_node)))
-    indices = tuple((int(low), int(high)) for low, high in bbox_kji)
-    return Prompt("box", _rows(corners_ras), indices, positive, axis)
+    prompt = checks.box_prompt(bbox_kji, positive, axis, default_axis(volume_node), volume_shape(volume_node))
+    return replace(prompt, origin=Origin(_rows(corners_ras)))
 
 
-def line_prompt(
+def line_between(
     start_world_ras: Any, end_world_ras: Any, volume_node: Any, axis: int | None = None, node_id: str | None = None
-) -> Prompt:
-    """A diameter between two world positions, RAS mm, on the slice through its middle; ValueError off the volume."""
+) -> LinePrompt:
+    """A diameter between two world positions, RAS mm, on the slice through its middle; UserError off the volume."""
     points_ras = world_to_local([start_world_ras, end_world_ras], volume_node)
-    ends_ijk = ras_to_ijk(points_ras, volume_matrix(volume_node))
-    warning = None
+    affine, shape = volume_matrix(volume_node), volume_shape(volume_node)
+    ends_ijk = ras_to_ijk(points_ras, affine)
+    drawn_hint = ""
     if axis is not None:
-        warning = line_hint(ends_ijk[:, ::-1], axis) or None
+        drawn_hint = line_hint(ends_ijk[:, ::-1], axis)
         ends_ijk = onto_slice(ends_ijk[:, ::-1], axis)[:, ::-1]
-    shape = volume_shape(volume_node)
-    voxels = tuple(nearest_voxel(end, shape) for end in ends_ijk)
-    return Prompt("line", _rows(points_ras), voxels, True, axis, node_id, warning)
+    start, end = (nearest_voxel(end, shape) for end in ends_ijk)
+    spacing = kji_from_ijk(spacing_of(affine)).tolist()
+    prompt, hint = checks.line_prompt(start, end, axis, default_axis(volume_node), shape, spacing)
+    return replace(prompt, origin=Origin(_rows(points_ras), node_id, drawn_hint or hint))
 
 
-def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[Prompt]:
+def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[PointPrompt]:
     """All placed control points of a vtkMRMLMarkupsFiducialNode; points not yet placed are skipped.
 
     Raises:
-        ValueError: a point is outside of the volume, or there is none.
+        UserError: a point is outside of the volume, or there is none.
     """
     prompts = []
     for n in _placed(node):
         positive = not is_negative(node.GetNthControlPointLabel(n), node.GetNthControlPointDescription(n))
         try:
-            prompts.append(point_prompt(_world_position(node, n), volume_node, positive, axis, node.GetID()))
-        except ValueError as error:
-            message = f"Point '{node.GetNthControlPointLabel(n)}' of '{node.GetName()}': {error}"
-            raise ValueError(message) from error
+            prompts.append(point_at(_world_position(node, n), volume_node, positive, axis, node.GetID()))
+        except UserError as error:
+            raise UserError(f"Point '{node.GetNthControlPointLabel(n)}' of '{node.GetName()}': {error}") from error
     if not prompts:
-        msg = f"Markups '{node.GetName()}' has no points; place at least one on the structure."
-        raise ValueError(msg)
+        raise UserError(f"Markups '{node.GetName()}' has no points; place at least one on the structure.")
     if node.GetAttribute(KIND_ATTRIBUTE):
         return prompts  # shown by the effect itself, whose user gave them as what they are
     labels = [node.GetNthControlPointLabel(n) for n in _placed(node)]
     return _with_sign_note(node.GetName(), prompts, labels)
 
 
-def _with_sign_note(name: str, points: list[Prompt], labels: Sequence[str]) -> list[Prompt]:
-    """Points of a list, the first of which says how they are taken, where that may surprise."""
+def _with_sign_note(name: str, points: list[PointPrompt], labels: Sequence[str]) -> list[PointPrompt]:
+    """Points of a list, the first of which says how they are understood, where that may surprise."""
     note = sign_note(name, [point.positive for point in points], labels)
-    return [replace(points[0], warning=note or None), *points[1:]]
+    return [replace(points[0], origin=replace(points[0].origin, warning=note)), *points[1:]]
 
 
-def read_line(node: Any, volume_node: Any, axis: int | None = None) -> Prompt:
-    """The diameter drawn with a vtkMRMLMarkupsLineNode; ValueError unless both ends are placed, inside the volume."""
+def read_line(node: Any, volume_node: Any, axis: int | None = None) -> LinePrompt:
+    """The diameter drawn with a vtkMRMLMarkupsLineNode; UserError unless both ends are placed, inside the volume."""
     placed = _placed(node)
     if len(placed) != 2:
-        msg = f"Line '{node.GetName()}' is not finished; place both of its ends."
-        raise ValueError(msg)
+        raise UserError(f"Line '{node.GetName()}' is not finished; place both of its ends.")
     start, end = (_world_position(node, n) for n in placed)
-    return line_prompt(start, end, volume_node, axis, node.GetID())
+    return line_between(start, end, volume_node, axis, node.GetID())
 
 
-def read_roi(node: Any, volume_node: Any, axis: int | None = None) -> Prompt:
+def read_roi(node: Any, volume_node: Any, axis: int | None = None) -> BoxPrompt:
     """The voxels between the eight corners of a vtkMRMLMarkupsROINode; a rotated ROI is enclosed, with a warning.
 
     An ROI that is thinner than a slice along one axis becomes a 2D box.
@@ -143,71 +116,66 @@ def read_roi(node: Any, volume_node: Any, axis: int | None = None) -> Prompt:
 
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy(node.GetObjectToWorldMatrix())
-    return _roi_prompt(node.GetName(), to_numpy(matrix), node.GetSize(), volume_node, axis, node.GetID())
+    return _roi_prompt(node.GetName(), from_vtk_matrix(matrix), node.GetSize(), volume_node, axis, node.GetID())
 
 
-def read_markups(node: Any, volume_node: Any, axis: int | None = None) -> list[Prompt]:
+def read_markups(node: Any, volume_node: Any, axis: int | None = None) -> list[MarkupPrompt]:
     """Prompts of any supported markups node, in its order.
 
     Raises:
-        ValueError: the node is of another kind (a curve, a plane ...), or its prompts cannot be used.
+        UserError: the node is of another kind (a curve, a plane ...), or its prompts cannot be used.
     """
     if node is None:
-        msg = "No markups node is selected; choose points, a line or an ROI."
-        raise ValueError(msg)
+        raise UserError("No markups node is selected; choose points, a line or an ROI.")
     if node.IsA("vtkMRMLMarkupsROINode"):
         return [read_roi(node, volume_node, axis)]
     if node.IsA("vtkMRMLMarkupsLineNode"):
         return [read_line(node, volume_node, axis)]
     if node.IsA("vtkMRMLMarkupsFiducialNode"):
-        return read_points(node, volume_node, axis)
-    msg = f"'{node.GetName()}' cannot be a prompt; use points, a line or an ROI."
-    raise ValueError(msg)
+        return [*read_points(node, volume_node, axis)]
+    raise UserError(f"'{node.GetName()}' cannot be a prompt; use points, a line or an ROI.")
 
 
-def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | None = None) -> list[Prompt]:
+def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | None = None) -> list[MarkupPrompt]:
     """Prompts of a markups file, whose positions are world RAS: boxes and lines, points, excluding points at last.
 
     Raises:
-        ValueError: one of them is outside of the volume.
+        UserError: one of them is outside of the volume.
     """
-    prompts = []
+    prompts: list[MarkupPrompt] = []
     for markup in markups:
         if markup.kind == "box":
             prompts.append(_roi_prompt(markup.name, markup.object_to_world, markup.size, volume_node, axis))
             continue
         try:
             if markup.kind == "line":
-                prompts.append(line_prompt(markup.points_ras[0], markup.points_ras[1], volume_node, axis))
+                prompts.append(line_between(markup.points_ras[0], markup.points_ras[1], volume_node, axis))
             else:
                 placed = zip(markup.points_ras, markup.positive)
-                points = [point_prompt(point, volume_node, positive, axis) for point, positive in placed]
+                points = [point_at(point, volume_node, positive, axis) for point, positive in placed]
                 prompts += _with_sign_note(markup.name, points, markup.labels)
-        except ValueError as error:
-            msg = f"{markup.kind.capitalize()} of '{markup.name}': {error}"
-            raise ValueError(msg) from error
+        except UserError as error:
+            raise UserError(f"{markup.kind.capitalize()} of '{markup.name}': {error}") from error
     return sorted(prompts, key=lambda prompt: (prompt.kind == "point", not prompt.positive))
 
 
 def _roi_prompt(
     name: str, object_to_world: Any, size: Any, volume_node: Any, axis: int | None, node_id: str | None = None
-) -> Prompt:
+) -> BoxPrompt:
     """The voxels between the corners of an ROI, as ``read_roi``."""
     affine = volume_matrix(volume_node)
     try:
         corners_ras = world_to_local(roi_corners_ras(object_to_world, size), volume_node)
         box = ijk_box_from_corners(ras_to_ijk(corners_ras, affine), volume_shape(volume_node))
-    except ValueError as error:
-        msg = f"ROI '{name}': {error}"
-        raise ValueError(msg) from error
+    except UserError as error:
+        raise UserError(f"ROI '{name}': {error}") from error
     frames = linear_matrix(transform_between(None, volume_node))
-    warning = None
     if frames is None:
         warning = f"ROI '{name}' is bent by a nonlinear transform; the voxels between its corners are used."
     else:
-        warning = rotation_warning(name, frames @ object_to_world, affine) or None
-    indices = tuple((low, high) for low, high in box)
-    return Prompt("box", _rows(corners_ras), indices, True, axis, node_id, warning)
+        warning = rotation_warning(name, frames @ object_to_world, affine)
+    prompt = checks.box_prompt(box, True, axis, default_axis(volume_node), volume_shape(volume_node))
+    return replace(prompt, origin=Origin(_rows(corners_ras), node_id, warning))
 
 
 def _placed(node: Any) -> list[int]:
@@ -223,11 +191,5 @@ def _world_position(node: Any, n: int) -> list[float]:
     return position
 
 
-def _voxels(points_ras: np.ndarray, volume_node: Any) -> tuple[Index, ...]:
-    """Voxel (k, j, i) of each local point; ValueError outside of the volume."""
-    shape = volume_shape(volume_node)
-    return tuple(nearest_voxel(point, shape) for point in ras_to_ijk(points_ras, volume_matrix(volume_node)))
-
-
-def _rows(points: np.ndarray) -> tuple[Point, ...]:
+def _rows(points: np.ndarray) -> Points:
     return tuple((float(r), float(a), float(s)) for r, a, s in points.reshape(-1, 3))

@@ -5,40 +5,38 @@ A user action has four parts, so that a GUI can run the network in a worker thre
     prompts = session.prompts_of(node)    # main thread: reads the scene
     session.begin()                       # main thread: reads what changed in scene and editor
     session.run(prompts)                  # any thread: network only, no MRML
-    session.finish()                      # main thread: one saveStateForUndo, one modify call
+    session.commit()                      # main thread: one saveStateForUndo, one modify call
 
-For a propagation, ``plan_propagation`` and its iteration take the place of ``run``, ``finish_propagation`` that of
-``finish``.
-
-``click``, ``draw_box`` and ``add_markups`` do all four. With ``auto_commit`` off, ``finish`` leaves the result as a
-preview that ``commit`` writes and ``reject`` drops.
+For a propagation, ``plan_propagation`` and its iteration take the place of ``run``, and ``finish_propagation`` comes
+before ``commit``. Until ``commit`` the result is a preview, which ``reject`` drops.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union
+from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
-from EfficientMedSAM2Lib.interaction import InteractiveSession, Propagation, SliceUpdate
-from EfficientMedSAM2Lib.mrml.history_link import EditorHistory, EngineSteps, HandEdit, unpack
+from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, Propagation
+from EfficientMedSAM2Lib.mrml.history_link import EditorStates, EngineSteps, unpack
 from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image
-from EfficientMedSAM2Lib.mrml.markups_reader import Prompt, box_prompt, point_prompt, read_markups
+from EfficientMedSAM2Lib.mrml.manual_edits import ManualEdit, read_manual_edit
+from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
-from EfficientMedSAM2Lib.mrml.scene.segment_prompts import SegmentPrompts
+from EfficientMedSAM2Lib.mrml.scene.segmentation_prompts import SegmentationPrompts
 from EfficientMedSAM2Lib.mrml.segment_voxels import (
     Change,
     WriteReport,
     read_other_segments,
     read_segment,
-    segment_box,
     segment_stamp,
     write_change,
 )
-from EfficientMedSAM2Lib.mrml.volume_reader import Fingerprint, fingerprint, read_volume, volume_matrix
+from EfficientMedSAM2Lib.mrml.volume_reader import Fingerprint, fingerprint, volume_from_node, volume_matrix
 
 logger = logging.getLogger(__name__)
 
@@ -51,29 +49,27 @@ class SegmentEditorSession:
     Args:
         port: The segment editor.
         engine: The interaction engine, on a predictor of any kind.
-        auto_commit: Write each result at once; otherwise it is a preview until ``commit``.
 
     Attributes:
         window: Intensities shown to the network from the next action on; None chooses by the image.
         keep_out: Never add voxels that belong to another segment, whatever the editor's overwrite mode says.
     """
 
-    def __init__(self, port: EditorPort, engine: InteractiveSession, auto_commit: bool = True) -> None:
+    def __init__(self, port: EditorPort, engine: InteractiveSession) -> None:
         self.port = port
         self.engine = engine
-        self.auto_commit = auto_commit
         self.window: IntensityWindow | None = None
         self.keep_out = False
         self.last_message = ""
         self._fingerprint: Fingerprint | None = None
         self._steps = EngineSteps(engine)
-        self._prompts = SegmentPrompts(port, self._steps)
-        self._history = EditorHistory(port.segmentation_node())
+        self._prompts = SegmentationPrompts(port, self._steps)
+        self._states = EditorStates(port.segmentation_node())
         self._propagation: Propagation | None = None
         self._depth_before = 0
         self._seen: dict[str, tuple[int, int]] = {}  # stamps of labelmaps whose voxels the engine knows
         self._segment = ""
-        self._edit: HandEdit | None = None
+        self._edit: ManualEdit | None = None
         self._pending_steps = 0
         self._pending_box: Box | None = None
 
@@ -95,14 +91,14 @@ class SegmentEditorSession:
             self._fingerprint = present
             return False
         self._end_propagation()
-        volume = read_volume(self.port.source_volume_node())
+        volume = volume_from_node(self.port.source_volume_node())
         self.engine.set_image(volume.array, volume.ijk_to_ras, volume.modality, self.window)
         self._fingerprint = present
         self._restart()
         logger.info("Source volume '%s' read, shape %s.", volume.name, volume.array.shape)
         return True
 
-    def follow_image(self) -> bool:
+    def drop_outdated_image(self) -> bool:
         """Let go of an image that the volume does not show any more, as at another time point; returns whether it did.
 
         The next action reads the new one, so that a sequence can be played; its prompts are shown at once.
@@ -113,98 +109,52 @@ class SegmentEditorSession:
         self._end_propagation()
         self._start_over()
         self._fingerprint = None
-        self._prompts.follow()
+        self._prompts.show_time_point()
         return True
 
     # --- prompts -------------------------------------------------------------------------------------------------
 
-    def click(self, point_world_ras: Sequence[float], include: bool = True, axis: int | None = None) -> WriteReport:
-        """Click at a world position, on the slice of array axis ``axis`` through it."""
-        return self._act([point_prompt(point_world_ras, self.port.source_volume_node(), include, axis)])
-
-    def draw_box(self, bbox_kji: Box, include: bool = True, axis: int | None = None) -> WriteReport:
-        """Box of voxels, 2D when one axis has size 1, as dragged in a slice view."""
-        return self._act([box_prompt(bbox_kji, self.port.source_volume_node(), include, axis)])
-
-    def add_markups(self, node: Any, axis: int | None = None) -> WriteReport:
-        """All prompts of a points, line or ROI node, as one user action."""
-        return self._act(self.prompts_of(node, axis))
-
-    def prompts_of(self, node: Any, axis: int | None = None) -> list[Prompt]:
-        """Prompts of a markups node on the volume's grid; ValueError when one lies outside. Including ones first."""
+    def prompts_of(self, node: Any, axis: int | None = None) -> list[MarkupPrompt]:
+        """Prompts of a markups node on the volume's grid; UserError when one lies outside. Including ones first."""
         prompts = read_markups(node, self.port.source_volume_node(), axis)
         return sorted(prompts, key=lambda prompt: not prompt.positive)
 
     def begin(self, whole: bool = False) -> None:
-        """Start an action: read the image if it changed, follow the editor, read edits made by hand.
+        """Start an action: read the image if it changed, sync with the editor, read manual edits.
 
         Args:
-            whole: Take the segment as it is now for the starting point, whatever it was made by.
+            whole: Start from the segment as it is now, whatever it was made by.
         """
         self._end_propagation()
         segment_id = self.port.selected_segment_id()
         self.refresh()
-        self.follow_editor()
+        self.sync_with_editor()
         if self._pending_steps and segment_id != self._segment:
-            raise ValueError("Another segment has a preview; commit or reject it first.")
+            raise UserError("Another segment has a preview; commit or reject it first.")
         self._prompts.begin(segment_id)
         self._steps.forget_undone()
-        self._edit = None if self._pending_steps else self._read_edits(segment_id, whole)
+        self._edit = None if self._pending_steps else self._read_edit(segment_id, whole)
         self._segment = segment_id
 
-    def tell_edits(self) -> None:
-        """Let the engine have the edits that ``begin`` has read; any thread. ``run`` and ``plan_propagation`` do it."""
+    def push_manual_edit(self) -> None:
+        """Send the manual edit that ``begin`` has read to the engine; ``run`` and ``plan_propagation`` do it first."""
         edit, self._edit = self._edit, None
         if edit is not None and edit.mask is not None:
-            self._steps.take_in(self._segment, edit.mask, edit.box)
-            self._history.note_edit(self._steps.depth, self._segment, PackedMask.pack(edit.mask))
+            self._steps.import_mask(self._segment, edit.mask, edit.box)
+            self._states.note_edit(self._steps.depth, self._segment, PackedMask.pack(edit.mask))
         if edit is not None:
             self._seen[self._segment] = edit.stamp
 
-    def run(self, prompts: Iterable[Prompt]) -> Box | None:
+    def run(self, prompts: Iterable[MarkupPrompt]) -> Box | None:
         """Let the engine answer prompts; all of them or, on an error, none. Any thread. Returns the changed box."""
-        self.tell_edits()
+        self.push_manual_edit()
         before = self._steps.depth
         changed, self.last_message = self._steps.run(self._segment, self._prompts.mark(prompts))
         self._pending_box = union(self._pending_box, changed)
         self._pending_steps += self._steps.depth - before
         return changed
 
-    def finish(self) -> WriteReport:
-        """End an action: commit it if results are written at once."""
-        return self.commit() if self.auto_commit else WriteReport()
-
     # --- propagation ---------------------------------------------------------------------------------------------
-
-    def propagate(
-        self,
-        direction: str = "both",
-        limits: tuple[int, int] | None = None,
-        stop_when_lost: bool = True,
-        axis: int | None = None,
-    ) -> Generator[SliceUpdate, None, None]:
-        """Propagate the selected segment slice by slice. The editor is written once, at the end or when closed."""
-        propagation = self.start_propagation(direction, limits, stop_when_lost, axis)
-
-        def updates() -> Generator[SliceUpdate, None, None]:
-            try:
-                yield from propagation
-            finally:
-                if self._propagation is propagation:
-                    self.finish_propagation()
-
-        return updates()
-
-    def start_propagation(
-        self,
-        direction: str = "both",
-        limits: tuple[int, int] | None = None,
-        stop_when_lost: bool = True,
-        axis: int | None = None,
-    ) -> Propagation:
-        """The result may be iterated in any thread; afterwards, or to cancel, call ``finish_propagation``."""
-        self.begin()
-        return self.plan_propagation(direction, limits, stop_when_lost, axis)
 
     def plan_propagation(
         self,
@@ -213,19 +163,18 @@ class SegmentEditorSession:
         stop_when_lost: bool = True,
         axis: int | None = None,
     ) -> Propagation:
-        """The part of ``start_propagation`` that comes after ``begin``; any thread."""
-        self.tell_edits()
+        """Slices of the selected segment, to be iterated in any thread; ``finish_propagation`` ends or cancels it."""
+        self.push_manual_edit()
         self._depth_before = self._steps.depth
         self._propagation = self.engine.propagate(
             self._segment, direction, limits, stop_when_lost=stop_when_lost, axis=axis
         )
         return self._propagation
 
-    def finish_propagation(self) -> WriteReport:
-        """End a propagation, finished or not; what it has computed is one action."""
+    def finish_propagation(self) -> None:
+        """End a propagation, finished or not; what it has computed is one action, to be committed."""
         self._end_propagation()
         self.last_message = self.engine.last_message
-        return self.finish()
 
     # --- result --------------------------------------------------------------------------------------------------
 
@@ -242,12 +191,12 @@ class SegmentEditorSession:
     def preview_image(self) -> Any:
         """vtkOrientedImageData (0 and 1) of the segment inside ``preview_box``, in the volume's local frame."""
         if self._pending_box is None:
-            raise ValueError("There is no preview; give a prompt first.")
+            raise UserError("There is no preview; give a prompt first.")
         mask, start = self._steps.mask(self._segment, self._pending_box), [low for low, _high in self._pending_box]
         mask &= ~read_other_segments(self.port, self._segment, self._pending_box, self.keep_out)
         return oriented_image(mask, start, volume_matrix(self.port.source_volume_node()))
 
-    def prompts(self, segment_id: str) -> list[Prompt]:
+    def prompts(self, segment_id: str) -> list[MarkupPrompt]:
         """Prompts of a segment, oldest first, also those that came with the scene; of a sequence, those of now."""
         return self._prompts.of(segment_id)
 
@@ -256,12 +205,17 @@ class SegmentEditorSession:
         self._end_propagation()
         if not self._pending_steps:
             return WriteReport()
-        if self.port.selected_segment_id() != self._segment:
-            raise ValueError("The preview belongs to another segment; select that segment, or reject the preview.")
-        if not self.port.confirm_selected_segment_visible():
+        if not self.preview_segment:  # removed, or another segmentation was chosen
             self.reject()
-            self.last_message = "The segment is hidden; nothing was changed."
             return WriteReport()
+        with self.port.selecting(self._segment):
+            if not self.port.confirm_selected_segment_visible():
+                self.reject()
+                self.last_message = "The segment is hidden; nothing was changed."
+                return WriteReport()
+            return self._write()
+
+    def _write(self) -> WriteReport:
         box, report = self._pending_box, WriteReport()
         self.port.save_state_for_undo()
         if box is not None:
@@ -269,8 +223,8 @@ class SegmentEditorSession:
             changed &= ~(after & read_other_segments(self.port, self._segment, box, self.keep_out))
             report = write_change(self.port, Change(after, changed, (box[0][0], box[1][0], box[2][0])))
             self._steps.mark_written(self._segment, box)
-        self._prompts.write(self._segment, self._history.next_tag())
-        self._history.record(self._steps.depth, self._known_after(box))
+        self._prompts.write(self._segment, self._states.next_tag())
+        self._states.record(self._steps.depth, self._known_after(box))
         self._clear_pending()
         if report.refused:
             self.last_message = f"{report.refused} voxels were kept as they are by the editor's masking settings."
@@ -279,7 +233,7 @@ class SegmentEditorSession:
     @property
     def preview_segment(self) -> str:
         """ID of the segment of the last action, and of the preview; "" when the editor does not have it any more."""
-        return self._segment if self._history.holds(self.port, self._segment) else ""
+        return self._segment if self._states.holds(self.port, self._segment) else ""
 
     def reject(self) -> None:
         """Drop the preview; the segment is as it was."""
@@ -289,36 +243,20 @@ class SegmentEditorSession:
 
     # --- history -------------------------------------------------------------------------------------------------
 
-    def undo(self) -> None:
-        """Take back a preview or else the editor's last step, mask and prompts together."""
-        self._end_propagation()
-        if self._pending_steps:
-            self.reject()
-        elif self.port.can_undo():
-            self.port.undo()
-            self.follow_editor()
-
-    def redo(self) -> None:
-        """Do the editor's undone step again, mask and prompts together."""
-        self._end_propagation()
-        if not self._pending_steps and self.port.can_redo():
-            self.port.redo()
-            self.follow_editor()
-
     @property
     def editor_moved(self) -> bool:
         """Whether the editor is in another state than the engine: *Undo* or *Redo* was pressed."""
-        return self._fingerprint is not None and not self._history.is_present(self._history.current)
+        return self._fingerprint is not None and not self._states.is_present(self._states.current)
 
-    def follow_editor(self) -> bool:
+    def sync_with_editor(self) -> bool:
         """Bring the engine to the state that the editor shows; call it after the editor's own Undo or Redo.
 
         Returns:
             Whether the editor was in another state than the engine.
         """
-        if self._history.segmentation_node != self.port.segmentation_node():
+        if self._states.segmentation_node != self.port.segmentation_node():
             return False  # the next action starts anew, anyway
-        before, state = self._history.current, self._history.follow()
+        before, state = self._states.current, self._states.find_present()
         if state is before:
             return False
         self._end_propagation()
@@ -332,11 +270,6 @@ class SegmentEditorSession:
 
     # --- inside --------------------------------------------------------------------------------------------------
 
-    def _act(self, prompts: Sequence[Prompt]) -> WriteReport:
-        self.begin()
-        self.run(prompts)
-        return self.finish()
-
     def _start_over(self) -> None:
         if self._fingerprint is not None:  # else the engine has no image yet
             self.engine.reset_interactions()
@@ -344,7 +277,7 @@ class SegmentEditorSession:
 
     def _restart(self) -> None:
         self._steps.restart()
-        self._history = EditorHistory(self.port.segmentation_node())
+        self._states = EditorStates(self.port.segmentation_node())
         self._seen = {}
         self._clear_pending()
 
@@ -366,29 +299,16 @@ class SegmentEditorSession:
         image, placement = fingerprint(self.port.source_volume_node())
         return (*image, segmentation.GetID(), self.window), (*placement, segmentation.GetTransformNodeID())
 
-    def _read_edits(self, segment_id: str, whole: bool) -> HandEdit | None:
-        """What other effects, or an older session, have drawn in the segment; None when nothing was."""
-        segmentation, volume = self.port.segmentation_node(), self.port.source_volume_node()
-        stamp = segment_stamp(segmentation, segment_id)
+    def _read_edit(self, segment_id: str, whole: bool) -> ManualEdit | None:
+        stamp = segment_stamp(self.port.segmentation_node(), segment_id)
         if not whole and self._seen.get(segment_id) == stamp:
             return None
-        known = None if whole else self._history.current.known.get(segment_id)
-        box = union(segment_box(segmentation, segment_id, volume), known.box if known is not None else None)
-        edited = None
-        if box is not None:
-            edited = bounding_box(read_segment(segmentation, segment_id, volume, box) ^ unpack(known, box))
-        if edited is None and whole:
-            raise ValueError("The segment is empty; paint the structure on at least one slice, or give a prompt.")
-        if box is None or edited is None:
-            return HandEdit(stamp, None, [])
-        mask = read_segment(segmentation, segment_id, volume)
-        edited = [[low + start, high + start] for (low, high), (start, _stop) in zip(edited, box)]
-        return HandEdit(stamp, mask, [[0, size] for size in mask.shape] if whole else edited)
+        return read_manual_edit(self.port, segment_id, stamp, self._states.current.known.get(segment_id), whole)
 
     def _known_after(self, box: Box | None) -> dict[str, PackedMask]:
         """What the editor holds now of the written segment, and of those that it may have overwritten."""
         segmentation, volume = self.port.segmentation_node(), self.port.source_volume_node()
-        known = dict(self._history.current.known)
+        known = dict(self._states.current.known)
         known.setdefault(self._segment, PackedMask.pack(unpack(None, [[0, 0]] * 3 if box is None else box)))
         for segment_id in self.port.segment_ids():
             if segment_id in known and box is not None:

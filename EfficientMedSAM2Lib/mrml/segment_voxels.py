@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, intersection, union
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.labelmaps import (
     box_of_extent,
     extent_of_box,
@@ -72,12 +73,10 @@ def segment_labelmap(segmentation_node: Any, segment_id: str) -> Any:
     """The (possibly shared) labelmap that holds a segment; not a copy."""
     segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
     if segment is None:
-        msg = f"There is no segment '{segment_id}' in '{segmentation_node.GetName()}'."
-        raise ValueError(msg)
+        raise UserError(f"There is no segment '{segment_id}' in '{segmentation_node.GetName()}'.")
     labelmap = segment.GetRepresentation("Binary labelmap")
     if labelmap is None:
-        msg = f"Segment '{segment.GetName()}' has no binary labelmap; convert the segmentation to labelmaps."
-        raise ValueError(msg)
+        raise UserError(f"Segment '{segment.GetName()}' has no binary labelmap; convert the segmentation to labelmaps.")
     return labelmap
 
 
@@ -165,7 +164,7 @@ Call = tuple[ModificationMode, Any, tuple[int, ...]]
 
 
 def _plan(port: EditorPort, affine: np.ndarray, box: Box, added: np.ndarray, removed: np.ndarray) -> list[Call]:
-    """The modify calls that make this change: one, but for the three cases told above."""
+    """The modify calls that make this change: one, but for the three cases above."""
     start, extent = [low for low, _high in box], extent_of_box(box)
     calls: list[Call] = []
     layer, label = _selected_layer(port, affine)
@@ -227,12 +226,12 @@ def _overlaps_overwritable(port: EditorPort) -> bool:
         if own_box is None or other_box is None:
             continue
         if not np.allclose(image_matrix(labelmap), own_matrix, atol=1e-4):
-            return True  # cannot tell cheaply: take the way that is always right
+            return True  # cannot be known cheaply: take the way that is always right
         common = intersection(own_box, other_box)
         if common is None:
             continue
-        ours = mask_in_box(own, common, segmentation.GetSegment(selected).GetLabelValue())
-        if (ours & mask_in_box(labelmap, common, segmentation.GetSegment(other_id).GetLabelValue())).any():
+        own_mask = mask_in_box(own, common, segmentation.GetSegment(selected).GetLabelValue())
+        if (own_mask & mask_in_box(labelmap, common, segmentation.GetSegment(other_id).GetLabelValue())).any():
             return True
     return False
 

@@ -1,4 +1,4 @@
-"""Volume nodes: voxels without a copy, geometry, world -> voxel, and a fingerprint that tells when they changed."""
+"""Volume nodes: voxels without a copy, geometry, world -> voxel, and a fingerprint that changes with them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.geometry import check_matrix, ras_to_ijk
-from EfficientMedSAM2Lib.mrml.labelmaps import array_view, linear_matrix, to_numpy, transform_between
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.geometry import check_matrix, ras_to_ijk, slice_axis, spacing_of
+from EfficientMedSAM2Lib.mrml.labelmaps import array_view, from_vtk_matrix, linear_matrix, transform_between
 
 Fingerprint = tuple[tuple[Any, ...], tuple[Any, ...]]
 
@@ -21,7 +22,7 @@ class SourceVolume:
     Attributes:
         array: (D, H, W) or (D, H, W, 3), a read-only view of the node's own voxels.
         ijk_to_ras: Voxel index -> the node's local frame in mm (without parent transforms).
-        modality: "CT", "MR" ... if the node tells, else None.
+        modality: "CT", "MR" ... if the node says so, else None.
         name: The node's name.
     """
 
@@ -43,39 +44,42 @@ def volume_matrix(node: Any) -> np.ndarray:
 
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
-    return check_matrix(to_numpy(matrix), f"Geometry of volume '{node.GetName()}'")
+    return check_matrix(from_vtk_matrix(matrix), f"Geometry of volume '{node.GetName()}'")
+
+
+def default_axis(node: Any) -> int:
+    """Array axis (0 = k, 1 = j, 2 = i) that the engine slices this volume along, unless a prompt says otherwise."""
+    return slice_axis(spacing_of(volume_matrix(node)), volume_shape(node))
 
 
 def volume_shape(node: Any) -> tuple[int, int, int]:
-    """Number of voxels along k, j, i; ValueError for a node without image."""
+    """Number of voxels along k, j, i; UserError for a node without image."""
     image = node.GetImageData() if node is not None else None
     if image is None or image.GetNumberOfPoints() == 0:
         name = node.GetName() if node is not None else "none"
-        msg = f"Volume '{name}' has no image; load or choose another one."
-        raise ValueError(msg)
+        raise UserError(f"Volume '{name}' has no image; load or choose another one.")
     width, height, depth = image.GetDimensions()
     return depth, height, width
 
 
-def read_volume(node: Any) -> SourceVolume:
+def volume_from_node(node: Any) -> SourceVolume:
     """Read a vtkMRMLScalarVolumeNode or vtkMRMLVectorVolumeNode; voxels are shared, not copied, and read-only.
 
     Raises:
-        ValueError: there is no image, or it has other than 1, 3 or 4 components.
+        UserError: there is no image, or it has other than 1, 3 or 4 components.
     """
     volume_shape(node)
     array = array_view(node.GetImageData())
     components = 1 if array.ndim == 3 else array.shape[3]
     if components not in (1, 3, 4):
-        msg = f"Volume '{node.GetName()}' has {components} components; choose a scalar or an RGB volume."
-        raise ValueError(msg)
+        raise UserError(f"Volume '{node.GetName()}' has {components} components; choose a scalar or an RGB volume.")
     array = array[..., :3] if array.ndim == 4 else array  # the opacity of RGBA is no image
     array.flags.writeable = False  # the source volume is never changed
     return SourceVolume(array, volume_matrix(node), _modality(node), str(node.GetName() or ""))
 
 
 def fingerprint(node: Any) -> Fingerprint:
-    """(image, placement): the first tells volume, voxels and geometry, the second by which transform it is moved."""
+    """(image, placement): of volume, voxels and geometry, and of the transform that moves it."""
     transform = node.GetParentTransformNode()
     image = node.GetImageData()
     scalars = image.GetPointData().GetScalars() if image is not None else None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.pipeline.options import add_option
 
 if TYPE_CHECKING:
     import argparse
@@ -25,30 +26,21 @@ def add_engine_options(parser: argparse.ArgumentParser, *names: str, threads: in
         threads: Default of ``--threads``; None leaves their number to the runtime.
     """
     default = "by the runtime" if threads is None else threads
+    file_help = ".safetensors, .pth or .onnx.zip file; default: the shipped one"
+    runtime_help = "auto (default) takes onnx, ONNX Runtime, on a CPU, and torch on a GPU"
+    precision_help = "default: the fastest that keeps the masks"
+    threads_help = f"threads of the network; masks may depend on it; default: {default}"
     options: dict[str, dict[str, Any]] = {
         "encoder": {"metavar": "NAME", "help": "efficientnet (default) or mobilenet"},
-        "weights": {
-            "type": Path,
-            "metavar": "FILE",
-            "help": ".safetensors, .pth or .onnx.zip file; default: the shipped one",
-        },
+        "weights": {"type": Path, "metavar": "FILE", "help": file_help},
         "device": {"default": "auto", "metavar": "NAME", "help": "auto (default), cuda, mps or cpu"},
-        "runtime": {
-            "choices": ("auto", "torch", "onnx"),
-            "default": "auto",
-            "help": "auto (default) takes onnx, ONNX Runtime, on a CPU, and torch on a GPU",
-        },
-        "precision": {"choices": ("fp32", "fp16", "bf16", "int8"), "help": "default: the fastest that keeps the masks"},
-        "threads": {
-            "type": int,
-            "default": threads,
-            "metavar": "N",
-            "help": f"threads of the network; masks may depend on it; default: {default}",
-        },
+        "runtime": {"choices": ("auto", "torch", "onnx"), "default": "auto", "help": runtime_help},
+        "precision": {"choices": ("fp32", "fp16", "bf16", "int8"), "help": precision_help},
+        "threads": {"type": int, "default": threads, "metavar": "N", "help": threads_help},
     }
     for name in names or ENGINE_OPTIONS:
-        spellings = ("--encoder", "--encoder-type", "--encoder_type") if name == "encoder" else (f"--{name}",)
-        parser.add_argument(*spellings, **options[name])
+        older = ("--encoder-type",) if name == "encoder" else ()
+        add_option(parser, f"--{name}", *older, **options[name])
 
 
 def engine_arguments(args: argparse.Namespace) -> dict[str, Any]:

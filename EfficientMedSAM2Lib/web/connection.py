@@ -1,9 +1,12 @@
-"""What gateway and session do alike with connections."""
+"""What gateway and session do alike with connections and processes."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +22,14 @@ MALFORMED = (
     ValueError,
     web.RequestPayloadError,
 )
+
+
+def python_process(module: str) -> tuple[list[str], dict[str, str]]:
+    """Command line and environment of a process that runs ``main`` of a module of this program."""
+    code = f"import sys; from {module} import main; sys.exit(main())"
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def unless_gone(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

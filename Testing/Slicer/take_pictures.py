@@ -77,7 +77,7 @@ class Tutorial(Editor):
         wait_until(lambda: (p := self.controller.progress) is not None and p.done >= 8, "eight slices are done")
         take("tutorial-2-propagate", 0.0)
         self.wait("propagation has ended")
-        for _press in range(len(self.controller.scores.by_doubt)):
+        for _press in range(len(self.controller.scores.by_uncertainty)):
             self.panel.strip.goToWeakest()
             if self.panel.strip.current >= SHOULDER:
                 break

@@ -11,7 +11,7 @@ def markers():
     return sum(node.GetNumberOfControlPoints() for node in own)
 
 
-def prompts_follow_the_time_point():
+def prompts_belong_to_their_time_point():
     """Click at the first time point, go to the second and click, and come back."""
     volume = make_volume()
     sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "Balls in time")
@@ -41,4 +41,4 @@ def prompts_follow_the_time_point():
     check(editor.widget.currentSegmentID() == "A", "the segment stays selected")
 
 
-run(prompts_follow_the_time_point)
+run(prompts_belong_to_their_time_point)

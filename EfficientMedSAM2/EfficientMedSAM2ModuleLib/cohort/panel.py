@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from typing import Any
 
 import ctk
 import qt
@@ -11,6 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..effect_registration import open_segment_editor, segment_editor
+from ..widgets import PanelWidgets, message_html
 from .review import CohortReview
 
 logger = logging.getLogger(__name__)
@@ -20,7 +22,7 @@ TITLE = "Cohort"
 COLUMNS = ("Case", "Confidence", "Segments")
 
 
-class CohortPanel:
+class CohortPanel(PanelWidgets):
     """Widgets, and what they do.
 
     Args:
@@ -28,9 +30,9 @@ class CohortPanel:
     """
 
     def __init__(self, layout):
-        self.review = None
+        PanelWidgets.__init__(self)
+        self.review: Any = None  # a CohortReview once a folder was read
         self.cases = []
-        self._connections = []
         row = qt.QHBoxLayout()
         self.folderEdit = ctk.ctkPathLineEdit()
         self.folderEdit.filters = ctk.ctkPathLineEdit.Dirs
@@ -52,7 +54,6 @@ class CohortPanel:
         self.table.toolTip = _("Cases by their least sure slice. Double-click a case to open it.")
         self._connect(self.table, "cellDoubleClicked(int,int)", self.onRow)
         layout.addWidget(self.table)
-        row = qt.QHBoxLayout()
         self.nextButton = self._button(
             _("Open next"),
             self.onNext,
@@ -66,20 +67,12 @@ class CohortPanel:
         self.saveNextButton = self._button(
             _("Save and open next"), self.onSaveAndNext, _("Keep this case, and open the next doubtful one.")
         )
-        for button in (self.nextButton, self.saveButton, self.saveNextButton):
-            row.addWidget(button)
-        layout.addLayout(row)
+        layout.addLayout(self._row(self.nextButton, self.saveButton, self.saveNextButton))
         self.messageLabel = qt.QLabel()
         self.messageLabel.wordWrap = True
         layout.addWidget(self.messageLabel)
         self._say(_("Choose the folder of a cohort to review its cases."))
         self._update()
-
-    def cleanup(self):
-        """Disconnect everything."""
-        for widget, signal, callback in self._connections:
-            widget.disconnect(signal, callback)
-        self._connections = []
 
     # --- commands
 
@@ -187,15 +180,4 @@ class CohortPanel:
             self.table.selectRow(names.index(self.review.name))
 
     def _say(self, text, isError=False):
-        escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        self.messageLabel.text = f"<b>{escaped}</b>" if isError else escaped
-
-    def _button(self, text, callback, tip):
-        button = qt.QPushButton(text)
-        button.toolTip = tip
-        self._connect(button, "clicked()", callback)
-        return button
-
-    def _connect(self, widget, signal, callback):
-        widget.connect(signal, callback)
-        self._connections.append((widget, signal, callback))
+        self.messageLabel.text = message_html(text, isError)

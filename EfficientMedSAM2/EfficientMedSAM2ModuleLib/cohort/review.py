@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,7 +37,7 @@ class CohortReview:
         scene: vtkMRMLScene that cases are opened in; other nodes of it are never touched.
 
     Raises:
-        ValueError: The folder holds no ledger.
+        UserError: The folder holds no ledger.
     """
 
     def __init__(self, folder: str | Path, scene: Any) -> None:
@@ -76,17 +78,17 @@ class CohortReview:
         """Load scan, segments and prompts of a case in place of the one that is open; returns its CaseNodes.
 
         Raises:
-            ValueError: There is no such case, or its files are gone or cannot be loaded. No case is open then.
+            UserError: There is no such case, or its files are gone or cannot be loaded. No case is open then.
         """
-        from EfficientMedSAM2Lib.cohort.records.folders import CASES
-        from EfficientMedSAM2Lib.cohort.results.scene import SEGMENTATION, write_scene
+        from EfficientMedSAM2Lib.cohort.records.folders import CASES, SEGMENTATION
+        from EfficientMedSAM2Lib.cohort.results.scene import write_scene
         from EfficientMedSAM2Lib.mrml.scene.case_nodes import open_case
 
         outcome = next((outcome for outcome in self._outcomes() if outcome.name == name), None)
         if outcome is None:
-            raise ValueError(f"{self.folder} has no result of a case '{name}' any more; read the list again.")
+            raise UserError(f"{self.folder} has no result of a case '{name}' any more; read the list again.")
         if not (self.folder / CASES / name / SEGMENTATION).is_file():
-            raise ValueError(
+            raise UserError(
                 f"Case '{name}' has no {SEGMENTATION}. Cohorts of DICOM SEG cannot be corrected here; run the cohort "
                 "with --format seg.nrrd, or export the segmentation by hand."
             )
@@ -113,12 +115,12 @@ class CohortReview:
             Whether anything had been corrected.
 
         Raises:
-            ValueError: It cannot be kept; files and ledger are as before, the scene, too.
+            UserError: It cannot be kept; files and ledger are as before, the scene, too.
         """
         from EfficientMedSAM2Lib.cohort.results.corrections import save_review
 
         if self.nodes is None:
-            raise ValueError("No case is open; open one first.")
+            raise UserError("No case is open; open one first.")
         is_changed = self.is_changed
         if is_changed:
             volume, segments = self._as_drawn()
@@ -137,11 +139,11 @@ class CohortReview:
         close_cases(self.scene)
 
     def _as_drawn(self) -> tuple[Any, list[Any]]:
-        """Scan and segments on the grid that the scan has in the scene: Slicer may have turned its slices round."""
+        """Scan and segments on the grid that the scan has in the scene: Slicer may have reversed its slices."""
         from EfficientMedSAM2Lib.imaging.volumes import Volume
-        from EfficientMedSAM2Lib.mrml.volume_reader import read_volume
+        from EfficientMedSAM2Lib.mrml.volume_reader import volume_from_node
 
-        source = read_volume(self.nodes.volume)
+        source = volume_from_node(self.nodes.volume)
         volume = Volume(source.array, source.ijk_to_ras, source.modality, source.name)
         return volume, self.nodes.segments()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from EfficientMedSAM2Lib.cohort.manifest.rows import ManifestRow
@@ -61,25 +61,12 @@ class CaseSpec:
 
 def segment_of(row: ManifestRow, name: str, folder: Path) -> SegmentSpec:
     """The segment that a line describes, with paths relative to the manifest's folder made absolute."""
-    return SegmentSpec(
-        name,
-        tuple(absolute(path, folder) for path in row.prompts),
-        _tuple(row.box_ras),
-        _tuple(row.box_ijk),
-        tuple(row.points_ras),
-        tuple(row.points_ijk),
-        tuple(row.negative_points_ras),
-        tuple(row.negative_points_ijk),
-        absolute(row.mask, folder) if row.mask else None,
-        row.mask_segment,
-        row.terminology,
-    )
+    values = {field.name: getattr(row, field.name, None) for field in fields(SegmentSpec)}
+    values = {column: tuple(value) if isinstance(value, list) else value for column, value in values.items()}
+    values["prompts"] = tuple(absolute(path, folder) for path in row.prompts)
+    return SegmentSpec(**{**values, "name": name, "mask": absolute(row.mask, folder) if row.mask else None})
 
 
 def absolute(path: str, folder: Path) -> str:
     """A path of the manifest as an absolute one. Links keep their names: a header finds its data beside the link."""
     return str(existing((folder / Path(path).expanduser()).absolute()))
-
-
-def _tuple(values: list[float] | None) -> tuple[float, ...] | None:
-    return None if values is None else tuple(values)

@@ -24,7 +24,7 @@ from EfficientMedSAM2Lib.imaging.volumes import volume_name
 
 logger = logging.getLogger(__name__)
 
-#: Columns that belong to the scan, so that all lines of a case must agree on them.
+#: Columns that belong to the scan, in the order of `CaseSpec`; all lines of a case must agree on them.
 _OF_THE_SCAN = ("modality", "window", "time_point", "series")
 
 Problems = list[tuple[int, str]]  # line, sentence
@@ -159,16 +159,7 @@ def _grouped(rows: list[tuple[int, ManifestRow, str]], folder: Path, problems: P
             )
             segments.append(spec)
     return [
-        CaseSpec(
-            name,
-            absolute(row.image, folder),
-            tuple(segments),
-            row.modality,
-            row.window,
-            row.time_point,
-            row.series,
-            line,
-        )
+        CaseSpec(name, absolute(row.image, folder), tuple(segments), *(getattr(row, c) for c in _OF_THE_SCAN), line)
         for name, (line, row, segments) in found.items()
     ]
 

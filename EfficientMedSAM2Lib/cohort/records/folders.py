@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from EfficientMedSAM2Lib.cohort.records.hashing import sha256_of
-from EfficientMedSAM2Lib.core.files import check_component
+from EfficientMedSAM2Lib.core.files import check_component, replacing
 
 CASES, CORRECTED, RECORD, SCENE = "cases", "corrected", "provenance.json", "scene.mrml"
+SEGMENTATION, DICOM, PROMPTS, PICTURE = "segmentation.seg.nrrd", "segmentation.dcm", "prompts.mrk.json", "picture.png"
 PROMPT_OF_SCENE = "prompt-{}.mrk.json"  # a scene has a file for each prompt
-_NOBODYS = (".DS_Store", "Thumbs.db", "desktop.ini")  # systems' own, about how a folder is shown
+_SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")  # written by file managers, about how a folder is shown
 _PARTIAL, _OLD = ".partial-", ".old-"
 
 
@@ -76,9 +77,19 @@ def changed_by_hand(folder: Path) -> bool:
     record = _record(folder)
     if record.get("corrected") or any(was_rewritten(folder, file) for file in record.get("files", {})):
         return True
-    written = {*record.get("files", {}), RECORD, SCENE, *_NOBODYS}
+    written = {*record.get("files", {}), RECORD, SCENE, *_SYSTEM_FILES}
     others = (path for path in folder.iterdir() if path.name not in written)
     return any(not fnmatch(path.name, PROMPT_OF_SCENE.format("*")) for path in others)
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write the record of a case.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    with replacing(folder / RECORD) as temporary:
+        temporary.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def was_rewritten(folder: Path, file: str) -> bool:
@@ -105,8 +116,6 @@ def remove_leftovers(output: Path) -> int:
 
 def _flush(folder: Path) -> None:
     """Bring the files to the disk before they get their names, so that a power cut leaves no empty ones."""
-    if not hasattr(os, "fsync"):
-        return
     for path in folder.iterdir():
         with path.open("rb+") as stream:
             os.fsync(stream.fileno())

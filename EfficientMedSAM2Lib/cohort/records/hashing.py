@@ -50,22 +50,22 @@ def stamp_of(path: str | Path) -> str:
 
 
 def case_key(case: CaseSpec, settings: RunSettings, hashes: Mapping[str, str]) -> str:
-    """Key of a case: its image, prompts, wishes, the weights and the settings. Paths do not count, contents do.
+    """Key of a case: its image, prompts, what is wanted, the weights and the settings. Paths do not count, contents do.
 
     Args:
         case: The case.
         settings: Resolved settings.
         hashes: Path to SHA-256, for all files of the case.
     """
-    wishes = asdict(case)
-    wishes.pop("line")
+    requested = asdict(case)
+    requested.pop("line")
     if case.series is None:  # keys of cases that name none are those of earlier manifests
-        wishes.pop("series")
-    wishes["image"] = hashes[case.image]
-    for segment, spec in zip(wishes["segments"], case.segments):
+        requested.pop("series")
+    requested["image"] = hashes[case.image]
+    for segment, spec in zip(requested["segments"], case.segments):
         segment["prompts"] = [hashes[path] for path in spec.prompts]
         segment["mask"] = hashes[spec.mask] if spec.mask else None
-    text = json.dumps([__version__, settings.identity, wishes], sort_keys=True)
+    text = json.dumps([__version__, settings.identity, requested], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,11 @@ from typing import Any
 INPUT, MACHINE, DISK, INTERNAL = "input", "machine", "disk", "internal"
 #: Failures that another run repeats by itself.
 RETRIED = (MACHINE, DISK)
+
+
+def utc(seconds: float | None = None) -> str:
+    """A time of `time.time`, by default now, as ISO 8601 in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 @dataclass(frozen=True)

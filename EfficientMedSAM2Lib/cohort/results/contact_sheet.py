@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from EfficientMedSAM2Lib.cohort.records.folders import CASES
+from EfficientMedSAM2Lib.cohort.records.folders import CASES, PICTURE
 from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 from EfficientMedSAM2Lib.core.files import replacing
 
 FILE_NAME = "contact-sheet.html"
-PICTURE = "picture.png"
 _STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5em; background: #15181c; color: #e8e8e8; }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(450px, 1fr)); gap: 14px; }

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from EfficientMedSAM2Lib.cohort.records.folders import RECORD, case_path, was_rewritten
+from EfficientMedSAM2Lib.cohort.records.folders import PICTURE, SEGMENTATION, case_path, was_rewritten, write_record
 from EfficientMedSAM2Lib.cohort.records.hashing import sha256_of
 from EfficientMedSAM2Lib.cohort.records.ledger import FILE_NAME, Ledger, RunLock
-from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
-from EfficientMedSAM2Lib.cohort.results.contact_sheet import PICTURE, write_contact_sheet
+from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome, utc
+from EfficientMedSAM2Lib.cohort.results.contact_sheet import write_contact_sheet
 from EfficientMedSAM2Lib.cohort.results.measurements import measure
 from EfficientMedSAM2Lib.cohort.results.picture import write_picture
-from EfficientMedSAM2Lib.cohort.results.scene import SEGMENTATION
 from EfficientMedSAM2Lib.cohort.results.tables import write_tables
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
@@ -99,7 +96,7 @@ def save_review(
             with replacing(folder / SEGMENTATION, _check_whole) as temporary:
                 write(temporary)
             record = _corrected(folder, outcome, volume, segments, measured)
-        _keep(ledger, folder, outcome, {**record, "reviewed": _now()})
+        _keep(ledger, folder, outcome, {**record, "reviewed": utc()})
         _write_overviews(output, ledger)
 
 
@@ -133,7 +130,7 @@ def _corrected(
         **before,
         "segments": measured,
         "before_correction": before.get("before_correction", before["segments"]),
-        "corrected": _now(),
+        "corrected": utc(),
         "files": {name: sha256_of(folder / name) for name in before["files"]},
     }
 
@@ -158,8 +155,7 @@ def _draw(path: Path, volume: Volume, segments: Sequence[Segment], before: dict[
 
 
 def _keep(ledger: Ledger, folder: Path, outcome: CaseOutcome, record: dict[str, Any]) -> None:
-    with replacing(folder / RECORD) as temporary:
-        temporary.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_record(folder, record)
     ledger.record(replace(outcome, record=record, again=True))
 
 
@@ -167,7 +163,3 @@ def _write_overviews(output: Path, ledger: Ledger) -> None:
     outcomes = ledger.outcomes()
     write_tables(output, outcomes)
     write_contact_sheet(output, outcomes, output.resolve().name)
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

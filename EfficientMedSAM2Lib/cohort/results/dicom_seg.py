@@ -191,7 +191,7 @@ def _description(number: int, segment: Segment, color: tuple[float, float, float
         segmented_property_type=_concept(entry[2]),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
         algorithm_identification=algorithm,
-        display_color=highdicom.color.CIELabColor.from_rgb(*(255 * channel for channel in color)),
+        display_color=highdicom.color.CIELabColor(*_cielab(color)),
     )
 
 
@@ -200,3 +200,16 @@ def _concept(code: str) -> CodedConcept:
 
     scheme, value, meaning = (*code.split("^"), "", "")[:3]
     return highdicom.sr.CodedConcept(value[:16] or "85756007", scheme or "SCT", (meaning or "Tissue")[:64])
+
+
+def _cielab(color: tuple[float, float, float]) -> tuple[float, float, float]:
+    """CIE L*a*b* (white point D65) of an sRGB colour in 0 ... 1, by IEC 61966-2-1 and CIE 15.
+
+    Hand-written: highdicom converts colours since 0.27, which needs Python 3.10.
+    """
+    rgb = np.array(color)
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    ratio = to_xyz @ linear / (0.9505, 1.0, 1.089)
+    x, y, z = np.where(ratio > (6 / 29) ** 3, np.cbrt(ratio), ratio / (3 * (6 / 29) ** 2) + 4 / 29)
+    return float(np.clip(116 * y - 16, 0.0, 100.0)), float(500 * (x - y)), float(200 * (y - z))

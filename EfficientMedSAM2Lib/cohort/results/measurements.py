@@ -74,9 +74,8 @@ def measure(result: SegmentResult, volume: Volume) -> dict[str, Any]:
 def _lengths(mask: np.ndarray, box: Box, axis: int, volume: Volume) -> dict[str, Any]:
     """What is in ml and mm, of a mask that was cut out of the volume by a box."""
     spacing_kji = kji_from_ijk(spacing_of(volume.ijk_to_ras))
-    voxel_mm3 = abs(float(np.linalg.det(volume.ijk_to_ras[:3, :3])))
     return {
-        "volume_ml": _number(int(np.count_nonzero(mask)) * voxel_mm3 / 1000.0),
+        "volume_ml": _number(int(np.count_nonzero(mask)) * volume.voxel_mm3 / 1000.0),
         "surface_mm2": _number(_surface(mask, spacing_kji)),
         "longest_diameter_mm": _number(longest_diameter(mask, volume.ijk_to_ras[:3, 2::-1].T)),
         "longest_diameter_in_slice_mm": _number(_longest_in_slice(mask, spacing_kji, axis)),

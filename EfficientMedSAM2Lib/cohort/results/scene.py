@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from EfficientMedSAM2Lib.cohort.records.folders import PROMPT_OF_SCENE, SCENE, case_path
+from EfficientMedSAM2Lib.cohort.records.folders import PROMPT_OF_SCENE, PROMPTS, SCENE, SEGMENTATION, case_path
 from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.dicom.reader import dicom_files
 from EfficientMedSAM2Lib.imaging.markups import read_markups
 
-SEGMENTATION, PROMPTS = "segmentation.seg.nrrd", "prompts.mrk.json"
 _VOLUME = "vtkMRMLScalarVolumeNode1"
 _MARKUPS = {"point": "Fiducial", "box": "ROI", "line": "Line"}
 #: Slicer's own node of this ID is in every scene; a volume without colours is drawn black.

@@ -27,9 +27,9 @@ from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
 from EfficientMedSAM2Lib.cohort.run.cohort import run_cohort
 from EfficientMedSAM2Lib.cohort.run.progress import RunProgress
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.machine import processor_name
 from EfficientMedSAM2Lib.imaging.sample import sample_scan
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
+from EfficientMedSAM2Lib.pipeline.machine import processor_name
 
 #: Voxels of a case, k, j, i, and the box on its middle slice that is the prompt.
 SHAPE = (12, 80, 80)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
 from EfficientMedSAM2Lib.cohort.records.folders import CASES, finished_record, remove_leftovers
 from EfficientMedSAM2Lib.cohort.records.hashing import case_key, stamp_of
 from EfficientMedSAM2Lib.cohort.records.ledger import Ledger, RunLock
-from EfficientMedSAM2Lib.cohort.records.outcome import RETRIED, CaseOutcome
+from EfficientMedSAM2Lib.cohort.records.outcome import RETRIED, CaseOutcome, utc
 from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
 from EfficientMedSAM2Lib.cohort.results.contact_sheet import write_contact_sheet
 from EfficientMedSAM2Lib.cohort.results.tables import write_tables
@@ -152,7 +151,7 @@ def _uses_gpu(settings: RunSettings) -> bool:
 def _write_run(output: Path, settings: RunSettings, count: int) -> None:
     """What was asked for, and when: one line a run."""
     entry = {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "started": utc(),
         "command": list(settings.command),
         "version": __version__,
         "cases": count,

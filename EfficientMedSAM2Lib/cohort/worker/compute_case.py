@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from EfficientMedSAM2Lib import __version__
 from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
-from EfficientMedSAM2Lib.cohort.records.folders import RECORD, case_folder
+from EfficientMedSAM2Lib.cohort.records.folders import DICOM, PICTURE, PROMPTS, SEGMENTATION, case_folder, write_record
 from EfficientMedSAM2Lib.cohort.records.hashing import sha256_of
+from EfficientMedSAM2Lib.cohort.records.outcome import utc
 from EfficientMedSAM2Lib.cohort.results.measurements import measure
 from EfficientMedSAM2Lib.cohort.worker.memory import check_fits
 from EfficientMedSAM2Lib.cohort.worker.prompting import case_prompts
-from EfficientMedSAM2Lib.core.machine import peak_memory_megabytes, version_of
 from EfficientMedSAM2Lib.core.windows import parse_window
 from EfficientMedSAM2Lib.imaging.markups import write_markups
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 from EfficientMedSAM2Lib.pipeline.case import SegmentResult, segment_case
+from EfficientMedSAM2Lib.pipeline.machine import peak_memory_megabytes, version_of
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from EfficientMedSAM2Lib.interaction import InteractiveSession
     from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts
 
-SEGMENTATION, DICOM, PROMPTS, PICTURE = "segmentation.seg.nrrd", "segmentation.dcm", "prompts.mrk.json", "picture.png"
 _LIBRARIES = ("torch", "numpy", "SimpleITK", "pydicom", "nibabel", "timm", "highdicom")
 
 
@@ -83,11 +83,11 @@ def compute_and_write(
             "colour": volume.array.ndim == 4,
             "notes": notes,
             "peak_memory_mb": peak_memory_megabytes(),
-            "started": _iso(begun),
-            "finished": _iso(time.time()),
+            "started": utc(begun),
+            "finished": utc(),
             "files": {path.name: sha256_of(path) for path in sorted(folder.iterdir())},
         }
-        (folder / RECORD).write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_record(folder, record)
     return record
 
 
@@ -148,7 +148,3 @@ def _provenance(
 
 def _scores(result: SegmentResult) -> dict[str, float]:
     return {str(index): round(float(score), 4) for index, score in result.scores.items()}
-
-
-def _iso(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.files import last_line as last_line  # read together with what is here
 from EfficientMedSAM2Lib.core.files import readable_name
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 logger = logging.getLogger(__name__)
 
 #: The worker is given so much of each poll, in seconds; the rest of the time is the GUI's.
-BREATH_S = 0.02
+WORKER_SHARE_S = 0.02
 
 Work = Callable[[Any], Any]
 
@@ -28,8 +28,8 @@ class Activity(Enum):
     CANCELLING = "cancelling"
 
     @property
-    def follows(self) -> bool:
-        """Whether a structure is being followed through the slices, cancelled or not."""
+    def is_propagation(self) -> bool:
+        """Whether a structure is being propagated through the slices, or that is being cancelled."""
         return self in (Activity.PROPAGATING, Activity.CANCELLING)
 
 
@@ -38,7 +38,7 @@ class Action:
     """Something the user asked for.
 
     Attributes:
-        activity: What to show meanwhile.
+        activity: What to show while it runs or waits.
         prepare: Main thread: reads the scene and returns the work, which the worker thread does.
         finish: Main thread: gets the result of the work and writes it.
         requested: Time of the request.
@@ -51,7 +51,7 @@ class Action:
 
 
 class Owner(Protocol):
-    """What the queue tells; all calls are on the main thread."""
+    """What the queue calls, always on the main thread."""
 
     def allowed(self, action: Action) -> bool:
         """Whether an action can be started now; otherwise it is dropped."""
@@ -74,7 +74,7 @@ class ActionQueue:
 
     Args:
         worker: Runs work in one thread: ``submit``, ``idle``, ``yield_to_tasks``, as the effect's Worker.
-        owner: Is told what happens.
+        owner: Gets what happens.
         changed: Called whenever something to be shown has changed.
     """
 
@@ -140,7 +140,7 @@ class ActionQueue:
         if self._job is not None:
             self._job.cancel()
         while not self.worker.idle and time.perf_counter() < end:
-            self.worker.yield_to_tasks(BREATH_S)
+            self.worker.yield_to_tasks(WORKER_SHARE_S)
         self.poll()
         return bool(self.worker.idle)
 
@@ -150,7 +150,7 @@ class ActionQueue:
             return True
         self.polling = True
         try:
-            self.worker.yield_to_tasks(BREATH_S)
+            self.worker.yield_to_tasks(WORKER_SHARE_S)
             self._take_reports()
             if self._job is not None and self._job.done.is_set():
                 self._end_job()

@@ -11,10 +11,10 @@ from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, union
 from EfficientMedSAM2Lib.core.geometry import transform_points
 from EfficientMedSAM2Lib.mrml.labelmaps import (
     box_of_extent,
+    from_vtk_matrix,
     image_matrix,
     linear_matrix,
     oriented_image,
-    to_numpy,
     to_vtk_matrix,
 )
 from EfficientMedSAM2Lib.mrml.labelmaps import transform_between as _transform_between
@@ -73,7 +73,7 @@ def _view_to_voxels(image: Any, volume_node: Any, slice_node: Any) -> Any:
     local_to_ijk, frames = np.linalg.inv(image_matrix(image)), linear_matrix(to_local)
     if frames is not None:
         linear = vtk.vtkTransform()
-        linear.SetMatrix(to_vtk_matrix(local_to_ijk @ frames @ to_numpy(slice_node.GetXYToRAS())))
+        linear.SetMatrix(to_vtk_matrix(local_to_ijk @ frames @ from_vtk_matrix(slice_node.GetXYToRAS())))
         return linear
     general = vtk.vtkGeneralTransform()
     general.PostMultiply()
@@ -92,7 +92,7 @@ def _seen_extent(image: Any, volume_node: Any, slice_node: Any, width: int, heig
         return -MARGIN, width + MARGIN, -MARGIN, height + MARGIN
     corners_ijk = np.array([[i - 0.5, j - 0.5, k - 0.5] for k in box[0] for j in box[1] for i in box[2]])
     world = transform_points(corners_ijk, frames @ image_matrix(image))
-    xy = transform_points(world, np.linalg.inv(to_numpy(slice_node.GetXYToRAS())))[:, :2]
+    xy = transform_points(world, np.linalg.inv(from_vtk_matrix(slice_node.GetXYToRAS())))[:, :2]
     low, high = np.floor(xy.min(axis=0)) - MARGIN, np.ceil(xy.max(axis=0)) + MARGIN
     x0, y0 = (int(max(value, -MARGIN)) for value in low)
     x1, y1 = int(min(high[0], width + MARGIN)), int(min(high[1], height + MARGIN))

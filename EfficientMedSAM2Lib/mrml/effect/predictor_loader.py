@@ -1,15 +1,17 @@
-"""The network for the effect: loaded once for all editors, warmed up, and at work in idle times on what comes next."""
+"""The network for the effect: loaded once for all editors, warmed up, and computing features in idle times."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from EfficientMedSAM2Lib.core.files import sha256_of
+from EfficientMedSAM2Lib.core.resources import shipped_weights
 from EfficientMedSAM2Lib.interaction import InteractiveSession
+from EfficientMedSAM2Lib.interaction.predictor import warm_up
 from EfficientMedSAM2Lib.runtimes.choice import installed
 
 logger = logging.getLogger(__name__)
@@ -18,7 +20,8 @@ logger = logging.getLogger(__name__)
 REQUIRED = ("torch", "timm", "safetensors")
 #: Slices on each side of an answered one whose features are computed while the user thinks.
 PREFETCH_REACH = 3
-_loaded: dict[tuple[Any, ...], Any] = {}
+#: The one network that the process keeps, by the content of its weights and how it computes.
+_kept: dict[tuple[Any, ...], Any] = {}
 
 
 def missing_packages() -> list[str]:
@@ -41,15 +44,16 @@ def load_predictor(
         use_half_precision: Compute in half precision where that keeps the masks.
 
     Raises:
-        ValueError: the weights cannot be used.
+        UserError: the weights cannot be used.
         ImportError: PyTorch or another package is missing or broken.
     """
-    key = (encoder_type, checkpoint, device, use_half_precision)
-    if key not in _loaded:
+    key = (_content(encoder_type, checkpoint), device, use_half_precision)
+    if key not in _kept:
         start = time.perf_counter()
         from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
         from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 
+        _kept.clear()  # the memory of the old network is free before the new one is built
         model = build_efficient_medsam2_model(encoder_type, checkpoint, device, use_half_precision, runtime="auto")
         predictor = EfficientMedSAM2VolumePredictor(model)
         built = time.perf_counter()
@@ -60,19 +64,14 @@ def load_predictor(
             built - start,
             time.perf_counter() - built,
         )
-        _loaded[key] = predictor
-    return _loaded[key]
+        _kept[key] = predictor
+    return _kept[key]
 
 
-def warm_up(predictor: Any) -> None:
-    """One click and one propagated slice on a toy volume, so that the user's first click is as fast as the others."""
-    volume = np.zeros((2, 64, 64), dtype=np.int16)
-    volume[:, 20:40, 20:40] = 100
-    state = predictor.init_state(volume, spacing=(1.0, 1.0, 1.0), axis=0)
-    click = {"points": np.array([[30.0, 30.0]]), "labels": np.array([1])}
-    predictor.add_new_points_or_box(state, 0, 1, **click, need_output=False)
-    for _result in predictor.propagate_object(state, 1, 0, [1]):
-        pass
+def _content(encoder_type: str, checkpoint: str | None) -> str:
+    """Identity of weights: the hash of their file, or the encoder where there is none."""
+    path = Path(checkpoint) if checkpoint else shipped_weights(encoder_type)
+    return sha256_of(path) if path.is_file() else f"{encoder_type} {checkpoint}"
 
 
 def features_of(engine: InteractiveSession, index: int, axis: int, segment: str | None = None) -> Callable[[Any], None]:

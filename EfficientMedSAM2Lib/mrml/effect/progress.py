@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.markups_reader import read_roi
 
 #: Kinds of range, in the order that a user reads them.
@@ -13,7 +14,7 @@ RANGES = ("all", "slices", "mm", "roi")
 
 
 @dataclass(frozen=True)
-class Progress:
+class PropagationProgress:
     """A propagation under way.
 
     Attributes:
@@ -67,15 +68,13 @@ class RangeRule:
             count: Slices of the volume.
 
         Raises:
-            ValueError: there is no ROI, or an unknown kind of range.
+            UserError: there is no ROI, or an unknown kind of range.
         """
         if self.kind not in RANGES:
-            message = f"The range must be one of {', '.join(RANGES)}, not {self.kind!r}."
-            raise ValueError(message)
+            raise UserError(f"The range must be one of {', '.join(RANGES)}, not {self.kind!r}.")
         if self.kind == "roi":
             if self.box_kji is None:
-                message = "Choose the ROI that limits propagation, or another range."
-                raise ValueError(message)
+                raise UserError("Choose the ROI that limits propagation, or another range.")
             return self.box_kji[axis][0], self.box_kji[axis][1]
         if self.kind == "all" or not prompted:
             return None
@@ -87,5 +86,5 @@ def range_rule(kind: str, value: float, markups_node: Any, volume_node: Any) -> 
     """A rule from what the user has chosen; the markups node counts for "roi" only, and if it is an ROI."""
     box = None
     if kind == "roi" and markups_node is not None and markups_node.IsA("vtkMRMLMarkupsROINode"):
-        box = read_roi(markups_node, volume_node).bbox_kji
+        box = [list(bounds) for bounds in read_roi(markups_node, volume_node).box_kji]
     return RangeRule(kind, value, box)

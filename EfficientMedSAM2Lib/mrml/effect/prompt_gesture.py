@@ -55,7 +55,7 @@ class PromptGesture:
         """Begin a prompt; a point is complete with it.
 
         Raises:
-            ValueError: the point is not on the image.
+            UserError: the point is not on the image.
         """
         self.cancel()
         self._is_pressed = True
@@ -80,7 +80,7 @@ class PromptGesture:
         """Complete a box or a line; returns whether there was anything to complete.
 
         Raises:
-            ValueError: what was drawn is not on the image.
+            UserError: what was drawn is not on the image.
         """
         view, start = self._dragged, self._start
         self.cancel()

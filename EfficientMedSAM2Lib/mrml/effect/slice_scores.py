@@ -31,7 +31,7 @@ class SliceScores:
     filled: frozenset[int] = frozenset()
 
     @property
-    def by_doubt(self) -> list[int]:
+    def by_uncertainty(self) -> list[int]:
         """Filled slices, the lowest score first; slices with prompts come after all others."""
         slices = [i for i in self.scores if i in self.filled]
         return sorted(slices, key=lambda i: (i in self.prompted, self.scores[i], i))
@@ -39,7 +39,20 @@ class SliceScores:
     @property
     def weakest(self) -> int | None:
         """The first of these."""
-        return next(iter(self.by_doubt), None)
+        return next(iter(self.by_uncertainty), None)
+
+    def shown_range(self, margin: int, least: int = 0) -> tuple[int, int]:
+        """First and last slice that a strip shows: all, unless some have scores.
+
+        Args:
+            margin: Slices shown at least on each side of those that have a score.
+            least: Slices shown at least in all, as far as the volume has them on both sides.
+        """
+        if not self.scores:
+            return 0, self.count - 1
+        first, last = min(self.scores), max(self.scores)
+        more = max(margin, (least - (last - first + 1) + 1) // 2)
+        return max(first - more, 0), min(last + more, self.count - 1)
 
     def with_slice(self, index: int, score: float, filled: bool) -> SliceScores:
         """These scores after propagation has computed one more slice."""

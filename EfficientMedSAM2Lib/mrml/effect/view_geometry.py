@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import nearest_index, transform_points
-from EfficientMedSAM2Lib.mrml.labelmaps import linear_matrix, to_numpy, transform_between
+from EfficientMedSAM2Lib.mrml.labelmaps import from_vtk_matrix, linear_matrix, transform_between
 from EfficientMedSAM2Lib.mrml.volume_reader import (
     axis_of_direction,
     local_to_world,
@@ -27,12 +28,12 @@ IN_PLANE_MM = 0.01
 def xy_to_world(points_xy: Any, slice_node: Any) -> np.ndarray:
     """Pixels (N, 2) of a slice view -> world RAS (N, 3) mm."""
     xy = np.asarray(points_xy, dtype=np.float64).reshape(-1, 2)
-    return transform_points(np.column_stack([xy, np.zeros(len(xy))]), to_numpy(slice_node.GetXYToRAS()))
+    return transform_points(np.column_stack([xy, np.zeros(len(xy))]), from_vtk_matrix(slice_node.GetXYToRAS()))
 
 
 def view_normal(slice_node: Any) -> np.ndarray:
     """Unit normal of the viewed plane, world RAS."""
-    normal = to_numpy(slice_node.GetSliceToRAS())[:3, 2]
+    normal = from_vtk_matrix(slice_node.GetSliceToRAS())[:3, 2]
     return np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
 
 
@@ -68,7 +69,7 @@ def rectangle_box(corner_xy: Sequence[float], opposite_xy: Sequence[float], slic
     along that slice's normal.
 
     Raises:
-        ValueError: the rectangle does not touch the volume.
+        UserError: the rectangle does not touch the volume.
     """
     (x0, y0), (x1, y1) = corner_xy, opposite_xy
     corners_ijk = world_to_ijk(xy_to_world([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], slice_node), volume_node)
@@ -81,8 +82,7 @@ def rectangle_box(corner_xy: Sequence[float], opposite_xy: Sequence[float], slic
             low = high = (low + high) / 2
         start, stop = max(int(nearest_index(low)), 0), min(int(nearest_index(high)) + 1, shape[n])
         if start >= stop:
-            message = "The box is outside of the volume; drag it over the image."
-            raise ValueError(message)
+            raise UserError("The box is outside of the volume; drag it over the image.")
         box.append([start, stop])
     return box
 
@@ -119,7 +119,7 @@ def axis_of_markups(node: Any, volume_node: Any, slice_nodes: Sequence[Any]) -> 
         return None
     axes = set()
     for slice_node in slice_nodes:
-        origin, normal = to_numpy(slice_node.GetSliceToRAS())[:3, 3], view_normal(slice_node)
+        origin, normal = from_vtk_matrix(slice_node.GetSliceToRAS())[:3, 3], view_normal(slice_node)
         if np.abs((world - origin) @ normal).max() <= IN_PLANE_MM:
             axes.add(view_axis(slice_node, volume_node))
     return axes.pop() if len(axes) == 1 else None

@@ -16,41 +16,48 @@ logger = logging.getLogger(__name__)
 EXIT_WAIT_S = 10.0
 
 
-class LogRelay(logging.Handler):
-    """Holds back what the engine logs in the worker thread: Slicer's log handler may be called in the main thread only.
+class LogRelay(logging.Filter):
+    """Holds back what the engine logs outside of the main thread: Slicer's log handler may be called in there only.
 
-    There is one for the process; the main thread delivers what it holds.
+    A filter of the root logger's handlers while a worker has its thread; loggers stay as they are.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("EfficientMedSAM2Lib")
+        self._handlers: list[logging.Handler] = []
         self._records: deque[logging.LogRecord] = deque()
 
-    @classmethod
-    def installed(cls) -> Any:
-        """The relay of the engine's logger."""
-        engine = logging.getLogger("EfficientMedSAM2Lib")
-        relay = next((handler for handler in engine.handlers if hasattr(handler, "deliver")), None)
-        if relay is None:
-            relay = cls()
-            engine.addHandler(relay)
-            engine.propagate = False
-        return relay
+    def install(self) -> None:
+        """Begin."""
+        self._handlers = list(logging.getLogger().handlers)
+        for handler in self._handlers:
+            handler.addFilter(self)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Pass a record on, at once in the main thread, else later."""
-        if threading.current_thread() is threading.main_thread():
-            logging.getLogger().handle(record)
-        else:
+    def remove(self) -> None:
+        """End, and deliver what is left."""
+        self.deliver()
+        for handler in self._handlers:
+            handler.removeFilter(self)
+        self._handlers = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a handler may have a record now."""
+        if threading.current_thread() is threading.main_thread() or not super().filter(record):
+            return True
+        if record not in self._records:  # each handler asks
             self._records.append(record)
+        return False
 
     def deliver(self) -> None:
         """Called by the main thread."""
         while self._records:
-            logging.getLogger().handle(self._records.popleft())
+            record = self._records.popleft()
+            for handler in self._handlers:
+                if record.levelno >= handler.level:
+                    handler.handle(record)
 
 
-class Job:
+class WorkerJob:
     """Work under way. ``done`` is set whatever happens, so that waiting for it always ends.
 
     Attributes:
@@ -109,23 +116,27 @@ class Job:
 
 
 class Worker:
-    """Runs jobs one after the other in a thread of its own, which is started with the first job."""
+    """Runs jobs one after the other in a thread of its own, which is started with the first job.
+
+    Not a ThreadPoolExecutor: Python waits for its threads without end when the application exits.
+    """
 
     def __init__(self) -> None:
-        self._queue: queue.Queue[Job | None] = queue.Queue()
+        self._queue: queue.Queue[WorkerJob | None] = queue.Queue()
         self._thread: threading.Thread | None = None
-        self._current: Job | None = None
-        self._log = LogRelay.installed()
+        self._current: WorkerJob | None = None
+        self._log = LogRelay()
 
-    def submit(self, work: Callable[[Any], Any]) -> Job:
-        """Run ``work(job)`` in the thread; returns its Job."""
+    def submit(self, work: Callable[[Any], Any]) -> WorkerJob:
+        """Run ``work(job)`` in the thread; returns the job."""
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(
                 target=self._loop, args=(self._queue,), name="EfficientMedSAM2", daemon=True
             )
+            self._log.install()
             self._thread.start()
             atexit.register(_await_end, self._queue, self._thread)
-        self._current = Job(work)
+        self._current = WorkerJob(work)
         self._queue.put(self._current)
         return self._current
 
@@ -154,13 +165,15 @@ class Worker:
         self._queue.put(None)
         self._queue = queue.Queue()
         thread.join(timeout)
-        self._log.deliver()
-        if thread.is_alive():
+        if thread.is_alive():  # and may still log
+            self._log.deliver()
             logger.warning("The network is still busy; its thread ends as soon as it is done.")
-        return not thread.is_alive()
+            return False
+        self._log.remove()
+        return True
 
     @staticmethod
-    def _loop(jobs: queue.Queue[Job | None]) -> None:
+    def _loop(jobs: queue.Queue[WorkerJob | None]) -> None:
         while True:
             job = jobs.get()
             if job is None:
@@ -169,7 +182,7 @@ class Worker:
             del job  # or the last result stays alive while the thread waits
 
 
-def _await_end(jobs: queue.Queue[Job | None], thread: threading.Thread) -> None:
+def _await_end(jobs: queue.Queue[WorkerJob | None], thread: threading.Thread) -> None:
     """At Python's exit: a thread inside of torch or ONNX Runtime would be torn out of it, and abort the application."""
     jobs.put(None)
     thread.join(EXIT_WAIT_S)

@@ -1,15 +1,19 @@
-"""What the engine needs from a segment editor, whichever program hosts it.
+"""What the engine needs from a segment editor, whichever program hosts it. Undo and redo are the host's own business.
 
 Two hosts exist: Slicer's ``scriptedEffect`` (adapter in ``EfficientMedSAM2/``) and ``vtkSlicerSegmentEditorLogic``
 (:mod:`.segment_editor_logic_port`). Both keep their state in a ``vtkMRMLSegmentEditorNode``, so everything that is only
-*read* is implemented once, in :class:`SegmentEditorNodeReader`; an adapter adds the few calls that differ.
+*read* is implemented once, in :class:`EditorPort`; an adapter adds the few calls that differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
+
+from EfficientMedSAM2Lib.core.errors import UserError
 
 
 class ModificationMode(Enum):
@@ -24,126 +28,84 @@ class ModificationMode(Enum):
     REMOVE = "Remove"
 
 
-@runtime_checkable
-class EditorPort(Protocol):
+class EditorPort(ABC):
     """Seam between the interaction engine and a segment editor.
 
     Images are ``vtkOrientedImageData`` in the segmentation node's local frame. Extents are VTK's, inclusive
     ``(i0, i1, j0, j1, k0, k1)``. Masking and overwrite rules are the host's business and are never bypassed.
     """
 
-    # The scene
-    def segmentation_node(self) -> Any:
-        """The vtkMRMLSegmentationNode that is edited; ValueError when none is selected."""
-
-    def source_volume_node(self) -> Any:
-        """The vtkMRMLScalarVolumeNode (or vector volume) that is segmented; ValueError when none is selected."""
+    @property
+    @abstractmethod
+    def editor_node(self) -> Any:
+        """The vtkMRMLSegmentEditorNode; UserError when there is none."""
 
     # Segments
+    def segmentation_node(self) -> Any:
+        """The vtkMRMLSegmentationNode that is edited; UserError when none is selected."""
+        node = self.editor_node.GetSegmentationNode()
+        if node is None:
+            raise UserError("No segmentation is selected; choose or create one in the Segment Editor.")
+        return node
+
+    def source_volume_node(self) -> Any:
+        """The vtkMRMLScalarVolumeNode (or vector volume) that is segmented; UserError when none is selected."""
+        node = self.editor_node.GetSourceVolumeNode()
+        if node is None:
+            raise UserError("No source volume is selected; choose one in the Segment Editor.")
+        return node
+
     def segment_ids(self) -> list[str]:
         """IDs of all segments, in order."""
+        return list(self.segmentation_node().GetSegmentation().GetSegmentIDs())
 
     def selected_segment_id(self) -> str:
-        """ID of the segment that is edited; ValueError when none is selected."""
+        """ID of the segment that is edited; UserError when none is selected."""
+        segment_id = self.editor_node.GetSelectedSegmentID() or ""
+        if not segment_id or self.segmentation_node().GetSegmentation().GetSegment(segment_id) is None:
+            raise UserError("No segment is selected; add or select one in the Segment Editor.")
+        return str(segment_id)
 
+    @contextmanager
+    def selecting(self, segment_id: str) -> Iterator[None]:
+        """Select a segment for a while, to edit it; masking rules are relative to the selected segment."""
+        selected = self.editor_node.GetSelectedSegmentID()
+        self.editor_node.SetSelectedSegmentID(segment_id)
+        try:
+            yield
+        finally:
+            self.editor_node.SetSelectedSegmentID(selected)
+
+    @abstractmethod
     def selected_segment_labelmap(self) -> Any:
         """The selected segment, values 0 and 1, on the reference geometry; its extent may be smaller or empty."""
 
+    @abstractmethod
     def reference_geometry_image(self) -> Any:
         """Image without voxels whose matrix and extent are those of the grid that segments are edited on."""
 
     # Rules set by the user in the editor's *Masking* section
     def mask_mode(self) -> int:
         """Editable area, a ``vtkMRMLSegmentationNode.EditAllowed...`` value."""
-
-    def mask_segment_id(self) -> str | None:
-        """Segment that ``EditAllowedInsideSingleSegment`` means, if any."""
-
-    def overwrite_mode(self) -> int:
-        """What happens to other segments, a ``vtkMRMLSegmentEditorNode.Overwrite...`` value."""
-
-    def intensity_mask_range(self) -> tuple[float, float] | None:
-        """Editable intensity range of the source volume, None when that mask is off."""
-
-    # Editing
-    def confirm_selected_segment_visible(self) -> bool:
-        """Let the host ask about editing a hidden segment; False means: do not edit."""
-
-    def save_state_for_undo(self) -> None:
-        """Remember the segmentation; once per user action, before the change."""
-
-    def modify_selected_segment(self, labelmap: Any, mode: ModificationMode, extent: Sequence[int]) -> None:
-        """Change the selected segment under the user's masking and overwrite rules."""
-
-    # History; a host that offers none says False
-    def can_undo(self) -> bool:
-        """Whether :meth:`undo` would do something."""
-
-    def can_redo(self) -> bool:
-        """Whether :meth:`redo` would do something."""
-
-    def undo(self) -> None:
-        """Restore the state before the last user action."""
-
-    def redo(self) -> None:
-        """Repeat the action that was undone last."""
-
-
-class SegmentEditorNodeReader:
-    """The reading half of an EditorPort, for any host that has a vtkMRMLSegmentEditorNode.
-
-    Slicer's adapter constructs it with ``scriptedEffect.parameterSetNode()``.
-    """
-
-    def __init__(self, editor_node: Any) -> None:
-        if editor_node is None:
-            msg = "There is no segment editor node; open the Segment Editor first."
-            raise ValueError(msg)
-        self.editor_node = editor_node
-
-    def segmentation_node(self) -> Any:
-        """The edited segmentation."""
-        node = self.editor_node.GetSegmentationNode()
-        if node is None:
-            msg = "No segmentation is selected; choose or create one in the Segment Editor."
-            raise ValueError(msg)
-        return node
-
-    def source_volume_node(self) -> Any:
-        """The segmented volume."""
-        node = self.editor_node.GetSourceVolumeNode()
-        if node is None:
-            msg = "No source volume is selected; choose one in the Segment Editor."
-            raise ValueError(msg)
-        return node
-
-    def segment_ids(self) -> list[str]:
-        """IDs of all segments."""
-        return list(self.segmentation_node().GetSegmentation().GetSegmentIDs())
-
-    def selected_segment_id(self) -> str:
-        """ID of the edited segment."""
-        segment_id = self.editor_node.GetSelectedSegmentID() or ""
-        if not segment_id or self.segmentation_node().GetSegmentation().GetSegment(segment_id) is None:
-            msg = "No segment is selected; add or select one in the Segment Editor."
-            raise ValueError(msg)
-        return str(segment_id)
-
-    def mask_mode(self) -> int:
-        """Editable area."""
         return int(self.editor_node.GetMaskMode())
 
     def mask_segment_id(self) -> str | None:
-        """Mask segment."""
+        """Segment that ``EditAllowedInsideSingleSegment`` means, if any."""
         return self.editor_node.GetMaskSegmentID() or None
 
     def overwrite_mode(self) -> int:
-        """Fate of other segments."""
+        """What happens to other segments, a ``vtkMRMLSegmentEditorNode.Overwrite...`` value."""
         return int(self.editor_node.GetOverwriteMode())
 
-    def intensity_mask_range(self) -> tuple[float, float] | None:
-        """Editable intensity range."""
-        if not self.editor_node.GetSourceVolumeIntensityMask():
-            return None
-        low, high = self.editor_node.GetSourceVolumeIntensityMaskRange()
-        return float(low), float(high)
+    # Editing
+    @abstractmethod
+    def confirm_selected_segment_visible(self) -> bool:
+        """Let the host ask about editing a hidden segment; False means: do not edit."""
+
+    @abstractmethod
+    def save_state_for_undo(self) -> None:
+        """Remember the segmentation; once per user action, before the change."""
+
+    @abstractmethod
+    def modify_selected_segment(self, labelmap: Any, mode: ModificationMode, extent: Sequence[int]) -> None:
+        """Change the selected segment under the user's masking and overwrite rules."""

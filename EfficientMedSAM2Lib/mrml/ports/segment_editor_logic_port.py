@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from EfficientMedSAM2Lib.mrml.ports.editor_port import ModificationMode, SegmentEditorNodeReader
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort, ModificationMode
 
 
-class SegmentEditorLogicPort(SegmentEditorNodeReader):
+class SegmentEditorLogicPort(EditorPort):
     """Adapter for Slicer 5.10 or later and for PyPI's slicer-core.
 
     Args:
@@ -17,23 +18,28 @@ class SegmentEditorLogicPort(SegmentEditorNodeReader):
     """
 
     def __init__(self, logic: Any) -> None:
-        super().__init__(logic.GetSegmentEditorNode())
         self.logic = logic
+
+    @property
+    def editor_node(self) -> Any:
+        """The logic's node."""
+        node = self.logic.GetSegmentEditorNode()
+        if node is None:
+            raise UserError("There is no segment editor node; open the Segment Editor first.")
+        return node
 
     def selected_segment_labelmap(self) -> Any:
         """The selected segment on the reference geometry."""
         self.selected_segment_id()
         if not self.logic.UpdateSelectedSegmentLabelmap():
-            msg = "The selected segment has no labelmap; make it the segmentation's master representation."
-            raise ValueError(msg)
+            raise UserError("The selected segment has no labelmap; make it the segmentation's master representation.")
         return self.logic.GetSelectedSegmentLabelmap()
 
     def reference_geometry_image(self) -> Any:
         """The grid that is edited."""
         self.source_volume_node()
         if not self.logic.UpdateReferenceGeometryImage():
-            msg = "The segmentation has no reference geometry; choose a source volume with an image."
-            raise ValueError(msg)
+            raise UserError("The segmentation has no reference geometry; choose a source volume with an image.")
         return self.logic.GetReferenceGeometryImage()
 
     def confirm_selected_segment_visible(self) -> bool:
@@ -55,6 +61,8 @@ class SegmentEditorLogicPort(SegmentEditorNodeReader):
             True,  # isPerSegment
             False,  # bypassMasking
         )
+
+    # --- the editor's own history, which a host with buttons of its own keeps to itself
 
     def can_undo(self) -> bool:
         """Whether a state was saved."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import transform_points
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
 from EfficientMedSAM2Lib.mrml.labelmaps import box_of_extent, image_matrix, mask_in_box
@@ -57,15 +58,14 @@ class CaseNodes:
         """Write a ``.seg.nrrd`` as Slicer does; what the segmentation node knows of its file does not change.
 
         Raises:
-            ValueError: it cannot be written.
+            UserError: it cannot be written.
         """
         scene = self.segmentation.GetScene()
         storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
         try:
             storage.SetFileName(str(path))
             if not storage.WriteData(self.segmentation):
-                message = f"Cannot write {path}; see Slicer's error log."
-                raise ValueError(message)
+                raise UserError(f"Cannot write {path}; see Slicer's error log.")
         finally:
             scene.RemoveNode(storage)
 
@@ -97,7 +97,7 @@ def open_case(scene: Any, scene_file: Path, case: str) -> CaseNodes:
     """Add the nodes of a scene file (scan, segmentation, prompts) to a scene, which stays as it is otherwise.
 
     Raises:
-        ValueError: scan or segmentation cannot be loaded; then nothing was added.
+        UserError: scan or segmentation cannot be loaded; then nothing was added.
     """
     before = {node.GetID() for node in _nodes(scene)}
     url, root = scene.GetURL(), scene.GetRootDirectory()
@@ -118,8 +118,7 @@ def open_case(scene: Any, scene_file: Path, case: str) -> CaseNodes:
     if volume is None or segmentation is None or segmentation.GetSegmentation().GetNumberOfSegments() == 0:
         close_cases(scene)
         what = "The scan" if volume is None else "The segmentation"
-        message = f"{what} of case '{case}' cannot be loaded from {scene_file}; see Slicer's error log."
-        raise ValueError(message)
+        raise UserError(f"{what} of case '{case}' cannot be loaded from {scene_file}; see Slicer's error log.")
     return CaseNodes(volume, segmentation, [node for node in added if node.IsA("vtkMRMLMarkupsNode")])
 
 

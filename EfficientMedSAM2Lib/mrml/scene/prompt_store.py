@@ -17,10 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import ijk_box_from_corners, nearest_voxel, ras_to_ijk
+from EfficientMedSAM2Lib.interaction import LinePrompt, MarkupPrompt, Origin, PointPrompt, checks
 from EfficientMedSAM2Lib.mrml.labelmaps import to_vtk_matrix
-from EfficientMedSAM2Lib.mrml.markups_reader import KIND_ATTRIBUTE, Prompt
-from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix, volume_shape
+from EfficientMedSAM2Lib.mrml.markups_reader import KIND_ATTRIBUTE
+from EfficientMedSAM2Lib.mrml.volume_reader import default_axis, volume_matrix, volume_shape
 
 PROMPTS_TAG = "EfficientMedSAM2.Prompts"
 STATE_TAG = "EfficientMedSAM2.State"
@@ -51,21 +53,21 @@ def get_tag(segment: Any, name: str) -> str | None:
     return str(value) if segment.GetTag(name, value) else None
 
 
-def encode_prompts(prompts: Sequence[Prompt]) -> str:
+def encode_prompts(prompts: Sequence[MarkupPrompt]) -> str:
     """Prompts as text without the separators that Slicer uses between tags (``|`` and ``:``).
 
     A row has the time point only where there is one.
     """
     rows = [
-        [p.kind, int(p.positive), p.axis, np.round(p.points_ras, DECIMALS).tolist(), int(p.node_id is not None)]
-        + ([p.time_point] if p.time_point else [])
+        [p.kind, int(p.positive), p.axis, np.round(p.origin.points_ras, DECIMALS).tolist(), int(_is_from_markups(p))]
+        + ([p.origin.time_point] if p.origin.time_point else [])
         for p in prompts
     ]
     text = json.dumps({"version": 1, "prompts": rows}, separators=(",", ":"))
     return base64.urlsafe_b64encode(zlib.compress(text.encode())).decode()
 
 
-def decode_prompts(text: str | None, volume_node: Any) -> list[Prompt]:
+def decode_prompts(text: str | None, volume_node: Any) -> list[MarkupPrompt]:
     """Prompts of a tag, on the grid of a volume; those outside of it are left out.
 
     A tag that cannot be read gives no prompts and a line in the log: it must not keep a scene from being used.
@@ -86,17 +88,18 @@ def decode_prompts(text: str | None, volume_node: Any) -> list[Prompt]:
     except (ValueError, TypeError, KeyError, zlib.error) as error:
         logger.warning("Prompts saved with the segment cannot be read (%s); the segment itself is complete.", error)
         return []
-    prompts = []
+    prompts: list[MarkupPrompt] = []
     for kind, positive, axis, points, from_node, time in rows:
         try:
-            prompt = _on_grid(str(kind), bool(positive), axis, points, volume_node, "" if from_node else None)
-            prompts.append(replace(prompt, time_point=time))
-        except ValueError as error:
+            given = tuple((float(r), float(a), float(s)) for r, a, s in points)
+            origin = Origin(given, "" if from_node else None, time_point=time)
+            prompts.append(_on_grid(str(kind), bool(positive), axis, points, volume_node, origin))
+        except UserError as error:
             logger.warning("A saved prompt is left out: %s", error)
     return prompts
 
 
-def write_prompts(segment: Any, prompts: Sequence[Prompt], state: str) -> None:
+def write_prompts(segment: Any, prompts: Sequence[MarkupPrompt], state: str) -> None:
     """Keep prompts, and the number of the state they belong to, with a vtkSegment."""
     segment.SetTag(PROMPTS_TAG, encode_prompts(prompts))
     segment.SetTag(STATE_TAG, state)
@@ -123,7 +126,9 @@ def offered_markups(scene: Any) -> list[Any]:
     ]
 
 
-def show_prompts(segmentation_node: Any, volume_node: Any, segment_id: str, prompts: Sequence[Prompt]) -> list[Any]:
+def show_prompts(
+    segmentation_node: Any, volume_node: Any, segment_id: str, prompts: Sequence[MarkupPrompt]
+) -> list[Any]:
     """Make our markups nodes show these prompts of a segment, and no others.
 
     Prompts that came from the user's own markups are not shown again. Nodes are reused, not made anew.
@@ -132,17 +137,18 @@ def show_prompts(segmentation_node: Any, volume_node: Any, segment_id: str, prom
     for node in prompt_nodes(segmentation_node, segment_id):
         spare.setdefault(node.GetAttribute(KIND_ATTRIBUTE), []).append(node)
     shown = []
-    own = [p for p in prompts if p.node_id is None and p.kind in _NODE_CLASSES]
+    own = [p for p in prompts if not _is_from_markups(p)]
     points = [p for p in own if p.kind == "point"]
-    for group in ([points] if points else []) + [[p] for p in own if p.kind != "point"]:
+    groups = ([points] if points else []) + [[p] for p in own if p.kind != "point"]
+    for group in groups:
         kind = group[0].kind
         node = spare[kind].pop(0) if spare[kind] else _new_node(segmentation_node, segment_id, kind)
         node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
         was_modifying = node.StartModify()
         if kind == "box":
-            _set_roi(node, np.array(group[0].points_ras))
+            _set_roi(node, np.array(group[0].origin.points_ras))
         else:
-            _set_points(node, [(point, p.positive) for p in group for point in p.points_ras])
+            _set_points(node, [(point, p.positive) for p in group for point in p.origin.points_ras])
         if kind != "point":
             _color_shape(node.GetDisplayNode(), group[0].positive)
         node.EndModify(was_modifying)
@@ -152,21 +158,27 @@ def show_prompts(segmentation_node: Any, volume_node: Any, segment_id: str, prom
     return shown
 
 
+def _is_from_markups(prompt: MarkupPrompt) -> bool:
+    """Whether it came from the user's own markups, which the scene shows by itself."""
+    return prompt.origin.node_id is not None
+
+
 def _on_grid(
-    kind: str, positive: bool, axis: int | None, points: np.ndarray, volume_node: Any, node_id: str | None
-) -> Prompt:
+    kind: str, positive: bool, axis: int | None, points: np.ndarray, volume_node: Any, origin: Origin
+) -> MarkupPrompt:
     count = {"point": 1, "line": 2, "box": 8}.get(kind)
     if count is None or points.shape != (count, 3):
-        message = f"'{kind}' with {points.size} numbers is no prompt of this version."
-        raise ValueError(message)
+        raise UserError(f"'{kind}' with {points.size} numbers is no prompt of this version.")
     shape, points_ijk = volume_shape(volume_node), ras_to_ijk(points, volume_matrix(volume_node))
-    indices: tuple[tuple[int, ...], ...]
     if kind == "box":
-        indices = tuple((low, high) for low, high in ijk_box_from_corners(points_ijk, shape))
-    else:
-        indices = tuple(nearest_voxel(point, shape) for point in points_ijk)
-    rows = tuple((float(r), float(a), float(s)) for r, a, s in points)
-    return Prompt(kind, rows, indices, positive, axis, node_id)
+        box = ijk_box_from_corners(points_ijk, shape)
+        return replace(checks.box_prompt(box, positive, axis, default_axis(volume_node), shape), origin=origin)
+    axis = default_axis(volume_node) if axis is None else axis
+    voxels = [nearest_voxel(point, shape) for point in points_ijk]
+    if kind == "point":
+        return PointPrompt(voxels[0], positive, axis, origin)
+    (k0, j0, i0), (k1, j1, i1) = voxels
+    return LinePrompt((k0, j0, i0), (k1, j1, i1), axis, origin)
 
 
 def _new_node(segmentation_node: Any, segment_id: str, kind: str) -> Any:
@@ -179,7 +191,7 @@ def _new_node(segmentation_node: Any, segment_id: str, kind: str) -> Any:
     node.SetAttribute(SEGMENT_ATTRIBUTE, segment_id)
     node.SetNodeReferenceID(SEGMENTATION_ROLE, segmentation_node.GetID())
     node.SetLocked(True)
-    _give_look(node, kind)
+    _set_style(node, kind)
     for tree in _nodes_of_class(scene, "vtkMRMLSubjectHierarchyNode")[:1]:
         parent = tree.GetItemParent(tree.GetItemByDataNode(segmentation_node)) or tree.GetSceneItemID()
         folder = tree.GetItemChildWithName(parent, FOLDER_NAME) or tree.CreateFolderItem(parent, FOLDER_NAME)
@@ -200,7 +212,7 @@ def _set_points(node: Any, points: list[tuple[Sequence[float], bool]]) -> None:
         node.SetNthControlPointSelected(index, positive)
 
 
-def _give_look(node: Any, kind: str) -> None:
+def _set_style(node: Any, kind: str) -> None:
     """Nothing may hide the mask: no handles, which a locked box cannot use anyway, and no fill."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
@@ -219,7 +231,7 @@ def _color_shape(display: Any, positive: bool) -> None:
 
 
 def _set_roi(node: Any, corners_ras: np.ndarray) -> None:
-    """Corners are in the order of imaging.geometry.roi_corners_ras: the last axis varies fastest."""
+    """Corners are in the order of core.geometry.roi_corners_ras: the last axis varies fastest."""
     edges = np.stack([corners_ras[n] - corners_ras[0] for n in (4, 2, 1)], axis=1)
     size = np.linalg.norm(edges, axis=0)
     object_to_node = np.eye(4)

@@ -1,13 +1,15 @@
 """Time points: a volume that a sequence browser shows is another image at each of them, under one node.
 
 Slicer copies the chosen item of a sequence into a *proxy* node that lives in the scene. A volume's proxy keeps its ID,
-so that only the browser tells which time point it shows. A segmentation stays the same while time goes on, unless it
+so that only the browser knows which time point it shows. A segmentation stays the same while time goes on, unless it
 has a sequence of its own in that browser.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from EfficientMedSAM2Lib.core.errors import UserError
 
 
 def browser_of(node: Any) -> Any:
@@ -58,12 +60,11 @@ def keep_one_per_time_point(segmentation_node: Any, volume_node: Any, sequences_
         sequences_logic: vtkSlicerSequencesLogic.
 
     Raises:
-        ValueError: the volume does not belong to a sequence.
+        UserError: the volume does not belong to a sequence.
     """
     browser = browser_of(volume_node)
     if browser is None:
-        message = "The volume is not shown by a sequence browser; there is only one time point."
-        raise ValueError(message)
+        raise UserError("The volume is not shown by a sequence browser; there is only one time point.")
     if browser.IsProxyNodeID(segmentation_node.GetID()):
         return
     sequence = sequences_logic.AddSynchronizedNode(None, segmentation_node, browser)

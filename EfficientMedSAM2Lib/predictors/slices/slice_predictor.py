@@ -223,8 +223,8 @@ class SlicePredictor:
         """The chosen mask once more where it sits badly in its viewport, in a fitted one; the others as they were."""
         known = PlacedLogits(first.logits[choice], first.viewport)
         box = known.bounding_box()
-        # A viewport that suits the mask is not left for a slightly better one: after five clicks as good (see
-        # TRAINING.md), and one encoding and one decoding of four saved.
+        # A viewport that suits the mask is not left for a slightly better one: after five clicks as good
+        # (docs/experiments/first-weights/08-viewports.md), and one encoding and one decoding of four saved.
         if box is None or viewport_choice.keeps_viewport(first.viewport, box, image.shape, self.heuristics):
             return first
         viewport = viewport_choice.viewport_for_mask(box, prompts.points, image.shape, image.spacing, self.heuristics)

@@ -102,7 +102,8 @@ def segment_orthogonal_slices(
 
     On each of them the mask is a line, whose ends are known; clicks inside and just beyond them say which object is
     meant. Propagation from slice to slice cannot tell where a low contrast ends an object; on an orthogonal slice its
-    end is an edge like others. On `dev` the Dice of 14 volumes rose with it from 0.776 to 0.805 (see TRAINING.md).
+    end is an edge like others. On `dev` the Dice of 14 volumes rose with it from 0.776 to 0.805
+    (docs/experiments/first-weights/07-orthogonal-prior.md).
 
     Args:
         predictor: Asks the network.

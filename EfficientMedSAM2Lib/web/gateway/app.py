@@ -19,11 +19,10 @@ from EfficientMedSAM2Lib.web.gateway import pages
 from EfficientMedSAM2Lib.web.gateway.access import Access, add_headers, is_loopback
 from EfficientMedSAM2Lib.web.gateway.login_attempts import TooManyAttempts
 from EfficientMedSAM2Lib.web.gateway.proxy import pass_request, pass_socket
-from EfficientMedSAM2Lib.web.gateway.sessions import Full, Sessions
+from EfficientMedSAM2Lib.web.gateway.sessions import Sessions, TooManySessions
+from EfficientMedSAM2Lib.web.session.workspace import MEGABYTE
 
 logger = logging.getLogger(__name__)
-
-MEGABYTE = 2**20
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class Gateway:
         if self._session(request) is None:
             try:
                 key = await self.sessions.open()
-            except Full:
+            except TooManySessions:
                 return pages.no_room(self.config.sessions)
             except RuntimeError:
                 logger.exception("A session process does not start.")

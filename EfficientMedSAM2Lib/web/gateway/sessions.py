@@ -9,12 +9,12 @@ import logging
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.web.connection import python_process
 from EfficientMedSAM2Lib.web.session.config import SessionConfig
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def _is_running(number: int) -> bool:
     return True
 
 
-class Full(Exception):
+class TooManySessions(Exception):
     """As many sessions as are allowed are running."""
 
 
@@ -138,11 +138,11 @@ class Sessions:
         """A session for a new browser; returns its key.
 
         Raises:
-            Full: there are too many.
+            TooManySessions: as many as are allowed are running.
             RuntimeError: the process does not start.
         """
         if not self.has_room():
-            raise Full
+            raise TooManySessions
         self._starting += 1
         try:
             spare, self._spare = self._spare, None
@@ -163,7 +163,7 @@ class Sessions:
             await session.end()
 
     async def watch(self) -> None:
-        """End sessions that nobody looks at any more; until cancelled."""
+        """End sessions whose page has been closed for too long; until cancelled."""
         while True:
             await asyncio.sleep(min(max(min(self.idle_s, CONNECT_S) / 10, 0.2), 30.0))
             now = time.monotonic()
@@ -186,17 +186,13 @@ class Sessions:
 
     async def _start(self) -> Session:
         folder, secret = tempfile.mkdtemp(prefix="session-", dir=self._root), secrets.token_urlsafe(KEY_BYTES)
-        code = "import sys; from EfficientMedSAM2Lib.web.session.process import main; sys.exit(main())"
-        root = str(Path(__file__).resolve().parents[3])
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        command, environment = python_process("EfficientMedSAM2Lib.web.session.process")
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            code,
+            *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env=environment,
             start_new_session=True,
         )
         assert process.stdin is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import PRESETS, IntensityWindow, parse_window
+from EfficientMedSAM2Lib.interaction import DIRECTIONS
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import RANGES, RangeRule
 from EfficientMedSAM2Lib.web.session.segments import Segments
@@ -17,7 +18,6 @@ from EfficientMedSAM2Lib.web.views.roi import RoiDraft
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
 TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line")
-DIRECTIONS = ("both", "forward", "backward")
 
 
 def _finite(value: Any) -> float:
@@ -95,7 +95,7 @@ class Commands:
             "place": self.place,
             "jump": self.jump,
             "weakest": self.weakest,
-            "use_roi": self.roi.take,
+            "use_roi": self.roi.use,
             "drop_roi": self.roi.drop,
         }
 
@@ -169,7 +169,7 @@ class Commands:
     def commit(self) -> None:
         """Use the ROI, or write the preview."""
         if self.roi.is_open:
-            self.roi.take()
+            self.roi.use()
         else:
             self.viewer.controller.commit()
 
@@ -189,12 +189,12 @@ class Commands:
 
     def propagate(self) -> None:
         """Propagate, or cancel what runs."""
-        if self.viewer.controller.activity.follows:
+        if self.viewer.controller.activity.is_propagation:
             self.cancel()
             return
         self.viewer.port.selected_segment_id()
         rule = RangeRule(self.settings["range_kind"], self.settings["range_value"])
-        self.viewer.controller.propagate(self.settings["direction"], rule, self.settings["stop_when_lost"])
+        self.viewer.controller.request_propagation(self.settings["direction"], rule, self.settings["stop_when_lost"])
 
     def cancel(self) -> None:
         """End at the next slice."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from EfficientMedSAM2Lib.core.geometry import spacing_of
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
-from EfficientMedSAM2Lib.mrml.effect.progress import Progress
+from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
 from EfficientMedSAM2Lib.web.page.commands import Commands
 from EfficientMedSAM2Lib.web.session.measurements import Measurements
@@ -79,7 +80,7 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
     segments = _segments(commands, measurements)
     strip = _strip(controller.scores, commands.views)
     depth, height, width = viewer.volume.shape_kji
-    spacing = [float((viewer.volume.ijk_to_ras[:3, n] ** 2).sum() ** 0.5) for n in range(3)]
+    spacing = spacing_of(viewer.volume.ijk_to_ras)
     state.update(
         volume_name=viewer.volume.name,
         volume_text=f"{width} × {height} × {depth} · " + " × ".join(f"{s:.3g}" for s in spacing) + " mm",
@@ -98,7 +99,7 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
     return state
 
 
-def _progress(progress: Progress | None, activity: Activity) -> dict[str, Any] | None:
+def _progress(progress: PropagationProgress | None, activity: Activity) -> dict[str, Any] | None:
     if progress is None:
         return {"done": 0, "total": 0, "text": "starting"} if activity is Activity.PROPAGATING else None
     return {"done": progress.done, "total": progress.total, "text": progress.text}
@@ -132,10 +133,9 @@ def _strip(scores: SliceScores, views: SliceViews) -> dict[str, Any]:
     """Bars of the confidence strip: [slice, height in percent, class]."""
     current = next((s["index"] for s in map(views.describe, views.nodes) if s["axis"] == scores.axis), -1)
     known = scores.scores
+    first, last = scores.shown_range(STRIP_MARGIN, STRIP_LEAST)
     if not known:
-        return {"strip": [], "strip_current": current, "strip_text": "", "strip_range": [0, max(scores.count - 1, 0)]}
-    more = max(STRIP_MARGIN, (STRIP_LEAST - (max(known) - min(known) + 1) + 1) // 2)
-    first, last = max(min(known) - more, 0), min(max(known) + more, scores.count - 1)
+        return {"strip": [], "strip_current": current, "strip_text": "", "strip_range": [first, max(last, 0)]}
     bars = []
     for index in range(first, last + 1):
         score = min(max(float(known.get(index, 0.0)), 0.0), 1.0)

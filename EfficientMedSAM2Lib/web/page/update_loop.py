@@ -1,4 +1,4 @@
-"""The loop that keeps scene, worker and page together, and gives the processor first to what the reader waits for."""
+"""The loop that updates scene, worker and page: what the reader waits for first."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ STATE_S, PROPAGATING_S = 0.12, 0.2
 #: The strip of all slices is brought up to date so often during propagation: as a rule the browser draws it on this
 #: machine.
 STRIP_S = 0.5
-#: An answer comes within so many seconds as a rule; until then neither page nor views change, for it would come later.
+#: Most answers come within so many seconds; until then page and views are not updated, which would delay the answer.
 ANSWER_S = 0.3
-#: Other views than the one that was clicked in wait for it longer.
+#: Views other than the clicked one wait for the answer for at most so many seconds.
 PATIENCE_S = 1.0
 #: A slice that has been shown for so long, in seconds, is one that the reader studies.
 DWELL_S = 0.2
@@ -113,7 +113,7 @@ class UpdateLoop:
         """Whether the page may be brought up to date: not often, and not while an answer comes as fast as it should."""
         if self._activity is Activity.ANSWERING and now - self._asked_at < ANSWER_S:
             return False
-        return now - self._shown_at >= (PROPAGATING_S if self._activity.follows else STATE_S)
+        return now - self._shown_at >= (PROPAGATING_S if self._activity.is_propagation else STATE_S)
 
     def _drawable(self, now: float) -> frozenset[str]:
         """Views that may be drawn: while the network answers, the one clicked in; while it propagates, slices."""
@@ -121,7 +121,7 @@ class UpdateLoop:
         shown = {*ORIENTATIONS, THREE_D} if layout == FOUR else {str(layout)}
         if self._activity is Activity.ANSWERING and first in shown and now - self._asked_at < PATIENCE_S:
             return frozenset([first] if now - self._asked_at >= ANSWER_S else [])
-        if self._activity.follows and first != THREE_D:
+        if self._activity.is_propagation and first != THREE_D:
             shown.discard(THREE_D)
         return frozenset(shown)
 
@@ -134,7 +134,7 @@ class UpdateLoop:
             self._studied = shown, now
         elif now - self._studied[1] >= DWELL_S:
             try:
-                is_done = self._controller.expect(axis, index)
+                is_done = self._controller.prefetch(axis, index)
             except ValueError:  # the image cannot be read; a prompt will say why
                 is_done = True
             self._studied = shown, float("inf") if is_done else now
@@ -148,7 +148,7 @@ class UpdateLoop:
             self._outlines.update()
             self._style_prompts()
         state = read_state(self._commands, self._measurements)
-        if self._activity.follows and self._shown_at - self._strip_at < STRIP_S:
+        if self._activity.is_propagation and self._shown_at - self._strip_at < STRIP_S:
             del state["strip"]
         else:
             self._strip_at = self._shown_at

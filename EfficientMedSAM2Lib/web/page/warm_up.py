@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from EfficientMedSAM2Lib.imaging.volumes import Volume
-from EfficientMedSAM2Lib.mrml.markups_reader import box_prompt, line_prompt, point_prompt
+from EfficientMedSAM2Lib.interaction import MarkupPrompt
+from EfficientMedSAM2Lib.mrml.markups_reader import box_of, line_between, point_at
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import show_prompts
 from EfficientMedSAM2Lib.mrml.segment_voxels import Change, write_change
 from EfficientMedSAM2Lib.web.page.commands import Commands
@@ -58,11 +59,11 @@ def _use_everything(commands: Commands, surfaces: Surfaces, opened: Callable[[],
     mask = np.ones([high - low for low, high in inside], bool)
     viewer.port.save_state_for_undo()
     write_change(viewer.port, Change(mask, mask, (2, 8, 8)))
-    prompts = [
-        point_prompt(middle, volume_node),
-        point_prompt(middle + 2, volume_node, False),
-        box_prompt([[3, 4], [8, 24], [8, 24]], volume_node),
-        line_prompt(middle, np.add(middle, (6, 6, 0)), volume_node),
+    prompts: list[MarkupPrompt] = [
+        point_at(middle, volume_node),
+        point_at(middle + 2, volume_node, False),
+        box_of([[3, 4], [8, 24], [8, 24]], volume_node),
+        line_between(middle, np.add(middle, (6, 6, 0)), volume_node),
     ]
     show_prompts(viewer.segmentation_node, volume_node, segment, prompts)
     style_prompts(viewer.segmentation_node, segment)

@@ -12,8 +12,9 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import roi_of_corners
 from EfficientMedSAM2Lib.imaging.markups import Markup, write_markups
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
+from EfficientMedSAM2Lib.interaction import MarkupPrompt
 from EfficientMedSAM2Lib.mrml.labelmaps import extent_of_box, oriented_image
-from EfficientMedSAM2Lib.mrml.markups_reader import Prompt, prompts_of_file
+from EfficientMedSAM2Lib.mrml.markups_reader import prompts_of_file
 from EfficientMedSAM2Lib.mrml.scene.segments import read_segments
 from EfficientMedSAM2Lib.web.session.segments import Segments
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
@@ -126,15 +127,15 @@ def _prepare_prompts(viewer: ViewerSession) -> Export:
     return file_name(volume.name, " prompts.zip"), write
 
 
-def to_markups(prompts: list[Prompt]) -> list[Markup]:
+def to_markups(prompts: list[MarkupPrompt]) -> list[Markup]:
     """Prompts as markups that 3D Slicer and `efficient-medsam2 segment` read; an ROI cannot exclude, so none does."""
     points = [p for p in prompts if p.kind == "point"]
-    markups = [Markup("line", "Diameter", np.array(p.points_ras)) for p in prompts if p.kind == "line"]
+    markups = [Markup("line", "Diameter", np.array(p.origin.points_ras)) for p in prompts if p.kind == "line"]
     for prompt in prompts:
         if prompt.kind == "box" and prompt.positive:
-            matrix, size = roi_of_corners(np.array(prompt.points_ras))
+            matrix, size = roi_of_corners(np.array(prompt.origin.points_ras))
             markups.append(Markup("box", "Box", object_to_world=matrix, size=size))
     if points:
-        positions = np.array([point for p in points for point in p.points_ras])
+        positions = np.array([point for p in points for point in p.origin.points_ras])
         markups.append(Markup("point", "Points", positions, tuple(p.positive for p in points)))
     return markups

@@ -61,8 +61,7 @@ class Measurements:
             return Measurement(0.0 if volume.spacing_known else None, None)
         mask = read_segment(self.viewer.segmentation_node, segment_id, self.viewer.volume_node, box)
         voxels = int(np.count_nonzero(mask))
-        cubic_mm = abs(float(np.linalg.det(volume.ijk_to_ras[:3, :3])))
-        milliliters = voxels * cubic_mm / 1000.0 if volume.spacing_known else None
+        milliliters = voxels * volume.voxel_mm3 / 1000.0 if volume.spacing_known else None
         if not voxels or volume.array.ndim == 4:
             return Measurement(milliliters, None)
         inside = volume.array[box_slices(box)][mask]

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.components import SeveralVolumes
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume, volume_name
+from EfficientMedSAM2Lib.web.connection import python_process
 from EfficientMedSAM2Lib.web.log import set_up_log
 from EfficientMedSAM2Lib.web.session.uploads import UNPACKED_FACTOR, check_upload
 from EfficientMedSAM2Lib.web.session.workspace import MEGABYTE, TooLarge, Workspace
@@ -42,7 +42,7 @@ _THREADS = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "OPENBLAS
 
 
 @dataclass(frozen=True)
-class Read:
+class UploadContent:
     """What an upload holds: a volume, segments, or files of prompts that have passed the checks.
 
     Attributes:
@@ -69,7 +69,7 @@ async def read_upload(
     seconds: float | None = None,
     time_point: int | None = None,
     as_segments: bool = False,
-) -> Read:
+) -> UploadContent:
     """Check and read files that have come in, in another process.
 
     Args:
@@ -94,18 +94,13 @@ async def read_upload(
         "time_point": time_point,
         "as_segments": as_segments,
     }
-    code = "import sys; from EfficientMedSAM2Lib.web.session.reader import main; sys.exit(main())"
-    root = str(Path(__file__).resolve().parents[3])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONPATH": os.pathsep.join(paths)}
+    command, environment = python_process(__name__)
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        code,
+        *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
         cwd=workspace.folder,
-        env=environment,
+        env={**environment, **dict.fromkeys(_THREADS, "1")},
     )
     try:
         await asyncio.wait_for(process.communicate(json.dumps(task).encode()), seconds)
@@ -116,10 +111,10 @@ async def read_upload(
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-    return await asyncio.to_thread(_take, workspace)
+    return await asyncio.to_thread(_collect, workspace)
 
 
-def _take(workspace: Workspace) -> Read:
+def _collect(workspace: Workspace) -> UploadContent:
     """The reader's answer."""
     try:
         answer = json.loads((workspace.folder / ANSWER).read_text(encoding="utf-8"))
@@ -144,7 +139,7 @@ def _take(workspace: Workspace) -> Read:
         for n, (name, color, terminology) in enumerate(answer.get("segments", ()))
     ]
     choices = answer.get("time_points", 0), answer.get("is_labelmap", False)
-    return Read(answer["name"], volume, tuple(segments), markups, *choices)
+    return UploadContent(answer["name"], volume, tuple(segments), markups, *choices)
 
 
 def _load(workspace: Workspace, name: str) -> np.ndarray:

@@ -22,7 +22,7 @@ from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.markups_reader import prompts_of_file
 from EfficientMedSAM2Lib.web.connection import MALFORMED
 from EfficientMedSAM2Lib.web.session.exports import KINDS, add_prompts, add_segments, prepare
-from EfficientMedSAM2Lib.web.session.reader import Read, read_upload
+from EfficientMedSAM2Lib.web.session.reader import UploadContent, read_upload
 from EfficientMedSAM2Lib.web.session.segments import Segments
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.session.workspace import MEGABYTE, TooLarge, Workspace
@@ -35,7 +35,7 @@ POLL_S = 0.03
 
 
 @dataclass(frozen=True)
-class Answers:
+class UploadAnswers:
     """What the user has said of an upload, by the names of the questions.
 
     Attributes:
@@ -49,7 +49,7 @@ class Answers:
     time_point: int | None = None
 
     @classmethod
-    def of(cls, request: web.Request) -> Answers:
+    def of(cls, request: web.Request) -> UploadAnswers:
         """From the address of a request.
 
         Raises:
@@ -91,7 +91,7 @@ class Transfer:
             if (request.content_length or 0) > self.workspace.max_bytes + MEGABYTE:
                 return _refusal(413, f"The upload is larger than {self.workspace.limit_text}, which is the limit here.")
             try:
-                answers = Answers.of(request)
+                answers = UploadAnswers.of(request)
                 files = await self._receive(request)
                 volume = self.viewer.volume
                 read = await read_upload(
@@ -118,7 +118,7 @@ class Transfer:
 
     async def sample(self, request: web.Request) -> web.Response:
         """Open the sample scan."""
-        question = self._loss("The sample", Answers(replace=request.query.get("replace") == "yes"))
+        question = self._loss("The sample", UploadAnswers(replace=request.query.get("replace") == "yes"))
         if question is not None:
             return web.json_response(question)
         async with self._lock:
@@ -173,7 +173,7 @@ class Transfer:
             raise UserError("Nothing was sent; choose a file, or the files of a DICOM series.")
         return inbox.files
 
-    def _question(self, read: Read, answers: Answers) -> dict[str, Any] | None:
+    def _question(self, read: UploadContent, answers: UploadAnswers) -> dict[str, Any] | None:
         """What the user has to say before a file is opened; the page sends it again with the answer. None for nothing.
 
         What a file states is not guessed, and nothing that was made is thrown away unasked.
@@ -189,7 +189,7 @@ class Transfer:
             return {"question": "kind", "text": text}
         return self._loss(read.name, answers) if read.volume is not None else None
 
-    def _loss(self, name: str, answers: Answers) -> dict[str, Any] | None:
+    def _loss(self, name: str, answers: UploadAnswers) -> dict[str, Any] | None:
         """The question before another scan takes the place of segments."""
         segments = Segments(self.viewer) if self.viewer.volume is not None else None
         made = [] if segments is None else [name for name in segments.ids if not segments.is_unused(name)]
@@ -199,7 +199,7 @@ class Transfer:
         text = f"{name} takes the place of the open scan, whose {count} and prompts are lost. Save first what you need."
         return {"question": "replace", "text": f"{text} Open it?"}
 
-    async def _open(self, read: Read) -> str:
+    async def _open(self, read: UploadContent) -> str:
         if read.markups:
             return await self._use_markups(read.markups)
         if read.volume is not None:

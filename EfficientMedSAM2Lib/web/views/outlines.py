@@ -29,7 +29,7 @@ class Outlines:
 
     def update(self) -> None:
         """Bring them up to date. Call it whenever something may have changed."""
-        if not self._controller.activity.follows:
+        if not self._controller.activity.is_propagation:
             self._seen = {}
             self._effect.show_mask(self._controller.preview_image())
             return

@@ -1,6 +1,6 @@
-"""When views are drawn: one at a time, the one looked at first, and none that can wait while the network is at work.
+"""Decides when views are drawn: one at a time, the view in use first, and those that can wait when the network is idle.
 
-Drawing is done by the processor here and holds the interpreter's lock, so each picture keeps the network waiting.
+The processor draws, and holds the interpreter's lock while it does, so that each picture delays the network.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two pictures of a view at least.
 FRAME_S = 0.04
-#: What the reader has asked for begins first: that is done in another thread, and needs this one for a moment only.
+#: Pause before a picture, in seconds: what the reader has asked for starts first. It runs in another thread, and needs
+#: this one only briefly.
 BEFORE_S = 0.001
-#: The reader turns to a view by these.
+#: Events that make a view the one in use.
 TOUCHES = (
     "LeftButtonPressEvent",
     "MiddleButtonPressEvent",
@@ -39,7 +40,7 @@ class RenderScheduler:
     """Draws the views of a page and sends the pictures.
 
     Attributes:
-        first: Tag of the view that is drawn before others: the one that the reader has turned to last.
+        first: Tag of the view that is drawn before others: the view in use, which got the last event.
         only: Tags of the views that may be drawn now; None for all. The others are drawn when that changes.
     """
 
@@ -47,7 +48,7 @@ class RenderScheduler:
         self.first = ""
         self._only: frozenset[str] | None = None
         self._canvases: dict[str, _Canvas] = {}
-        self._news = asyncio.Event()
+        self._wake = asyncio.Event()
 
     def add(self, tag: str, slicer_view: Any, adapter: Any, window: Any) -> None:
         """Draw a view from now on.
@@ -72,12 +73,12 @@ class RenderScheduler:
     def only(self, tags: frozenset[str] | None) -> None:
         if tags != self._only:
             self._only = tags
-            self._news.set()
+            self._wake.set()
 
     def request(self, tag: str) -> None:
         """A view has changed."""
         self._canvases[tag].is_wanted = True
-        self._news.set()
+        self._wake.set()
 
     def _touched(self, tag: str) -> None:
         self.first = tag
@@ -87,16 +88,16 @@ class RenderScheduler:
         while True:
             tag, wait_s = self._next(time.monotonic())
             if tag is None:
-                self._news.clear()
+                self._wake.clear()
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), wait_s)
+                    await asyncio.wait_for(self._wake.wait(), wait_s)
                 await asyncio.sleep(BEFORE_S)
                 continue
             try:
                 self._canvases[tag].draw()
             except Exception:
                 logger.exception("A view could not be drawn.")
-            await asyncio.sleep(0)  # what the reader does comes before the next picture
+            await asyncio.sleep(0)  # the reader's events come before the next picture
 
     def _next(self, now: float) -> tuple[str | None, float | None]:
         """The view to be drawn now, or how long to wait for one."""
@@ -112,7 +113,7 @@ class RenderScheduler:
 
 
 class _Requests(ScheduledRenderStrategy):
-    """trame-slicer tells by this that a view has changed."""
+    """trame-slicer calls this when a view has changed."""
 
     def __init__(self, request: Callable[[], None]) -> None:
         super().__init__()

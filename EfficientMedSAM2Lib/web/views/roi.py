@@ -16,7 +16,7 @@ from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
 
 class RoiDraft:
-    """One ROI at a time; nothing is asked of the network before ``take``."""
+    """One ROI at a time; nothing is asked of the network before ``use``."""
 
     def __init__(self, viewer: ViewerSession) -> None:
         self.viewer = viewer
@@ -56,11 +56,11 @@ class RoiDraft:
         size = self.node.GetSize()
         return " × ".join(f"{value:.0f}" for value in size) + " mm"
 
-    def take(self) -> None:
+    def use(self) -> None:
         """Use it as a prompt, and as the limits of propagation."""
         if not self.is_open:
             raise UserError("Draw an ROI first.")
-        box = read_roi(self.node, self.viewer.volume_node).bbox_kji
+        box = [list(bounds) for bounds in read_roi(self.node, self.viewer.volume_node).box_kji]
         self.drop()
         self.viewer.controller.draw_box(box, True, self._axis)
 

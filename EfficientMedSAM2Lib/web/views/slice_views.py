@@ -9,7 +9,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.geometry import nearest_index, transform_points
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import show_slice, view_axis, view_slice
-from EfficientMedSAM2Lib.mrml.labelmaps import to_numpy
+from EfficientMedSAM2Lib.mrml.labelmaps import from_vtk_matrix
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix, volume_shape, world_to_ijk
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
@@ -84,7 +84,7 @@ class SliceViews:
     def step(self, tag: str, right: int, up: int, slices: int) -> None:
         """Move the crosshair by voxels in a view's own directions: right, up, and through the slices."""
         node, volume_node = self.node(tag), self.viewer.volume_node
-        directions = to_numpy(node.GetSliceToRAS())[:3, :3]
+        directions = from_vtk_matrix(node.GetSliceToRAS())[:3, :3]
         ijk = self._voxel()
         axes = volume_matrix(volume_node)[:3, :3]
         axes = axes / np.linalg.norm(axes, axis=0)
@@ -96,7 +96,7 @@ class SliceViews:
 
     def pixel(self, tag: str) -> tuple[float, float]:
         """Where the crosshair is in a view, in its pixels."""
-        xy = transform_points(self.world.reshape(1, 3), np.linalg.inv(to_numpy(self.node(tag).GetXYToRAS())))[0]
+        xy = transform_points(self.world.reshape(1, 3), np.linalg.inv(from_vtk_matrix(self.node(tag).GetXYToRAS())))[0]
         return float(xy[0]), float(xy[1])
 
     def go_to_slice(self, tag: str, index: int) -> None:
@@ -118,7 +118,7 @@ class SliceViews:
         axis, index = view_slice(node, volume_node)
         count = volume_shape(volume_node)[axis]
         index = min(max(index, 0), count - 1)
-        directions = to_numpy(node.GetSliceToRAS())[:3, :3]
+        directions = from_vtk_matrix(node.GetSliceToRAS())[:3, :3]
         right, up = side(directions[:, 0]), side(directions[:, 1])
         letters = {"right": right, "left": side(-directions[:, 0]), "top": up, "bottom": side(-directions[:, 1])}
         return {"axis": axis, "index": index, "last": count - 1, "text": f"{index} / {count - 1}", **letters}

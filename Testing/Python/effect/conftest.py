@@ -1,5 +1,5 @@
 # ruff: noqa: E402
-"""Fixtures of the effect's tests; the helpers are in desk.py."""
+"""Fixtures of the effect's tests; the helpers are in effect_user.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 for folder in (".", "../interaction", "../mrml"):
     sys.path.insert(0, str((Path(__file__).parent / folder).resolve()))
-from desk import Desk, open_desk, truth
+from effect_user import EffectUser, start_user, truth
 from oracle_predictor import OraclePredictor, _touching
 
 
@@ -45,17 +45,17 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> Iterator[OraclePredictor]:
 
 
 @pytest.fixture
-def make_desk(slicer_host: Any, segment_editor: Any, oracle: Any) -> Callable[..., Desk]:
-    """``make_desk(array, ijk_to_ras)``: the effect active on a volume; by default the two tubes."""
+def make_user(slicer_host: Any, segment_editor: Any, oracle: Any) -> Callable[..., EffectUser]:
+    """``make_user(array, ijk_to_ras)``: the effect active on a volume; by default the two tubes."""
 
-    def make(array: Any = None, **options: Any) -> Desk:
+    def make(array: Any = None, **options: Any) -> EffectUser:
         volume = np.where(truth(), 60, -80).astype(np.int16) if array is None else array
-        return open_desk(slicer_host, segment_editor, oracle, volume, **options)
+        return start_user(slicer_host, segment_editor, oracle, volume, **options)
 
     return make
 
 
 @pytest.fixture
-def desk(make_desk: Any) -> Desk:
+def user(make_user: Any) -> EffectUser:
     """The effect active on the volume with two tubes, segment A of A, B, C selected, oracle loaded."""
-    return make_desk()
+    return make_user()

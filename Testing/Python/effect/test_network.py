@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from desk import INSIDE, open_desk, truth
+from effect_user import INSIDE, start_user, truth
 
 pytest.importorskip("torch")
 
@@ -26,25 +26,25 @@ def test_random_network_answers_and_propagates(slicer_host, segment_editor, monk
         loader, "load_predictor", lambda **arguments: real(**{**arguments, "checkpoint": "random", "device": "cpu"})
     )
     volume = np.where(truth(), 60, -80).astype(np.int16)
-    desk = open_desk(slicer_host, segment_editor, None, volume, wait=False)
-    desk.wait(60000)
-    assert desk.controller.is_ready
-    desk.click(INSIDE, wait=False)
-    desk.wait(20000)
-    assert desk.prompt_count() == 1
-    assert not desk.controller.is_error
-    assert 0 < desk.controller.first_latency_s < 10
-    desk.parameter("StopWhenLost", "0")
+    user = start_user(slicer_host, segment_editor, None, volume, wait=False)
+    user.wait(60000)
+    assert user.controller.is_ready
+    user.click(INSIDE, wait=False)
+    user.wait(20000)
+    assert user.prompt_count() == 1
+    assert not user.controller.is_error
+    assert 0 < user.controller.first_latency_s < 10
+    user.parameter("StopWhenLost", "0")
     longest, last = 0.0, time.perf_counter()
-    desk.press(desk.panel.propagateButton, wait=False)
-    while desk.controller.is_busy:
-        desk.host.process_events(0)
+    user.press(user.panel.propagateButton, wait=False)
+    while user.controller.is_busy:
+        user.host.process_events(0)
         now = time.perf_counter()
         longest, last = max(longest, now - last), now
-    assert not desk.controller.is_error, desk.controller.message
-    assert set(desk.controller.scores.scores) == set(range(24))
+    assert not user.controller.is_error, user.controller.message
+    assert set(user.controller.scores.scores) == set(range(24))
     assert longest < 3.0  # the window was never left alone for long, on a busy machine
-    assert desk.voxels() == volume.tobytes()
-    desk.undo()
-    desk.undo()
-    assert desk.count() == 0
+    assert user.voxels() == volume.tobytes()
+    user.undo()
+    user.undo()
+    assert user.count() == 0

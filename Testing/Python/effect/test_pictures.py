@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from desk import INSIDE
+from effect_user import INSIDE
 
 
-def test_panel_is_rendered(desk, tmp_path):
+def test_panel_is_rendered(user, tmp_path):
     from PySide6 import QtGui
 
-    desk.click(INSIDE)
-    desk.predictor.low_scores = {11, 12, 13}
-    desk.parameter("StopWhenLost", "0")
-    desk.press(desk.panel.propagateButton)
-    desk.parameter("StopWhenLost", "1")
-    desk.press(desk.panel.excludeButton)
-    desk.click((15, 7, 6))
-    desk.host.grab(desk.editor.widget, tmp_path / "effect-panel.png", 460)
-    desk.host.process_events(50)
-    desk.effect.panel.strip.paint()
-    picture = desk.host.grab(desk.editor.widget, tmp_path / "effect-panel.png", 460)
+    user.click(INSIDE)
+    user.predictor.low_scores = {11, 12, 13}
+    user.parameter("StopWhenLost", "0")
+    user.press(user.panel.propagateButton)
+    user.parameter("StopWhenLost", "1")
+    user.press(user.panel.excludeButton)
+    user.click((15, 7, 6))
+    user.host.grab(user.editor.widget, tmp_path / "effect-panel.png", 460)
+    user.host.process_events(50)
+    user.effect.panel.strip.paint()
+    picture = user.host.grab(user.editor.widget, tmp_path / "effect-panel.png", 460)
     image = QtGui.QImage(str(picture))
     assert image.width() == 460
     assert image.height() > 300

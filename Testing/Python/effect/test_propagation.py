@@ -7,82 +7,82 @@ import time
 
 import numpy as np
 import pytest
-from desk import BESIDE, INSIDE, tube, tube_slice
+from effect_user import BESIDE, INSIDE, tube, tube_slice
 
 
-def slow(desk, seconds=0.03):
+def slow(user, seconds=0.03):
     """Each slice takes its time, as with a network."""
-    desk.predictor._maybe_fail = lambda _frame: time.sleep(seconds)
+    user.predictor._maybe_fail = lambda _frame: time.sleep(seconds)
 
 
-def test_propagate_fills_the_structure_as_one_undo_step(desk):
-    desk.click(INSIDE)
-    desk.press(desk.panel.propagateButton)
-    np.testing.assert_array_equal(desk.editor.mask(), tube())
-    assert desk.panel.propagateButton.text == "Propagate"
-    assert not desk.panel.progressBar.visible
-    desk.undo()
-    np.testing.assert_array_equal(desk.editor.mask(), tube_slice(4))
-    desk.redo()
-    np.testing.assert_array_equal(desk.editor.mask(), tube())
+def test_propagate_fills_the_structure_as_one_undo_step(user):
+    user.click(INSIDE)
+    user.press(user.panel.propagateButton)
+    np.testing.assert_array_equal(user.editor.mask(), tube())
+    assert user.panel.propagateButton.text == "Propagate"
+    assert not user.panel.progressBar.visible
+    user.undo()
+    np.testing.assert_array_equal(user.editor.mask(), tube_slice(4))
+    user.redo()
+    np.testing.assert_array_equal(user.editor.mask(), tube())
 
 
-def test_button_cancels_and_finished_slices_are_one_step(desk):
-    desk.click(INSIDE)
-    desk.look_at((5, 8, 6), "Yellow")
-    slow(desk)
-    desk.press(desk.panel.propagateButton, wait=False)
+def test_button_cancels_and_finished_slices_are_one_step(user):
+    user.click(INSIDE)
+    user.jump_to((5, 8, 6), "Yellow")
+    slow(user)
+    user.press(user.panel.propagateButton, wait=False)
     seen = []
 
     def some_are_done():
-        progress = desk.controller.progress
-        seen.append((desk.panel.propagateButton.text, desk.panel.progressBar.format))
+        progress = user.controller.progress
+        seen.append((user.panel.propagateButton.text, user.panel.progressBar.format))
         return progress is not None and progress.done >= 3
 
-    assert desk.host.process_events(5000, until=some_are_done)
-    assert desk.count() == 36  # nothing is written on the way
-    assert desk.outline("Yellow").GetVisibility()  # but shown, in views across the slices, too
-    desk.press(desk.panel.propagateButton)
+    assert user.host.process_events(5000, until=some_are_done)
+    assert user.count() == 36  # nothing is written on the way
+    assert user.outline("Yellow").GetVisibility()  # but shown, in views across the slices, too
+    user.press(user.panel.propagateButton)
     assert "Cancel" in {text for text, _format in seen}
     assert any(re.fullmatch(r"\d+ of \d+ slices, [\d.]+ per second, \d+ s left", text) for _button, text in seen)
-    mask = desk.editor.mask()
+    mask = user.editor.mask()
     done = np.flatnonzero(mask.any(axis=(1, 2)))
     assert 3 < len(done) < 14
     np.testing.assert_array_equal(mask[done], tube()[done])
-    assert not desk.outline("Yellow").GetVisibility()
-    desk.undo()
-    assert desk.count() == 36
+    assert not user.outline("Yellow").GetVisibility()
+    user.undo()
+    assert user.count() == 36
 
 
-def test_the_window_stays_responsive(desk):
-    desk.click(INSIDE)
-    slow(desk, 0.02)
+def test_the_window_stays_responsive(user):
+    user.click(INSIDE)
+    slow(user, 0.02)
     gaps, last = [], time.perf_counter()
-    desk.press(desk.panel.propagateButton, wait=False)
-    while desk.controller.is_busy:
-        desk.host.process_events(0)
+    user.press(user.panel.propagateButton, wait=False)
+    while user.controller.is_busy:
+        user.host.process_events(0)
         gaps.append(time.perf_counter() - last)
         last = time.perf_counter()
     assert max(gaps) < 0.5
-    np.testing.assert_array_equal(desk.editor.mask(), tube())
+    np.testing.assert_array_equal(user.editor.mask(), tube())
 
 
-def shown_slice(desk):
+def shown_slice(user):
     """Number of the slice in the axial view."""
     from EfficientMedSAM2Lib.mrml.effect.view_geometry import view_slice
 
-    return view_slice(desk.mouse.node, desk.volume)[1]
+    return view_slice(user.mouse.node, user.volume)[1]
 
 
 @pytest.fixture
-def scored(desk):
+def scored(user):
     """A propagated segment with two slices in doubt, the strip laid out."""
-    desk.click(INSIDE)
-    desk.predictor.low_scores = {12, 9}
-    desk.parameter("StopWhenLost", "0")
-    desk.press(desk.panel.propagateButton)
-    desk.host.grab(desk.editor.scripted_effect.optionsFrame(), "/tmp/effect-strip.png")
-    return desk
+    user.click(INSIDE)
+    user.predictor.low_scores = {12, 9}
+    user.parameter("StopWhenLost", "0")
+    user.press(user.panel.propagateButton)
+    user.host.grab(user.editor.scripted_effect.optionsFrame(), "/tmp/effect-strip.png")
+    return user
 
 
 def test_a_click_on_the_strip_goes_to_the_weakest_slice_and_the_next_click_to_the_next(scored):
@@ -96,7 +96,7 @@ def test_a_click_on_the_strip_goes_to_the_weakest_slice_and_the_next_click_to_th
     assert shown_slice(scored) == 12
     scored.press(scored.panel.weakestButton)  # does the same
     assert shown_slice(scored) == 5  # the first of the sure ones
-    scored.look_at((16, 8, 6))
+    scored.jump_to((16, 8, 6))
     scored.press(scored.panel.weakestButton)  # somebody who has gone elsewhere begins anew
     assert shown_slice(scored) == 9
 
@@ -114,7 +114,7 @@ def test_prompted_slices_are_the_last_to_doubt_however_low_their_score():
 
     filled = frozenset({1, 2, 3})
     scores = SliceScores(0, 9, {1: 0.9, 2: 0.1, 3: 0.5, 4: 0.0}, prompted=frozenset({2}), filled=filled)
-    assert scores.by_doubt == [3, 1, 2]  # slice 4 was looked at, and holds nothing
+    assert scores.by_uncertainty == [3, 1, 2]  # slice 4 was looked at, and holds nothing
     assert SliceScores(0, 9, {2: 0.1}, prompted=frozenset({2}), filled=filled).weakest == 2
     assert SliceScores().weakest is None
 
@@ -156,123 +156,123 @@ def test_dragging_on_the_strip_goes_through_the_slices(scored):
     assert "confidence 80 %" in strip.label.toolTip
 
 
-def test_correction_marks_slices_stale_and_propagation_refreshes_them(desk):
-    desk.click(INSIDE)
-    desk.press(desk.panel.propagateButton)
-    desk.press(desk.panel.excludeButton)
-    desk.click((10, 7, 6))
-    stale = desk.controller.scores.stale
+def test_correction_marks_slices_stale_and_propagation_refreshes_them(user):
+    user.click(INSIDE)
+    user.press(user.panel.propagateButton)
+    user.press(user.panel.excludeButton)
+    user.click((10, 7, 6))
+    stale = user.controller.scores.stale
     assert stale == set(range(5, 18)) | set(range(4)) - {4} or stale >= set(range(5, 10)) | set(range(11, 18))
-    assert "out of date" in desk.controller.scores.describe(12)
-    desk.press(desk.panel.propagateButton)
-    assert desk.controller.scores.stale == frozenset()
-    assert desk.editor.mask()[10].sum() == 36 - 9
+    assert "out of date" in user.controller.scores.describe(12)
+    user.press(user.panel.propagateButton)
+    assert user.controller.scores.stale == frozenset()
+    assert user.editor.mask()[10].sum() == 36 - 9
 
 
 @pytest.mark.parametrize(
     ("kind", "value", "expected"),
     [("slices", "2", range(6, 11)), ("mm", "5", range(6, 11)), ("slices", "1", range(7, 10))],
 )
-def test_range(desk, kind, value, expected):
-    desk.click((8, 8, 6))
-    desk.parameter("RangeValue", value)
-    desk.parameter("Range", kind)
-    desk.press(desk.panel.propagateButton)
-    assert np.flatnonzero(desk.editor.mask().any(axis=(1, 2))).tolist() == list(expected)
+def test_range(user, kind, value, expected):
+    user.click((8, 8, 6))
+    user.parameter("RangeValue", value)
+    user.parameter("Range", kind)
+    user.press(user.panel.propagateButton)
+    assert np.flatnonzero(user.editor.mask().any(axis=(1, 2))).tolist() == list(expected)
 
 
-def test_direction(desk):
-    desk.click((8, 8, 6))
-    desk.panel.directionCombo.currentIndex = 1
-    desk.press(desk.panel.propagateButton)
-    assert np.flatnonzero(desk.editor.mask().any(axis=(1, 2))).tolist() == list(range(8, 18))
+def test_direction(user):
+    user.click((8, 8, 6))
+    user.panel.directionCombo.currentIndex = 1
+    user.press(user.panel.propagateButton)
+    assert np.flatnonzero(user.editor.mask().any(axis=(1, 2))).tolist() == list(range(8, 18))
 
 
-def test_stop_where_the_structure_ends(desk):
-    desk.click((8, 8, 6))
-    desk.press(desk.panel.propagateButton)
-    assert set(desk.predictor.propagated) <= set(range(22))
-    assert "Stopped at slice" in desk.panel.messageLabel.text
-    assert desk.panel.stopCheck.checked
+def test_stop_where_the_structure_ends(user):
+    user.click((8, 8, 6))
+    user.press(user.panel.propagateButton)
+    assert set(user.predictor.propagated) <= set(range(22))
+    assert "Stopped at slice" in user.panel.messageLabel.text
+    assert user.panel.stopCheck.checked
 
 
-def test_propagation_without_prompt_is_explained(desk):
-    desk.press(desk.panel.propagateButton)
-    assert "add a prompt" in desk.panel.messageLabel.text or "no prompted slice" in desk.panel.messageLabel.text
-    assert desk.count() == 0
+def test_propagation_without_prompt_is_explained(user):
+    user.press(user.panel.propagateButton)
+    assert "add a prompt" in user.panel.messageLabel.text or "no prompted slice" in user.panel.messageLabel.text
+    assert user.count() == 0
 
 
-def test_propagation_in_preview_mode(desk):
-    desk.press(desk.panel.autoCommitCheck)
-    desk.look_at((5, 8, 6), "Yellow")
-    desk.click(INSIDE)
-    desk.press(desk.panel.propagateButton)
-    assert desk.count() == 36  # to propagate is to accept the preview
-    assert desk.outline("Yellow").GetVisibility()
-    desk.press(desk.panel.rejectButton)
-    assert desk.count() == 36
-    desk.press(desk.panel.propagateButton)
-    desk.press(desk.panel.commitButton)
-    np.testing.assert_array_equal(desk.editor.mask(), tube())
+def test_propagation_in_preview_mode(user):
+    user.press(user.panel.autoCommitCheck)
+    user.jump_to((5, 8, 6), "Yellow")
+    user.click(INSIDE)
+    user.press(user.panel.propagateButton)
+    assert user.count() == 36  # to propagate is to accept the preview
+    assert user.outline("Yellow").GetVisibility()
+    user.press(user.panel.rejectButton)
+    assert user.count() == 36
+    user.press(user.panel.propagateButton)
+    user.press(user.panel.commitButton)
+    np.testing.assert_array_equal(user.editor.mask(), tube())
 
 
-def test_undo_while_propagating_ends_it(desk):
-    desk.click(INSIDE)
-    slow(desk)
-    desk.press(desk.panel.propagateButton, wait=False)
-    assert desk.propagated(2)
-    desk.undo()
-    assert desk.count() == 0
-    assert not desk.controller.has_preview
-    desk.redo()
-    assert desk.count() == 36
+def test_undo_while_propagating_ends_it(user):
+    user.click(INSIDE)
+    slow(user)
+    user.press(user.panel.propagateButton, wait=False)
+    assert user.propagated(2)
+    user.undo()
+    assert user.count() == 0
+    assert not user.controller.has_preview
+    user.redo()
+    assert user.count() == 36
 
 
-def test_failure_keeps_what_was_done(desk):
-    desk.click(INSIDE)
-    desk.predictor.fail_at = 8
-    desk.press(desk.panel.propagateButton)
-    assert np.flatnonzero(desk.editor.mask().any(axis=(1, 2))).tolist()[:4] == [4, 5, 6, 7]
-    assert desk.panel.messageLabel.text
-    desk.predictor.fail_at = None
-    desk.press(desk.panel.propagateButton)
-    np.testing.assert_array_equal(desk.editor.mask(), tube())
+def test_failure_keeps_what_was_done(user):
+    user.click(INSIDE)
+    user.predictor.fail_at = 8
+    user.press(user.panel.propagateButton)
+    assert np.flatnonzero(user.editor.mask().any(axis=(1, 2))).tolist()[:4] == [4, 5, 6, 7]
+    assert user.panel.messageLabel.text
+    user.predictor.fail_at = None
+    user.press(user.panel.propagateButton)
+    np.testing.assert_array_equal(user.editor.mask(), tube())
 
 
-def test_painted_segment_is_a_prompt(desk):
-    desk.paint("A", tube_slice(9))
-    desk.press(desk.panel.useSegmentButton)
-    assert "starting point" in desk.panel.messageLabel.text
-    desk.press(desk.panel.propagateButton)
-    np.testing.assert_array_equal(desk.editor.mask(), tube())
+def test_painted_segment_is_a_prompt(user):
+    user.paint("A", tube_slice(9))
+    user.press(user.panel.useSegmentButton)
+    assert "starting point" in user.panel.messageLabel.text
+    user.press(user.panel.propagateButton)
+    np.testing.assert_array_equal(user.editor.mask(), tube())
 
 
-def test_propagated_segment_becomes_the_prompt_on_request(desk):
-    desk.click(INSIDE)
-    desk.press(desk.panel.propagateButton)
-    desk.press(desk.panel.useSegmentButton)
-    (prompt,) = desk.session.engine.prompts("A")
+def test_propagated_segment_becomes_the_prompt_on_request(user):
+    user.click(INSIDE)
+    user.press(user.panel.propagateButton)
+    user.press(user.panel.useSegmentButton)
+    (prompt,) = user.session.engine.prompts("A")
     assert type(prompt).__name__ == "MaskPrompt"
-    assert min(desk.controller.scores.scores.values()) == 1.0
-    desk.select("B")
-    desk.press(desk.panel.useSegmentButton)
-    assert "empty" in desk.panel.messageLabel.text
+    assert min(user.controller.scores.scores.values()) == 1.0
+    user.select("B")
+    user.press(user.panel.useSegmentButton)
+    assert "empty" in user.panel.messageLabel.text
 
 
-def test_neighbour_slices_are_prefetched(desk):
-    desk.click((8, 8, 6))
-    assert set(desk.predictor.prefetched) == {5, 6, 7, 9, 10, 11}
+def test_neighbour_slices_are_prefetched(user):
+    user.click((8, 8, 6))
+    assert set(user.predictor.prefetched) == {5, 6, 7, 9, 10, 11}
 
 
-def test_several_segments(desk):
-    desk.click(INSIDE)
-    desk.press(desk.panel.propagateButton)
-    desk.select("B")
-    desk.click(BESIDE)
-    desk.press(desk.panel.propagateButton)
-    assert (desk.count("A"), desk.count("B"), desk.count("C")) == (14 * 36, 24 * 15, 0)
-    assert desk.controller.scores.filled == set(range(24))
-    desk.select("A")
-    assert desk.controller.scores.filled == set(range(4, 18))
-    desk.undo()
-    assert (desk.count("A"), desk.count("B")) == (14 * 36, 15)
+def test_several_segments(user):
+    user.click(INSIDE)
+    user.press(user.panel.propagateButton)
+    user.select("B")
+    user.click(BESIDE)
+    user.press(user.panel.propagateButton)
+    assert (user.count("A"), user.count("B"), user.count("C")) == (14 * 36, 24 * 15, 0)
+    assert user.controller.scores.filled == set(range(24))
+    user.select("A")
+    assert user.controller.scores.filled == set(range(4, 18))
+    user.undo()
+    assert (user.count("A"), user.count("B")) == (14 * 36, 15)

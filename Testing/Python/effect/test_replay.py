@@ -75,117 +75,117 @@ def save_scene(folder):
     assert scene.Commit()
 
 
-def load_scene(desk, folder):
+def load_scene(user, folder):
     import slicer
 
     slicer.mrmlScene.Clear(0)
-    desk.host.process_events(20)
+    user.host.process_events(20)
     slicer.mrmlScene.SetURL(str(folder / "scene.mrml"))
     assert slicer.mrmlScene.Import()
-    desk.host.process_events(20)
-    desk.volume = slicer.mrmlScene.GetFirstNodeByName("CT")
-    desk.editor.segmentation = slicer.mrmlScene.GetFirstNodeByName("Segmentation")
-    desk.editor.widget.setSegmentationNode(desk.editor.segmentation)
-    desk.editor.widget.setSourceVolumeNode(desk.volume)
-    desk.editor.widget.setCurrentSegmentID(RIGHT)
-    desk.editor.widget.setActiveEffectByName("EfficientMedSAM2")
-    desk.turn_views()
-    desk.wait()
+    user.host.process_events(20)
+    user.volume = slicer.mrmlScene.GetFirstNodeByName("CT")
+    user.editor.segmentation = slicer.mrmlScene.GetFirstNodeByName("Segmentation")
+    user.editor.widget.setSegmentationNode(user.editor.segmentation)
+    user.editor.widget.setSourceVolumeNode(user.volume)
+    user.editor.widget.setCurrentSegmentID(RIGHT)
+    user.editor.widget.setActiveEffectByName("EfficientMedSAM2")
+    user.orient_views()
+    user.wait()
 
 
-def test_a_radiologists_session(make_desk, oracle, tmp_path):
+def test_a_radiologists_session(make_user, oracle, tmp_path):
     from EfficientMedSAM2Lib.imaging.volumes import read_volume
 
     truth = structures()
     assert all(mask.any(axis=(1, 2)).sum() >= 5 for mask in truth.values())
     oracle.truth = np.logical_or.reduce(list(truth.values()))
     ct = read_volume(Path(slicerio.__file__).parent / "data" / "CTChest4.nrrd")
-    desk = make_desk(ct.array, ijk_to_ras=ct.ijk_to_ras, segments=tuple(truth), name="CT")
-    source = hashlib.sha256(desk.voxels()).hexdigest()
-    panel, expected = desk.panel, dict(truth)
+    user = make_user(ct.array, ijk_to_ras=ct.ijk_to_ras, segments=tuple(truth), name="CT")
+    source = hashlib.sha256(user.voxels()).hexdigest()
+    panel, expected = user.panel, dict(truth)
     slices = {name: np.flatnonzero(mask.any(axis=(1, 2))) for name, mask in truth.items()}
 
     # Right lung: a box, propagation, two corrections, of which the second is taken back.
     k = int(slices[RIGHT][len(slices[RIGHT]) // 2])
     rows, columns = np.nonzero(truth[RIGHT][k])
-    desk.press(panel.toolButtons["box"])
-    desk.look_at((k, int(rows.mean()), int(columns.mean()))).drag(
-        desk.world((k, rows.min() - 1, columns.min() - 1)), desk.world((k, rows.max() + 1, columns.max() + 1))
+    user.press(panel.toolButtons["box"])
+    user.jump_to((k, int(rows.mean()), int(columns.mean()))).drag(
+        user.world((k, rows.min() - 1, columns.min() - 1)), user.world((k, rows.max() + 1, columns.max() + 1))
     )
-    desk.wait()
-    desk.press(panel.propagateButton)
-    np.testing.assert_array_equal(desk.editor.mask(RIGHT), truth[RIGHT])
-    desk.press(panel.toolButtons["point"])
-    desk.press(panel.excludeButton)
+    user.wait()
+    user.press(panel.propagateButton)
+    np.testing.assert_array_equal(user.editor.mask(RIGHT), truth[RIGHT])
+    user.press(panel.toolButtons["point"])
+    user.press(panel.excludeButton)
     first = middle(truth[RIGHT], int(slices[RIGHT][2]))
-    desk.click(first)
-    desk.click(middle(truth[RIGHT], int(slices[RIGHT][-2])))
-    desk.undo()
-    desk.press(panel.propagateButton)  # stale slices
+    user.click(first)
+    user.click(middle(truth[RIGHT], int(slices[RIGHT][-2])))
+    user.undo()
+    user.press(panel.propagateButton)  # stale slices
     expected[RIGHT] = hole(truth[RIGHT], first)
-    np.testing.assert_array_equal(desk.editor.mask(RIGHT), expected[RIGHT])
-    assert desk.controller.scores.stale == frozenset()
+    np.testing.assert_array_equal(user.editor.mask(RIGHT), expected[RIGHT])
+    assert user.controller.scores.stale == frozenset()
 
     # Left lung: a click, propagation that is cancelled and gone on with, a correction.
-    desk.select(LEFT)
-    desk.press(panel.includeButton)
-    desk.click(middle(truth[LEFT], int(slices[LEFT][len(slices[LEFT]) // 2])))
+    user.select(LEFT)
+    user.press(panel.includeButton)
+    user.click(middle(truth[LEFT], int(slices[LEFT][len(slices[LEFT]) // 2])))
     oracle._maybe_fail = lambda _frame: time.sleep(0.02)
-    desk.press(panel.propagateButton, wait=False)
-    assert desk.propagated(3)
-    desk.press(panel.propagateButton)
-    done = desk.editor.mask(LEFT).any(axis=(1, 2)).sum()
+    user.press(panel.propagateButton, wait=False)
+    assert user.propagated(3)
+    user.press(panel.propagateButton)
+    done = user.editor.mask(LEFT).any(axis=(1, 2)).sum()
     assert 3 < done < len(slices[LEFT])
     oracle._maybe_fail = lambda _frame: None
-    desk.press(panel.propagateButton)
-    np.testing.assert_array_equal(desk.editor.mask(LEFT), truth[LEFT])
-    desk.press(panel.excludeButton)
+    user.press(panel.propagateButton)
+    np.testing.assert_array_equal(user.editor.mask(LEFT), truth[LEFT])
+    user.press(panel.excludeButton)
     third = middle(truth[LEFT], int(slices[LEFT][1]))
-    desk.click(third)
+    user.click(third)
     expected[LEFT] = hole(truth[LEFT], third)
 
     # Column: the longest diameter, propagation, a correction that another one heals, and that is taken back.
-    desk.select(COLUMN)
+    user.select(COLUMN)
     k = int(slices[COLUMN][1])
     rows, columns = np.nonzero(truth[COLUMN][k])
-    desk.press(panel.toolButtons["line"])
+    user.press(panel.toolButtons["line"])
     row = int(np.median(rows))
     ends = columns[rows == row]
-    desk.look_at((k, row, int(ends.mean()))).drag(desk.world((k, row, ends.min())), desk.world((k, row, ends.max())))
-    desk.wait()
-    desk.press(panel.propagateButton)
-    desk.press(panel.toolButtons["point"])
+    user.jump_to((k, row, int(ends.mean()))).drag(user.world((k, row, ends.min())), user.world((k, row, ends.max())))
+    user.wait()
+    user.press(panel.propagateButton)
+    user.press(panel.toolButtons["point"])
     fourth = middle(truth[COLUMN], int(slices[COLUMN][-1]))
-    desk.click(fourth)
-    desk.press(panel.includeButton)
-    healed = desk.editor.mask(COLUMN)
-    desk.click((fourth[0], *np.argwhere(healed[fourth[0]])[0].tolist()))
-    desk.undo()
-    column = desk.editor.mask(COLUMN)
+    user.click(fourth)
+    user.press(panel.includeButton)
+    healed = user.editor.mask(COLUMN)
+    user.click((fourth[0], *np.argwhere(healed[fourth[0]])[0].tolist()))
+    user.undo()
+    column = user.editor.mask(COLUMN)
     assert not column[fourth]
     assert not (column & ~truth[COLUMN]).any()
     expected[COLUMN] = column
 
-    prompts = {name: desk.prompt_count(name) for name in truth}
+    prompts = {name: user.prompt_count(name) for name in truth}
     assert list(prompts.values()) == [2, 2, 2]
     for name, mask in expected.items():
-        np.testing.assert_array_equal(desk.editor.mask(name), mask)
-    assert hashlib.sha256(desk.voxels()).hexdigest() == source
+        np.testing.assert_array_equal(user.editor.mask(name), mask)
+    assert hashlib.sha256(user.voxels()).hexdigest() == source
 
     # The next day.
     save_scene(tmp_path)
-    load_scene(desk, tmp_path)
+    load_scene(user, tmp_path)
     for name, mask in expected.items():
-        np.testing.assert_array_equal(desk.editor.mask(name), mask)
-    assert hashlib.sha256(desk.voxels()).hexdigest() == source
-    desk.press(panel.excludeButton)
+        np.testing.assert_array_equal(user.editor.mask(name), mask)
+    assert hashlib.sha256(user.voxels()).hexdigest() == source
+    user.press(panel.excludeButton)
     last = middle(truth[RIGHT], int(slices[RIGHT][4]))
-    desk.click(last)
+    user.click(last)
     expected[RIGHT] = hole(expected[RIGHT], last)
-    assert desk.prompt_count(RIGHT) == 3
+    assert user.prompt_count(RIGHT) == 3
     for name, mask in expected.items():
-        np.testing.assert_array_equal(desk.editor.mask(name), mask)
-    desk.undo()
-    assert desk.editor.mask(RIGHT)[last]
-    assert desk.prompt_count(RIGHT) == 2
-    assert hashlib.sha256(desk.voxels()).hexdigest() == source
+        np.testing.assert_array_equal(user.editor.mask(name), mask)
+    user.undo()
+    assert user.editor.mask(RIGHT)[last]
+    assert user.prompt_count(RIGHT) == 2
+    assert hashlib.sha256(user.voxels()).hexdigest() == source

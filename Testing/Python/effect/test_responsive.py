@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 import vtk
-from desk import INSIDE, tube
+from effect_user import INSIDE, tube
 
 from EfficientMedSAM2Lib.mrml import segment_editor_session
 
@@ -31,17 +31,17 @@ def calls_of_the_worker():
     threading.setprofile(None)
 
 
-def test_the_worker_never_touches_qt_or_mrml(calls_of_the_worker, make_desk):
-    desk = make_desk()
+def test_the_worker_never_touches_qt_or_mrml(calls_of_the_worker, make_user):
+    user = make_user()
     threads = set()
-    desk.predictor._maybe_fail = lambda _frame: threads.add(threading.current_thread().name)
-    desk.click(INSIDE)
-    desk.press(desk.panel.propagateButton)
-    desk.press(desk.panel.excludeButton)
-    desk.click((10, 7, 6))
-    desk.press(desk.panel.propagateButton)
-    desk.press(desk.panel.useSegmentButton)
-    assert desk.count() == tube().sum() - 9
+    user.predictor._maybe_fail = lambda _frame: threads.add(threading.current_thread().name)
+    user.click(INSIDE)
+    user.press(user.panel.propagateButton)
+    user.press(user.panel.excludeButton)
+    user.click((10, 7, 6))
+    user.press(user.panel.propagateButton)
+    user.press(user.panel.useSegmentButton)
+    assert user.count() == tube().sum() - 9
     assert threads == {"EfficientMedSAM2"}
     assert calls_of_the_worker == []
 
@@ -53,7 +53,7 @@ def test_calls_in_another_thread_are_seen(calls_of_the_worker):
     assert calls_of_the_worker == [("vtkObject", "GetMTime")]
 
 
-def test_the_first_click_is_timed_and_logged_once(desk):
+def test_the_first_click_is_timed_and_logged_once(user):
     lines = []
 
     class Log(logging.Handler):
@@ -65,42 +65,42 @@ def test_the_first_click_is_timed_and_logged_once(desk):
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     try:
-        desk.press(desk.panel.propagateButton)  # nothing to propagate: no answer
-        assert desk.controller.first_latency_s is None
-        desk.click(INSIDE)
-        desk.click((6, 8, 6))
+        user.press(user.panel.propagateButton)  # nothing to propagate: no answer
+        assert user.controller.first_latency_s is None
+        user.click(INSIDE)
+        user.click((6, 8, 6))
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
-    assert 0 < desk.controller.first_latency_s < 5
+    assert 0 < user.controller.first_latency_s < 5
     said = [line for line in lines if line.startswith("First click")]
-    assert said == [f"First click answered after {1000 * desk.controller.first_latency_s:.0f} ms."]
+    assert said == [f"First click answered after {1000 * user.controller.first_latency_s:.0f} ms."]
 
 
-def test_what_the_user_looks_at_is_prepared_before_a_click(desk, monkeypatch):
+def test_what_the_user_looks_at_is_prepared_before_a_click(user, monkeypatch):
     read = []
-    real = segment_editor_session.read_volume
-    monkeypatch.setattr(segment_editor_session, "read_volume", lambda node: read.append(node) or real(node))
-    assert desk.controller.expect(0, 5)
-    assert not desk.controller.expect(0, 6)  # one thing at a time
-    desk.wait()
-    assert desk.predictor.prefetched == [5]
+    real = segment_editor_session.volume_from_node
+    monkeypatch.setattr(segment_editor_session, "volume_from_node", lambda node: read.append(node) or real(node))
+    assert user.controller.prefetch(0, 5)
+    assert not user.controller.prefetch(0, 6)  # one thing at a time
+    user.wait()
+    assert user.predictor.prefetched == [5]
     assert len(read) == 1
-    desk.click(INSIDE)
-    assert desk.count() > 0
+    user.click(INSIDE)
+    assert user.count() > 0
     assert len(read) == 1  # the image was at hand
-    desk.undo()
-    assert desk.count() == 0
+    user.undo()
+    assert user.count() == 0
 
 
-def test_nothing_is_prepared_without_a_network_or_beside_a_preview(make_desk):
-    desk = make_desk()
-    desk.controller.auto_commit = False
-    desk.click(INSIDE)
-    assert desk.controller.has_preview
-    assert not desk.controller.expect(0, 5)
-    desk.controller.unload()
-    assert not desk.controller.expect(0, 5)
+def test_nothing_is_prepared_without_a_network_or_beside_a_preview(make_user):
+    user = make_user()
+    user.controller.auto_commit = False
+    user.click(INSIDE)
+    assert user.controller.has_preview
+    assert not user.controller.prefetch(0, 5)
+    user.controller.unload()
+    assert not user.controller.prefetch(0, 5)
 
 
 def test_the_network_is_loaded_once_and_has_answered_before_the_first_click(monkeypatch):
@@ -117,7 +117,7 @@ def test_the_network_is_loaded_once_and_has_answered_before_the_first_click(monk
             return _real(self, *args, **options)
 
         monkeypatch.setattr(EfficientMedSAM2VolumePredictor, name, noted)
-    monkeypatch.setattr(loader, "_loaded", {})
+    monkeypatch.setattr(loader, "_kept", {})
     first = loader.load_predictor("mobilenet", "random", "cpu")
     assert done == ["add_new_points_or_box", "propagate_object"]
     assert loader.load_predictor("mobilenet", "random", "cpu") is first

@@ -1,4 +1,4 @@
-"""The effect on a sequence: it follows the time point that the browser shows, whatever it is doing."""
+"""The effect on a sequence: it shows the time point that the browser shows, whatever it is doing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import slicer
-from desk import BESIDE, INSIDE, truth, tube_slice
+from effect_user import BESIDE, INSIDE, truth, tube_slice
 from host.pythonqt import unwrap
 from time_series import play
 
@@ -15,25 +15,25 @@ from EfficientMedSAM2Lib.mrml.scene.prompt_store import prompt_nodes
 
 
 @pytest.fixture
-def moving(desk):
+def moving(user):
     """The two tubes at three time points; their brightness tells which."""
     images = [np.where(truth(), 60 + n, -80).astype(np.int16) for n in range(3)]
-    desk.browser = play(slicer.mrmlScene, desk.volume, images)
-    desk.wait()
-    return desk
+    user.browser = play(slicer.mrmlScene, user.volume, images)
+    user.wait()
+    return user
 
 
-def go_to(desk, item):
-    desk.browser.SetSelectedItemNumber(item)
-    desk.wait()
+def go_to(user, item):
+    user.browser.SetSelectedItemNumber(item)
+    user.wait()
 
 
-def prompted(desk):
-    return [prompt.indices_kji[0] for prompt in desk.session.prompts("A")]
+def prompted(user):
+    return [prompt.index_kji for prompt in user.session.prompts("A")]
 
 
-def markers(desk):
-    return sum(node.GetNumberOfControlPoints() for node in prompt_nodes(desk.editor.segmentation))
+def markers(user):
+    return sum(node.GetNumberOfControlPoints() for node in prompt_nodes(user.editor.segmentation))
 
 
 def test_click_propagate_and_undo_on_each_time_point(moving):
@@ -108,12 +108,12 @@ def test_the_panel_tells_the_time_point_and_offers_segments_for_each(moving):
     assert (moving.count(), prompted(moving), markers(moving)) == (36 + 15, [BESIDE], 1)
 
 
-def test_an_ordinary_volume_has_no_time_points(desk):
-    desk.click(INSIDE)
-    assert unwrap(desk.panel.sequenceFrame).isHidden()
+def test_an_ordinary_volume_has_no_time_points(user):
+    user.click(INSIDE)
+    assert unwrap(user.panel.sequenceFrame).isHidden()
 
 
-def test_prompts_that_came_with_the_scene_follow_from_the_beginning(moving):
+def test_prompts_that_came_with_the_scene_change_with_time_from_the_beginning(moving):
     moving.click(INSIDE)
     moving.editor.widget.setActiveEffectByName("")
     moving.controller.unload()  # as in a Slicer that has just loaded the scene

@@ -21,7 +21,7 @@ class OraclePredictor:
         self.noise = noise
         self.propagated: list[int] = []
         self.prompted: list[int] = []
-        self.told: list[int] = []
+        self.given_masks: list[int] = []
         self.prefetched: list[int] = []
         self.low_scores: set[int] = set()
         self.fail_at: int | None = None
@@ -65,7 +65,7 @@ class OraclePredictor:
 
     def add_new_mask(self, state, frame_idx, obj_id, mask, need_output=True):
         assert mask.dtype == bool
-        self.told.append(frame_idx)
+        self.given_masks.append(frame_idx)
         self._slice(state, obj_id, frame_idx).update(
             points=[], box=None, given=mask.copy(), mask=mask.copy(), conditioning=True, score=1.0
         )
@@ -118,7 +118,7 @@ class OraclePredictor:
     # --- inside
 
     def forget_calls(self):
-        self.propagated, self.prompted, self.told = [], [], []
+        self.propagated, self.prompted, self.given_masks = [], [], []
 
     def _maybe_fail(self, frame):
         if frame == self.fail_at:

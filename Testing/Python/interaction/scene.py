@@ -41,3 +41,10 @@ def first_tube() -> np.ndarray:
 def run(propagation) -> list:
     """All updates of a propagation."""
     return list(propagation)
+
+
+def repeat_prompts(session, other):
+    """Give another session the prompts of one, in their order."""
+    for name in session.segments:
+        for prompt in session.prompts(name):
+            other.add_prompt(prompt, name)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scene import FIRST, LAST, SHAPE, first_tube, make_session, run
+from scene import FIRST, LAST, SHAPE, first_tube, make_session, repeat_prompts, run
 
 from EfficientMedSAM2Lib.interaction import LassoPrompt, ScribblePrompt
-from EfficientMedSAM2Lib.interaction.clicks import centre_line_points
+from EfficientMedSAM2Lib.interaction.prompts import centre_line_points
 
 
 def drawn(k, j, i):
@@ -49,7 +49,7 @@ def test_a_scribble_finds_the_object_and_is_inside_it():
     assert np.array_equal(session.mask()[10], expected)
     assert box == [[10, 11], [5, 11], [4, 13]]
     assert predictor.prompted == [10]
-    assert predictor.told == [10], "what is propagated from is what the user sees"
+    assert predictor.given_masks == [10], "what is propagated from is what the user sees"
     assert [type(p) for p in session.prompts()] == [ScribblePrompt]
     run(session.propagate())
     assert np.array_equal(session.mask()[11], first_tube()[11])
@@ -118,7 +118,7 @@ def test_an_empty_lasso_is_taken_at_its_word():
     expected[2:8, 12:18] = True
     assert np.array_equal(session.mask()[20], expected)
     assert "what it encloses is taken as it is" in session.last_message
-    assert predictor.told == [20]
+    assert predictor.given_masks == [20]
 
 
 def test_a_negative_lasso_takes_away_what_it_encloses():
@@ -161,7 +161,7 @@ def test_drawn_prompts_are_replayed():
     session.add_lasso_interaction(outline(12, 4, 12, 3, 8))
     session.add_scribble_interaction(drawn(9, 7, slice(5, 7)), False)
     other, _, _ = make_session()
-    other.replay(session.export_prompts())
+    repeat_prompts(session, other)
     assert np.array_equal(other.mask(), session.mask())
 
 
@@ -174,14 +174,14 @@ def test_a_correction_spreads_into_an_earlier_result():
     session.add_initial_seg_interaction(earlier, fixed=False)
     assert np.array_equal(session.mask(), earlier)
     assert run(session.propagate()) == [], "an earlier result is up to date"
-    told = list(predictor.told)
-    assert len(told) == 3
+    before = list(predictor.given_masks)
+    assert len(before) == 3
     session.add_point_interaction((10, 9, 6), True)
     assert np.array_equal(session.mask()[9], earlier[9]), "until it is propagated"
     run(session.propagate())
     mask = session.mask()
     assert np.array_equal(mask[8:12], first_tube()[8:12])
-    far = [k for k in told if abs(k - 10) * 3.0 > 10]
+    far = [k for k in before if abs(k - 10) * 3.0 > 10]
     assert far
     for k in far:
         assert np.array_equal(mask[k], earlier[k])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scene import FIRST, LAST, SHAPE, first_tube, make_session, run
+from scene import FIRST, LAST, SHAPE, first_tube, make_session, repeat_prompts, run
 
 from EfficientMedSAM2Lib.interaction import BoxPrompt, LinePrompt, MaskPrompt, PointPrompt, line_to_prompts
 from EfficientMedSAM2Lib.interaction.prompting import mask_slices
@@ -89,7 +89,7 @@ def test_a_click_corrects_the_mask_that_is_visible_on_another_axis():
     run(session.propagate())
     before = session.mask()
     box = session.add_point_interaction((10, 7, 6), False, axis=2)
-    assert predictor.told == [6]
+    assert predictor.given_masks == [6]
     after = session.mask()
     assert box == [[9, 12], [6, 9], [6, 7]]
     assert (before & ~after).sum() == 9
@@ -208,10 +208,10 @@ def test_initial_mask_is_written_as_it_is_and_protected():
     assert np.array_equal(session.mask(), mask > 0)
     assert box == [[8, 16], [6, 17], [5, 18]]
     assert [type(p) for p in session.prompts()] == [MaskPrompt]
-    assert len(predictor.told) == 3
+    assert len(predictor.given_masks) == 3
     predictor.forget_calls()
     run(session.propagate())
-    assert predictor.told == [15], "passes start from the borders of the mask; 8 was told before"
+    assert predictor.given_masks == [15], "passes start from the borders of the mask; 8 was given before"
     assert np.array_equal(session.mask()[8:16], mask[8:16] > 0)
     assert np.array_equal(session.mask()[16 : LAST + 1], first_tube()[16 : LAST + 1])
     assert np.array_equal(session.mask()[FIRST:8], first_tube()[FIRST:8])
@@ -221,7 +221,7 @@ def test_masks_on_single_slices_are_filled_in_between():
     session, predictor, _ = make_session()
     for index in (6, 14):
         session.add_initial_seg_interaction(first_tube()[index], index=index)
-    assert predictor.told == [6, 14]
+    assert predictor.given_masks == [6, 14]
     run(session.propagate(limits=(6, 15)))
     assert np.array_equal(session.mask()[6:15], first_tube()[6:15])
     assert predictor.propagated == [13, 12, 11, 7, 8, 9, 10]
@@ -247,10 +247,10 @@ def test_mask_slices_are_the_largest_of_each_part():
 def test_a_click_on_a_given_slice_corrects_it():
     session, predictor, _ = make_session()
     session.add_initial_seg_interaction(first_tube())
-    untold = next(i for i in range(FIRST, LAST) if i not in predictor.told)
-    session.add_point_interaction((untold, 5, 4), False)
+    not_given = next(i for i in range(FIRST, LAST) if i not in predictor.given_masks)
+    session.add_point_interaction((not_given, 5, 4), False)
     expected = first_tube()
-    expected[untold, 5:7, 4:6] = False
+    expected[not_given, 5:7, 4:6] = False
     assert np.array_equal(session.mask(), expected)
 
 
@@ -272,13 +272,12 @@ def test_prompts_are_listed_and_replayed():
     session.add_line_interaction((12, 5, 4), (12, 10, 9))
     session.add_bbox_interaction([[10, 11], [5, 7], [4, 6]], False)
     session.add_initial_seg_interaction(first_tube()[5], index=5, segment="2")
-    saved = session.export_prompts()
-    assert [type(p) for p in saved["1"]] == [PointPrompt, BoxPrompt, LinePrompt, BoxPrompt]
+    assert [type(p) for p in session.prompts("1")] == [PointPrompt, BoxPrompt, LinePrompt, BoxPrompt]
     other, _, _ = make_session()
-    other.replay(saved)
+    repeat_prompts(session, other)
     assert np.array_equal(other.mask("1"), session.mask("1"))
     assert np.array_equal(other.mask("2"), session.mask("2"))
-    assert other.export_prompts() == saved
+    assert [other.prompts(name) for name in "12"] == [session.prompts(name) for name in "12"]
 
 
 def test_box_of_one_pixel_keeps_an_extent():

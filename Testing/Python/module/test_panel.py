@@ -14,7 +14,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MODULE_FOLDER = REPOSITORY / "EfficientMedSAM2"
-BUNDLED = {"qt", "ctk", "vtk", "slicer", "numpy", "SegmentEditorEffects", "EfficientMedSAM2Lib"}
+BUNDLED = {"qt", "ctk", "vtk", "slicer", "numpy", "packaging", "SegmentEditorEffects", "EfficientMedSAM2Lib"}
 
 
 def test_the_module_fills_in_what_slicer_lists(module):
@@ -176,9 +176,8 @@ def test_the_check_runs_in_a_thread_and_reports(slicer_host, panel, monkeypatch)
     panel.on_check()
     assert time.monotonic() - started < 0.15
     assert slicer_host.process_events(5000, until=lambda: panel.logic.report is report)
-    assert panel.logic.finish_check(type("Check", (), {"error": None, "result": report})).startswith(
-        "Device: cpu (2 threads), because chosen by you.<br>Precision: float32"
-    )
+    text = "Device: cpu (2 threads), because chosen by you.<br>Precision: float32"
+    assert panel.ui.checkLabel.text.startswith(text)
 
 
 def test_the_main_thread_leaves_time_to_the_check(panel, monkeypatch):
@@ -201,7 +200,7 @@ def test_a_check_that_fails_says_why(panel, slicer_host, monkeypatch, caplog):
 
     monkeypatch.setattr(self_check, "check_network", fail)
     check = panel.logic.start_check()
-    assert check.wait(5.0)
+    assert panel.logic.is_finished(check, 5.0)
     assert panel.logic.finish_check(check) == "No weights are shipped."
 
 
@@ -264,20 +263,10 @@ def test_reloading_takes_the_package_along(panel):
     assert sample_data.CATEGORY == "EfficientMedSAM2"
 
 
-def test_other_parts_add_sections_to_the_panel(slicer_host, module):
-    import qt
-    from EfficientMedSAM2ModuleLib import extra_panels
-
-    def build(layout):
-        layout.addWidget(qt.QPushButton("Start"))
-        return "kept"
-
-    extra_panels.add_panel("More", build)
+def test_the_cohort_has_a_section_of_its_own(slicer_host, module):
     panel = module.widgetRepresentation().self()
-    section, kept = panel._kept[:2]
-    assert (section.text, kept) == ("More", "kept")
-    assert section.parent() is not None
-    assert [child.text for child in section.children() if child.className() == "QPushButton"] == ["Start"]
+    section = panel._cohort.table.parent()
+    assert (section.text, section.collapsed) == ("Cohort", True)
 
 
 def test_the_engine_is_found_beside_the_module_and_one_folder_up(module, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from oracle_predictor import OraclePredictor
 
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.mrml.labelmaps import array_view, to_vtk_matrix
+from EfficientMedSAM2Lib.mrml.markups_reader import point_at
 from EfficientMedSAM2Lib.mrml.ports.segment_editor_logic_port import SegmentEditorLogicPort
 from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
-from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment
+from EfficientMedSAM2Lib.mrml.segment_voxels import WriteReport, read_segment
 
 SHAPE = (8, 14, 16)  # k, j, i
 
@@ -172,6 +173,46 @@ class Case:
     engine: Any
     session: Any
     tube: np.ndarray
+    auto_commit: bool = True
+
+    def act(self, prompts: Sequence[Any]) -> WriteReport:
+        """One action, as the effect's controller does it, without its threads."""
+        self.session.begin()
+        self.session.run(prompts)
+        return self.session.commit() if self.auto_commit else WriteReport()
+
+    def click(self, point_world_ras: Sequence[float], include: bool = True, axis: int | None = None) -> WriteReport:
+        return self.act([point_at(point_world_ras, self.port.source_volume_node(), include, axis)])
+
+    def add_markups(self, node: Any) -> WriteReport:
+        return self.act(self.session.prompts_of(node))
+
+    def propagate(self, *arguments: Any, **options: Any) -> Generator[Any, None, None]:
+        """Slices one by one; written once, at the end or when closed."""
+        self.session.begin()
+        propagation = self.session.plan_propagation(*arguments, **options)
+
+        def updates() -> Generator[Any, None, None]:
+            try:
+                yield from propagation
+            finally:
+                self.session.finish_propagation()
+                self.session.commit()
+
+        return updates()
+
+    def undo(self) -> None:
+        """Esc, or the editor's button."""
+        if self.session.has_preview:
+            self.session.reject()
+        elif self.port.can_undo():
+            self.port.undo()
+            self.session.sync_with_editor()
+
+    def redo(self) -> None:
+        if not self.session.has_preview and self.port.can_redo():
+            self.port.redo()
+            self.session.sync_with_editor()
 
     def tube_slice(self, k: int) -> np.ndarray:
         mask = np.zeros_like(self.tube)

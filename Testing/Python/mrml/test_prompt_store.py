@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from EfficientMedSAM2Lib.mrml.markups_reader import box_prompt, point_prompt, read_line, read_markups
+from EfficientMedSAM2Lib.mrml.markups_reader import box_of, point_at, read_line, read_markups
 from EfficientMedSAM2Lib.mrml.scene import prompt_store as store
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix
 
@@ -22,10 +23,10 @@ def world_of(scene: Any, index_kji: Any) -> list[float]:
 def some_prompts(scene: Any) -> list[Any]:
     line = scene.line(world_of(scene, (3, 2, 4)), world_of(scene, (3, 9, 12)))
     return [
-        point_prompt(world_of(scene, (1, 2, 3)), scene.volume),
-        box_prompt([[2, 3], [4, 9], [5, 12]], scene.volume, axis=0),
-        point_prompt(world_of(scene, (1, 5, 3)), scene.volume, positive=False, axis=2),
-        box_prompt([[1, 4], [4, 9], [5, 12]], scene.volume, positive=False),
+        point_at(world_of(scene, (1, 2, 3)), scene.volume),
+        box_of([[2, 3], [4, 9], [5, 12]], scene.volume, axis=0),
+        point_at(world_of(scene, (1, 5, 3)), scene.volume, positive=False, axis=2),
+        box_of([[1, 4], [4, 9], [5, 12]], scene.volume, positive=False),
         read_line(line, scene.volume),
     ]
 
@@ -36,10 +37,9 @@ def test_text_and_back(scene: Any) -> None:
     assert not set('|:\n"') & set(text)
     again = store.decode_prompts(text, scene.volume)
     for old, new in zip(prompts, again):
-        assert (old.kind, old.indices_kji, old.positive) == (new.kind, new.indices_kji, new.positive)
-        assert old.axis == new.axis
-        np.testing.assert_allclose(old.points_ras, new.points_ras, atol=1e-3)
-    assert [p.node_id for p in again] == [None] * 4 + [""]
+        assert old == new
+        np.testing.assert_allclose(old.origin.points_ras, new.origin.points_ras, atol=1e-3)
+    assert [p.origin.node_id for p in again] == [None] * 4 + [""]
 
 
 @pytest.mark.parametrize("text", ["x", "AAAA", "eJwrKMrPSgUABJ8BqA==", "%%%%"])
@@ -52,9 +52,9 @@ def test_damaged_tag_is_reported_not_fatal(scene: Any, text: str, caplog: pytest
 def test_prompts_outside_another_volume_are_left_out(scene: Any) -> None:
     text = store.encode_prompts(some_prompts(scene))
     small = scene.add_volume(np.zeros((2, 14, 16), np.uint8), volume_matrix(scene.volume))
-    kinds = [(p.kind, p.indices_kji) for p in store.decode_prompts(text, small)]
-    assert [kind for kind, _ in kinds] == ["point", "point", "box"]
-    assert kinds[2][1][0] == (1, 2)
+    prompts = store.decode_prompts(text, small)
+    assert [prompt.kind for prompt in prompts] == ["point", "point", "box"]
+    assert prompts[2].box_kji[0] == (1, 2)
 
 
 def test_nodes_hide_nothing_and_tell_what_is_included(scene: Any) -> None:
@@ -79,9 +79,10 @@ def test_nodes_show_the_prompts(scene: Any) -> None:
     nodes = store.show_prompts(scene.segmentation, scene.volume, "A", prompts)
     assert [n.GetAttribute(store.KIND_ATTRIBUTE) for n in nodes] == ["point", "box", "box"]
     shown = [p for n in nodes for p in read_markups(n, scene.volume)]
-    assert [p.indices_kji for p in shown] == [prompts[n].indices_kji for n in (0, 2, 1, 3)]
+    assert [p.index_kji for p in shown[:2]] == [prompts[n].index_kji for n in (0, 2)]
+    assert [p.box_kji for p in shown[2:]] == [prompts[n].box_kji for n in (1, 3)]
     assert [p.positive for p in shown[:2]] == [True, False]
-    assert all(p.warning is None for p in shown)
+    assert not any(p.origin.warning for p in shown)
     assert store.show_prompts(scene.segmentation, scene.volume, "A", prompts[1:3]) == nodes[:2]  # reused
     store.show_prompts(scene.segmentation, scene.volume, "B", prompts[:1])
     assert len(store.prompt_nodes(scene.segmentation)) == 3
@@ -111,10 +112,10 @@ def test_scene_saved_and_loaded(case: Any, tmp_path: Path) -> None:
     def world(index_kji: Any) -> list[float]:
         return world_of(case.scene, index_kji)
 
-    case.session.click(world((4, 8, 6)))
-    list(case.session.propagate())
-    case.session.click(world((4, 15, 15)))
-    case.session.click(world((4, 8, 6)), include=False)
+    case.click(world((4, 8, 6)))
+    list(case.propagate())
+    case.click(world((4, 15, 15)))
+    case.click(world((4, 8, 6)), include=False)
     before = case.scene.masks()["A"]
     save(case.scene, tmp_path)
     case.scene.mrml.Clear(True)
@@ -131,18 +132,19 @@ def test_scene_saved_and_loaded(case: Any, tmp_path: Path) -> None:
     port = type(case.port)(case.scene.logic)
     case.scene.port = port
     session = type(case.session)(port, InteractiveSession(case.predictor))
+    later = replace(case, port=port, session=session)
     np.testing.assert_array_equal(case.scene.masks()["A"], before)
     prompts = session.prompts("A")
-    assert [p.indices_kji[0] for p in prompts] == [(4, 8, 6), (4, 15, 15), (4, 8, 6)]
+    assert [p.index_kji for p in prompts] == [(4, 8, 6), (4, 15, 15), (4, 8, 6)]
     assert [p.positive for p in prompts] == [True, True, False]
     (node,) = store.prompt_nodes(case.scene.segmentation, "A")
     assert [node.GetNthControlPointLabel(n) for n in range(3)] == ["+1", "+2", "-3"]
     assert isinstance(node, slicer.vtkMRMLMarkupsFiducialNode)
-    session.click(world((5, 15, 15)))
+    later.click(world((5, 15, 15)))
     assert len(session.prompts("A")) == 4
     assert case.scene.masks()["A"].sum() == before.sum() + 15
     assert port.modes == ["Add"]
-    session.undo()
+    later.undo()
     np.testing.assert_array_equal(case.scene.masks()["A"], before)
     assert len(session.prompts("A")) == 3
     assert store.prompt_nodes(case.scene.segmentation, "A") == [node]

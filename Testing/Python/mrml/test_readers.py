@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from EfficientMedSAM2Lib.mrml.labelmaps import array_view
 from EfficientMedSAM2Lib.mrml.markups_reader import (
-    box_prompt,
+    box_of,
     is_negative,
     prompts_of_file,
     read_line,
@@ -23,7 +23,7 @@ from EfficientMedSAM2Lib.mrml.volume_reader import (
     axis_of_direction,
     fingerprint,
     local_to_world,
-    read_volume,
+    volume_from_node,
     volume_matrix,
     world_to_ijk,
 )
@@ -50,7 +50,7 @@ def world_of(scene: Any, index_kji: Any) -> list[float]:
 
 
 def test_voxels_are_shared_and_read_only(scene: Any) -> None:
-    volume = read_volume(scene.volume)
+    volume = volume_from_node(scene.volume)
     assert volume.shape_kji == (8, 14, 16)
     with pytest.raises(ValueError, match="read-only"):
         volume.array[0, 0, 0] = 1
@@ -61,28 +61,28 @@ def test_voxels_are_shared_and_read_only(scene: Any) -> None:
 @pytest.mark.parametrize("components", [3, 4])
 def test_colour_volume(scene: Any, components: int) -> None:
     array = np.arange(2 * 3 * 4 * components, dtype=np.uint8).reshape(2, 3, 4, components)
-    volume = read_volume(scene.add_volume(array, np.eye(4)))
+    volume = volume_from_node(scene.add_volume(array, np.eye(4)))
     np.testing.assert_array_equal(volume.array, array[..., :3])
 
 
 def test_volume_that_cannot_be_read(scene: Any) -> None:
     with pytest.raises(ValueError, match="has 2 components"):
-        read_volume(scene.add_volume(np.zeros((2, 3, 4, 2), np.float32), np.eye(4)))
+        volume_from_node(scene.add_volume(np.zeros((2, 3, 4, 2), np.float32), np.eye(4)))
     empty = scene.mrml.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "nothing")
     with pytest.raises(ValueError, match="'nothing' has no image"):
-        read_volume(empty)
+        volume_from_node(empty)
 
 
-def test_modality_is_told_when_known(scene: Any) -> None:
-    assert read_volume(scene.volume).modality is None
+def test_modality_is_read_when_known(scene: Any) -> None:
+    assert volume_from_node(scene.volume).modality is None
     import slicer
 
     units = slicer.vtkCodedEntry()
     units.SetValueSchemeMeaning("[hnsf'U]", "UCUM", "Hounsfield unit")
     scene.volume.SetVoxelValueUnits(units)
-    assert read_volume(scene.volume).modality == "CT"
+    assert volume_from_node(scene.volume).modality == "CT"
     scene.volume.SetAttribute("DICOM.Modality", "MR")
-    assert read_volume(scene.volume).modality == "MR"
+    assert volume_from_node(scene.volume).modality == "MR"
 
 
 def test_fingerprint(scene: Any) -> None:
@@ -96,7 +96,7 @@ def test_fingerprint(scene: Any) -> None:
     assert fingerprint(scene.volume)[1] != moved[1]
     scene.volume.SetSpacing(1, 2, 3)
     assert fingerprint(scene.volume)[0] != image
-    twin = scene.add_volume(np.array(read_volume(scene.volume).array), volume_matrix(scene.volume))
+    twin = scene.add_volume(np.array(volume_from_node(scene.volume).array), volume_matrix(scene.volume))
     assert fingerprint(twin)[0] != fingerprint(scene.volume)[0]
 
 
@@ -125,9 +125,9 @@ def test_points_under_transforms(
     node.SetAndObserveTransformNodeID(scene.transform(other, "TF").GetID())
     node.AddControlPointWorld(*world_of(scene, np.array(index) + offset))
     (prompt,) = read_points(node, scene.volume, axis=1)
-    assert (prompt.indices_kji, prompt.axis, prompt.positive, prompt.node_id) == ((index,), 1, True, node.GetID())
+    assert (prompt.index_kji, prompt.axis, prompt.positive, prompt.origin.node_id) == (index, 1, True, node.GetID())
     local = volume_matrix(scene.volume) @ (*reversed(np.array(index) + offset), 1)
-    np.testing.assert_allclose(prompt.points_ras[0], local[:3], atol=1e-3)
+    np.testing.assert_allclose(prompt.origin.points_ras[0], local[:3], atol=1e-3)
 
 
 def bend(scene: Any) -> Any:
@@ -155,13 +155,13 @@ def test_points_and_roi_under_a_nonlinear_transform(scene: Any) -> None:
     scene.volume.SetAndObserveTransformNodeID(bend(scene).GetID())
     bent = world_of(scene, index)
     assert np.linalg.norm(np.subtract(bent, flat)) > 2.0
-    assert read_points(scene.points([bent]), scene.volume)[0].indices_kji == (index,)
+    assert read_points(scene.points([bent]), scene.volume)[0].index_kji == index
     np.testing.assert_allclose(world_to_ijk([bent], scene.volume)[0], (7, 6, 5), atol=0.05)
     center = np.eye(4)
     center[:3, 3] = bent
     prompt = read_roi(scene.roi(center, [3, 3, 6]), scene.volume)
-    assert "nonlinear" in prompt.warning
-    assert all(low <= at < high for (low, high), at in zip(prompt.indices_kji, index))
+    assert "nonlinear" in prompt.origin.warning
+    assert all(low <= at < high for (low, high), at in zip(prompt.box_kji, index))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_polarity_by_label_or_description(scene: Any, label: str, negative: bool
 def test_points_not_yet_placed_are_skipped(scene: Any) -> None:
     node = scene.points([world_of(scene, (1, 2, 3)), world_of(scene, (1, 2, 4))])
     node.UnsetNthControlPointPosition(0)
-    assert [p.indices_kji for p in read_points(node, scene.volume)] == [((1, 2, 4),)]
+    assert [p.index_kji for p in read_points(node, scene.volume)] == [(1, 2, 4)]
     node.UnsetNthControlPointPosition(1)
     with pytest.raises(ValueError, match="'F' has no points"):
         read_points(node, scene.volume)
@@ -187,7 +187,7 @@ def test_points_not_yet_placed_are_skipped(scene: Any) -> None:
 def test_line(scene: Any) -> None:
     node = scene.line(world_of(scene, (3, 2, 4)), world_of(scene, (3, 9, 12)))
     prompt = read_line(node, scene.volume)
-    assert (prompt.kind, prompt.indices_kji) == ("line", ((3, 2, 4), (3, 9, 12)))
+    assert (prompt.kind, prompt.start_kji, prompt.end_kji) == ("line", (3, 2, 4), (3, 9, 12))
     node.UnsetNthControlPointPosition(1)
     with pytest.raises(ValueError, match="not finished"):
         read_line(node, scene.volume)
@@ -205,12 +205,12 @@ def test_files_that_slicer_writes_give_the_prompts_of_their_nodes(scene: Any, tm
     """Slicer's own storage nodes; the volume lies under a transform, and points come in any order."""
     from EfficientMedSAM2Lib.imaging import markups
 
-    turn = np.eye(4)
-    turn[:2, :2] = [[0.0, -1.0], [1.0, 0.0]]
-    turn[:3, 3] = 5.0, -30.0, 12.0
-    scene.volume.SetAndObserveTransformNodeID(scene.transform(turn).GetID())
+    rotation = np.eye(4)
+    rotation[:2, :2] = [[0.0, -1.0], [1.0, 0.0]]
+    rotation[:3, 3] = 5.0, -30.0, 12.0
+    scene.volume.SetAndObserveTransformNodeID(scene.transform(rotation).GetID())
     places = [world_of(scene, index) for index in ((1, 2, 3), (1, 2, 8), (3, 4, 5), (3, 9, 12))]
-    middle = turn.copy()
+    middle = rotation.copy()
     middle[:3, 3] = world_of(scene, (4, 6, 7))
     nodes = [scene.points(places[:2], ["-1", "2"]), scene.line(*places[2:]), scene.roi(middle, [4.0, 5.0, 7.0])]
     read: list[Any] = []
@@ -222,10 +222,10 @@ def test_files_that_slicer_writes_give_the_prompts_of_their_nodes(scene: Any, tm
         read += markups.read_markups(tmp_path / f"{node.GetName()}.mrk.json")
     prompts = prompts_of_file(read, scene.volume)
     known = [prompt for node in nodes for prompt in read_markups(node, scene.volume)]
-    told = [{(p.kind, p.indices_kji, p.positive, p.axis, p.warning) for p in listed} for listed in (prompts, known)]
-    assert told[0] == told[1]
+    from_files, from_nodes = ({(p, p.origin.warning) for p in listed} for listed in (prompts, known))
+    assert from_files == from_nodes
     assert [(p.kind, p.positive) for p in prompts[2:]] == [("point", True), ("point", False)]
-    assert all(prompt.node_id is None for prompt in prompts)
+    assert all(prompt.origin.node_id is None for prompt in prompts)
 
     outside = markups.Markup("point", "heart", np.array([[900.0, 0.0, 0.0]]))
     with pytest.raises(ValueError, match=r"Point of 'heart': .*outside"):
@@ -260,8 +260,8 @@ def test_roi_along_the_grid(
     scene_roi = scene.roi(np.linalg.inv(other) @ object_to_world, node.GetSize())
     scene_roi.SetAndObserveTransformNodeID(scene.transform(other, "TR").GetID())
     prompt = read_roi(scene_roi, scene.volume)
-    assert (prompt.bbox_kji, prompt.warning) == (box, None)
-    assert box_prompt(box, scene.volume).bbox_kji == box
+    assert (np.array(prompt.box_kji).tolist(), prompt.origin.warning) == (box, "")
+    assert box_of(box, scene.volume).box_kji == prompt.box_kji
 
 
 def test_rotated_roi_is_enclosed_and_flagged(scene: Any) -> None:
@@ -270,16 +270,16 @@ def test_rotated_roi_is_enclosed_and_flagged(scene: Any) -> None:
     matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     matrix[:3, 3] = world_of(scene, (4, 7, 8))
     prompt = read_roi(scene.roi(matrix, [6, 3, 5]), scene.volume)
-    assert "rotated" in prompt.warning
+    assert "rotated" in prompt.origin.warning
     half = [6 / 2 * np.cos(angle) + 3 / 2 * np.sin(angle), 6 / 2 * np.sin(angle) + 3 / 2 * np.cos(angle)]
-    (_k, (j0, j1), (i0, i1)) = prompt.bbox_kji
+    (_k, (j0, j1), (i0, i1)) = prompt.box_kji
     assert (i1 - i0, j1 - j0) == (2 * int(half[0] / 0.7) + 1, 2 * int(half[1] / 0.8) + 1)
 
 
 def test_thin_roi_is_one_slice(scene: Any) -> None:
     matrix = np.eye(4)
     matrix[:3, 3] = world_of(scene, (4.3, 7, 8))
-    assert read_roi(scene.roi(matrix, [4, 4, 0]), scene.volume).bbox_kji[0] == [4, 5]
+    assert read_roi(scene.roi(matrix, [4, 4, 0]), scene.volume).box_kji[0] == (4, 5)
 
 
 def test_roi_of_no_use(scene: Any) -> None:

@@ -14,7 +14,7 @@ from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix
 
 
 def test_click_is_one_save_and_one_call(case: Any) -> None:
-    report = case.session.click(world(case, INSIDE))
+    report = case.click(world(case, INSIDE))
     np.testing.assert_array_equal(case.scene.masks()["A"], case.tube_slice(4))
     assert (case.port.saves, case.port.modes) == (1, ["Add"])
     assert report.box_kji == [[4, 5], [5, 11], [4, 10]]
@@ -22,10 +22,10 @@ def test_click_is_one_save_and_one_call(case: Any) -> None:
 
 
 def test_correction_that_adds_and_removes_is_one_call(case: Any) -> None:
-    case.session.click(world(case, INSIDE))
+    case.click(world(case, INSIDE))
     node = case.scene.points([world(case, INSIDE), world(case, BESIDE)], ["- too much", "add"])
     case.port.modes.clear()
-    report = case.session.add_markups(node)
+    report = case.add_markups(node)
     assert (case.port.saves, case.port.modes) == (2, ["Set"])
     assert report.added > 0
     assert report.removed > 0
@@ -33,9 +33,9 @@ def test_correction_that_adds_and_removes_is_one_call(case: Any) -> None:
 
 
 def test_preview_is_not_written_until_commit(case: Any) -> None:
-    case.session.auto_commit = False
-    case.session.click(world(case, INSIDE))
-    case.session.click(world(case, BESIDE))
+    case.auto_commit = False
+    case.click(world(case, INSIDE))
+    case.click(world(case, BESIDE))
     assert case.session.has_preview
     assert (case.port.saves, count(case)) == (0, 0)
     preview = case.session.preview_image()
@@ -44,45 +44,44 @@ def test_preview_is_not_written_until_commit(case: Any) -> None:
     assert array_view(preview).sum() == 36 + 15
     case.session.commit()
     assert (case.port.saves, case.port.modes, count(case)) == (1, ["Add"], 51)
-    case.session.click(world(case, INSIDE), include=False)
+    case.click(world(case, INSIDE), include=False)
     case.session.reject()
     assert not case.session.has_preview
     assert count(case) == 51
     assert len(case.session.prompts("A")) == len(case.engine.prompts("A")) == 2
-    case.session.undo()
+    case.undo()
     assert count(case) == 0
     assert not case.engine.can_undo
 
 
 def test_preview_belongs_to_its_segment(case: Any) -> None:
-    case.session.auto_commit = False
-    case.session.click(world(case, INSIDE))
+    case.auto_commit = False
+    case.click(world(case, INSIDE))
     case.scene.select("B")
     with pytest.raises(ValueError, match="preview"):
-        case.session.click(world(case, BESIDE))
-    with pytest.raises(ValueError, match="another segment"):
-        case.session.commit()
-    case.session.undo()
-    assert not case.session.has_preview
+        case.click(world(case, BESIDE))
+    case.session.commit()
+    assert (count(case, "A"), count(case, "B")) == (36, 0)
+    assert case.port.selected_segment_id() == "B"
 
 
 def test_hidden_segment_is_left_alone_if_the_user_says_so(case: Any) -> None:
     case.port.confirm_selected_segment_visible = lambda: False
-    case.session.click(world(case, INSIDE))
+    case.click(world(case, INSIDE))
     assert count(case) == 0
     assert not case.engine.can_undo
     assert "hidden" in case.session.last_message
 
 
 def test_several_segments(case: Any) -> None:
-    case.session.click(world(case, INSIDE))
+    case.click(world(case, INSIDE))
     case.scene.select("B")
-    case.session.click(world(case, BESIDE))
+    case.click(world(case, BESIDE))
     case.scene.select("A")
-    list(case.session.propagate())
+    list(case.propagate())
     assert {s: m.sum() for s, m in case.scene.masks().items()} == {"A": case.tube.sum(), "B": 15, "C": 0}
     for expected in ({"A": 36, "B": 15}, {"A": 36, "B": 0}, {"A": 0, "B": 0}):
-        case.session.undo()
+        case.undo()
         assert {s: count(case, s) for s in "AB"} == expected
         assert {s: case.engine.mask(s).sum() if s in case.engine.segments else 0 for s in "AB"} == expected
 
@@ -96,8 +95,8 @@ def test_neighbour_under_overwrite_modes(case: Any, mode: int) -> None:
         case.scene.segmentation.GetDisplayNode().SetSegmentVisibility("C", False)
     case.scene.editor_node.SetOverwriteMode(mode)
     before = case.scene.masks()
-    case.session.click(world(case, INSIDE))
-    list(case.session.propagate())
+    case.click(world(case, INSIDE))
+    list(case.propagate())
     after = case.scene.masks()
     np.testing.assert_array_equal(after["A"], case.tube)
     assert after["B"].sum() == (before["B"].sum() if mode == 2 else 0)
@@ -108,70 +107,70 @@ def test_masking_refuses_and_says_so(case: Any) -> None:
     neighbour = case.tube & (np.arange(case.tube.shape[1])[:, None] >= 8)
     paint(case, "B", neighbour)
     case.scene.editor_node.SetMaskMode(case.scene.segmentation.EditAllowedOutsideAllSegments)
-    case.session.click(world(case, INSIDE))
-    list(case.session.propagate())
+    case.click(world(case, INSIDE))
+    list(case.propagate())
     np.testing.assert_array_equal(case.scene.masks()["B"], neighbour)
     np.testing.assert_array_equal(case.scene.masks()["A"], case.tube & ~neighbour)
     assert "masking" in case.session.last_message
-    case.session.click(world(case, (6, 6, 5)), include=False)  # refused voxels are no edits by hand
-    assert case.predictor.told == []
+    case.click(world(case, (6, 6, 5)), include=False)  # refused voxels are no manual edits
+    assert case.predictor.given_masks == []
 
 
-def test_edit_by_hand_is_taken_in_and_kept(case: Any) -> None:
-    case.session.click(world(case, INSIDE))
+def test_a_manual_edit_is_known_and_kept(case: Any) -> None:
+    case.click(world(case, INSIDE))
     stroke = np.zeros(case.tube.shape, bool)
     stroke[4, 0:3, 0:5] = True
     paint(case, "A", stroke)
-    case.session.click(world(case, BESIDE))
+    case.click(world(case, BESIDE))
     assert case.engine.mask("A").sum() == count(case) == 36 + 15 + 15
-    case.session.undo()
+    case.undo()
     assert count(case) == case.engine.mask("A").sum() == 36 + 15
     case.scene.logic.Undo()  # takes the stroke back
-    case.session.click(world(case, BESIDE))
+    case.click(world(case, BESIDE))
     assert count(case) == case.engine.mask("A").sum() == 36 + 15
 
 
 def test_a_segment_that_was_there_before_is_the_start(case: Any) -> None:
     paint(case, "A", case.tube_slice(9))
-    case.session.click(world(case, INSIDE))
-    list(case.session.propagate())
+    case.click(world(case, INSIDE))
+    list(case.propagate())
     np.testing.assert_array_equal(case.scene.masks()["A"], case.tube)
-    case.session.click(world(case, (9, 8, 6)), include=False)
+    case.click(world(case, (9, 8, 6)), include=False)
     assert not case.scene.masks()["A"][9, 8, 6]
     for _ in range(3):
-        case.session.undo()
+        case.undo()
     np.testing.assert_array_equal(case.scene.masks()["A"], case.tube_slice(9))
 
 
-def test_segment_erased_by_hand(case: Any) -> None:
-    case.session.click(world(case, INSIDE))
+def test_a_segment_erased_with_another_effect(case: Any) -> None:
+    case.click(world(case, INSIDE))
     paint(case, "A", case.tube, "Remove")
-    case.session.click(world(case, BESIDE))
+    case.click(world(case, BESIDE))
     assert count(case) == 15
 
 
 def test_source_volume_and_its_display_are_untouched(case: Any) -> None:
     before, time = case.scene.voxels_hash(), case.scene.volume.GetImageData().GetMTime()
-    case.session.click(world(case, INSIDE))
-    list(case.session.propagate())
-    case.session.undo()
+    case.click(world(case, INSIDE))
+    list(case.propagate())
+    case.undo()
     assert case.scene.voxels_hash() == before
     assert case.scene.volume.GetImageData().GetMTime() == time
 
 
 def test_changed_image_is_noticed(case: Any) -> None:
-    case.session.click(world(case, INSIDE))
+    case.click(world(case, INSIDE))
     assert not case.session.is_stale
     assert not case.session.refresh()
     array_view(case.scene.volume.GetImageData())[0, 0, 0] = 99
     case.scene.volume.GetImageData().GetPointData().GetScalars().Modified()
     assert case.session.is_stale
     states = len(case.predictor.states)
-    case.session.click(world(case, BESIDE))
+    case.click(world(case, BESIDE))
     assert len(case.predictor.states) > states
     assert count(case) == 36 + 15  # the segment stays
-    assert [p.indices_kji[0] for p in case.session.prompts("A")] == [INSIDE, BESIDE]
-    case.session.undo()
+    assert [p.index_kji for p in case.session.prompts("A")] == [INSIDE, BESIDE]
+    case.undo()
     assert count(case) == 36
 
 
@@ -179,36 +178,36 @@ def test_moved_volume_keeps_its_features(case: Any) -> None:
     transform = case.scene.transform(np.diag([1.0, 1.0, 1.0, 1.0]))
     for node in (case.scene.volume, case.scene.segmentation):
         node.SetAndObserveTransformNodeID(transform.GetID())
-    case.session.click(world(case, INSIDE))
+    case.click(world(case, INSIDE))
     states = len(case.predictor.states)
     case.scene.move(transform, [[0, -1, 0, 5], [1, 0, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]])
     assert case.session.is_stale
-    case.session.click(world(case, BESIDE))
+    case.click(world(case, BESIDE))
     assert not case.session.is_stale
     assert len(case.predictor.states) == states
     assert count(case) == 36 + 15
 
 
 def test_another_segmentation_starts_anew(case: Any) -> None:
-    case.session.click(world(case, INSIDE))
+    case.click(world(case, INSIDE))
     other = case.scene.mrml.AddNewNodeByClass("vtkMRMLSegmentationNode", "S2")
     other.CreateDefaultDisplayNodes()
     other.GetSegmentation().AddEmptySegment("A", "A")
     case.scene.logic.SetSegmentationNode(other)
     case.scene.select("A")
-    assert not case.session.follow_editor()
-    case.session.click(world(case, BESIDE))
+    assert not case.session.sync_with_editor()
+    case.click(world(case, BESIDE))
     assert count(case) == 36
     case.scene.segmentation = other
     assert count(case) == 15
 
 
 def test_off_axis_prompts(case: Any) -> None:
-    case.session.click(world(case, INSIDE), axis=1)
+    case.click(world(case, INSIDE), axis=1)
     expected = case.tube.copy()
     expected[:, :8] = expected[:, 9:] = False
     np.testing.assert_array_equal(case.scene.masks()["A"], expected)
-    list(case.session.propagate(stop_when_lost=False))
+    list(case.propagate(stop_when_lost=False))
     np.testing.assert_array_equal(case.scene.masks()["A"], case.tube)
 
 
@@ -216,41 +215,41 @@ def test_markups_of_every_kind(case: Any) -> None:
     matrix = np.eye(4)
     matrix[:3, 3] = world(case, (10, 8, 7))
     roi = case.scene.roi(matrix, [8.0, 8.0, 24.0])
-    case.session.add_markups(roi)
-    list(case.session.propagate())
+    case.add_markups(roi)
+    list(case.propagate())
     assert count(case) > 100
     case.scene.select("B")
-    case.session.add_markups(case.scene.line(world(case, (4, 14, 13)), world(case, (4, 16, 17))))
+    case.add_markups(case.scene.line(world(case, (4, 14, 13)), world(case, (4, 16, 17))))
     assert count(case, "B") > 0
-    assert roi in [case.scene.mrml.GetNodeByID(p.node_id) for p in case.session.prompts("A")]
+    assert roi in [case.scene.mrml.GetNodeByID(p.origin.node_id) for p in case.session.prompts("A")]
     assert prompt_store.prompt_nodes(case.scene.segmentation) == []  # the user's own markups are not shown twice
 
 
 def test_a_prompt_outside_leaves_everything_as_it_was(case: Any) -> None:
     node = case.scene.points([world(case, INSIDE), [900.0, 0.0, 0.0]])
     with pytest.raises(ValueError, match=r"'F-2' of 'F'.*outside"):
-        case.session.add_markups(node)
+        case.add_markups(node)
     assert (case.port.saves, count(case), case.session.has_preview) == (0, 0, False)
 
 
 def test_an_engine_that_fails_leaves_everything_as_it_was(case: Any) -> None:
-    case.session.click(world(case, INSIDE))
+    case.click(world(case, INSIDE))
     case.predictor.fail_at = 6
     with pytest.raises(MemoryError):
-        case.session.add_markups(case.scene.points([world(case, BESIDE), world(case, (6, 8, 6))]))
+        case.add_markups(case.scene.points([world(case, BESIDE), world(case, (6, 8, 6))]))
     assert (case.port.saves, count(case), len(case.session.prompts("A"))) == (1, 36, 1)
     with pytest.raises(MemoryError):
-        list(case.session.propagate(direction="forward"))
+        list(case.propagate(direction="forward"))
     assert count(case) == 36 + 36  # the slice before the failure is kept
     case.predictor.fail_at = None
-    case.session.undo()
+    case.undo()
     assert count(case) == case.engine.mask("A").sum() == 36
 
 
 def test_nothing_selected(case: Any) -> None:
     case.scene.select("")
     with pytest.raises(ValueError, match="No segment is selected"):
-        case.session.click(world(case, INSIDE))
+        case.click(world(case, INSIDE))
     case.scene.logic.SetSourceVolumeNode(None)
     with pytest.raises(ValueError, match="No source volume"):
-        case.session.click([0, 0, 0])
+        case.click([0, 0, 0])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from EfficientMedSAM2Lib.mrml.labelmaps import extent_of_box, oriented_image
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort, ModificationMode
 from EfficientMedSAM2Lib.mrml.segment_voxels import Change, write_change
-from EfficientMedSAM2Lib.mrml.volume_reader import read_volume, volume_matrix
+from EfficientMedSAM2Lib.mrml.volume_reader import volume_from_node, volume_matrix
 
 EVERYWHERE, INSIDE_ALL, INSIDE_VISIBLE, OUTSIDE_ALL, OUTSIDE_VISIBLE, INSIDE_SINGLE = range(6)
 OVERWRITE_ALL, OVERWRITE_VISIBLE, OVERWRITE_NONE = range(3)
@@ -43,7 +43,7 @@ def cuboid(shape: tuple[int, int, int], *box: tuple[int, int]) -> np.ndarray:
 
 
 def shape_of(scene: Any) -> tuple[int, int, int]:
-    return read_volume(scene.volume).shape_kji
+    return volume_from_node(scene.volume).shape_kji
 
 
 def test_the_adapter_is_an_editor_port(scene: Any) -> None:
@@ -166,12 +166,12 @@ def test_neighbours_and_editable_area(
         for name, mask in scene.masks().items():
             np.testing.assert_array_equal(mask, expected[name], err_msg=f"{name} after {scene.port.modes}")
         assert report.refused == np.count_nonzero((wanted != masks["A"]) & (expected["A"] == masks["A"]))
-        # Two calls only where one would be wrong: see the facts told in segment_voxels.
+        # Two calls only where one would be wrong: see the facts in segment_voxels.
         assert report.calls <= (2 if layered or overwrite == OVERWRITE_NONE or mode == INSIDE_SINGLE else 1)
 
 
 def test_intensity_range_is_respected(scene: Any) -> None:
-    array = read_volume(scene.volume).array
+    array = volume_from_node(scene.volume).array
     shape = array.shape
     before = cuboid(shape, (1, 7), (2, 9), (3, 9))
     fill(scene, {"A": before})

@@ -21,8 +21,8 @@ INSIDE, BESIDE = (4, 8, 6), (4, 15, 15)
 @pytest.fixture
 def moving(case: Any) -> Any:
     """The case's tubes at three time points, at the second one moved by two rows; ``case.browser`` chooses."""
-    here = array_view(case.scene.volume.GetImageData()).copy()
-    case.images = [here, np.roll(here, 2, axis=1), here]
+    first = array_view(case.scene.volume.GetImageData()).copy()
+    case.images = [first, np.roll(first, 2, axis=1), first]
     case.logic = slicer.vtkSlicerSequencesLogic()
     case.logic.SetMRMLScene(case.scene.mrml)
     case.browser = play(case.scene.mrml, case.scene.volume, case.images)
@@ -39,7 +39,7 @@ def voxels(case: Any, segment_id: str = "A") -> int:
 
 
 def prompted(case: Any) -> list[tuple[int, ...]]:
-    return [prompt.indices_kji[0] for prompt in case.session.prompts("A")]
+    return [prompt.index_kji for prompt in case.session.prompts("A")]
 
 
 def shown(case: Any) -> int:
@@ -50,7 +50,7 @@ def shown(case: Any) -> int:
 
 def go_to(case: Any, item: int) -> bool:
     case.browser.SetSelectedItemNumber(item)
-    return case.session.follow_image()
+    return case.session.drop_outdated_image()
 
 
 def test_a_time_point_has_a_name(moving: Any) -> None:
@@ -64,23 +64,23 @@ def test_a_time_point_has_a_name(moving: Any) -> None:
 
 
 def test_the_network_sees_the_image_of_the_time_point(moving: Any) -> None:
-    moving.session.click(world(moving, INSIDE))
+    moving.click(world(moving, INSIDE))
     assert go_to(moving, 1)
-    assert not moving.session.follow_image()
-    moving.session.click(world(moving, BESIDE))
+    assert not moving.session.drop_outdated_image()
+    moving.click(world(moving, BESIDE))
     np.testing.assert_array_equal(moving.predictor.states[-1]["volume"], moving.images[1])
 
 
 def test_prompts_are_kept_per_time_point(moving: Any) -> None:
-    moving.session.click(world(moving, INSIDE))
+    moving.click(world(moving, INSIDE))
     go_to(moving, 1)
     assert (prompted(moving), shown(moving)) == ([], 0)
-    moving.session.click(world(moving, BESIDE))
-    moving.session.click(world(moving, (5, 15, 15)))
+    moving.click(world(moving, BESIDE))
+    moving.click(world(moving, (5, 15, 15)))
     assert (prompted(moving), shown(moving)) == ([BESIDE, (5, 15, 15)], 2)
     go_to(moving, 0)
     assert (prompted(moving), shown(moving)) == ([INSIDE], 1)
-    moving.session.click(world(moving, (6, 8, 6)))
+    moving.click(world(moving, (6, 8, 6)))
     go_to(moving, 1)
     assert prompted(moving) == [BESIDE, (5, 15, 15)]
     go_to(moving, 2)
@@ -88,21 +88,21 @@ def test_prompts_are_kept_per_time_point(moving: Any) -> None:
 
 
 def test_undo_after_the_time_point_has_changed(moving: Any) -> None:
-    moving.session.click(world(moving, INSIDE))
+    moving.click(world(moving, INSIDE))
     go_to(moving, 1)
-    moving.session.click(world(moving, BESIDE))
+    moving.click(world(moving, BESIDE))
     go_to(moving, 0)
-    moving.session.undo()
+    moving.undo()
     assert (voxels(moving), prompted(moving)) == (36, [INSIDE])
-    moving.session.undo()
+    moving.undo()
     assert (voxels(moving), prompted(moving), shown(moving)) == (0, [], 0)
     go_to(moving, 1)
     assert (prompted(moving), shown(moving)) == ([], 0)
 
 
 def test_a_preview_does_not_outlive_its_image(moving: Any) -> None:
-    moving.session.auto_commit = False
-    moving.session.click(world(moving, INSIDE))
+    moving.auto_commit = False
+    moving.click(world(moving, INSIDE))
     assert moving.session.has_preview
     go_to(moving, 1)
     assert not moving.session.has_preview
@@ -110,19 +110,20 @@ def test_a_preview_does_not_outlive_its_image(moving: Any) -> None:
 
 
 def test_an_open_propagation_ends_with_its_image(moving: Any) -> None:
-    moving.session.click(world(moving, INSIDE))
-    propagation = moving.session.start_propagation()
+    moving.click(world(moving, INSIDE))
+    moving.session.begin()
+    propagation = moving.session.plan_propagation()
     next(propagation)
     go_to(moving, 1)
     assert list(propagation) == []
     assert voxels(moving) == 36
-    moving.session.click(world(moving, BESIDE))
+    moving.click(world(moving, BESIDE))
     assert voxels(moving) == 36 + 15
 
 
 def test_each_time_point_may_have_segments_of_its_own(moving: Any) -> None:
     nodes = moving.scene.segmentation, moving.scene.volume
-    moving.session.click(world(moving, INSIDE))
+    moving.click(world(moving, INSIDE))
     assert sequences.is_shared_by_time_points(*nodes)
     sequences.keep_one_per_time_point(*nodes, moving.logic)
     sequences.keep_one_per_time_point(*nodes, moving.logic)  # twice does no harm
@@ -130,7 +131,7 @@ def test_each_time_point_may_have_segments_of_its_own(moving: Any) -> None:
     assert voxels(moving) == 36
     go_to(moving, 1)
     assert (voxels(moving), prompted(moving)) == (36, [])  # to be corrected
-    moving.session.click(world(moving, BESIDE))
+    moving.click(world(moving, BESIDE))
     assert voxels(moving) == 36 + 15
     go_to(moving, 0)
     assert (voxels(moving), prompted(moving), shown(moving)) == (36, [INSIDE], 1)
@@ -145,16 +146,16 @@ def test_segments_for_each_need_a_sequence(case: Any) -> None:
 
 
 def test_prompts_of_all_time_points_are_saved_with_the_scene(moving: Any, tmp_path: Path) -> None:
-    moving.session.click(world(moving, INSIDE))
+    moving.click(world(moving, INSIDE))
     go_to(moving, 1)
-    moving.session.click(world(moving, BESIDE))
+    moving.click(world(moving, BESIDE))
     segment = moving.scene.segmentation.GetSegmentation().GetSegment("A")
     text = prompt_store.get_tag(segment, prompt_store.PROMPTS_TAG)
     prompts = prompt_store.decode_prompts(text, moving.scene.volume)
-    assert [(p.indices_kji[0], p.time_point) for p in prompts] == [(INSIDE, "0.0"), (BESIDE, "0.5")]
+    assert [(p.index_kji, p.origin.time_point) for p in prompts] == [(INSIDE, "0.0"), (BESIDE, "0.5")]
     again = type(moving.session)(moving.port, moving.engine)  # as after loading
-    assert [p.indices_kji[0] for p in again.prompts("A")] == [BESIDE]
+    assert [p.index_kji for p in again.prompts("A")] == [BESIDE]
     moving.browser.SetSelectedItemNumber(0)
-    assert again.follow_image()  # although it has done nothing yet
-    assert [p.indices_kji[0] for p in again.prompts("A")] == [INSIDE]
+    assert again.drop_outdated_image()  # although it has done nothing yet
+    assert [p.index_kji for p in again.prompts("A")] == [INSIDE]
     assert shown(moving) == 1

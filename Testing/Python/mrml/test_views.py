@@ -20,8 +20,8 @@ from EfficientMedSAM2Lib.mrml.effect.view_geometry import (
     view_axis,
     view_slice,
 )
-from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image, to_numpy
-from EfficientMedSAM2Lib.mrml.markups_reader import line_prompt, point_prompt, read_markups
+from EfficientMedSAM2Lib.mrml.labelmaps import from_vtk_matrix, oriented_image
+from EfficientMedSAM2Lib.mrml.markups_reader import line_between, point_at, read_markups
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix
 
 NORMALS = {0: (0, 0, 1), 1: (0, 1, 0), 2: (1, 0, 0)}
@@ -44,7 +44,7 @@ def view(scene: Any, axis: int, index_kji: Any, turn: Any = None) -> Any:
 
 
 def xy(node: Any, point_world: Any) -> np.ndarray:
-    return (np.linalg.inv(to_numpy(node.GetXYToRAS())) @ [*point_world, 1.0])[:2]
+    return (np.linalg.inv(from_vtk_matrix(node.GetXYToRAS())) @ [*point_world, 1.0])[:2]
 
 
 def rotation(degrees: float, axis: int = 0) -> np.ndarray:
@@ -104,28 +104,28 @@ def test_between_two_slices_view_click_box_and_line_are_on_the_same(scene: Any, 
     node = view(scene, axis, index)
     middle, other = world(scene.volume, index), world(scene.volume, [v + 2 * (n != axis) for n, v in enumerate(index)])
     assert view_slice(node, scene.volume) == (axis, below + 1)
-    assert point_prompt(middle, scene.volume, True, axis).indices_kji[0][axis] == below + 1
+    assert point_at(middle, scene.volume, True, axis).index == below + 1
     assert rectangle_box(xy(node, middle), xy(node, other), node, scene.volume)[axis] == [below + 1, below + 2]
-    assert line_prompt(middle, other, scene.volume, axis).indices_kji[0][axis] == below + 1
+    assert line_between(middle, other, scene.volume, axis).index == below + 1
 
 
 @pytest.mark.parametrize("degrees", [3, 10])
 def test_a_line_of_a_tilted_view_is_on_the_slice_through_its_middle(scene: Any, degrees: float) -> None:
     node = view(scene, 0, (4, 7, 8), rotation(degrees, 0)[:3, :3])
-    to_world = to_numpy(node.GetXYToRAS())
+    to_world = from_vtk_matrix(node.GetXYToRAS())
     start, end = ((to_world @ [200, y, 0, 1])[:3] for y in (110, 190))
-    prompt = line_prompt(start, end, scene.volume, view_axis(node, scene.volume))
-    assert [index[0] for index in prompt.indices_kji] == [4, 4]
+    prompt = line_between(start, end, scene.volume, view_axis(node, scene.volume))
+    assert [prompt.start_kji[0], prompt.end_kji[0]] == [4, 4]
     drawn = ras_to_ijk(np.array([start, end]), volume_matrix(scene.volume))[:, ::-1]
-    np.testing.assert_allclose(np.array(prompt.indices_kji)[:, 1:], drawn[:, 1:], atol=0.51)
+    np.testing.assert_allclose(np.array([prompt.start_kji, prompt.end_kji])[:, 1:], drawn[:, 1:], atol=0.51)
     crossed = np.ptp(np.floor(drawn[:, 0] + 0.5)) > 0
-    assert ("slice 4, through its middle" in (prompt.warning or "")) == crossed
+    assert ("slice 4, through its middle" in prompt.origin.warning) == crossed
     # the same line as a markup: it lies in the plane of the view that it was drawn in
     line = scene.line(start, end)
     views = [node, view(scene, 1, (4, 2, 8)), view(scene, 2, (4, 7, 3))]
     assert axis_of_markups(line, scene.volume, views) == 0
     (used,) = read_markups(line, scene.volume, 0)
-    assert used.indices_kji == prompt.indices_kji
+    assert used == prompt
 
 
 def test_markups_that_no_view_or_several_show_leave_the_axis_open(scene: Any) -> None:

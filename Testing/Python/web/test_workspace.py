@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from EfficientMedSAM2Lib.mrml.markups_reader import Prompt
+from EfficientMedSAM2Lib.interaction import BoxPrompt, LinePrompt, Origin, PointPrompt
 from EfficientMedSAM2Lib.web.session.uploads import check_upload
 from EfficientMedSAM2Lib.web.session.workspace import MAX_FILES, TooLarge, Workspace, file_name
 
@@ -154,11 +154,11 @@ def test_prompts_become_markups_that_are_read_as_the_same(tmp_path):
     affine = np.diag([-1.0, -2.0, 3.0, 1.0])
     corners = roi_corners_ras(*box_to_roi([[2, 3], [4, 9], [5, 7]], affine))
     prompts = [
-        Prompt("point", ((1.0, 2.0, 3.0),), ((1, 1, 1),)),
-        Prompt("point", ((4.0, 5.0, 6.0),), ((1, 1, 1),), positive=False),
-        Prompt("box", tuple(map(tuple, corners)), ((2, 3), (4, 9), (5, 7))),
-        Prompt("box", tuple(map(tuple, corners)), ((2, 3), (4, 9), (5, 7)), positive=False),
-        Prompt("line", ((0.0, 0.0, 0.0), (3.0, 4.0, 0.0)), ((0, 0, 0), (0, 4, 3))),
+        PointPrompt((1, 1, 1), True, 0, Origin(((1.0, 2.0, 3.0),))),
+        PointPrompt((1, 1, 1), False, 0, Origin(((4.0, 5.0, 6.0),))),
+        BoxPrompt(((2, 3), (4, 9), (5, 7)), True, 0, Origin(tuple(map(tuple, corners)))),
+        BoxPrompt(((2, 3), (4, 9), (5, 7)), False, 0, Origin(tuple(map(tuple, corners)))),
+        LinePrompt((0, 0, 0), (0, 4, 3), 0, Origin(((0.0, 0.0, 0.0), (3.0, 4.0, 0.0)))),
     ]
     write_markups(tmp_path / "p.mrk.json", to_markups(prompts))
     markups = read_markups(tmp_path / "p.mrk.json")

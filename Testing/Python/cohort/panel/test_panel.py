@@ -29,9 +29,8 @@ def panel(done, slicer_host, sample_data, monkeypatch):
     monkeypatch.setattr(loader, "load_predictor", lambda **_arguments: None)
     module = slicer_host.load_module(MODULE / "EfficientMedSAM2.py")
     slicer_host.finish_startup()
-    sections = module.widgetRepresentation().self()._kept
-    assert sections[0].text == "Cohort"
-    panel = sections[1]
+    panel = module.widgetRepresentation().self()._cohort
+    assert panel.table.parent().text == "Cohort"
     assert not panel.saveButton.enabled
     panel.folderEdit.currentPath = str(done.output)
     panel.readButton.click()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.machine import peak_memory_megabytes, processor_name, version_of
+from EfficientMedSAM2Lib.pipeline.machine import peak_memory_megabytes, processor_name, version_of
 
 
 def test_peak_memory_is_in_megabytes():

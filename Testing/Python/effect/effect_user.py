@@ -27,7 +27,7 @@ def truth() -> np.ndarray:
 
 
 @dataclass
-class Desk:
+class EffectUser:
     """What a test holds in its hands."""
 
     host: Any
@@ -62,7 +62,7 @@ class Desk:
         local = volume_matrix(self.volume) @ (i, j, k, 1.0)
         return local_to_world(local[:3], self.volume)[0].tolist()
 
-    def turn_views(self) -> None:
+    def orient_views(self) -> None:
         """Axial, coronal and sagittal."""
         for view, normal, transverse in (
             ("Red", (0, 0, 1), (-1, 0, 0)),
@@ -86,13 +86,13 @@ class Desk:
 
         return self.host.process_events(5000, until=reached)
 
-    def look_at(self, index_kji: Any, view: str = "Red") -> Any:
+    def jump_to(self, index_kji: Any, view: str = "Red") -> Any:
         mouse = self.host.mouse(view)
         mouse.jump_to(self.world(index_kji))
         return mouse
 
     def click(self, index_kji: Any, view: str = "Red", wait: bool = True) -> None:
-        self.look_at(index_kji, view).click(self.world(index_kji))
+        self.jump_to(index_kji, view).click(self.world(index_kji))
         if wait:
             self.wait()
 
@@ -164,7 +164,7 @@ class Desk:
         return array_view(self.volume.GetImageData()).tobytes()
 
 
-def open_desk(
+def start_user(
     host: Any,
     segment_editor: Any,
     predictor: Any,
@@ -173,13 +173,13 @@ def open_desk(
     segments: Any = ("A", "B", "C"),
     name: str = "V",
     wait: bool = True,
-) -> Desk:
+) -> EffectUser:
     volume = host.volume(array, ijk_to_ras, name)
-    desk = Desk(host, segment_editor(host, volume, segments), predictor, volume)
-    desk.turn_views()
+    user = EffectUser(host, segment_editor(host, volume, segments), predictor, volume)
+    user.orient_views()
     if wait:
-        desk.wait()
-    return desk
+        user.wait()
+    return user
 
 
 def tube_slice(k: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from EfficientMedSAM2Lib.mrml.markups_reader import Prompt
+from EfficientMedSAM2Lib.interaction import MarkupPrompt
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene import prompt_store
 from EfficientMedSAM2Lib.mrml.scene.sequences import time_point
@@ -15,14 +15,14 @@ from EfficientMedSAM2Lib.mrml.scene.sequences import time_point
 class PromptSteps(Protocol):
     """Which prompts are in force; undo and redo change that."""
 
-    def prompts(self, segment: str) -> list[Prompt]:
+    def prompts(self, segment: str) -> list[MarkupPrompt]:
         """Prompts in force, oldest first."""
 
-    def adopt_prompts(self, segment: str, prompts: Iterable[Prompt]) -> None:
+    def adopt_prompts(self, segment: str, prompts: Iterable[MarkupPrompt]) -> None:
         """Take prompts that came with the scene, unless the segment is known."""
 
 
-class SegmentPrompts:
+class SegmentationPrompts:
     """Saves prompts with their segments and shows them as markups.
 
     All prompts of a segment are kept in its tag. In force at one time are those that were given on the time point that
@@ -39,29 +39,29 @@ class SegmentPrompts:
         self._time_point = ""
 
     def begin(self, segment_id: str) -> None:
-        """An action begins: prompts that came with the scene count, too. Main thread."""
+        """An action begins: prompts that came with the scene count as well. Main thread."""
         self._time_point = time_point(self.port.source_volume_node())
         self._adopt(segment_id)
 
     @property
     def are_of_another_time(self) -> bool:
-        """Whether the volume shows another time point than at the last ``begin`` or ``follow``."""
+        """Whether the volume shows another time point than at the last ``begin`` or ``show_time_point``."""
         return time_point(self.port.source_volume_node()) != self._time_point
 
-    def follow(self) -> None:
+    def show_time_point(self) -> None:
         """Show the prompts of the time point that the volume shows now."""
         self._time_point = time_point(self.port.source_volume_node())
         self.show()
 
-    def mark(self, prompts: Iterable[Prompt]) -> list[Prompt]:
+    def mark(self, prompts: Iterable[MarkupPrompt]) -> list[MarkupPrompt]:
         """Prompts as given on the time point of ``begin``. Any thread."""
-        return [replace(prompt, time_point=self._time_point) for prompt in prompts]
+        return [replace(p, origin=replace(p.origin, time_point=self._time_point)) for p in prompts]
 
-    def of(self, segment_id: str) -> list[Prompt]:
+    def of(self, segment_id: str) -> list[MarkupPrompt]:
         """Prompts of a segment at the time point that is shown, oldest first."""
         self._adopt(segment_id)
         shown = time_point(self.port.source_volume_node())
-        return [prompt for prompt in self.steps.prompts(segment_id) if prompt.time_point == shown]
+        return [prompt for prompt in self.steps.prompts(segment_id) if prompt.origin.time_point == shown]
 
     def write(self, segment_id: str, state: str) -> None:
         """Save all prompts of a segment, and the number of the state that they belong to; show those of now."""

@@ -1,0 +1,92 @@
+"""What the effect's buttons and keys do."""
+
+from typing import TYPE_CHECKING, Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_slice
+
+
+class EffectCommands:
+    """Commands of the effect, which has the controller, the panel and the tools that they use."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """What the effect itself has."""
+
+    def commands(self):
+        """Callable of each command, by the name that panel and shortcuts use."""
+        return {
+            "setup": lambda: slicer.util.selectModule("EfficientMedSAM2"),
+            "propagate": self.onPropagate,
+            "commit": lambda: self._act(self.controller.commit),
+            "reject": self.onReject,
+            "weakest": self.onWeakest,
+            "useMarkups": lambda: self._act(lambda: self._useMarkups(self._markupsNode())),
+            "useSegment": lambda: self._act(self.controller.use_segment),
+            "placeRoi": self.onPlaceRoi,
+            "perTimePoint": lambda: self.controller.keep_one_per_time_point(slicer.modules.sequences.logic()),
+            "include": lambda: self._set("Include", "0" if self.tools.include else "1"),
+            "point": lambda: self._set("Tool", "point"),
+            "box": lambda: self._set("Tool", "box"),
+            "line": lambda: self._set("Tool", "line"),
+        }
+
+    def onPropagate(self):
+        """Propagate, or cancel what runs."""
+        if self.controller.activity.is_propagation:
+            self.controller.cancel()
+            return
+        self._act(self._requestPropagation)
+
+    def _requestPropagation(self):
+        value = self._parameter
+        rule = range_rule(value("Range"), float(value("RangeValue")), self._markupsNode(), self._volumeNode())
+        self.controller.request_propagation(value("Direction"), rule, value("StopWhenLost") == "1")
+
+    def onReject(self):
+        """Drop what is being drawn, or else the preview."""
+        if self.tools.dragging:
+            self.tools.cancel()
+        else:
+            self._act(self.controller.reject)
+
+    def onWeakest(self):
+        """Go to the slice with the lowest confidence."""
+        if not self.panel.strip.goToWeakest():
+            self._say(_("No slice has a confidence yet; give a prompt first."))
+
+    def onJump(self, index):
+        """Show an image slice in the views along its axis."""
+        volumeNode = self._volumeNode()
+        if volumeNode is not None:
+            nodes = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+            if not show_slice(self.controller.scores.axis, index, volumeNode, nodes):
+                self._say(_("No view shows slices in this direction; choose another layout or orientation."))
+
+    def _useMarkups(self, node):
+        """Give all prompts of a markups node, along the axis of the view that it was drawn in."""
+        views = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+        self.controller.use_markups(node, axis_of_markups(node, self._volumeNode(), views))
+
+    def onPlaceRoi(self):
+        """Let the user place an ROI with Slicer's own tool."""
+        self.tools.cancel()
+        self.roiPlacement.start()
+        self._say(_("Place the ROI around the structure in the views."))
+
+    def _act(self, action):
+        """Do what a command means; what a user did wrong becomes a message, faults go to the error log."""
+        self._hint = ""
+        try:
+            action()
+        except UserError as error:
+            self._say(str(error))
+
+    def _set(self, name, value):
+        self.scriptedEffect.setParameter(name, value)
+        self.updateGUIFromMRML()

@@ -1,0 +1,138 @@
+"""The session's calls for prompts, by nnInteractive's names: each checks its input and adds one prompt."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.interaction import checks
+from EfficientMedSAM2Lib.interaction.drawn import enclosed
+from EfficientMedSAM2Lib.interaction.prompts import LassoPrompt, Prompt, ScribblePrompt
+
+
+class PromptCalls(ABC):
+    """The `add_..._interaction` methods of a session, which adds the prompts that they make."""
+
+    last_message: str
+
+    @property
+    @abstractmethod
+    def shape_kji(self) -> tuple[int, ...]:
+        """Shape (D,H,W) of the volume and of every mask."""
+
+    @property
+    @abstractmethod
+    def spacing_kji(self) -> tuple[float, float, float]:
+        """Distance between voxels in mm."""
+
+    @property
+    @abstractmethod
+    def default_axis(self) -> int:
+        """Slicing axis of prompts that name none."""
+
+    @abstractmethod
+    def add_prompt(self, prompt: Prompt, segment: str = "1") -> Box | None:
+        """Add a prompt record. Returns the changed box."""
+
+    def add_point_interaction(
+        self, index_kji: Any, include_interaction: bool = True, segment: str = "1", axis: int | None = None
+    ) -> Box | None:
+        """Click on a voxel; clicks on one slice add up. Returns the changed box.
+
+        On a slice that shows a mask, whatever made it, the click corrects that mask.
+        """
+        shape = self.shape_kji
+        axis = checks.check_axis(axis, self.default_axis)
+        return self.add_prompt(checks.point_prompt(index_kji, include_interaction, axis, shape), segment)
+
+    def add_bbox_interaction(
+        self, bbox_kji: Any, include_interaction: bool = True, segment: str = "1", axis: int | None = None
+    ) -> Box | None:
+        """Box on one slice (one axis of size 1), or a 3D ROI. Returns the changed box.
+
+        An ROI prompts its middle slice, and its extent limits propagation. A newer box on a slice replaces the older
+        one, points stay. A negative box takes its voxels away and keeps propagation out of it, until a later positive
+        point or box inside it lifts it.
+        """
+        shape = self.shape_kji
+        if axis is not None:
+            checks.check_axis(axis, 0)
+        prompt = checks.box_prompt(bbox_kji, include_interaction, axis, self.default_axis, shape)
+        return self.add_prompt(prompt, segment)
+
+    def add_line_interaction(
+        self, start_kji: Any, end_kji: Any, segment: str = "1", axis: int | None = None
+    ) -> Box | None:
+        """Longest diameter of a lesion (RECIST), on the slice through its middle. Returns the changed box."""
+        shape = self.shape_kji
+        if axis is not None:
+            checks.check_axis(axis, 0)
+        prompt, hint = checks.line_prompt(start_kji, end_kji, axis, self.default_axis, shape, self.spacing_kji)
+        changed = self.add_prompt(prompt, segment)
+        self.last_message = f"{hint} {self.last_message}".strip()
+        return changed
+
+    def add_initial_seg_interaction(
+        self,
+        mask: np.ndarray,
+        segment: str = "1",
+        axis: int | None = None,
+        index: int | None = None,
+        fixed: bool = True,
+    ) -> Box | None:
+        """Start from a mask, written as it is. Returns the changed box.
+
+        Args:
+            mask: (D,H,W): replaces the segment, earlier prompts included; or, with ``index``, one slice of it.
+            segment: Name of the segment.
+            axis: Slicing axis.
+            index: Slice that a 2D mask belongs to; an empty one says that the structure is not there.
+            fixed: Propagation never changes the mask; else it is an earlier result, into which later corrections are
+                propagated. A slice by itself is always fixed.
+        """
+        shape = self.shape_kji
+        axis = checks.check_axis(axis, self.default_axis)
+        return self.add_prompt(checks.mask_prompt(mask, axis, index, shape, fixed), segment)
+
+    def add_scribble_interaction(
+        self, mask: np.ndarray, include_interaction: bool = True, segment: str = "1", axis: int | None = None
+    ) -> Box | None:
+        """Draw over voxels of the object, or of what is not the object. Returns the changed box.
+
+        What was drawn over is in the result, or outside it, on every slice and after propagation, until a later click
+        on it says the opposite.
+
+        Args:
+            mask: (D,H,W), not zero where it was drawn, on one slice or on several.
+            include_interaction: Whether the object was drawn over; else the background.
+            segment: Name of the segment.
+            axis: Slicing axis; None takes the one along which the scribble is flat.
+
+        Raises:
+            UserError: `mask` is empty or not of the volume's shape.
+        """
+        packed, axis = checks.drawn_mask(mask, axis, self.default_axis, self.shape_kji, "A scribble")
+        return self.add_prompt(ScribblePrompt(packed, bool(include_interaction), axis), segment)
+
+    def add_lasso_interaction(
+        self, mask: np.ndarray, include_interaction: bool = True, segment: str = "1", axis: int | None = None
+    ) -> Box | None:
+        """Draw a line around the object, or around what is not the object. Returns the changed box.
+
+        On its slices the result keeps within the lasso, until a later prompt goes beyond it. A negative one takes away
+        what it encloses, and propagation keeps out of that.
+
+        Args:
+            mask: (D,H,W), not zero on the closed line, or on all that it encloses; on one slice or on several.
+            include_interaction: Whether the object is in the lasso; else nothing of it is.
+            segment: Name of the segment.
+            axis: Slicing axis; None takes the one along which the lasso is flat.
+
+        Raises:
+            UserError: `mask` is empty or not of the volume's shape.
+        """
+        packed, axis = checks.drawn_mask(mask, axis, self.default_axis, self.shape_kji, "A lasso")
+        return self.add_prompt(LassoPrompt(enclosed(packed, axis), bool(include_interaction), axis), segment)

@@ -1,0 +1,238 @@
+"""What the effect shows of a segment editor, and what becomes of its actions. No Qt.
+
+The main thread calls everything in this file, ``poll`` from a timer. The engine is used by one thread at a time:
+actions wait in a queue until the worker is idle, and changes of the scene are read then.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
+from EfficientMedSAM2Lib.interaction import InteractiveSession, Propagation, SliceUpdate
+from EfficientMedSAM2Lib.mrml.effect.action_queue import Action, ActionQueue, Activity
+from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask
+from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
+from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores, read_scores
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.sequences import time_point
+from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
+from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix
+
+logger = logging.getLogger(__name__)
+
+
+class EffectState:
+    """State of one segment editor: its session, what is going on, messages and scores.
+
+    Args:
+        port: The editor.
+        worker: Runs work in one thread: ``submit``, ``idle``, ``yield_to_tasks``, as the effect's Worker.
+        changed: Called on the main thread whenever something to be shown has changed.
+    """
+
+    def __init__(self, port: EditorPort, worker: Any, changed: Callable[[], None]) -> None:
+        self.port = port
+        self.session: SegmentEditorSession | None = None
+        self.auto_commit = True
+        self.keep_out = False
+        self.window: IntensityWindow | None = None
+        self.message = ""
+        self.is_error = False
+        self.load_error: BaseException | None = None
+        self.scores = SliceScores()
+        self._queue = ActionQueue(worker, self, changed)
+        self._changed = changed
+        self._predictor: Any = None
+        self._propagation: Propagation | None = None
+        self._live: GrowingMask | None = None
+        self._started = 0.0
+        self._scene_changed = False
+
+    # --- state ---------------------------------------------------------------------------------------------------
+
+    @property
+    def activity(self) -> Activity:
+        """What is going on."""
+        return self._queue.activity
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether ``poll`` has to be called again."""
+        return self._queue.is_busy or self._scene_changed
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the network is loaded."""
+        return self._predictor is not None
+
+    def poll(self) -> bool:
+        """The timer's call: let the worker run, take what it has done, start what waits. Returns ``is_busy``."""
+        self._queue.poll()
+        return self.is_busy
+
+    @property
+    def has_preview(self) -> bool:
+        """Whether a result waits for ``commit`` or ``reject``."""
+        return self.session is not None and self.session.has_preview
+
+    @property
+    def progress(self) -> PropagationProgress | None:
+        """How far the propagation is, None when there is none."""
+        if self._propagation is None:
+            return None
+        return PropagationProgress(self._propagation.done, self._propagation.total, time.perf_counter() - self._started)
+
+    def preview_image(self) -> Any:
+        """vtkOrientedImageData (0, 1; volume's local frame) of the pending result, None when there is none."""
+        if self._live is not None:
+            return self._live.image(volume_matrix(self.port.source_volume_node()))
+        if self.session is None or not self.session.has_preview or self.session.preview_box is None:
+            return None
+        return self.session.preview_image()
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    def scene_changed(self) -> None:
+        """The editor's segmentation, segment or volume may have changed: undo, redo, selection, other effects."""
+        self._scene_changed = True
+        session = self.session
+        if self.activity is Activity.PROPAGATING and session is not None and not self._queue.polling:
+            try:
+                moved = session.editor_moved or session.is_stale
+            except UserError:  # segmentation or volume is gone
+                moved = True
+            if moved:
+                self._queue.cancel(Activity.PROPAGATING)
+
+    def forget(self) -> None:
+        """The scene is closed: nothing of it may be kept. Work under way ends without being written."""
+        self._queue.abandon()
+        self.session, self._live, self._propagation, self._scene_changed = None, None, None, False
+        self.scores = SliceScores()
+
+    def unload(self) -> None:
+        """Another network is wanted: forget this one and what it has seen; segments and prompts are in the scene."""
+        self.forget()
+        self._predictor, self.load_error = None, None
+
+    def close(self) -> None:
+        """The end: the worker's thread, too."""
+        self.forget()
+        self._queue.worker.stop()
+
+    def settle(self, timeout_s: float) -> bool:
+        """Finish what is under way, cancelling what is long, and write what is pending; False when time ran out."""
+        done = self._queue.drain(timeout_s)
+        self._scene_changed = False
+        if done and self.has_preview:
+            self._commit()
+        return done
+
+    # --- called by the queue -------------------------------------------------------------------------------------
+
+    def allowed(self, action: Action) -> bool:
+        """Nothing but loading can be done without the network."""
+        if self._predictor is None and action.activity is not Activity.LOADING:
+            self._say("The network is not ready; see the message above.", error=True)
+            return False
+        return True
+
+    def reported(self, item: SliceUpdate) -> None:
+        """A slice was propagated."""
+        self.scores = self.scores.with_slice(item.index, item.score, bool(item.mask.any()))
+        if self._live is not None:
+            self._live.put_slice(item.axis, item.index, item.mask)
+
+    def ended(self, _action: Action) -> None:
+        """Show what has become of the action."""
+        self._live = self._propagation = None
+        self._read_scores()
+
+    def failed(self, action: Action, error: BaseException) -> None:
+        """Say what went wrong; slices that a propagation has done are kept."""
+        if isinstance(error, UserError):
+            logger.info("%s", error)
+        else:
+            logger.error("%s failed", action.activity.value.capitalize(), exc_info=error)
+        if action.activity is Activity.LOADING:
+            self.load_error = error
+            self._queue.drop_waiting()
+        elif action.activity is Activity.PROPAGATING and self.session is not None:
+            try:
+                self.session.finish_propagation()
+                if self.auto_commit:
+                    self._commit()
+            except UserError as second:
+                logger.info("%s", second)
+        elif self.auto_commit and self.has_preview and self.session is not None:
+            self.session.reject()
+        self._say(str(error) or type(error).__name__, error=True)
+
+    def idle(self) -> None:
+        """Read what the scene has become."""
+        if self._scene_changed:
+            self._sync_with_scene()
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    def _sync_with_scene(self) -> None:
+        self._scene_changed = False
+        session = self.session
+        try:
+            if session is None and (self._predictor is None or not time_point(self.port.source_volume_node())):
+                return
+            session = session or self._session()  # prompts that came with a sequence have to change with it
+            had_preview = session.has_preview
+            if session.drop_outdated_image():
+                if had_preview:
+                    self._say("The image has changed; the preview was dropped.")
+            elif session.sync_with_editor():
+                self._say("")
+            if session.has_preview and self.port.selected_segment_id() != session.preview_segment:
+                self._commit()
+        except UserError as error:
+            logger.info("The editor is not ready: %s", error)
+        self._read_scores()
+        self._changed()
+
+    def _session(self) -> SegmentEditorSession:
+        if self.session is None:
+            self.session = SegmentEditorSession(self.port, InteractiveSession(self._predictor))
+        self.session.keep_out, self.session.window = self.keep_out, self.window
+        return self.session
+
+    def _end_answer(self, session: SegmentEditorSession) -> None:
+        """Write or keep what the worker has found, unless the scene has changed since."""
+        text = session.last_message
+        if session.is_stale or session.editor_moved:
+            session.reject()
+            session.sync_with_editor()
+            self._say("The scene has changed; the prompt was not used.")
+            return
+        self._say(text)
+        if self.auto_commit:
+            self._commit()
+
+    def _commit(self) -> None:
+        session = self.session
+        if session is None or not session.has_preview:
+            return
+        text = session.last_message
+        session.commit()
+        self._say(" ".join(dict.fromkeys(part for part in (text, session.last_message) if part)))
+
+    def _read_scores(self) -> None:
+        if self.session is None:
+            return
+        try:
+            self.scores = read_scores(self.session.engine, self.port.selected_segment_id())
+        except UserError:  # no image or no segment yet
+            self.scores = SliceScores()
+
+    def _say(self, text: str, error: bool = False) -> None:
+        self.message, self.is_error = text, error

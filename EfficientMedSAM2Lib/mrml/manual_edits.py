@@ -1,0 +1,59 @@
+"""Changes of a segment by other means than prompts: Paint, Erase, another effect, an older session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union, whole_box
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.masks import PackedMask
+from EfficientMedSAM2Lib.mrml.history_link import unpack
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box
+
+
+@dataclass(frozen=True)
+class ManualEdit:
+    """A segment that was edited, read on the main thread; any thread may send it to the engine.
+
+    Attributes:
+        stamp: Its labelmap's stamp when it was read.
+        mask: The segment as it is now, (D, H, W) bool; None when no voxel differs from what the engine knows.
+        box: Half-open box of the edited voxels.
+    """
+
+    stamp: tuple[int, int]
+    mask: np.ndarray | None
+    box: Box
+
+
+def read_manual_edit(
+    port: EditorPort, segment_id: str, stamp: tuple[int, int], known: PackedMask | None, whole: bool
+) -> ManualEdit:
+    """Compare a segment with what the engine knows of it.
+
+    Args:
+        port: The editor.
+        segment_id: The segment.
+        stamp: Its labelmap's present stamp.
+        known: Voxels that the engine knows.
+        whole: Ignore these, and take all of the segment for edited.
+
+    Raises:
+        UserError: ``whole``, and the segment is empty.
+    """
+    segmentation, volume = port.segmentation_node(), port.source_volume_node()
+    known = None if whole else known
+    box = union(segment_box(segmentation, segment_id, volume), known.box if known is not None else None)
+    edited = None
+    if box is not None:
+        edited = bounding_box(read_segment(segmentation, segment_id, volume, box) ^ unpack(known, box))
+    if edited is None and whole:
+        raise UserError("The segment is empty; paint the structure on at least one slice, or give a prompt.")
+    if box is None or edited is None:
+        return ManualEdit(stamp, None, [])
+    mask = read_segment(segmentation, segment_id, volume)
+    edited = [[low + start, high + start] for (low, high), (start, _stop) in zip(edited, box)]
+    return ManualEdit(stamp, mask, whole_box(mask.shape) if whole else edited)

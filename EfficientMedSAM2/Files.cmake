@@ -52,7 +52,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/appearance.py
   EfficientMedSAM2Lib/core/boxes.py
   EfficientMedSAM2Lib/core/context_cube.py
+  EfficientMedSAM2Lib/core/context_cube.py
+  EfficientMedSAM2Lib/core/context_cube.py
   EfficientMedSAM2Lib/core/errors.py
+  EfficientMedSAM2Lib/core/files.py
+  EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/geometry.py
   EfficientMedSAM2Lib/core/masks.py
@@ -60,6 +64,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/planes.py
   EfficientMedSAM2Lib/core/resources.py
   EfficientMedSAM2Lib/core/streams.py
+  EfficientMedSAM2Lib/core/windows.py
+  EfficientMedSAM2Lib/core/windows.py
   EfficientMedSAM2Lib/core/windows.py
   EfficientMedSAM2Lib/imaging/__init__.py
   EfficientMedSAM2Lib/imaging/components.py
@@ -93,6 +99,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/interaction/drawn.py
   EfficientMedSAM2Lib/interaction/history.py
   EfficientMedSAM2Lib/interaction/nninteractive.py
+  EfficientMedSAM2Lib/interaction/predictor.py
+  EfficientMedSAM2Lib/interaction/predictor.py
   EfficientMedSAM2Lib/interaction/predictor.py
   EfficientMedSAM2Lib/interaction/prompt_calls.py
   EfficientMedSAM2Lib/interaction/prompting.py
@@ -172,7 +180,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/volume/context.py
   EfficientMedSAM2Lib/predictors/volume/frames.py
   EfficientMedSAM2Lib/predictors/volume/given_inputs.py
-  EfficientMedSAM2Lib/predictors/volume/movie.py
   EfficientMedSAM2Lib/predictors/volume/opening.py
   EfficientMedSAM2Lib/predictors/volume/orthogonal_prior.py
   EfficientMedSAM2Lib/predictors/volume/outline.py
@@ -198,6 +205,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/onnx/quantise.py
   EfficientMedSAM2Lib/runtimes/out_of_memory.py
   EfficientMedSAM2Lib/runtimes/torch_arrays.py
+  EfficientMedSAM2Lib/runtimes/weights_metadata.py
   )
 
 set(ENGINE_RESOURCES

@@ -134,7 +134,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         raise UserError(f"{args.data_dir} does not exist; give a folder of scans, or leave --data-dir out.")
     weights = {"medsam2": existing(args.original_model, "MedSAM2's checkpoint")}
     if args.efficient_model is not None:
-        from EfficientMedSAM2Lib.pipeline.engine import encoder_of
+        from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
         encoder, path = encoder_of(args.efficient_model), existing(args.efficient_model, "weights")
         weights.update({network: path for network in EFFICIENT_MEDSAM2 if network.split("-")[0] == encoder})

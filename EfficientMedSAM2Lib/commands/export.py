@@ -7,7 +7,8 @@ from pathlib import Path
 
 from EfficientMedSAM2Lib.commands.segment import check_folder
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER, add_engine_options, encoder_of
+from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER, add_engine_options
+from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

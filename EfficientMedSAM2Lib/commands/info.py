@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from EfficientMedSAM2Lib import __version__
-from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_model, engine_arguments, weights_metadata
+from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_model, engine_arguments
 from EfficientMedSAM2Lib.pipeline.machine import version_of
+from EfficientMedSAM2Lib.runtimes.weights_metadata import weights_metadata
 
 _LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "SimpleITK", "slicerio", "safetensors")
 

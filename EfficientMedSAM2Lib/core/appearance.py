@@ -30,7 +30,7 @@ _LEAST_WEIGHT = 4.0
 
 
 class Intensities(NamedTuple):
-    """What is looked at of B images, on grids of two or three dimensions: (B,...) blurred a little, and more."""
+    """Intensities of B images, on grids of two or three dimensions: (B,...) blurred a little, and more."""
 
     fine: np.ndarray
     coarse: np.ndarray

@@ -1,4 +1,4 @@
-"""What a user did wrong, told apart from what is wrong in the program."""
+"""What a user did wrong, as distinct from what is wrong in the program."""
 
 from __future__ import annotations
 

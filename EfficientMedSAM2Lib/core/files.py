@@ -26,7 +26,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_COMPONENT = 100  # temporary names are longer
 
-#: Looks at a file that was written, under its temporary name, and raises UserError unless it is what was meant.
+#: Checks a file that was written, under its temporary name, and raises UserError unless it is what was meant.
 Check = Callable[[Path], None]
 
 

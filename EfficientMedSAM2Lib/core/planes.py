@@ -60,8 +60,8 @@ def plane_of(ijk_to_ras: np.ndarray, shape_kji: Sequence[int], axis: int) -> Pla
     directions = {kji: ijk_to_ras[:3, 2 - kji] / np.linalg.norm(ijk_to_ras[:3, 2 - kji]) for kji in range(3)}
     others = [kji for kji in range(3) if kji != axis]
     normal = np.cross(directions[others[0]], directions[others[1]])
-    view = int(np.argmax(np.abs(normal)))
-    right, bottom = np.array(_SCREEN[view][0]), np.array(_SCREEN[view][1])
+    patient_axis = int(np.argmax(np.abs(normal)))
+    right, bottom = np.array(_SCREEN[patient_axis][0]), np.array(_SCREEN[patient_axis][1])
     across = max(others, key=lambda kji: abs(directions[kji] @ right))
     down = next(kji for kji in others if kji != across)
     flip_across, flip_down = directions[across] @ right < 0, directions[down] @ bottom < 0
@@ -71,7 +71,13 @@ def plane_of(ijk_to_ras: np.ndarray, shape_kji: Sequence[int], axis: int) -> Pla
         left = -directions[across] * (-1 if flip_across else 1)
         letters = (_letter(left), _letter(-directions[down] * (-1 if flip_down else 1)))
     return Plane(
-        axis, across, down, bool(flip_across), bool(flip_down), PLANE_NAMES[view] if patient else "image", letters
+        axis,
+        across,
+        down,
+        bool(flip_across),
+        bool(flip_down),
+        PLANE_NAMES[patient_axis] if patient else "image",
+        letters,
     )
 
 

@@ -3,15 +3,15 @@
 Only the two bounds are kept per volume; they are applied to copies of slices, never to the volume.
 
 Choice (``choose_window``)
-    * CT (told by the modality, or by its histogram: air near -1000 HU and soft tissue near 0 HU): the preset
-      ``"ct"``, -400 ... 400 HU. One wide soft-tissue window for every CT, because guessing the organ goes badly wrong
+    * CT (known by the modality, or by its histogram: air near -1000 HU and soft tissue near 0 HU): the preset
+      ``"ct"``, -400 ... 400 HU. One wide soft-tissue window for every CT, because predicting the organ goes badly wrong
       when it goes wrong. It is twice the usual abdominal width: liver against lesion keeps its contrast, enhanced
       vessels and spongy bone are not yet saturated, and lung stays plainly darker than any tissue around it.
       The narrower and wider presets (brain, lung, bone, ...) are the user's to pick.
     * 8-bit colour: 0 ... 255 as it is.
     * anything else: 0.5 ... 99.5 percentile of the foreground.
 The bounds of the window become 0 and 1, never the extremes of the clipped data: the same tissue has the same grey
-whatever else is in view.
+whatever else is shown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 
-#: How many values are looked at for statistics: enough for percentiles, and quick on any volume.
+#: How many values statistics are made of: enough for percentiles, and quick on any volume.
 SAMPLE_SIZE = 1_000_000
 #: A value that fills at least this share of the sample may be background.
 MINIMUM_BACKGROUND_SHARE = 0.01
@@ -221,7 +221,7 @@ def _foreground_window(sample: np.ndarray) -> IntensityWindow | None:
 
 
 def _full_range_window(array: np.ndarray) -> IntensityWindow:
-    """Look at every voxel: the coarse grid may have missed the few that differ. Constant volumes map to 0."""
+    """From every voxel: the coarse grid may have missed the few that differ. Constant volumes map to 0."""
     values = array if np.issubdtype(array.dtype, np.integer) else array[np.isfinite(array)]
     low, high = float(values.min()), float(values.max())
     if low < high:

@@ -16,7 +16,8 @@ from EfficientMedSAM2Lib.interaction.predictor import warm_up
 from EfficientMedSAM2Lib.interaction.session import InteractiveSession
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.predictors.inputs import to_numpy
-from EfficientMedSAM2Lib.predictors.pretrained import licence_of, weights_of
+from EfficientMedSAM2Lib.predictors.pretrained import weights_of
+from EfficientMedSAM2Lib.runtimes.weights_metadata import licence_of
 
 logger = logging.getLogger(__name__)
 

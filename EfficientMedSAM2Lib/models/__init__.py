@@ -1,4 +1,4 @@
-"""The network: tensors in, tensors out. Build one with `build_efficient_medsam2_model`.
+"""The network: tensors in, tensors out. Build one with `build_torch_network`.
 
 What needs torch is loaded when first asked for, so that an exported network runs where torch is not installed.
 """
@@ -13,12 +13,12 @@ from EfficientMedSAM2Lib.models.config import ModelConfig, encoder_types, regist
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 
 if TYPE_CHECKING:
-    from EfficientMedSAM2Lib.models.builder import build_efficient_medsam2_model, load_model, save_model
+    from EfficientMedSAM2Lib.models.builder import build_torch_network, load_model, save_model
     from EfficientMedSAM2Lib.models.network import EfficientMedSAM2
 
 _HOMES = {
     "EfficientMedSAM2": "network",
-    "build_efficient_medsam2_model": "builder",
+    "build_torch_network": "builder",
     "load_model": "builder",
     "save_model": "builder",
 }
@@ -31,7 +31,7 @@ __all__ = [
     "MemoryBank",
     "ModelConfig",
     "PromptBatch",
-    "build_efficient_medsam2_model",
+    "build_torch_network",
     "encoder_types",
     "load_model",
     "register_encoder",

@@ -22,7 +22,7 @@ WEIGHTS_LICENCE = "Apache-2.0"
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def build_efficient_medsam2_model(
+def build_torch_network(
     encoder_type: str = "efficientnet",
     checkpoint: str | os.PathLike[str] | None = None,
     device: str | torch.device = "auto",
@@ -185,7 +185,7 @@ def cpu_has_bfloat16() -> bool:
 
 __all__ = [
     "WEIGHTS_LICENCE",
-    "build_efficient_medsam2_model",
+    "build_torch_network",
     "cpu_has_bfloat16",
     "load_model",
     "save_model",

@@ -120,7 +120,7 @@ class PromptBatch:
 
 
 class EncodedPrompts(NamedTuple):
-    """What the mask decoder is told of the prompts.
+    """What the mask decoder is given of the prompts.
 
     Attributes:
         tokens: (B,N+3,embed_dim) sparse tokens: points, the two box corners, one padding.

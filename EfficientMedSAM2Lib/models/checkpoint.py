@@ -65,7 +65,7 @@ def is_torch_file(path: Path) -> bool:
     return path.suffix.lower() in TORCH_SUFFIXES or (path.suffix.lower() != ".safetensors" and zipfile.is_zipfile(path))
 
 
-def holds_our_network(path: Path) -> bool:
+def holds_this_network(path: Path) -> bool:
     """Whether a file of `torch.save` holds weights of this network, and not of another one.
 
     Raises:
@@ -134,4 +134,4 @@ def _encoder_of(tensors: Mapping[str, Tensor], path: Path) -> str:
     return best
 
 
-__all__ = ["TORCH_SUFFIXES", "holds_our_network", "is_torch_file", "read_checkpoint"]
+__all__ = ["TORCH_SUFFIXES", "holds_this_network", "is_torch_file", "read_checkpoint"]

@@ -56,7 +56,7 @@ class EfficientMedSAM2(nn.Module):
 
     @property
     def image_size(self) -> int:
-        """Side of the square that the network looks at, in its pixels. SAM2's name."""
+        """Side of the square that the network sees, in its pixels. SAM2's name."""
         return self.config.image_size
 
     @property
@@ -65,7 +65,8 @@ class EfficientMedSAM2(nn.Module):
         return torch.get_num_threads()
 
     def set_threads(self, count: int) -> None:
-        """Set `threads`; of this process, not of this network alone."""
+        """Set `threads`. torch has one number for the whole process, with which Slicer's other modules compute too: set
+        only what a user asked for."""
         torch.set_num_threads(count)
 
     def set_compute_dtype(self, dtype: torch.dtype) -> None:

@@ -70,6 +70,7 @@ def build_model(
         UserError: The weights, encoder, device or number of threads cannot be used.
     """
     from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
+    from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
     if threads is not None and threads < 1:
         raise UserError(f"A network needs at least one thread, not {threads}.")
@@ -87,42 +88,3 @@ def build_session(**arguments: Any) -> InteractiveSession:
     from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 
     return InteractiveSession(EfficientMedSAM2VolumePredictor(build_model(**arguments)))
-
-
-def weights_metadata(path: str | Path) -> dict[str, str]:
-    """What a weights file says of itself: configuration, licence, training.
-
-    Raises:
-        UserError: The file is missing or is not a `.safetensors` file.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise UserError(f"Weights file {path} does not exist; give the path of a .safetensors file.")
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a readable .safetensors file: {error}") from error
-
-
-def encoder_of(weights: str | Path) -> str:
-    """Name of the encoder that a weights file is for.
-
-    Raises:
-        UserError: The file cannot be read or holds no configuration of this program.
-    """
-    from EfficientMedSAM2Lib.models import ModelConfig
-    from EfficientMedSAM2Lib.runtimes.choice import installed
-    from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import is_exported, read_description
-
-    if is_exported(weights):
-        return read_description(weights).config.encoder_type
-    if Path(weights).suffix.lower() != ".safetensors" and installed("torch"):
-        from EfficientMedSAM2Lib.models.checkpoint import read_checkpoint
-
-        return read_checkpoint(weights)[0].encoder_type
-    metadata = weights_metadata(weights)
-    if "config" not in metadata:
-        raise UserError(f"{weights} holds no EfficientMedSAM2 configuration; give weights of this program.")
-    return ModelConfig.from_json(metadata["config"]).encoder_type

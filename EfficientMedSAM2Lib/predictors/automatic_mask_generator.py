@@ -23,6 +23,7 @@ from EfficientMedSAM2Lib.predictors.mask_grid import (
     suppressed,
     touches_crop,
 )
+from EfficientMedSAM2Lib.runtimes.network import Network
 
 LOGIT_STEEPNESS = 1 / 8
 """How steeply logits of this network cross zero, beside SAM2's, whose units `stability_score_offset` is in. On the
@@ -54,7 +55,7 @@ class EfficientMedSAM2AutomaticMaskGenerator:
         stability_score_offset: How far the threshold is moved for that, in SAM2's logits; see `LOGIT_STEEPNESS`.
         mask_threshold: Logit above which a pixel belongs to a mask.
         box_nms_thresh: Of two masks whose boxes have a larger IoU, the one with the lower predicted IoU is dropped.
-        crop_n_layers: Layers of crops, looked at like the image; layer n has 2**n crops a side.
+        crop_n_layers: Layers of crops, segmented like the image; layer n has 2**n crops a side.
         crop_nms_thresh: `box_nms_thresh` between crops, where masks of smaller crops are preferred.
         crop_overlap_ratio: Overlap of the first layer's crops as a share of the image's shorter side.
         crop_n_points_downscale_factor: Points a side of layer n are divided by this to the power of n.
@@ -72,7 +73,7 @@ class EfficientMedSAM2AutomaticMaskGenerator:
 
     def __init__(
         self,
-        model: Any,
+        model: Network,
         points_per_side: int | None = 32,
         points_per_batch: int = 64,
         pred_iou_thresh: float = 0.8,

@@ -1,4 +1,4 @@
-"""The image predictor: SAM2ImagePredictor's methods and meanings on a network that looks where the prompt is."""
+"""The image predictor: SAM2ImagePredictor's methods and meanings, in a viewport around the prompt."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits, SliceImage, SlicePrompts
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.viewport import NO_OBJECT_LOGIT, resample, whole_slice
+from EfficientMedSAM2Lib.runtimes.network import Network
 
 LOW_RES_SIZE = 256
 """Side of the low-resolution logits handed out and taken back: the whole image pressed into a square, as in SAM2."""
@@ -52,7 +53,7 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
 
     def __init__(
         self,
-        sam_model: Any,
+        sam_model: Network,
         mask_threshold: float = 0.0,
         max_hole_area: float = 0.0,
         max_sprinkle_area: float = 0.0,
@@ -74,7 +75,7 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
         return self.model.device
 
     def set_image(self, image: Any, window: Any = None, modality: str | None = None, spacing: Any = None) -> None:
-        """Choose the image that the next prompts mean. Nothing is encoded before the first prompt says where to look.
+        """Choose the image that the next prompts mean. Nothing is encoded before the first prompt.
 
         Args:
             image: HxW, HxWx1, HxWx3, (1,1,H,W) or (1,3,H,W), any real type: numpy, torch or PIL. It is not copied.
@@ -210,7 +211,7 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
         in_pixels: bool,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Logits (C,H,W), scores (C,) and low-resolution logits (C,256,256)."""
-        # SAM2 looks at labels only where there are points.
+        # SAM2 reads labels only where there are points.
         xy, marks, corners = as_clicks(points, None if points is None else labels, image.shape, in_pixels)
         given = as_box(box, image.shape, in_pixels)
         prompts = SlicePrompts(xy, marks, corners if given is None else given, self._earlier(mask_input, image))
@@ -246,7 +247,7 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
         given_out, known = self._answers.get(image.key, (logits[:0], None))
         for number, low_res in enumerate(given_out):
             if known is not None and np.array_equal(low_res, logits[0]):
-                # Our own last answer: the viewport's logits say more than the whole image pressed into a square.
+                # The last answer itself: the viewport's logits say more than the whole image pressed into a square.
                 return PlacedLogits(known.logits[number], known.rectangle)
         limit = -NO_OBJECT_LOGIT
         return PlacedLogits(logits[0].astype(np.float32).clip(-limit, limit), whole_slice(image.shape))
@@ -308,7 +309,7 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
             raise RuntimeError("An image must be set with .set_image(...) before its size is asked for.")
         return self._images[-1].shape
 
-    # SAM2's own attributes that scripts read; there is nothing behind them but what is told above.
+    # SAM2's own attributes that scripts read; there is nothing behind them but what is said above.
 
     @property
     def _is_image_set(self) -> bool:

@@ -1,7 +1,7 @@
 """What users hand in, checked and brought to one form. Everything wrong is a UserError that says what to do.
 
 Prompts that SAM2 answers are answered: a thin or reversed box, one that lies outside, points outside, none at all. Who
-wants them refused, as `InteractiveSession` does, looks before it asks.
+wants them refused, as `InteractiveSession` does, checks before it asks.
 """
 
 from __future__ import annotations

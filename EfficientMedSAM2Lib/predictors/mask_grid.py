@@ -25,12 +25,12 @@ def layer_grids(per_side: int, layers: int, downscale: float) -> list[np.ndarray
     Raises:
         UserError: A layer would have no point.
     """
-    sides = [int(per_side / downscale**layer) for layer in range(layers + 1)]
-    if min(sides) < 1:
+    counts = [int(per_side / downscale**layer) for layer in range(layers + 1)]
+    if min(counts) < 1:
         raise UserError(
             f"points_per_side={per_side} leaves no point in {layers} layers of crops; give more points or fewer layers."
         )
-    return [point_grid(side) for side in sides]
+    return [point_grid(side) for side in counts]
 
 
 def crop_boxes(height: int, width: int, layers: int, overlap_ratio: float) -> list[tuple[int, CropBox]]:

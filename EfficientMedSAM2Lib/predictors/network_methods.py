@@ -26,7 +26,7 @@ class NetworkMethods(FromPretrained):
 
     @property
     def image_size(self) -> int:
-        """Side of the square that the network looks at, in its pixels."""
+        """Side of the square that the network sees, in its pixels."""
         size: int = self.model.config.image_size
         return size
 

@@ -11,7 +11,9 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.resources import shipped_weights
 from EfficientMedSAM2Lib.models.config import ModelConfig, encoder_types
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
-from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import SUFFIX, is_exported, read_description
+from EfficientMedSAM2Lib.runtimes.network import Network
+from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import SUFFIX
+from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -19,14 +21,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BUILD_ARGUMENTS = ("device", "use_half_precision", "encoder_type", "runtime", "precision")
-_NOT_OURS = ("mode", "hydra_overrides_extra", "apply_postprocessing", "vos_optimized")
+_OF_SAM2 = ("mode", "hydra_overrides_extra", "apply_postprocessing", "vos_optimized")
 """What SAM2's builders take and this network has no use for."""
 
 
 class FromPretrained:
     """The class method, for a predictor that is made of a network."""
 
-    def __init__(self, model: Any, **kwargs: Any) -> None:
+    def __init__(self, model: Network, **kwargs: Any) -> None:
         self.model = model
 
     @classmethod
@@ -46,7 +48,7 @@ class FromPretrained:
         return cls(network, **rest)
 
 
-def pretrained_network(model_id: str | os.PathLike[str], arguments: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def pretrained_network(model_id: str | os.PathLike[str], arguments: dict[str, Any]) -> tuple[Network, dict[str, Any]]:
     """The network that a name or a file stands for.
 
     Args:
@@ -62,42 +64,13 @@ def pretrained_network(model_id: str | os.PathLike[str], arguments: dict[str, An
         UserError: As `build_efficient_medsam2_model`, or neither an encoder nor a file.
     """
     build = {name: arguments[name] for name in _BUILD_ARGUMENTS if name in arguments}
-    rest = {name: value for name, value in arguments.items() if name not in (*_BUILD_ARGUMENTS, *_NOT_OURS)}
+    rest = {name: value for name, value in arguments.items() if name not in (*_BUILD_ARGUMENTS, *_OF_SAM2)}
     if str(model_id) in encoder_types():
         return build_efficient_medsam2_model(**{**build, "encoder_type": str(model_id)}), rest
     if not Path(model_id).is_file():
         raise UserError(f"{str(model_id)!r} is neither {' nor '.join(map(repr, encoder_types()))} nor a weights file.")
-    encoder = encoder_of(model_id)
-    if encoder is not None:
-        build.setdefault("encoder_type", encoder)
+    build.setdefault("encoder_type", encoder_of(model_id))
     return build_efficient_medsam2_model(checkpoint=model_id, **build), rest
-
-
-def encoder_of(path: str | os.PathLike[str]) -> str | None:
-    """Name of the encoder that a weights file was made for, None where it does not say so.
-
-    Raises:
-        UserError: An exported network or a checkpoint that cannot be read.
-    """
-    if is_exported(path):
-        return read_description(path).config.encoder_type
-    config = _metadata(path).get("config")
-    if config:
-        return ModelConfig.from_json(config).encoder_type
-    if Path(path).suffix.lower() == ".safetensors":
-        return None
-    from EfficientMedSAM2Lib.models.checkpoint import is_torch_file, read_checkpoint
-
-    return read_checkpoint(path)[0].encoder_type if is_torch_file(Path(path)) else None
-
-
-def licence_of(path: str | os.PathLike[str]) -> str | None:
-    """Licence of a weights file, None where it does not say.
-
-    Raises:
-        UserError: An exported network that cannot be read.
-    """
-    return read_description(path).licence if is_exported(path) else _metadata(path).get("licence")
 
 
 def weights_of(folder: str | os.PathLike[str]) -> Path:
@@ -119,14 +92,4 @@ def weights_of(folder: str | os.PathLike[str]) -> Path:
     return shipped_weights(ModelConfig().encoder_type)
 
 
-def _metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="np") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError):
-        return {}  # whoever reads the weights says what is wrong with them
-
-
-__all__ = ["FromPretrained", "encoder_of", "licence_of", "pretrained_network", "weights_of"]
+__all__ = ["FromPretrained", "pretrained_network", "weights_of"]

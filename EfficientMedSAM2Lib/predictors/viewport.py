@@ -62,7 +62,7 @@ def crop(slice_array: np.ndarray, viewport: Viewport, window: IntensityWindow, s
 
     Args:
         slice_array: (H,W) or (H,W,3), any real type.
-        viewport: The part to look at.
+        viewport: The part to show.
         window: Intensities spread over 0...1.
         size: Side of the network's input.
 

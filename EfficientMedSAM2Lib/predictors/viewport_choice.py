@@ -1,4 +1,4 @@
-"""Where to look: viewports chosen from prompts and masks. Pure functions of these and of `HeuristicsConfig`."""
+"""Viewports chosen from prompts and masks. Pure functions of these and of `HeuristicsConfig`."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ from EfficientMedSAM2Lib.predictors.volume.state import (
     without_overlap,
 )
 from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack, combine_prompts
+from EfficientMedSAM2Lib.runtimes.network import Network
 
 CACHE_BYTES = 32 * 2**20
 """Features kept at most per volume: about fifty viewports in half precision, which any propagation fills."""
@@ -61,7 +62,7 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
 
     def __init__(
         self,
-        model: Any,
+        model: Network,
         feature_cache_bytes: int = CACHE_BYTES,
         fill_hole_area: float = 0,
         non_overlap_masks: bool = False,
@@ -126,19 +127,9 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
         """
         source = next((given for given in (volume, images, video_path) if given is not None), None)
         cache = FeatureCache(self.feature_cache_bytes)
-        return open_state(
-            source,
-            spacing,
-            modality,
-            axis,
-            window,
-            video_height,
-            video_width,
-            cache,
-            self.device,
-            offload_video_to_cpu,
-            offload_state_to_cpu,
-        )
+        state = open_state(source, spacing, modality, axis, window, video_height, video_width, cache, self.device)
+        state["offload_video_to_cpu"], state["offload_state_to_cpu"] = offload_video_to_cpu, offload_state_to_cpu
+        return state
 
     def add_new_points_or_box(
         self,

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.models.config import timm_architecture
 from EfficientMedSAM2Lib.runtimes.choice import choose_runtime, installed
 from EfficientMedSAM2Lib.runtimes.exported import cached_file, exported_at_hand, weights_sha256
 from EfficientMedSAM2Lib.runtimes.home_process import note_home
+from EfficientMedSAM2Lib.runtimes.network import Network
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import is_exported
+
+if TYPE_CHECKING:
+    from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +32,7 @@ def build_efficient_medsam2_model(
     use_half_precision: bool = True,
     runtime: str | None = None,
     precision: str | None = None,
-) -> Any:
+) -> Network:
     """Build the network, ready for inference.
 
     Args:
@@ -70,14 +74,14 @@ def build_efficient_medsam2_model(
         raise UserError("INT8 and exported networks need runtime='onnx'.")
     if not installed("torch"):
         raise UserError("PyTorch is not installed; install it, or use runtime='onnx'.")
-    from EfficientMedSAM2Lib.models.builder import build_efficient_medsam2_model as build
+    from EfficientMedSAM2Lib.models.builder import build_torch_network
 
-    model = build(encoder_type, checkpoint, device, use_half_precision, precision)
+    model = build_torch_network(encoder_type, checkpoint, device, use_half_precision, precision)
     note_home(model)
     return model
 
 
-def _onnx_network(encoder_type: str, checkpoint: Any, device: Any, precision: str | None) -> Any:
+def _onnx_network(encoder_type: str, checkpoint: Any, device: Any, precision: str | None) -> OnnxNetwork:
     from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
 
     timm_architecture(encoder_type)  # refuses unknown names
@@ -138,10 +142,10 @@ def export(encoder_type: str, checkpoint: str | os.PathLike[str] | None, precisi
     Raises:
         UserError: As `build_efficient_medsam2_model`, or onnx is missing.
     """
-    from EfficientMedSAM2Lib.models.builder import build_efficient_medsam2_model as build
+    from EfficientMedSAM2Lib.models.builder import build_torch_network
     from EfficientMedSAM2Lib.runtimes.onnx.export import export_network
 
-    model = build(encoder_type, checkpoint, "cpu", precision="fp32")
+    model = build_torch_network(encoder_type, checkpoint, "cpu", precision="fp32")
     export_network(model, path, precision, weights_sha256(encoder_type, checkpoint))
 
 

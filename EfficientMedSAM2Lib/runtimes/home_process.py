@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 from weakref import WeakKeyDictionary
 
-_homes: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+from EfficientMedSAM2Lib.runtimes.network import Network
+
+_homes: WeakKeyDictionary[Network, int] = WeakKeyDictionary()
 
 
-def note_home(model: Any) -> None:
+def note_home(model: Network) -> None:
     """Remember that a network belongs to this process, unless it is known to belong to another."""
     _homes.setdefault(model, os.getpid())
 
 
-def check_home(model: Any) -> None:
+def check_home(model: Network) -> None:
     """Refuse to ask a network that was built before this process was forked.
 
     Raises:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class MemoryGuard:
-    """Repeats work for which the device's memory did not suffice. Told once each, through logging.
+    """Repeats work for which the device's memory did not suffice. Each remedy is logged.
 
     Args:
         model: The network; it is moved to the CPU, in float32, when nothing else helps, and stays there.

@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
 
 def command(arguments: Sequence[str] | None = None) -> list[str]:
     """The arguments of `efficient-medsam2` that mean the same."""
-    from EfficientMedSAM2Lib.pipeline.engine import encoder_of
+    from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
     args = parser().parse_args(arguments)
     encoder = args.encoder_type or encoder_of(args.efficient_model)

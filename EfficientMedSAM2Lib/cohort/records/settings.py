@@ -9,7 +9,8 @@ from typing import Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.pipeline.case import PropagationOptions
-from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER, encoder_of
+from EfficientMedSAM2Lib.pipeline.engine import DEFAULT_ENCODER
+from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
 #: What builds the session of a worker, as "module:function": worker processes, also those on other machines, can
 #: import it by name.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.learning.teachers.interface import Teacher
-from EfficientMedSAM2Lib.models.checkpoint import holds_our_network
+from EfficientMedSAM2Lib.models.checkpoint import holds_this_network
 
 OWN_SUFFIX = ".safetensors"
 SAM2_SUFFIXES = (".pt", ".pth")
@@ -20,7 +20,7 @@ def is_efficient_medsam2(checkpoint: Path | None) -> bool:
     """
     if checkpoint is None or checkpoint.suffix.lower() not in (OWN_SUFFIX, *SAM2_SUFFIXES):
         return False
-    return checkpoint.suffix.lower() == OWN_SUFFIX or (checkpoint.is_file() and holds_our_network(checkpoint))
+    return checkpoint.suffix.lower() == OWN_SUFFIX or (checkpoint.is_file() and holds_this_network(checkpoint))
 
 
 def load_teacher(checkpoint: Path | None = None, device: str = "cpu", precision: str = "float32") -> Teacher:

@@ -1,6 +1,6 @@
 """A small 3D network that says how far an object goes: a cube around it, with its mask on some slices, to its mask.
 
-It is told what the object looks like (`core.appearance`), for it has no name for most anatomy. A residual U-Net
+It is given what the object looks like (`core.appearance`), for it has no name for most anatomy. A residual U-Net
 (Çiçek et al. 2016, arXiv 1606.06650) whose first convolution halves the cube.
 """
 

@@ -21,7 +21,7 @@ class ImageEncoder(nn.Module):
     """(B,3,S,S) with values in 0...1 to `ImageFeatures`.
 
     The trunk is made with `feature_cls="getter"`, so that stages after stride 16 do not exist: 0.70 M parameters
-    instead of 2.96 M for EfficientNet-Lite0. Two ConvNeXt blocks give the stride-16 map a wider view.
+    instead of 2.96 M for EfficientNet-Lite0. Two ConvNeXt blocks give the stride-16 map a wider field.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -66,12 +66,12 @@ class ImageEncoder(nn.Module):
 
 
 def standardise(image: Tensor) -> Tensor:
-    """Images (B,3,S,S) to what the trunk sees: brightness within the window first, then the view's own contrast twice.
+    """Images (B,3,S,S) to what the trunk sees: brightness within the window first, then twice the viewport's contrast.
 
-    In a view around the object its own contrast counts, whatever the window of the volume: mean 0 and spread 1 over all
-    channels, tails pressed to +-3. The floor keeps the noise of a nearly constant view from being blown up more than 50
-    times. Brightness within the window is what tells a lung from the liver below it when propagation goes on into a
-    view that holds the liver alone.
+    In a viewport around the object its own contrast counts, whatever the window of the volume: mean 0 and spread 1 over
+    all channels, tails pressed to +-3. The floor keeps the noise of a nearly constant viewport from being blown up more
+    than 50 times. Brightness within the window is what tells a lung from the liver below it when propagation goes on
+    into a viewport that holds the liver alone.
     """
     x = image.float()
     mean = x.mean(dim=(1, 2, 3), keepdim=True)

@@ -1,4 +1,8 @@
-"""Building blocks shared by the encoder, the decoder and the memory."""
+"""Building blocks shared by the encoder, the decoder and the memory.
+
+timm.layers has LayerNorm2d, Mlp and a ConvNeXt block, too: with another epsilon, other names of weights, and no MLP of
+three layers, so that weights trained with these would not load.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +112,7 @@ class Attention(nn.Module):
             query: (B,N,dim).
             key: (B,M,key_dim).
             value: (B,M,key_dim).
-            mask: (B,1,1,M) bool, True where a key may be looked at, or what is added to its logits; None: nothing.
+            mask: (B,1,1,M) bool, True where a key may be attended to, or what is added to its logits; None: nothing.
             query_rotation: Rotary table of `rotary_table` for the N queries.
             key_rotation: Rotary table for the first keys; keys beyond it are left as they are.
 

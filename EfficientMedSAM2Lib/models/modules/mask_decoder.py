@@ -1,4 +1,4 @@
-"""Mask decoder: tokens and image look at each other, then masks, their quality and the object's presence."""
+"""Mask decoder: tokens and image attend to each other, then masks, their quality and the object's presence."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Memory: what is kept of a segmented slice, and how a new slice looks at it.
+"""Memory: what is kept of a segmented slice, and how a new slice attends to it.
 
-Memories of a volume are told apart by their signed distance in mm, not by a count of slices.
+Memories of a volume differ by their signed distance in mm, not by a count of slices.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class MemoryEncoder(nn.Module):
 
 
 class _MemoryTokens(NamedTuple):
-    """What a slice looks at: T tokens.
+    """What a slice attends to: T tokens.
 
     Attributes:
         keys: (B,T,memory_dim).
@@ -57,9 +57,9 @@ class _MemoryTokens(NamedTuple):
 
 
 class MemoryAttention(nn.Module):
-    """One layer: the slice looks at its memories. Rotary positions as in SAM2; object pointers are cut into tokens of
-    memory_dim and carry no position. SAM2's slice looks at itself before, and has a feed-forward part behind; neither
-    paid here (docs/experiments/first-weights/12-parts.md).
+    """One layer: the slice attends to its memories. Rotary positions as in SAM2; object pointers are cut into tokens of
+    memory_dim and carry no position. A slice of SAM2 attends to itself before, and has a feed-forward part behind;
+    neither paid here (docs/experiments/first-weights/12-parts.md).
 
     The first memory of a bank, the nearest, is seen place by place; of the others means over 4 x 4 places, so that
     seven memories are 373 tokens instead of 1813.

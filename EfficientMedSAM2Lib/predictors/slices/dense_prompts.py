@@ -68,12 +68,12 @@ def known_pixels(
             inside[i] = neighbour_logits[i] > 0
             outside[i] = 1 - inside[i]
     for wanted, mine, other in ((1, inside, outside), (0, outside, inside)):
-        here = drawn[:, 0 if wanted else 1] > 0.5
+        marked = drawn[:, 0 if wanted else 1] > 0.5
         for i, k in np.argwhere(labels == wanted):
             x, y = points[i, k]
-            here[i] |= ((pixels - x) ** 2)[None] + ((pixels - y) ** 2)[:, None] <= CLICK_RADIUS**2
-        mine[here] = CLICK_WEIGHT
-        other[here] = 0
+            marked[i] |= ((pixels - x) ** 2)[None] + ((pixels - y) ** 2)[:, None] <= CLICK_RADIUS**2
+        mine[marked] = CLICK_WEIGHT
+        other[marked] = 0
     return inside, outside
 
 
@@ -98,7 +98,7 @@ def dense_maps(
     Args:
         crops: (V,3,S,S) what the network sees.
         prompts: Of the object.
-        viewports: Where it looks.
+        viewports: What it sees.
         earlier: The slice's own mask before, for each viewport; empty where there is none.
         sparse: Boxes (V,4), points (V,N,2) and labels (V,N) in network pixels.
         side: Of mask logits.

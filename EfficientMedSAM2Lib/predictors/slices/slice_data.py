@@ -24,7 +24,7 @@ SINGLE_MASK = 0
 
 @dataclasses.dataclass(frozen=True)
 class SliceImage:
-    """One slice as the network may look at it.
+    """One slice as the network may see it.
 
     Attributes:
         array: (H,W) or (H,W,3), any real type; never written.
@@ -149,7 +149,7 @@ class SlicePrediction:
     """What the network says of one slice.
 
     Attributes:
-        viewport: Where it looked.
+        viewport: What it saw of the slice.
         logits: (C,h,w) float32, one single mask and then the candidates.
         iou: (C,) predicted intersection over union.
         object_logit: Above 0 where the object is on the slice.

@@ -106,11 +106,10 @@ class SlicePredictor:
 
     def viewport_for(self, image: SliceImage, prompts: SlicePrompts) -> Viewport | None:
         """The viewport that prompts fix, None when there are clicks alone (or nothing)."""
+        shown = (prompts.points, image.shape, image.spacing, self.heuristics)
         if prompts.box is not None:
             x0, y0, x1, y1 = prompts.box
-            return viewport_choice.viewport_for_box(
-                (x0, y0, x1, y1), prompts.points, image.shape, image.spacing, self.heuristics
-            )
+            return viewport_choice.viewport_for_box((x0, y0, x1, y1), *shown)
         for known in (prompts.earlier, prompts.neighbour):
             box = known.bounding_box() if known is not None else None
             if known is not None and box is not None:
@@ -118,9 +117,7 @@ class SlicePredictor:
                 keeps = is_viewport and viewport_choice.keeps_viewport(viewport, box, image.shape, self.heuristics)
                 if keeps and viewport_choice.shows(viewport, prompts.points):
                     return viewport
-                return viewport_choice.viewport_for_mask(
-                    box, prompts.points, image.shape, image.spacing, self.heuristics
-                )
+                return viewport_choice.viewport_for_mask(box, *shown)
         return None
 
     def predict(
@@ -138,7 +135,7 @@ class SlicePredictor:
             image: The slice.
             prompts: Prompts and earlier masks; may be empty when there is memory.
             cache: Where features are kept.
-            viewport: Where to look; None lets the prompts decide.
+            viewport: What the network sees; None lets the prompts decide.
             bank_for: Makes the memory bank as seen in a viewport; None for a slice that stands alone.
             choices: Masks among which the best may be chosen, where the viewport depends on it.
 

@@ -1,1 +1,1 @@
-"""Inside of the volume predictor: where slices come from, what is known of an object, how it is followed."""
+"""Inside of the volume predictor: where slices come from, what is known of an object, how it is propagated."""

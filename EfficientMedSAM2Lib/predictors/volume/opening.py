@@ -13,9 +13,15 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.predictors.inputs import as_spacing, as_window, to_numpy
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
-from EfficientMedSAM2Lib.predictors.volume.frames import Frames, PictureFrames, TensorFrames, VolumeFrames
+from EfficientMedSAM2Lib.predictors.volume.frames import (
+    Frames,
+    MovieFrames,
+    PictureFrames,
+    TensorFrames,
+    VolumeFrames,
+    is_movie,
+)
 from EfficientMedSAM2Lib.predictors.volume.given_inputs import InputsPerObject, MaskInputs, point_inputs
-from EfficientMedSAM2Lib.predictors.volume.movie import MovieFrames, is_movie
 from EfficientMedSAM2Lib.predictors.volume.state import State
 from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack
 
@@ -30,8 +36,6 @@ def open_state(
     video_width: int | None,
     cache: FeatureCache,
     device: Any,
-    offload_video_to_cpu: bool,
-    offload_state_to_cpu: bool,
 ) -> State:
     """The state for a volume; arguments as `EfficientMedSAM2VolumePredictor.init_state`, whose source is any of three.
 
@@ -68,8 +72,8 @@ def open_state(
         "video_width": frames.shape[1],
         "device": device,
         "storage_device": "cpu",
-        "offload_video_to_cpu": offload_video_to_cpu,
-        "offload_state_to_cpu": offload_state_to_cpu,
+        "offload_video_to_cpu": False,
+        "offload_state_to_cpu": False,
         "cached_features": cache,
         "obj_ids": [],
         "obj_id_to_idx": OrderedDict(),

@@ -89,19 +89,19 @@ class Propagator:
             volume: The volume.
         """
         image = volume.image(frame_idx)
-        trusted = track.trusted(frame_idx, run.start, run.reverse)
-        neighbour = track.results[trusted[0]]
+        leading = track.leading_slices(frame_idx, run.start, run.reverse)
+        neighbour = track.results[leading[0]]
         viewport = self._viewport_after(neighbour, image)
-        prompts = SlicePrompts(appearance=self._appearance(track, trusted))
+        prompts = SlicePrompts(appearance=self._appearance(track, leading))
         if self.heuristics.neighbour_mask:
-            away = (frame_idx - trusted[0]) * volume.slice_mm
+            away = (frame_idx - leading[0]) * volume.slice_mm
             if self.heuristics.neighbour_distance:
                 # Given the true distance, the network copied the mask, and errors grew from slice to slice.
                 away = float(np.copysign(max(abs(away), self.heuristics.neighbour_distance_mm), away))
             mask = self._context_mask(track, frame_idx, volume, viewport) or neighbour.from_bits()
             prompts = dataclasses.replace(prompts, neighbour=mask, neighbour_mm=away)
         prediction, choice = self.predictor.predict(
-            image, prompts, volume.cache, viewport, lambda v: self.bank(track, frame_idx, trusted, v, volume.slice_mm)
+            image, prompts, volume.cache, viewport, lambda v: self.bank(track, frame_idx, leading, v, volume.slice_mm)
         )
         prior, presence = self._extent(track, frame_idx, volume, prediction.viewport)
         if prior is not None:
@@ -131,12 +131,12 @@ class Propagator:
         before = track.results.get(frame_idx)
         earlier = before.placed() if before is not None and not fresh else None
         prompts = SlicePrompts(given.points, given.labels, given.box, earlier, given.is_mask or given.refines)
-        trusted: list[int] = []
+        leading: list[int] = []
         if given.box is None:
-            around = track.trusted(frame_idx, None, False)
+            around = track.leading_slices(frame_idx, None, False)
             near = around and abs(around[0] - frame_idx) * slice_mm <= self.heuristics.click_context_mm
             if around and (given.refines or (self.heuristics.click_context and near)):
-                trusted = around
+                leading = around
                 prompts = dataclasses.replace(
                     prompts,
                     neighbour=track.results[around[0]].from_bits(),
@@ -152,7 +152,7 @@ class Propagator:
             prompts,
             volume.cache,
             viewport,
-            bank_for=(lambda v: self.bank(track, frame_idx, trusted, v, slice_mm)) if trusted else None,
+            bank_for=(lambda v: self.bank(track, frame_idx, leading, v, slice_mm)) if leading else None,
             choices=self.predictor.single_mask_choices(prompts),
         )
         present = prompts.asserts_presence or prediction.object_logit > 0
@@ -174,7 +174,7 @@ class Propagator:
             )
             placed = PlacedLogits.from_packed(packed)
         else:
-            near = track.trusted(frame_idx, None, False)
+            near = track.leading_slices(frame_idx, None, False)
             known = before or (track.results[near[0]] if near else None)
             viewport = (
                 known.viewport
@@ -200,13 +200,13 @@ class Propagator:
         """Where a slice will be seen, as far as the nearest known slice says; None when nothing is known."""
         if frame_idx in track.results:
             return track.results[frame_idx].viewport
-        near = track.trusted(frame_idx, None, False)
+        near = track.leading_slices(frame_idx, None, False)
         return self._viewport_after(track.results[near[0]], image) if near else None
 
     @staticmethod
-    def _appearance(track: ObjectTrack, trusted: list[int]) -> AppearanceModel | None:
-        """What the object looks like on the nearest of trusted slices of which that is known."""
-        known = (track.memories[f].appearance for f in trusted if f in track.prompts and f in track.memories)
+    def _appearance(track: ObjectTrack, leading: list[int]) -> AppearanceModel | None:
+        """What the object looks like on the nearest of the leading slices of which that is known."""
+        known = (track.memories[f].appearance for f in leading if f in track.prompts and f in track.memories)
         return next((appearance for appearance in known if appearance is not None), None)
 
     def _viewport_after(self, neighbour: SliceResult, image: SliceImage) -> Viewport:
@@ -290,10 +290,10 @@ class Propagator:
         )
 
     def bank(
-        self, track: ObjectTrack, frame_idx: int, trusted: list[int], viewport: Viewport, slice_mm: float
+        self, track: ObjectTrack, frame_idx: int, leading: list[int], viewport: Viewport, slice_mm: float
     ) -> MemoryBank | None:
-        """Memories of trusted slices (nearest first), as seen in a viewport; None when there are none."""
-        known = [f for f in trusted if f in track.memories]
+        """Memories of leading slices (nearest first), as seen in a viewport; None when there are none."""
+        known = [f for f in leading if f in track.memories]
         conditioning = [f for f in known if f in track.prompts][: self.heuristics.memory_conditioning]
         reach = self._memory_range_mm() / slice_mm
         others = [f for f in known if f not in track.prompts and abs(f - frame_idx) <= reach]

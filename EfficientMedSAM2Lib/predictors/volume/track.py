@@ -41,7 +41,7 @@ class SliceResult:
     Attributes:
         mask: In bits.
         score: Predicted IoU times the probability that the object is there, 0...1.
-        viewport: Where the network looked.
+        viewport: What the network saw of the slice.
         logits: (h,w) float16 in that viewport; kept of conditioning slices alone, which are few.
     """
 
@@ -72,7 +72,7 @@ class SliceMemory:
     Attributes:
         map: (memory_dim,S/16,S/16) in the viewport, in the network's precision.
         pointer: (embed_dim,).
-        viewport: Where the network looked.
+        viewport: What the network saw of the slice.
         appearance: What the object looks like there, of conditioning slices.
     """
 
@@ -131,7 +131,7 @@ class ObjectTrack:
         """A copy that later changes do not touch."""
         return ObjectSnapshot(dict(self.prompts), dict(self.results), dict(self.memories))
 
-    def trusted(self, frame_idx: int, start: int | None, reverse: bool) -> list[int]:
+    def leading_slices(self, frame_idx: int, start: int | None, reverse: bool) -> list[int]:
         """Slices whose masks may lead to that of another, nearest first.
 
         Conditioning slices always; of the others those behind in the direction of travel, and, when travel starts at a
@@ -139,7 +139,7 @@ class ObjectTrack:
 
         Args:
             frame_idx: The slice to segment.
-            start: Where this run starts; None trusts every slice.
+            start: Where this run starts; None lets every slice lead.
             reverse: Direction of the run.
         """
         sign = -1 if reverse else 1

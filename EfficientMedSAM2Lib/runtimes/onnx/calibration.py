@@ -1,4 +1,4 @@
-"""What the encoder sees: views of a real CT and of synthetic pictures, for the ranges of INT8."""
+"""What the encoder sees: parts of a real CT and synthetic pictures, for the ranges of INT8."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ import numpy as np
 from EfficientMedSAM2Lib.core.windows import apply_window, choose_window, preset_window
 from EfficientMedSAM2Lib.imaging.sample import sample_scan
 
-VIEWS = 48
+IMAGES = 48
 """Of each kind."""
 
 
-def calibration_views(size: int, count: int = VIEWS, seed: int = 0) -> np.ndarray:
-    """Views (2*count,3,size,size) float32 in 0...1: of the CT that comes with slicerio, and synthetic ones."""
+def calibration_images(size: int, count: int = IMAGES, seed: int = 0) -> np.ndarray:
+    """Images (2*count,3,size,size) float32 in 0...1: of the CT that comes with slicerio, and synthetic ones."""
     generator = np.random.default_rng(seed)
-    views = [*_ct_views(size, count, generator), *(_synthetic_view(size, generator) for _ in range(count))]
-    return np.stack([np.repeat(view[None], 3, axis=0) for view in views]).astype(np.float32)
+    images = [*_ct_images(size, count, generator), *(_synthetic_image(size, generator) for _ in range(count))]
+    return np.stack([np.repeat(image[None], 3, axis=0) for image in images]).astype(np.float32)
 
 
-def _ct_views(size: int, count: int, generator: np.random.Generator) -> list[np.ndarray]:
+def _ct_images(size: int, count: int, generator: np.random.Generator) -> list[np.ndarray]:
     import SimpleITK
 
     volume = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(sample_scan())))
     windows = [choose_window(volume, "CT"), preset_window("lung"), preset_window("bone")]
-    views = []
+    images = []
     for number in range(count):
         slice_array = volume[int(generator.integers(len(volume)))]
         side = int(generator.uniform(0.15, 1.0) * min(slice_array.shape))
         top, left = (int(generator.integers(extent - side + 1)) for extent in slice_array.shape)
         part = apply_window(slice_array[top : top + side, left : left + side], windows[number % len(windows)])
-        views.append(_resized(part, size))
-    return views
+        images.append(_resized(part, size))
+    return images
 
 
-def _synthetic_view(size: int, generator: np.random.Generator) -> np.ndarray:
+def _synthetic_image(size: int, generator: np.random.Generator) -> np.ndarray:
     """Smooth noise of random grain, regions cut out of it, and a little speckle: as ultrasound and MR may look."""
     coarse = generator.random((int(generator.integers(4, 24)),) * 2)
     texture = _resized(coarse, size)
@@ -49,4 +49,4 @@ def _resized(picture: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(ndimage.zoom(picture, factors, order=1, grid_mode=True, mode="nearest"))
 
 
-__all__ = ["calibration_views"]
+__all__ = ["calibration_images"]

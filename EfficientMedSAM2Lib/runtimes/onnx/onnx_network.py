@@ -78,7 +78,7 @@ class OnnxNetwork:
 
     @property
     def image_size(self) -> int:
-        """Side of the square that the network looks at, in its pixels. SAM2's name."""
+        """Side of the square that the network sees, in its pixels. SAM2's name."""
         return self.config.image_size
 
     def set_threads(self, count: int) -> None:

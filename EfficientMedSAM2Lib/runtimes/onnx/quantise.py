@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.runtimes.onnx.calibration import calibration_views
+from EfficientMedSAM2Lib.runtimes.onnx.calibration import calibration_images
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import graphs_of, read_description, read_graph, write_exported
 
 STATIC = ("encode",)
@@ -55,7 +55,7 @@ def quantised(graphs: Mapping[str, bytes], image_size: int) -> dict[str, bytes]:
         raise UserError(
             f"INT8 needs onnx and onnxruntime: pip install 'efficient-medsam2[export]' ({error})"
         ) from error
-    feeds = [{"image": view[None]} for view in calibration_views(image_size)]
+    feeds = [{"image": image[None]} for image in calibration_images(image_size)]
     result = {}
     with tempfile.TemporaryDirectory() as name, _quiet():
         folder = Path(name)

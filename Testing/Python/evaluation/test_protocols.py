@@ -159,7 +159,7 @@ def test_grow_from_seeds_finds_a_bright_ball(ball_image):
 
 
 def test_the_network_goes_through_a_volume(ball_image):
-    from EfficientMedSAM2Lib.models import build_efficient_medsam2_model
+    from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 
     method = EfficientMedSAM2Method(build_efficient_medsam2_model(checkpoint="random", device="cpu"))
     volumes = choose_cases([ball_image], as_volumes=True)[:1]

@@ -12,7 +12,7 @@ from EfficientMedSAM2Lib.core.context_cube import CUBE_CHANNELS
 from EfficientMedSAM2Lib.models import (
     EfficientMedSAM2,
     ModelConfig,
-    build_efficient_medsam2_model,
+    build_torch_network,
     load_model,
     save_model,
 )
@@ -47,7 +47,7 @@ def test_one_file_holds_both_networks(tmp_path: Path) -> None:
         expected = model.context_logits(cubes())
         assert expected.shape == (1, 16, 16, 16)
         torch.testing.assert_close(again.context_logits(cubes()), expected, atol=2e-2, rtol=2e-2)
-        built = build_efficient_medsam2_model("mobilenet", path, device="cpu", precision="bf16")
+        built = build_torch_network("mobilenet", path, device="cpu", precision="bf16")
         torch.testing.assert_close(built.context_logits(cubes()).float(), expected, atol=0.1, rtol=0.1)
 
 

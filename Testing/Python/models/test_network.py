@@ -13,7 +13,7 @@ from EfficientMedSAM2Lib.models import (
     MemoryBank,
     ModelConfig,
     PromptBatch,
-    build_efficient_medsam2_model,
+    build_torch_network,
     config,
     encoder_types,
     register_encoder,
@@ -212,10 +212,10 @@ def test_registry_is_open(image: torch.Tensor, monkeypatch: pytest.MonkeyPatch) 
     # Other tests meet the encoders that there are.
     monkeypatch.setattr(config, "_ENCODERS", dict(config._ENCODERS))
     register_encoder("small", "mobilenetv3_small_050")
-    model = build_efficient_medsam2_model("small", checkpoint="random", device="cpu", use_half_precision=False)
+    model = build_torch_network("small", checkpoint="random", device="cpu", use_half_precision=False)
     with torch.inference_mode():
         assert model.encode_image(image).embedding.shape == (2, 192, 16, 16)
     with pytest.raises(ValueError, match="registered already"):
         register_encoder("small", "mobilenetv3_small_050")
     with pytest.raises(ValueError, match="choose one of"):
-        build_efficient_medsam2_model("vit_enormous", checkpoint="random")
+        build_torch_network("vit_enormous", checkpoint="random")

@@ -9,7 +9,7 @@ from EfficientMedSAM2Lib.models import (
     EfficientMedSAM2,
     ModelConfig,
     PromptBatch,
-    build_efficient_medsam2_model,
+    build_torch_network,
     load_model,
     save_model,
 )
@@ -57,19 +57,20 @@ WRAPPINGS = {
 def test_a_state_dict_is_read(model, tmp_path, wrapping):
     path = tmp_path / "efficient_medsam2_model.pth"
     torch.save(WRAPPINGS[wrapping](model.state_dict()), path)
-    built = build_efficient_medsam2_model("mobilenet", checkpoint=str(path), device="cuda", use_half_precision=False)
+    built = build_torch_network("mobilenet", checkpoint=str(path), device="cuda", use_half_precision=False)
     torch.testing.assert_close(forward(built), forward(model), atol=2e-2, rtol=2e-2)
 
 
 def test_the_encoder_is_read_from_the_tensors(model, tmp_path):
-    from EfficientMedSAM2Lib.pipeline.engine import build_model, encoder_of
+    from EfficientMedSAM2Lib.pipeline.engine import build_model
+    from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
     path = tmp_path / "weights.pth"
     torch.save({"model": model.state_dict()}, path)
     assert encoder_of(path) == "mobilenet"
     assert build_model(weights=path, runtime="torch").config.encoder_type == "mobilenet"
     with pytest.raises(ValueError, match="holds weights for the encoder 'mobilenet'"):
-        build_efficient_medsam2_model("efficientnet", checkpoint=path)
+        build_torch_network("efficientnet", checkpoint=path)
     torch.save(EfficientMedSAM2(ModelConfig("efficientnet")).state_dict(), path)
     assert encoder_of(path) == "efficientnet"
 
@@ -78,9 +79,9 @@ def test_what_the_builder_gave_can_be_saved_and_built_again(model, tmp_path):
     """Its batch normalisation is folded away, which training misses but nobody else."""
     first, second = tmp_path / "first.safetensors", tmp_path / "second.pth"
     save_model(model, first)
-    built = build_efficient_medsam2_model("mobilenet", checkpoint=first, device="cpu", use_half_precision=False)
+    built = build_torch_network("mobilenet", checkpoint=first, device="cpu", use_half_precision=False)
     torch.save(built.state_dict(), second)
-    again = build_efficient_medsam2_model("mobilenet", checkpoint=second, device="cpu", use_half_precision=False)
+    again = build_torch_network("mobilenet", checkpoint=second, device="cpu", use_half_precision=False)
     assert torch.equal(forward(again), forward(built))
     with pytest.raises(ValueError, match="without the batch normalisation that training needs"):
         load_model(second)
@@ -101,11 +102,11 @@ def test_unusable_files_are_refused(model, tmp_path):
     for content, message in cases:
         torch.save(content, path)
         with pytest.raises(ValueError, match=message):
-            build_efficient_medsam2_model("mobilenet", checkpoint=path)
+            build_torch_network("mobilenet", checkpoint=path)
     for content in (b"", b"text", b"PK\x03\x04broken"):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"weights\.pth"):
-            build_efficient_medsam2_model("mobilenet", checkpoint=path)
+            build_torch_network("mobilenet", checkpoint=path)
 
 
 def test_our_checkpoint_can_be_a_teacher(model, tmp_path):

@@ -13,7 +13,7 @@ from EfficientMedSAM2Lib.models import (
     EfficientMedSAM2,
     ModelConfig,
     PromptBatch,
-    build_efficient_medsam2_model,
+    build_torch_network,
     load_model,
     save_model,
 )
@@ -65,16 +65,16 @@ def test_fused_network_gives_the_same_masks(saved: tuple[EfficientMedSAM2, Path]
 
 def test_builder_loads_a_file_and_refuses_the_wrong_encoder(saved: tuple[EfficientMedSAM2, Path]) -> None:
     model, path = saved
-    built = build_efficient_medsam2_model("mobilenet", checkpoint=path, device="cpu", use_half_precision=False)
+    built = build_torch_network("mobilenet", checkpoint=path, device="cpu", use_half_precision=False)
     assert built.compute_dtype == torch.float32
     torch.testing.assert_close(forward(built), forward(model), atol=2e-2, rtol=2e-2)
     with pytest.raises(ValueError, match="not 'efficientnet'"):
-        build_efficient_medsam2_model("efficientnet", checkpoint=path)
+        build_torch_network("efficientnet", checkpoint=path)
 
 
 def test_script_for_a_gpu_runs_without_one(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    model = build_efficient_medsam2_model("mobilenet", checkpoint="random", device="cuda")
+    model = build_torch_network("mobilenet", checkpoint="random", device="cuda")
     assert model.device.type == "cpu"
     assert "no cuda device" in caplog.text
 
@@ -108,4 +108,4 @@ def test_unusable_files_are_refused(saved: tuple[EfficientMedSAM2, Path], tmp_pa
     with pytest.raises(ValueError, match="configuration"):
         ModelConfig.from_json('{"layers": 12}')
     with pytest.raises(ValueError, match="device"):
-        build_efficient_medsam2_model(checkpoint="random", device="abacus")
+        build_torch_network(checkpoint="random", device="abacus")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from EfficientMedSAM2Lib.models import build_efficient_medsam2_model
+from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 
 # The stub network lies beside the tests that use it.
 sys.path.insert(0, str(Path(__file__).parent))

@@ -274,7 +274,7 @@ def test_one_bad_row_does_not_stop_a_batch(predictor):
 
 
 def test_the_embedding_is_float32_whatever_the_network_computes_with():
-    from EfficientMedSAM2Lib.models import build_efficient_medsam2_model
+    from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 
     network = build_efficient_medsam2_model("mobilenet", "random", device="cpu", precision="bf16")
     predictor = EfficientMedSAM2ImagePredictor(network)

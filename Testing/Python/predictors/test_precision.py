@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from EfficientMedSAM2Lib.models import build_efficient_medsam2_model
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
+from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 
 STRUCTURES = {"thoracic spine": 3, "right lung": 5, "left lung": 6}
 

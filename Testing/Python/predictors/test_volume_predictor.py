@@ -207,9 +207,9 @@ def test_what_lies_behind_a_corrected_slice_does_not_lead(predictor, scene):
     both_ways(predictor, state, 1, 6, 24)
     predictor.add_new_mask(state, 12, 1, scene[2][12])
     track = state["tracks"][1]
-    assert track.trusted(13, 12, reverse=False) == [12, 6]
-    assert track.trusted(11, 12, reverse=True) == [12, 6]
-    assert track.trusted(9, 6, reverse=False)[:3] == [8, 7, 6]
+    assert track.leading_slices(13, 12, reverse=False) == [12, 6]
+    assert track.leading_slices(11, 12, reverse=True) == [12, 6]
+    assert track.leading_slices(9, 6, reverse=False)[:3] == [8, 7, 6]
 
 
 def test_snapshot_and_restore_are_exact(predictor, scene):

@@ -12,16 +12,16 @@ import pytest
 from EfficientMedSAM2Lib.models import MemoryBank, PromptBatch
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
-from EfficientMedSAM2Lib.runtimes.onnx.calibration import calibration_views
+from EfficientMedSAM2Lib.runtimes.onnx.calibration import calibration_images
 
 
 def test_calibration_sees_many_kinds_of_pictures():
-    views = calibration_views(64, count=6)
-    assert views.shape == (12, 3, 64, 64)
-    assert views.min() >= 0
-    assert views.max() <= 1
-    assert len({round(float(view.mean()), 4) for view in views}) == 12
-    assert np.array_equal(views, calibration_views(64, count=6))
+    images = calibration_images(64, count=6)
+    assert images.shape == (12, 3, 64, 64)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert len({round(float(image.mean()), 4) for image in images}) == 12
+    assert np.array_equal(images, calibration_images(64, count=6))
 
 
 def test_every_graph_of_int8_runs(cache):

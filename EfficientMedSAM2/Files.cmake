@@ -52,11 +52,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/appearance.py
   EfficientMedSAM2Lib/core/boxes.py
   EfficientMedSAM2Lib/core/context_cube.py
-  EfficientMedSAM2Lib/core/context_cube.py
-  EfficientMedSAM2Lib/core/context_cube.py
   EfficientMedSAM2Lib/core/errors.py
-  EfficientMedSAM2Lib/core/files.py
-  EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/files.py
   EfficientMedSAM2Lib/core/geometry.py
   EfficientMedSAM2Lib/core/masks.py
@@ -64,8 +60,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/planes.py
   EfficientMedSAM2Lib/core/resources.py
   EfficientMedSAM2Lib/core/streams.py
-  EfficientMedSAM2Lib/core/windows.py
-  EfficientMedSAM2Lib/core/windows.py
   EfficientMedSAM2Lib/core/windows.py
   EfficientMedSAM2Lib/imaging/__init__.py
   EfficientMedSAM2Lib/imaging/components.py
@@ -99,8 +93,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/interaction/drawn.py
   EfficientMedSAM2Lib/interaction/history.py
   EfficientMedSAM2Lib/interaction/nninteractive.py
-  EfficientMedSAM2Lib/interaction/predictor.py
-  EfficientMedSAM2Lib/interaction/predictor.py
   EfficientMedSAM2Lib/interaction/predictor.py
   EfficientMedSAM2Lib/interaction/prompt_calls.py
   EfficientMedSAM2Lib/interaction/prompting.py

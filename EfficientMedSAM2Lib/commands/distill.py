@@ -114,7 +114,7 @@ def _add_network_arguments(group: argparse._ArgumentGroup) -> None:
     add_option(
         group,
         "--encoder",
-        also=["--encoder_type"],
+        also=("--encoder-type", "--encoder_type"),
         default="efficientnet",
         metavar="NAME",
         help="efficientnet (default) or mobilenet",

@@ -39,8 +39,8 @@ def add_engine_options(parser: argparse.ArgumentParser, *names: str, threads: in
         "threads": {"type": int, "default": threads, "metavar": "N", "help": threads_help},
     }
     for name in names or ENGINE_OPTIONS:
-        older = ("--encoder-type",) if name == "encoder" else ()
-        add_option(parser, f"--{name}", *older, **options[name])
+        older = ("--encoder-type", "--encoder_type") if name == "encoder" else ()
+        add_option(parser, f"--{name}", older, **options[name])
 
 
 def engine_arguments(args: argparse.Namespace) -> dict[str, Any]:

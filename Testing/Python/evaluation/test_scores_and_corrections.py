@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from EfficientMedSAM2Lib.evaluation.cases import choose_cases
-from EfficientMedSAM2Lib.evaluation.methods import Guess
+from EfficientMedSAM2Lib.evaluation.methods import Prediction
 from EfficientMedSAM2Lib.evaluation.protocols import run_protocol
 from EfficientMedSAM2Lib.evaluation.report.corrections import corrections, corrections_text
 from EfficientMedSAM2Lib.evaluation.report.reliability import reliability, reliability_text
@@ -76,7 +76,7 @@ class LosesTheObject:
             mask[:10] = False
         if len(points_xy) == 2:
             mask[::2] = False
-        return Guess(mask, 0.8)
+        return Prediction(mask, 0.8)
 
 
 def test_the_clicks_protocol_tells_them(ball_image):

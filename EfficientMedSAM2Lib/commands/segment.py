@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `segment`."""
     parser.description = (
-        "Segment structures of one scan. Each prompts file (points, boxes, lines; saved by 3D Slicer as .mrk.json) is "
-        "one segment, named after the file; files with the same name are one segment. An .npz of MedSAM or the CVPR "
-        "challenges holds its boxes and clicks."
+        "Segment structures of one scan. Each prompts file (points, boxes, lines, closed curves as lassos, open ones "
+        "as scribbles; saved by 3D Slicer as .mrk.json) is one segment, named after the file; files with the same name "
+        "are one segment. An .npz of MedSAM or the CVPR challenges holds its boxes and clicks."
     )
     add = parser.add_argument
     add("volume", type=Path, metavar="VOLUME", help="scan: NIfTI, NRRD, MHA, .npz, or a DICOM folder")

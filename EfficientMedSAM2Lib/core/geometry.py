@@ -22,6 +22,10 @@ from EfficientMedSAM2Lib.core.errors import UserError
 INDEX_TOLERANCE = 1e-4
 #: Angle between a line and the slices of the default axis up to which it counts as drawn on one of them.
 LINE_TILT_DEGREES = 20.0
+#: Straight pieces that Slicer draws between two control points of a curve.
+CURVE_PIECES = 10
+#: Distance from its middle, in voxels, up to which a curve lies on a slice: it leaves the slice's own voxels nowhere.
+CURVE_TOLERANCE = 0.5
 #: Spacings that differ by less than this share count as equal.
 SPACING_TOLERANCE = 0.01
 
@@ -257,3 +261,27 @@ def is_rotated_against_grid(object_to_world: Any, ijk_to_ras: Any, tolerance_deg
     edges = check_matrix(object_to_world, "object_to_world")[:3, :3]
     cosines = np.abs((grid / np.linalg.norm(grid, axis=0)).T @ (edges / np.linalg.norm(edges, axis=0)))
     return bool((cosines.max(axis=0) < np.cos(np.deg2rad(tolerance_degrees))).any())
+
+
+def curve_points(control_points: Any, closed: bool) -> np.ndarray:
+    """Points (M,3) along the curve through control points (N,3), in their units; a closed one ends where it begins.
+
+    It is the curve that Slicer shows by default, a cardinal spline: counted by control points rather than by length,
+    and at rest at the ends of an open one. A markups file does not say which kind of curve was chosen.
+    """
+    from scipy.interpolate import CubicSpline
+
+    points = np.asarray(control_points, dtype=np.float64).reshape(-1, 3)
+    if closed:
+        points = np.concatenate([points, points[:1]])
+    if len(points) < 3:
+        return points
+    spline = CubicSpline(np.arange(len(points)), points, bc_type="periodic" if closed else "clamped")
+    along: np.ndarray = spline(np.linspace(0, len(points) - 1, CURVE_PIECES * (len(points) - 1) + 1))
+    return along
+
+
+def distance_from_slice(points_kji: np.ndarray) -> np.ndarray:
+    """How far points (N,3) leave the plane through their middle, along each array axis (3,), in voxels."""
+    half: np.ndarray = (points_kji.max(axis=0) - points_kji.min(axis=0)) / 2
+    return half

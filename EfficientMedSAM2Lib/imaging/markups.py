@@ -12,7 +12,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import normal_name, replacing
-from EfficientMedSAM2Lib.core.geometry import is_rotated_against_grid, lps_to_ras
+from EfficientMedSAM2Lib.core.geometry import curve_points, is_rotated_against_grid, lps_to_ras
 
 SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
@@ -20,7 +20,9 @@ SCHEMA = (
 )
 SUFFIX = ".mrk.json"
 #: Slicer's name of a markup type -> our kind of prompt.
-KINDS = {"Fiducial": "point", "ROI": "box", "Line": "line"}
+KINDS = {"Fiducial": "point", "ROI": "box", "Line": "line", "ClosedCurve": "lasso", "Curve": "scribble"}
+#: Control points that each curve has at least.
+_CURVE_POINTS = {"lasso": 3, "scribble": 2}
 #: A control point excludes when its label or description starts with one of these.
 NEGATIVE_PREFIXES = ("-", "neg", "bg")
 #: Labels that start so do not exclude, though somebody may think so.
@@ -29,13 +31,13 @@ _MAYBE_NEGATIVE = ("background", "exclude", "not", "outside")
 
 @dataclass(frozen=True)
 class Markup:
-    """One markup: a list of points, an ROI box or a line.
+    """One markup: a list of points, an ROI box, a line or a curve.
 
     Attributes:
-        kind: "point", "box" or "line".
+        kind: "point", "box", "line", "lasso" (a closed curve) or "scribble" (an open one).
         name: What the file, or the markup in it, is called.
         points_ras: (N,3) mm: the placed control points; the two ends of a line; empty for a box.
-        positive: Per point, False where it excludes.
+        positive: Per point, False where it excludes; the same for all points of a curve.
         labels: Per point, what the file calls it; empty where nobody has labelled them.
         object_to_world: Box only: 4x4 matrix from the box's own frame (origin in its middle) to RAS.
         size: Box only: (3,) edge lengths in mm.
@@ -55,13 +57,25 @@ class Markup:
         if not self.positive:
             object.__setattr__(self, "positive", (True,) * len(points))
         if self.kind not in KINDS.values():
-            raise UserError(f"A markup is a point, a box or a line, not {self.kind!r}.")
+            raise UserError(f"A markup is a point, a box, a line, a lasso or a scribble, not {self.kind!r}.")
         if len(self.positive) != len(points):
             raise UserError(f"{len(self.positive)} positive flags for {len(points)} points; give one each.")
         if self.kind == "box" and (self.object_to_world is None or self.size is None):
             raise UserError("A box needs object_to_world and size.")
         if self.kind == "line" and len(points) != 2:
             raise UserError(f"A line has two ends, not {len(points)}.")
+        if len(points) < _CURVE_POINTS.get(self.kind, 0):
+            raise UserError(f"A {self.kind} has {_CURVE_POINTS[self.kind]} points or more, not {len(points)}.")
+
+    @property
+    def is_curve(self) -> bool:
+        """Whether it is a lasso or a scribble."""
+        return self.kind in _CURVE_POINTS
+
+    @property
+    def curve_ras(self) -> np.ndarray:
+        """(M,3) mm: points along a curve, as Slicer draws it by default."""
+        return curve_points(self.points_ras, self.kind == "lasso")
 
 
 def is_negative(label: str, description: str = "") -> bool:
@@ -76,7 +90,8 @@ def read_markups(path: str | Path) -> list[Markup]:
     any placed point. Whether an ROI is shown inside out does not matter here.
 
     Raises:
-        UserError: no such file, not a markups file, a type of markup that cannot be a prompt, an unfinished line.
+        UserError: no such file, not a markups file, a type of markup that cannot be a prompt, an unfinished line or
+            curve.
     """
     path = Path(path)
     try:
@@ -124,6 +139,16 @@ def sign_note(name: str, positive: Sequence[bool], labels: Sequence[str] = ()) -
     return f"The points of {name!r} count as inside, {unclear!r} too: only {rule} exclude." if unclear else ""
 
 
+def curve_note(name: str, positive: bool) -> str:
+    """How a curve is taken, where it excludes; nothing for others."""
+    return "" if positive else f'The curve {name!r} says "not here": a label or description of it starts so.'
+
+
+def slicer_type(kind: str) -> str:
+    """Slicer's name of the markup type of a kind of prompt."""
+    return next(name for name, known in KINDS.items() if known == kind)
+
+
 def write_markups(path: str | Path, markups: Sequence[Markup]) -> None:
     """Write markups to a ``.mrk.json`` file, in LPS as 3D Slicer does by default.
 
@@ -150,7 +175,11 @@ def _markup(entry: dict[str, Any], path: Path) -> Markup:
         raise UserError(f"the line {name!r} has {len(points)} placed ends; place both.")
     positive = tuple(not is_negative(point.get("label", ""), point.get("description", "")) for point in placed)
     labels = tuple(str(point.get("label") or "") for point in placed)
-    positive = positive if kind == "point" else (True,) * len(points)
+    if kind in _CURVE_POINTS:
+        if len(points) < _CURVE_POINTS[kind]:
+            raise UserError(f"the curve {name!r} has {len(points)} placed points; place {_CURVE_POINTS[kind]} or more.")
+        positive = (all(positive),) * len(points)  # a curve is one prompt: one label makes it negative
+    positive = positive if kind != "line" else (True,) * len(points)
     return Markup(kind, name, lps_to_ras(points) if flip else points, positive, labels)
 
 
@@ -172,8 +201,7 @@ def _identity(flip: bool) -> list[float]:
 
 def _entry(markup: Markup) -> dict[str, Any]:
     """A markup as Slicer's JSON, LPS."""
-    slicer_type = next(name for name, kind in KINDS.items() if kind == markup.kind)
-    entry: dict[str, Any] = {"type": slicer_type, "coordinateSystem": "LPS", "coordinateUnits": "mm"}
+    entry: dict[str, Any] = {"type": slicer_type(markup.kind), "coordinateSystem": "LPS", "coordinateUnits": "mm"}
     if markup.name:
         entry["name"] = markup.name
     points, positive = markup.points_ras, markup.positive
@@ -185,7 +213,7 @@ def _entry(markup: Markup) -> dict[str, Any]:
         entry["size"] = np.asarray(markup.size, dtype=np.float64).tolist()
         entry["insideOut"] = False
         points, positive = np.asarray(markup.object_to_world, dtype=np.float64)[:3, 3].reshape(1, 3), (True,)
-    prefix = {"point": "F", "box": "R", "line": "L"}[markup.kind]
+    prefix = {"point": "F", "box": "R", "line": "L", "lasso": "CC", "scribble": "OC"}[markup.kind]
     entry["controlPoints"] = [
         {
             "id": str(number),

@@ -25,7 +25,7 @@ from EfficientMedSAM2Lib.core.geometry import (
 from EfficientMedSAM2Lib.core.planes import Plane, plane_of, telling_slices
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
 from EfficientMedSAM2Lib.imaging.markups import Markup
-from EfficientMedSAM2Lib.imaging.preview_panel import DrawnPrompt, PreviewCase, draw_panel, part_to_show
+from EfficientMedSAM2Lib.imaging.preview_panel import CURVE_STYLES, DrawnPrompt, PreviewCase, draw_panel, part_to_show
 from EfficientMedSAM2Lib.imaging.segment import Segment, check_masks
 from EfficientMedSAM2Lib.imaging.terminology import segment_colors
 from EfficientMedSAM2Lib.imaging.volumes import Volume
@@ -90,7 +90,8 @@ def _drawn_prompts(volume: Volume, prompts: Sequence[Markup], colors: dict[str, 
                     DrawnPrompt(markup, ijk_box_from_corners(corners_ijk, volume.shape_kji), np.zeros((0, 3)), color)
                 )
             else:
-                points_ijk = ras_to_ijk(markup.points_ras, volume.ijk_to_ras)
+                points_ras = markup.curve_ras if markup.is_curve else markup.points_ras
+                points_ijk = ras_to_ijk(points_ras, volume.ijk_to_ras)
                 for point in points_ijk:
                     nearest_voxel(point, volume.shape_kji)
                 drawn.append(DrawnPrompt(markup, None, points_ijk[:, ::-1], color))
@@ -188,6 +189,10 @@ def _legend(figure: Figure, case: PreviewCase, columns: int) -> None:
         entries.append(Line2D([], [], color="red", marker="x", linestyle="", mew=2, label="exclude"))
     if any(prompt.markup.kind == "line" for prompt in drawn):
         entries.append(Line2D([], [], color="0.8", marker="o", markersize=4, label="diameter"))
+    curves = [(prompt.markup.kind, all(prompt.markup.positive)) for prompt in drawn if prompt.markup.is_curve]
+    for kind, positive in sorted(set(curves), reverse=True):
+        name = kind if positive else f"{kind}, exclude"
+        entries.append(Line2D([], [], color="0.8" if positive else "red", linestyle=CURVE_STYLES[kind], label=name))
     if entries:
         figure.legend(
             handles=entries,

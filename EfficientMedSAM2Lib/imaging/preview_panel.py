@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 
 #: Nothing smaller than this is shown, so that a lesion is seen with its surroundings.
 MINIMUM_VIEW_MM = 80.0
+#: How curves are drawn.
+CURVE_STYLES = {"lasso": ":", "scribble": "-"}
 
 
 @dataclass(frozen=True)
 class DrawnPrompt:
-    """A prompt in voxels: a box, or points with their signs; the line joins two points."""
+    """A prompt in voxels: a box, or points with their signs; a line or curve joins its points."""
 
     markup: Markup
     box: Box | None
@@ -154,6 +156,12 @@ def _draw_prompt(
         axes.plot(*places.T, color=prompt.color, linewidth=1.5, marker="o", markersize=4, path_effects=halo)
         return
     on_slice = np.floor(prompt.points_kji[:, plane.axis] + 0.5) == index
+    if prompt.markup.is_curve:
+        x, y = np.where(on_slice[:, None], places, np.nan).T  # no line through what lies on other slices
+        color = prompt.color if all(prompt.markup.positive) else "red"
+        style = CURVE_STYLES[prompt.markup.kind]
+        axes.plot(x, y, color=color, linewidth=1.8, linestyle=style, path_effects=halo)
+        return
     for place, shown, positive in zip(places, on_slice, prompt.markup.positive):
         if shown:
             shape: dict[str, Any] = {"marker": "o", "markersize": 6, "color": prompt.color, "markeredgecolor": "white"}

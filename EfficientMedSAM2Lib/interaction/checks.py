@@ -9,6 +9,8 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import (
+    CURVE_TOLERANCE,
+    distance_from_slice,
     ijk_from_kji,
     line_axis,
     line_hint,
@@ -16,7 +18,7 @@ from EfficientMedSAM2Lib.core.geometry import (
     nearest_voxel,
     onto_slice,
 )
-from EfficientMedSAM2Lib.core.masks import PackedMask
+from EfficientMedSAM2Lib.core.masks import PackedMask, enclosed_pixels, voxels_under
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction.prompts import BoxPrompt, LinePrompt, MaskPrompt, PointPrompt
 from EfficientMedSAM2Lib.predictors.inputs import as_mask, to_numpy
@@ -160,10 +162,68 @@ def drawn_mask(
     packed = PackedMask.pack(array if array.dtype == bool else array != 0)
     if packed.box is None:
         raise UserError(f"{what} is empty; draw it over at least one voxel.")
-    flat = [a for a in range(3) if packed.shape[a] == 1]
-    if axis is None:
-        axis = default_axis if default_axis in flat or not flat else flat[0]
-    return packed, axis
+    return packed, drawing_axis(packed, axis, default_axis)
+
+
+def scribble_line(
+    points_kji: Any, axis: int | None, default_axis: int, shape_kji: Sequence[int]
+) -> tuple[PackedMask, int]:
+    """The voxels under a line through points (N,3), continuous voxel indices, and the axis of their slices.
+
+    Raises:
+        UserError: There is no point, or one is outside of the volume.
+    """
+    points = _line_points(points_kji, 1, "A scribble")
+    size = np.asarray(shape_kji)
+    # a smooth line may swing out a little between points that are inside
+    for outside in points[((points < -1.5) | (points > size + 0.5)).any(axis=1)][:1]:
+        nearest_voxel(ijk_from_kji(outside), shape_kji)
+    voxels = voxels_under(points, shape_kji)
+    if not len(voxels):
+        nearest_voxel(ijk_from_kji(points[0]), shape_kji)
+    low = voxels.min(axis=0)
+    drawn: np.ndarray = np.zeros(voxels.max(axis=0) - low + 1, dtype=bool)
+    drawn[tuple((voxels - low).T)] = True
+    packed = PackedMask.pack(drawn, low.tolist())
+    return packed, drawing_axis(packed, axis, default_axis)
+
+
+def lasso_line(
+    points_kji: Any, axis: int | None, default_axis: int, shape_kji: Sequence[int]
+) -> tuple[PackedMask, int]:
+    """What a closed line through points (N,3), continuous voxel indices, encloses on its slice, and the slice's axis.
+
+    Raises:
+        UserError: The line lies on no slice, or encloses nothing of the volume.
+    """
+    points = _line_points(points_kji, 3, "A lasso")
+    distance = distance_from_slice(points)
+    flat = [a for a in range(3) if distance[a] <= CURVE_TOLERANCE]
+    wanted = [default_axis, *flat] if axis is None else [axis]
+    chosen = next((a for a in wanted if a in flat), None)
+    if chosen is None:
+        least = min(distance[a] for a in (range(3) if axis is None else [axis]))
+        raise UserError(
+            f"The lasso lies on no slice of the scan: it leaves the nearest one by {least:.1f} voxels; draw it in a "
+            "view along the scan's slices, or draw an open curve, a scribble, on the structure."
+        )
+    middle = (points[:, chosen].min() + points[:, chosen].max()) / 2
+    index = check_slice(nearest_index(middle), chosen, shape_kji)
+    rows, columns = (a for a in range(3) if a != chosen)
+    region = enclosed_pixels(points[:, [rows, columns]], (shape_kji[rows], shape_kji[columns]))
+    if not region.any():
+        raise UserError("The lasso encloses no voxel of the volume; draw it around the structure.")
+    origin = [0, 0, 0]
+    origin[chosen] = index
+    return PackedMask.pack(np.expand_dims(region, chosen), origin), chosen
+
+
+def drawing_axis(drawn: PackedMask, axis: int | None, default_axis: int) -> int:
+    """The axis whose slices something was drawn on, where nobody says it: one along which it is flat."""
+    flat = [a for a in range(3) if drawn.shape[a] == 1]
+    if axis is not None:
+        return axis
+    return default_axis if default_axis in flat or not flat else flat[0]
 
 
 def check_direction(direction: str) -> str:
@@ -221,3 +281,12 @@ def _three(point: Any, what: str) -> np.ndarray:
     if values.shape != (3,):
         raise UserError(f"{what} must be (k, j, i) voxel coordinates, not {point!r}.")
     return values
+
+
+def _line_points(points_kji: Any, least: int, what: str) -> np.ndarray:
+    points = np.asarray(points_kji, dtype=np.float64).reshape(-1, 3)
+    if len(points) < least or not np.isfinite(points).all():
+        raise UserError(
+            f"{what} needs {least} or more points with finite coordinates, not {len(points)}; draw it anew."
+        )
+    return points

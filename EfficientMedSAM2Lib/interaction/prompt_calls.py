@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.geometry import kji_from_ijk, ras_to_ijk
 from EfficientMedSAM2Lib.interaction import checks
 from EfficientMedSAM2Lib.interaction.drawn import enclosed
 from EfficientMedSAM2Lib.interaction.prompts import LassoPrompt, Prompt, ScribblePrompt
@@ -32,6 +33,11 @@ class PromptCalls(ABC):
     @abstractmethod
     def default_axis(self) -> int:
         """Slicing axis of prompts that name none."""
+
+    @property
+    @abstractmethod
+    def ijk_to_ras(self) -> np.ndarray:
+        """4x4 matrix of the volume, mm."""
 
     @abstractmethod
     def add_prompt(self, prompt: Prompt, segment: str = "1") -> Box | None:
@@ -106,15 +112,19 @@ class PromptCalls(ABC):
         on it says the opposite.
 
         Args:
-            mask: (D,H,W), not zero where it was drawn, on one slice or on several.
+            mask: (D,H,W), not zero where it was drawn, on one slice or on several. Or the
+                points (N,3) of a line, RAS mm.
             include_interaction: Whether the object was drawn over; else the background.
             segment: Name of the segment.
             axis: Slicing axis; None takes the one along which the scribble is flat.
 
         Raises:
-            UserError: `mask` is empty or not of the volume's shape.
+            UserError: `mask` is empty or not of the volume's shape, or a point is outside of the volume.
         """
-        packed, axis = checks.drawn_mask(mask, axis, self.default_axis, self.shape_kji, "A scribble")
+        if _is_line(mask):
+            packed, axis = checks.scribble_line(self._to_kji(mask), axis, self.default_axis, self.shape_kji)
+        else:
+            packed, axis = checks.drawn_mask(mask, axis, self.default_axis, self.shape_kji, "A scribble")
         return self.add_prompt(ScribblePrompt(packed, bool(include_interaction), axis), segment)
 
     def add_lasso_interaction(
@@ -126,13 +136,26 @@ class PromptCalls(ABC):
         what it encloses, and propagation keeps out of that.
 
         Args:
-            mask: (D,H,W), not zero on the closed line, or on all that it encloses; on one slice or on several.
+            mask: (D,H,W), not zero on the closed line, or on all that it encloses; on one slice or on several. Or the
+                points (N,3) of the line, RAS mm, on one slice; the last is joined to the first.
             include_interaction: Whether the object is in the lasso; else nothing of it is.
             segment: Name of the segment.
             axis: Slicing axis; None takes the one along which the lasso is flat.
 
         Raises:
-            UserError: `mask` is empty or not of the volume's shape.
+            UserError: `mask` is empty or not of the volume's shape, or the points lie on no slice.
         """
+        if _is_line(mask):
+            packed, axis = checks.lasso_line(self._to_kji(mask), axis, self.default_axis, self.shape_kji)
+            return self.add_prompt(LassoPrompt(packed, bool(include_interaction), axis), segment)
         packed, axis = checks.drawn_mask(mask, axis, self.default_axis, self.shape_kji, "A lasso")
         return self.add_prompt(LassoPrompt(enclosed(packed, axis), bool(include_interaction), axis), segment)
+
+    def _to_kji(self, points_ras: Any) -> np.ndarray:
+        return kji_from_ijk(ras_to_ijk(points_ras, self.ijk_to_ras))
+
+
+def _is_line(drawn: Any) -> bool:
+    """Whether something drawn is given by the points of a line rather than by its voxels."""
+    shape = np.shape(drawn)
+    return len(shape) == 2 and shape[1] == 3

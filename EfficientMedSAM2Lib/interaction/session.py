@@ -52,6 +52,7 @@ class InteractiveSession(PromptCalls):
         self.last_message = ""
         self._history = History(max_undo_steps, max_undo_bytes)
         self._store: SegmentStore | None = None
+        self._ijk_to_ras = np.eye(4)
         self._default_axis = 0
         self._propagation: weakref.ReferenceType[Propagation] | None = None
 
@@ -77,6 +78,7 @@ class InteractiveSession(PromptCalls):
         spacing_ijk = spacing_of(matrix)
         chosen = choose_window(view, modality) if window is None else checks.check_window(window)
         self._close_propagation()
+        self._ijk_to_ras = matrix
         self._default_axis = slice_axis(spacing_ijk, view.shape[:3])
         spacing_k, spacing_j, spacing_i = (float(v) for v in kji_from_ijk(spacing_ijk))
         states = AxisStates(self.predictor, view, (spacing_k, spacing_j, spacing_i), modality, chosen)
@@ -98,6 +100,11 @@ class InteractiveSession(PromptCalls):
     def spacing_kji(self) -> tuple[float, float, float]:
         """Distance between voxels in mm."""
         return self._image().states.spacing_kji
+
+    @property
+    def ijk_to_ras(self) -> np.ndarray:
+        """4x4 matrix of the volume, mm."""
+        return self._ijk_to_ras
 
     @property
     def default_axis(self) -> int:

@@ -148,6 +148,8 @@ def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | Non
             prompts.append(_roi_prompt(markup.name, markup.object_to_world, markup.size, volume_node, axis))
             continue
         try:
+            if markup.is_curve:
+                raise UserError("curves cannot be prompts here; use points, a line or an ROI.")
             if markup.kind == "line":
                 prompts.append(line_between(markup.points_ras[0], markup.points_ras[1], volume_node, axis))
             else:

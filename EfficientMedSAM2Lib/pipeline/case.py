@@ -127,7 +127,7 @@ class _Prompted:
 def _prompt(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume) -> _Prompted:
     begun = time.perf_counter()
     message = add_prompts(session, prompts, volume)
-    axis = session.prompts(prompts.name)[-1].axis  # propagation goes along the axis of the last prompt
+    axis = session.slicing_axis(prompts.name)  # what is cut out across the slices does not change it
     slices = prompts.slices if axis == 0 else None
     return _Prompted(prompts.name, axis, time.perf_counter() - begun, message, slices)
 

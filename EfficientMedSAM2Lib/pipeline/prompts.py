@@ -22,7 +22,14 @@ from EfficientMedSAM2Lib.core.geometry import (
     roi_corners_ras,
 )
 from EfficientMedSAM2Lib.imaging.formats.npz import read_npz_prompts
-from EfficientMedSAM2Lib.imaging.markups import Markup, markup_name, read_markups, rotation_warning, sign_note
+from EfficientMedSAM2Lib.imaging.markups import (
+    Markup,
+    curve_note,
+    markup_name,
+    read_markups,
+    rotation_warning,
+    sign_note,
+)
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.imaging.volumes import Volume
@@ -30,8 +37,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# A box or a diameter says what is meant; points refine it, and "not here" needs something to take away from.
-_ORDER = {"box": 0, "line": 1, "point": 2}
+# A box, a diameter or a lasso says what is meant; scribbles and points refine it, and "not here" needs something to
+# take away from. Points of both signs are in one list.
+_ORDER = {"box": 0, "line": 1, "lasso": 2, "scribble": 3, "point": 4}
+_EXCLUDING = 5
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class SegmentPrompts:
 
     Attributes:
         name: Name of the segment.
-        markups: Boxes, lines and points in RAS mm, from any number of files.
+        markups: Boxes, lines, curves and points in RAS mm, from any number of files.
         mask: Mask (D,H,W) that the segment starts from; None for none.
         slices: Half-open range of slices along k that hold it, where that is known.
     """
@@ -71,7 +80,7 @@ def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list
     for path, name in zip(paths, names):
         markups = read_markups(path)
         if not markups:
-            raise UserError(f"{path} holds no point, box or line; place one in 3D Slicer and save it again.")
+            raise UserError(f"{path} holds no point, box, line or curve; place one in 3D Slicer and save it again.")
         grouped.setdefault(name, []).extend(markups)
     return [SegmentPrompts(name, tuple(markups)) for name, markups in grouped.items()]
 
@@ -108,7 +117,7 @@ def box_markup(box_kji: Any, name: str, volume: Volume) -> Markup:
 
 
 def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Volume) -> str:
-    """Give a segment's prompts to a session: its mask, boxes, lines, positive points and at last negative ones.
+    """Give a segment's prompts to a session: its mask, boxes, lines, curves, points, and at last what excludes.
 
     Returns:
         What the user should know of the prompts, and what the session had to say in the end, such as why the mask is
@@ -120,7 +129,7 @@ def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Vo
     notes = []
     if prompts.mask is not None:
         session.add_initial_seg_interaction(prompts.mask, segment=prompts.name)
-    for markup in sorted(prompts.markups, key=lambda markup: _ORDER[markup.kind]):
+    for markup in sorted(prompts.markups, key=_place_in_order):
         try:
             notes.append(_add_markup(session, prompts.name, markup, volume))
         except ValueError as error:
@@ -128,6 +137,10 @@ def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Vo
     for note in filter(None, notes):
         logger.warning("%s: %s", prompts.name, note)
     return " ".join(filter(None, [*notes, session.last_message]))
+
+
+def _place_in_order(markup: Markup) -> int:
+    return _EXCLUDING if markup.is_curve and not all(markup.positive) else _ORDER[markup.kind]
 
 
 def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volume: Volume) -> str:
@@ -139,6 +152,15 @@ def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volum
             ijk_box_from_corners(corners_ijk, shape_kji), include_interaction=True, segment=segment
         )
         return rotation_warning(markup.name, markup.object_to_world, volume.ijk_to_ras)
+    if markup.is_curve:
+        positive = all(markup.positive)
+        if markup.kind == "lasso":
+            session.add_lasso_interaction(markup.curve_ras, positive, segment)
+        else:
+            # a scribble that refines belongs to the slices that the segment is on, in whatever view it was drawn
+            axis = session.slicing_axis(segment) if segment in session.segments else None
+            session.add_scribble_interaction(markup.curve_ras, positive, segment, axis)
+        return curve_note(markup.name, positive)
     points_ijk = ras_to_ijk(markup.points_ras, volume.ijk_to_ras)
     if markup.kind == "line":
         start_kji, end_kji = kji_from_ijk(points_ijk)

@@ -115,7 +115,7 @@ def _wrong_files(row: ManifestRow, folder: Path) -> Iterator[str]:
         path = absolute(prompts, folder)
         try:
             if not read_markups(path):
-                yield f"{path} holds no point, box or line."
+                yield f"{path} holds no point, box, line or curve."
         except ValueError as error:
             yield str(error)
 

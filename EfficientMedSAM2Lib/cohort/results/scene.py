@@ -16,10 +16,9 @@ from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.dicom.reader import dicom_files
-from EfficientMedSAM2Lib.imaging.markups import read_markups
+from EfficientMedSAM2Lib.imaging.markups import read_markups, slicer_type
 
 _VOLUME = "vtkMRMLScalarVolumeNode1"
-_MARKUPS = {"point": "Fiducial", "box": "ROI", "line": "Line"}
 #: Slicer's own node of this ID is in every scene; a volume without colours is drawn black.
 _GREY = "vtkMRMLColorTableNodeGrey"
 
@@ -90,9 +89,9 @@ def _prompts(root: ET.Element, folder: Path) -> None:
     for number, markup in enumerate(read_markups(folder / PROMPTS), start=1):
         file = PROMPT_OF_SCENE.format(number)
         write_markups(folder / file, [markup])
-        kind = _MARKUPS[markup.kind]
-        # a line has the general kind of display
-        shown = "MarkupsDisplay" if markup.kind == "line" else f"Markups{kind}Display"
+        kind = slicer_type(markup.kind)
+        # lines and curves have the general kind of display
+        shown = "MarkupsDisplay" if markup.kind == "line" or markup.is_curve else f"Markups{kind}Display"
         storage, display = f"vtkMRMLMarkupsJsonStorageNode{number}", f"vtkMRML{shown}Node{number}"
         _node(root, "MarkupsJsonStorage", storage, fileName=file)
         style = {"fillVisibility": "false", "propertiesLabelVisibility": "false"} if markup.kind == "box" else {}

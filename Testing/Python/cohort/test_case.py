@@ -110,6 +110,41 @@ def test_what_the_user_should_know_of_prompts_is_said_as_in_the_effect(
     assert oracle_session.prompts("liver")[1].axis == 0, "the line stays on the slices that it was drawn on"
 
 
+def test_curves_are_lassos_and_scribbles(oracle_session, scan, write_points):
+    """A lasso starts, a scribble that excludes comes last, though it is the first on the command line."""
+    corners = [(5, 2, 1), (5, 2, 14), (5, 13, 14), (5, 13, 1)]
+    lasso = changed(write_points("lasso.mrk.json", *corners), type="ClosedCurve")
+    lines = write_points("neg.mrk.json", (5, 8, 16), (5, 8, 19), labels=["neg-1", "neg-2"])
+    not_here = changed(lines, type="Curve", name="neg")
+    across = changed(write_points("across.mrk.json", (3, 8, 8), (7, 8, 8)), type="Curve")
+    (liver,) = run(oracle_session, scan, [not_here, across, lasso], ["liver"], direction="none")
+    assert [(p.kind, p.positive, p.axis) for p in oracle_session.prompts("liver")] == [
+        ("lasso", True, 0),
+        ("scribble", True, 0),
+        ("scribble", False, 0),
+    ]
+    expected = scan.liver & (np.isin(np.arange(12), range(3, 8)))[:, None, None]
+    assert np.array_equal(liver.mask, expected)
+    assert "The curve 'neg' says \"not here\"" in liver.message
+
+
+def test_a_cut_across_the_slices_leaves_the_direction_of_propagation(oracle_session, scan, write_points):
+    # many points on each side, between which the smooth curve is straight
+    upper, lower = ([(k, 6, i) for i in np.linspace(0, 22, 45)] for k in (3.5, 1.0))
+    cut = changed(write_points("neg.mrk.json", *upper, *lower[::-1], labels=["neg-1"]), type="ClosedCurve")
+    (liver,) = run(oracle_session, scan, [cut, write_points("liver.mrk.json", (5, 8, 8))], ["liver"])
+    assert liver.axis == 0
+    assert used_slices(liver) == [2, 3, 4, 5, 6, 7]
+    assert not liver.mask[2:4, 6].any()
+    assert liver.mask[4:8, 6, 3:13].all()
+
+
+def test_a_lasso_on_no_slice_names_its_segment(oracle_session, scan, write_points):
+    tilted = changed(write_points("liver.mrk.json", (2, 2, 1), (8, 12, 2), (5, 12, 12)), type="ClosedCurve")
+    with pytest.raises(ValueError, match=r"'liver'.*lies on no slice.*3\.\d voxels"):
+        run(oracle_session, scan, [tilted])
+
+
 def test_progress_wraps_every_segment(oracle_session, scan, write_points):
     seen = []
 

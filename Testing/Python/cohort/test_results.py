@@ -119,7 +119,7 @@ def test_dicom_seg_of_a_file_is_refused_before_anything_is_done(cohort, capsys):
 
 
 @pytest.fixture
-def reviewed(cohort, capsys, write_roi):
+def reviewed(cohort, capsys, write_roi, write_points):
     """Three cases, the middle one empty; the output of `cohort review`."""
     cohort.add("a")
     cohort.add("b", np.zeros((6, 12, 14), dtype=np.int16), points="99,99,99")
@@ -127,7 +127,9 @@ def reviewed(cohort, capsys, write_roi):
     text = cohort.manifest.read_text()
     manifest = cohort.folder / "with markups.csv"
     roi = write_roi("block.mrk.json", (2, 3, 3), (2, 4, 4))
-    manifest.write_text(text.replace("points_ijk", "points_ijk,prompts").replace('2"\n', f'2",{roi}\n', 1))
+    lasso = write_points("lasso.mrk.json", (2, 1, 1), (2, 1, 9), (2, 9, 9), (2, 9, 1))
+    lasso.write_text(lasso.read_text().replace("Fiducial", "ClosedCurve"))
+    manifest.write_text(text.replace("points_ijk", "points_ijk,prompts").replace('2"\n', f'2",{roi};{lasso}\n', 1))
     run(cohort, manifest)
     capsys.readouterr()
     assert main(["cohort", "review", str(cohort.output)]) == 0
@@ -151,6 +153,9 @@ def test_review_writes_scenes_that_slicer_opens(cohort, reviewed, dicom_series):
     assert points.GetNumberOfControlPoints() == 1
     roi = scene.GetFirstNodeByClass("vtkMRMLMarkupsROINode")
     assert not roi.GetDisplayNode().GetFillVisibility()
+    lasso = scene.GetFirstNodeByClass("vtkMRMLMarkupsClosedCurveNode")
+    assert lasso.GetNumberOfControlPoints() == 4
+    assert lasso.GetDisplayNode().GetVisibility()
     matrix = [0.0, 0.0, 0.0]
     points.GetNthControlPointPosition(0, matrix)
     import SimpleITK as sitk

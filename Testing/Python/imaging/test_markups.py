@@ -10,6 +10,7 @@ import pytest
 from EfficientMedSAM2Lib.core.geometry import box_to_roi, ijk_box_from_corners, ras_to_ijk, roi_corners_ras
 from EfficientMedSAM2Lib.imaging.markups import (
     Markup,
+    curve_note,
     is_negative,
     markup_name,
     read_markups,
@@ -41,7 +42,12 @@ def box(oblique) -> Markup:
 @pytest.fixture
 def every_kind(box) -> list[Markup]:
     points = Markup("point", "lesion", np.array(POINTS), (True, False, True))
-    return [points, box, Markup("line", "lesion", np.array(POINTS[:2]))]
+    line = Markup("line", "lesion", np.array(POINTS[:2]))
+    lasso, scribble = (
+        Markup("lasso", "lesion", np.array(POINTS)),
+        Markup("scribble", "fat", np.array(POINTS), (False,) * 3),
+    )
+    return [points, box, line, lasso, scribble]
 
 
 @pytest.mark.parametrize("system", ["LPS", "RAS"])
@@ -72,6 +78,43 @@ def test_line_written_by_slicer(tmp_path, slicer_files):
 
 
 @pytest.mark.parametrize("system", ["LPS", "RAS"])
+@pytest.mark.parametrize(("node", "kind"), [("ClosedCurve", "lasso"), ("Curve", "scribble")])
+def test_curves_written_by_slicer_go_where_slicer_draws_them(tmp_path, slicer_files, node, kind, system):
+    drawn = []
+
+    def fill(curve):
+        for point in [*POINTS, [4.0, -12.0, 5.0], [-9.0, 1.0, 0.5]]:
+            curve.AddControlPoint(slicer_files.point(point))
+        points = curve.GetCurvePointsWorld()
+        drawn.extend(points.GetPoint(n) for n in range(points.GetNumberOfPoints()))
+
+    path = tmp_path / "right lung.mrk.json"
+    slicer_files.write(f"vtkMRMLMarkups{node}Node", path, fill, system)
+    assert f'"coordinateSystem": "{system}"' in path.read_text()
+    (markup,) = read_markups(path)
+    assert (markup.kind, markup.name, markup.positive) == (kind, "right lung", (True,) * 5)
+    np.testing.assert_allclose(markup.points_ras[:3], POINTS)
+    np.testing.assert_allclose(markup.curve_ras, drawn, atol=1e-4)
+
+
+def test_one_negative_label_or_the_name_makes_a_curve_exclude(tmp_path, slicer_files):
+    def fill(curve, label="", description=""):
+        for point in POINTS:
+            curve.AddControlPoint(slicer_files.point(point))
+        if label:
+            curve.SetNthControlPointLabel(1, label)
+        curve.SetNthControlPointDescription(2, description)
+
+    path = tmp_path / "c.mrk.json"
+    for texts, positive in (((), True), (("neg",), False), (("", "bg fat"), False)):
+        slicer_files.write("vtkMRMLMarkupsClosedCurveNode", path, lambda curve, t=texts: fill(curve, *t))
+        (markup,) = read_markups(path)
+        assert set(markup.positive) == {positive}
+    assert curve_note("c", True) == ""
+    assert 'says "not here"' in curve_note("c", False)
+
+
+@pytest.mark.parametrize("system", ["LPS", "RAS"])
 def test_rotated_roi_written_by_slicer(tmp_path, slicer_files, oblique, box, system):
     def fill(node):
         slicer_files.set_matrix(node.GetObjectToNodeMatrix(), box.object_to_world)
@@ -99,7 +142,7 @@ def test_what_we_write_we_read(tmp_path, every_kind):
 
 
 def test_what_we_write_slicer_reads(tmp_path, slicer_files, every_kind):
-    points, box, line = every_kind
+    points, box, line, lasso, scribble = every_kind
     for markup in every_kind:
         write_markups(tmp_path / f"{markup.kind}.mrk.json", [markup])
 
@@ -115,6 +158,12 @@ def test_what_we_write_slicer_reads(tmp_path, slicer_files, every_kind):
     node = slicer_files.read("vtkMRMLMarkupsLineNode", tmp_path / "line.mrk.json")
     assert node.GetNumberOfDefinedControlPoints() == 2
     np.testing.assert_allclose(node.GetLineEndPositionWorld(), line.points_ras[1])
+
+    for node_class, markup in (("ClosedCurve", lasso), ("Curve", scribble)):
+        node = slicer_files.read(f"vtkMRMLMarkups{node_class}Node", tmp_path / f"{markup.kind}.mrk.json")
+        points = node.GetCurvePointsWorld()
+        found = [points.GetPoint(n) for n in range(points.GetNumberOfPoints())]
+        np.testing.assert_allclose(found, markup.curve_ras, atol=1e-4)
 
 
 def test_coordinate_system_is_what_the_file_says(tmp_path):
@@ -171,7 +220,12 @@ def test_points_never_placed_leave_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"type": "ClosedCurve", "controlPoints": []}, "type ClosedCurve cannot be a prompt; use Fiducial, ROI, Line"),
+        (
+            {"type": "Plane", "controlPoints": []},
+            "type Plane cannot be a prompt; use Fiducial, ROI, Line, ClosedCurve, Curve",
+        ),
+        ({"type": "ClosedCurve", "controlPoints": [{"position": [1, 2, 3]}] * 2}, "has 2 placed points; place 3 or"),
+        ({"type": "Curve", "controlPoints": []}, "has 0 placed points; place 2 or more"),
         ({"type": "Line", "controlPoints": [{"position": [1, 2, 3]}]}, "has 1 placed ends; place both"),
         ({"type": "ROI", "controlPoints": []}, "no centre or no size"),
         ({"type": "ROI", "center": [0, 0, 0], "size": [1, 2]}, "expected 3 numbers"),
@@ -211,6 +265,8 @@ def test_markups_that_make_no_sense():
         Markup("curve")
     with pytest.raises(ValueError, match="two ends"):
         Markup("line", points_ras=np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="A lasso has 3 points or more, not 2"):
+        Markup("lasso", points_ras=np.zeros((2, 3)))
     with pytest.raises(ValueError, match="needs object_to_world and size"):
         Markup("box")
     with pytest.raises(ValueError, match="give one each"):

@@ -198,3 +198,77 @@ def test_a_fixed_result_is_changed_on_its_slice_alone():
     run(session.propagate())
     changed = np.flatnonzero((session.mask() != earlier).any(axis=(1, 2)))
     assert changed.tolist() == [10]
+
+
+def ras(*indices_kji, spacing_kji=(3.0, 1.0, 1.0)):
+    """RAS positions of voxels of `make_session`'s volume."""
+    return (np.array(indices_kji, float) * spacing_kji)[:, ::-1]
+
+
+def test_lines_in_ras_are_what_is_drawn_in_voxels():
+    by_line, _, _ = make_session()
+    by_mask, _, _ = make_session()
+    by_line.add_scribble_interaction(ras((10.3, 7, 5), (9.8, 7, 12)))
+    by_mask.add_scribble_interaction(drawn(10, 7, slice(5, 13)))
+    by_line.add_lasso_interaction(ras((12, 3.5, 2.5), (12.4, 3.5, 11.5), (12, 12.5, 11.5), (11.8, 12.5, 2.5)))
+    by_mask.add_lasso_interaction(drawn(12, slice(4, 13), slice(3, 12)))
+    by_line.add_lasso_interaction(ras((14, 7.5, 2), (14, 7.5, 12), (14, 12, 12), (14, 12, 2)), False)
+    by_mask.add_lasso_interaction(drawn(14, slice(8, 12), slice(2, 12)), False)
+    assert by_line.prompts() == by_mask.prompts()
+    assert np.array_equal(by_line.mask(), by_mask.mask())
+    assert by_line.mask()[12, 5:11, 4:10].all()
+
+
+def test_lines_go_where_the_grid_says(oblique_matrix):
+    session, _, _ = make_session()
+    volume = np.where(first_tube(), 60, -80).astype(np.int16)
+    session.set_image(volume, oblique_matrix, modality="CT")
+    corners = np.array([(12, 3.5, 2.5), (12, 3.5, 11.5), (12, 12.5, 11.5), (12, 12.5, 2.5)])[:, ::-1]
+    session.add_lasso_interaction(corners @ oblique_matrix[:3, :3].T + oblique_matrix[:3, 3])
+    assert np.array_equal(session.mask()[12], first_tube()[12])
+
+
+@pytest.fixture
+def oblique_matrix():
+    cos, sin = np.cos(0.5), np.sin(0.5)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.array([[cos, 0, sin], [0, -1, 0], [-sin, 0, cos]]) * (1.0, 1.0, 3.0)
+    matrix[:3, 3] = (-50, 20, 300)
+    return matrix
+
+
+def test_a_scribble_across_slices_is_on_each_of_them_and_one_in_another_plane_on_that():
+    session, _, _ = make_session()
+    session.add_scribble_interaction(ras((8, 6, 5), (12, 9, 8)))
+    (prompt,) = session.prompts()
+    assert (prompt.axis, prompt.mask.bounds[0]) == (0, (8, 13))
+    assert session.conditioning_slices() == [8, 9, 10, 11, 12]
+    session.add_scribble_interaction(ras((8, 7, 5), (12, 7, 8)), segment="coronal")
+    assert session.prompts("coronal")[0].axis == 1
+    session.add_scribble_interaction(ras((8, 7, 5), (12, 7, 8)), segment="axial", axis=0)
+    assert session.conditioning_slices("axial") == [8, 9, 10, 11, 12]
+    session.add_lasso_interaction(ras((2, 7, 2), (19, 7, 2), (19, 7, 12), (2, 7, 12)), segment="lasso")
+    assert session.conditioning_slices("lasso") == [7]
+    assert session.slicing_axis("lasso") == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "points", "message"),
+    [
+        ("lasso", ras((8, 3, 2), (12, 3, 12), (12, 12, 12), (9, 12, 2)), "lies on no slice.*by 2.0 voxels"),
+        ("lasso", ras((12, 3, 2), (12, 3, 12)), "needs 3 or more points"),
+        ("lasso", ras((12, 3, 2), (12, 3, 12), (12, 3, 8)), "encloses no voxel"),
+        ("lasso", ras((40, 3, 2), (40, 3, 12), (40, 12, 8)), "Slice 40 is outside"),
+        ("lasso", ras((12, 43, 2), (12, 43, 12), (12, 52, 8)), "encloses no voxel"),
+        ("lasso", ras((12, 3, np.nan), (12, 3, 12), (12, 9, 8)), "finite"),
+        ("scribble", ras((12, 3, 2), (12, 3, 40)), "outside the volume"),
+        ("scribble", ras((12, 3, 22.2)), "outside the volume"),
+        ("scribble", np.zeros((0, 3)), "needs 1 or more points"),
+    ],
+)
+def test_lines_that_cannot_be_used_are_refused_in_one_sentence(call, points, message):
+    session, _, _ = make_session()
+    with pytest.raises(ValueError, match=message) as error:
+        getattr(session, f"add_{call}_interaction")(points)
+    assert "\n" not in str(error.value)
+    assert session.segments == ()

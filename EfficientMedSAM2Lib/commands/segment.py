@@ -15,7 +15,7 @@ from EfficientMedSAM2Lib.core.files import check_place
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX
 from EfficientMedSAM2Lib.pipeline.case import DIRECTIONS, PropagationOptions, SegmentResult, segment_case
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_session, engine_arguments
-from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, npz_prompts, read_prompts
+from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, npz_prompts, read_prompts, start_from_mask
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.core.windows import IntensityWindow
@@ -35,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("volume", type=Path, metavar="VOLUME", help="scan: NIfTI, NRRD, MHA, .npz, or a DICOM folder")
     prompts_help = "markups file; may be repeated; an .npz needs none"
     add("--prompts", type=Path, action="append", metavar="FILE", help=prompts_help)
+    mask_help = "start from a segmentation: .seg.nrrd, DICOM SEG or label map; prompts refine it"
+    add("--mask", type=Path, metavar="FILE", help=mask_help)
+    which_help = "its segment, or the value in a label map; default: the one of the same name, or the only one"
+    add("--mask-segment", metavar="NAME", help=which_help)
     add("--name", action="append", default=[], metavar="NAME", help="segment name: one for all files, or one per file")
     output_help = ".seg.nrrd, or a label map: .nii.gz, .nii, .nrrd, .mha, .npz"
     add("--output", type=Path, required=True, metavar="FILE", help=output_help)
@@ -66,6 +70,10 @@ def run(args: argparse.Namespace) -> int:
     window = parse_window(args.window) if args.window else None
     prompts = _prompts_of_files(args)
     volume = read_volume(args.volume, args.time_point, args.series)
+    if args.mask:
+        prompts = start_from_mask(
+            prompts or [SegmentPrompts("".join(args.name), ())], args.mask, volume, args.mask_segment
+        )
     prompts = prompts or npz_prompts(args.volume, volume)
     session = build_session(**engine_arguments(args))
     progress = None if args.quiet else progress_bar
@@ -86,11 +94,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prompts_of_files(args: argparse.Namespace) -> list[SegmentPrompts]:
-    """Prompts of the markups files; none where an .npz is left to bring its own."""
+    """Prompts of the markups files; none where a mask says all, or an .npz is left to bring its own."""
+    if args.mask_segment and not args.mask:
+        raise UserError("--mask-segment names a segment, but there is no --mask to take it from.")
     if args.prompts:
         return read_prompts(args.prompts, args.name)
+    if args.mask:
+        if len(args.name) > 1:
+            raise UserError(f"{len(args.name)} segment names for one mask; give one name, or none.")
+        return []
     if not args.volume.name.lower().endswith(NPZ_SUFFIX):
-        raise UserError("Give the prompts, --prompts FILE: markups that 3D Slicer saved as .mrk.json.")
+        raise UserError("Give the prompts, --prompts FILE: markups that 3D Slicer saved as .mrk.json; or --mask FILE.")
     if args.name:
         raise UserError("--name is for markups files; the segments of an .npz are named after their numbers.")
     return []

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.files import last_line, readable_name, replacing
-from EfficientMedSAM2Lib.core.geometry import lps_to_ras
+from EfficientMedSAM2Lib.core.files import last_line, normal_name, readable_name, replacing
+from EfficientMedSAM2Lib.core.geometry import grid_offset, lps_to_ras
 from EfficientMedSAM2Lib.imaging.dicom.reader import is_dicom
 from EfficientMedSAM2Lib.imaging.formats.contained import check_contained, image_reader
 from EfficientMedSAM2Lib.imaging.formats.files import check_name, one_line, quiet_libraries
@@ -27,7 +27,7 @@ from EfficientMedSAM2Lib.imaging.labelmaps import (
     label_type,
     write_labelmap,
 )
-from EfficientMedSAM2Lib.imaging.segment import NOTES_KEY, Segment, Written, check_geometry, check_masks
+from EfficientMedSAM2Lib.imaging.segment import GRID_TOLERANCE, NOTES_KEY, Segment, Written, check_geometry, check_masks
 from EfficientMedSAM2Lib.imaging.terminology import segment_colors, terminology_entry
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 
@@ -86,21 +86,60 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     Raises:
         UserError: no such file, or it is not a segmentation.
     """
-    path = Path(path)
+    segments, ijk_to_ras = _read(Path(path), volume)
+    if volume is None or ijk_to_ras is None:
+        return segments
+    return [_on_grid(segment, ijk_to_ras, volume) for segment in segments]
+
+
+def read_segment(path: str | Path, volume: Volume, name: str | None, only: bool = False) -> tuple[Segment, str]:
+    """Read one segment of a file onto a volume's grid.
+
+    Args:
+        path: The file, as for `read_segmentation`.
+        volume: The grid.
+        name: Name of the segment, or the value in a labelmap; None for the only one.
+        only: Take the only segment there is, whatever its name.
+
+    Returns:
+        The segment, and what the user should know of its way onto the grid, often nothing.
+
+    Raises:
+        UserError: no such file, it is not a segmentation, it has no such segment, or nothing of that is on the volume.
+    """
+    segments, ijk_to_ras = _read(Path(path), volume)
+    wanted = {normal_name(name), f"Segment_{name}"} if name is not None else set()
+    found = [segment for segment in segments if normal_name(segment.name) in wanted]
+    if not found and (only or name is None) and len(segments) == 1:
+        found = segments
+    if not found:
+        names = ", ".join(segment.name for segment in segments) or "none"
+        if name is None:
+            raise UserError(f"{path} has several segments, {names}; say which one is meant.")
+        raise UserError(f"{path} has no segment {name!r}; it has {names}.")
+    segment, note = found[0], ""
+    if ijk_to_ras is not None:
+        if not _same_voxels(ijk_to_ras, segment.mask.shape, volume):
+            note = f"{Path(path).name} lies on another grid; it was brought onto that of the scan by nearest neighbour."
+        segment = _on_grid(segment, ijk_to_ras, volume)
+    if not segment.mask.any():
+        raise UserError(f"The segment {segment.name!r} of {path} is empty on this scan; start from another prompt.")
+    return segment, note
+
+
+def _read(path: Path, volume: Volume | None) -> tuple[list[Segment], np.ndarray | None]:
+    """Segments on the file's own grid, and its matrix; None where the grid is that of the volume."""
     if not path.is_file():
         raise UserError(f"There is no segmentation file {path}; check the name.")
     check_name(path)
     try:
         with quiet_libraries():
             if path.name.lower().endswith(NPZ_SUFFIX):
-                return _read_npz(path, volume)
+                return _read_npz(path, volume), None
             check_contained(path)
-            segments, ijk_to_ras = _reader(path)(path)
+            return _reader(path)(path)
     except (OSError, RuntimeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read as a segmentation ({last_line(error)}).") from error
-    if volume is None:
-        return segments
-    return [_on_grid(segment, ijk_to_ras, volume) for segment in segments]
 
 
 def _write_seg_nrrd(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
@@ -283,6 +322,15 @@ def _read_npz(path: Path, volume: Volume | None) -> list[Segment]:
     if volume is not None and labelmap.shape != volume.shape_kji:
         raise UserError(f"its label map has shape {labelmap.shape}, the scan {volume.shape_kji}")
     return [Segment(str(value), labelmap == value) for value in np.unique(labelmap) if value]
+
+
+def _same_voxels(ijk_to_ras: np.ndarray, shape_kji: Sequence[int], volume: Volume) -> bool:
+    """Whether each voxel of a grid is one of the volume's, or would be, if that were larger."""
+    step = np.linalg.inv(volume.ijk_to_ras) @ ijk_to_ras
+    whole = np.round(step)
+    if abs(abs(np.linalg.det(whole)) - 1) > 0.5:
+        return False
+    return grid_offset(volume.ijk_to_ras, volume.ijk_to_ras @ np.linalg.inv(whole) @ step, shape_kji) < GRID_TOLERANCE
 
 
 def _on_grid(segment: Segment, ijk_to_ras: np.ndarray, volume: Volume) -> Segment:

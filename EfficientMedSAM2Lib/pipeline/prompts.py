@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.files import normal_name
 from EfficientMedSAM2Lib.core.geometry import (
     box_to_roi,
     ijk_box_from_corners,
@@ -30,6 +31,7 @@ from EfficientMedSAM2Lib.imaging.markups import (
     rotation_warning,
     sign_note,
 )
+from EfficientMedSAM2Lib.imaging.segmentations import read_segment, read_segmentation
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.imaging.volumes import Volume
@@ -50,14 +52,17 @@ class SegmentPrompts:
     Attributes:
         name: Name of the segment.
         markups: Boxes, lines, curves and points in RAS mm, from any number of files.
-        mask: Mask (D,H,W) that the segment starts from; None for none.
+        mask: Mask (D,H,W) that the segment starts from; None for none. Markups refine it and the corrections are
+            propagated into it; without any, propagation goes on from it and does not change it.
         slices: Half-open range of slices along k that hold it, where that is known.
+        note: What the user should know of the mask; often nothing.
     """
 
     name: str
     markups: tuple[Markup, ...]
     mask: np.ndarray | None = None
     slices: tuple[int, int] | None = None
+    note: str = ""
 
 
 def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list[SegmentPrompts]:
@@ -83,6 +88,38 @@ def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list
             raise UserError(f"{path} holds no point, box, line or curve; place one in 3D Slicer and save it again.")
         grouped.setdefault(name, []).extend(markups)
     return [SegmentPrompts(name, tuple(markups)) for name, markups in grouped.items()]
+
+
+def start_from_mask(
+    prompts: Sequence[SegmentPrompts], path: str | Path, volume: Volume, mask_segment: str | None = None
+) -> list[SegmentPrompts]:
+    """Prompts of segments that start from an earlier segmentation.
+
+    Args:
+        prompts: What was drawn for each segment. Of several, those start from the file that it has by their names.
+        path: A segmentation by any program: ``.seg.nrrd``, DICOM SEG or labelmap.
+        volume: The scan.
+        mask_segment: Which segment of the file; None for that of the same name, or the only one.
+
+    Raises:
+        UserError: The file cannot be read or has no such segment, or it is not clear which one is meant.
+    """
+    if len(prompts) == 1:
+        (first,) = prompts
+        segment, note = read_segment(path, volume, mask_segment or first.name or None, only=not mask_segment)
+        return [replace(first, name=first.name or segment.name, mask=segment.mask, note=note)]
+    if mask_segment:
+        raise UserError(
+            f"{mask_segment!r} is to start one segment, but there are prompts for {len(prompts)}; give one."
+        )
+    names = {normal_name(segment.name) for segment in read_segmentation(path)}
+    known = [normal_name(entry.name) in names for entry in prompts]
+    if not any(known):
+        raise UserError(f"{path} has none of the segments {', '.join(entry.name for entry in prompts)}; see --name.")
+    return [
+        start_from_mask([entry], path, volume, entry.name)[0] if found else entry
+        for entry, found in zip(prompts, known)
+    ]
 
 
 def npz_prompts(path: str | Path, volume: Volume) -> list[SegmentPrompts]:
@@ -126,9 +163,9 @@ def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Vo
     Raises:
         UserError: A prompt lies outside the volume, or has no size.
     """
-    notes = []
+    notes = [prompts.note]
     if prompts.mask is not None:
-        session.add_initial_seg_interaction(prompts.mask, segment=prompts.name)
+        session.add_initial_seg_interaction(prompts.mask, segment=prompts.name, fixed=not prompts.markups)
     for markup in sorted(prompts.markups, key=_place_in_order):
         try:
             notes.append(_add_markup(session, prompts.name, markup, volume))

@@ -33,7 +33,8 @@ class ManifestRow(BaseModel):
         points_ijk: The same in voxels, i, j, k.
         negative_points_ras: Points that are not on it, in mm.
         negative_points_ijk: The same in voxels.
-        mask: Segmentation of an earlier run: the segment starts from it, and it is not changed by propagation.
+        mask: Segmentation of an earlier run: the segment starts from it; other prompts refine it, else propagation
+            does not change it.
         mask_segment: Name of the segment in ``mask``; default: ``segment``, or the only one there is.
         segment: Name of the segment; default: that of the markups file.
         terminology: Slicer's terminology entry, or the code of what it is: ``SCT^10200004^Liver``.

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec, SegmentSpec
-from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.files import normal_name
 from EfficientMedSAM2Lib.core.geometry import ijk_to_ras_points
 from EfficientMedSAM2Lib.imaging.markups import Markup, read_markups
-from EfficientMedSAM2Lib.imaging.segmentations import read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume
-from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, box_markup
+from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, box_markup, start_from_mask
 
 
 def case_prompts(case: CaseSpec, volume: Volume) -> list[SegmentPrompts]:
@@ -42,8 +37,8 @@ def _segment_prompts(spec: SegmentSpec, volume: Volume) -> SegmentPrompts:
         positive += [include] * len(placed)
     if points:
         markups.append(Markup("point", spec.name, np.array(points), tuple(positive)))
-    mask = _mask(spec, volume) if spec.mask else None
-    return SegmentPrompts(spec.name, tuple(markups), mask)
+    prompts = SegmentPrompts(spec.name, tuple(markups))
+    return start_from_mask([prompts], spec.mask, volume, spec.mask_segment)[0] if spec.mask else prompts
 
 
 def _box_ras(corners: tuple[float, ...], name: str) -> Markup:
@@ -57,19 +52,3 @@ def _box_ijk(corners: tuple[float, ...], name: str, volume: Volume) -> Markup:
     low, high = np.minimum(corners[:3], corners[3:]), np.maximum(corners[:3], corners[3:])
     box_kji = [[int(a), int(b) + 1] for a, b in zip(low[::-1], high[::-1])]
     return box_markup(box_kji, name, volume)
-
-
-def _mask(spec: SegmentSpec, volume: Volume) -> np.ndarray:
-    """Mask (D,H,W) on the grid of the volume, wherever it was drawn."""
-    path = Path(str(spec.mask))
-    segments = read_segmentation(path, volume)
-    wanted = spec.mask_segment or spec.name
-    found = [segment for segment in segments if normal_name(segment.name) == normal_name(wanted)]
-    if not found and not spec.mask_segment and len(segments) == 1:
-        found = segments
-    if not found:
-        names = ", ".join(segment.name for segment in segments) or "none"
-        raise UserError(f"{path} has no segment {wanted!r}; it has {names}.")
-    if not found[0].mask.any():
-        raise UserError(f"The segment {wanted!r} of {path} is empty on this scan; start from another prompt.")
-    return found[0].mask

@@ -26,10 +26,12 @@ def read_dicom_seg(path: Path) -> tuple[list[tuple[str, np.ndarray]], np.ndarray
     """
     from pydicom import dcmread
 
-    frames = read_frames(path, segmentations=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = dcmread(path, force=True)
+    if dataset.get("Modality") == "RTSTRUCT":
+        raise UserError("it holds contours, RTSTRUCT; open it in 3D Slicer and save the segmentation as .seg.nrrd")
+    frames = read_frames(path, segmentations=True)
     items = dataset.get("SegmentSequence")
     if not items:
         raise UserError("it is a DICOM image, not a DICOM SEG")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,6 +144,14 @@ def test_a_lasso_on_no_slice_names_its_segment(oracle_session, scan, write_point
     tilted = changed(write_points("liver.mrk.json", (2, 2, 1), (8, 12, 2), (5, 12, 12)), type="ClosedCurve")
     with pytest.raises(ValueError, match=r"'liver'.*lies on no slice.*3\.\d voxels"):
         run(oracle_session, scan, [tilted])
+
+
+def test_a_mask_without_prompts_is_kept_as_it_is(oracle_session, scan, write_points):
+    wrong = scan.liver.copy()
+    wrong[[2, 3, 5, 6, 7], :, 8:] = False
+    (prompts,) = read_prompts([write_points("liver.mrk.json", (5, 8, 11))])
+    (kept,) = segment_case(oracle_session, read_volume(scan.path), [replace(prompts, mask=wrong, markups=())])
+    assert np.array_equal(kept.mask[2:8], wrong[2:8])
 
 
 def test_progress_wraps_every_segment(oracle_session, scan, write_points):

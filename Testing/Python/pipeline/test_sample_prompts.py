@@ -10,7 +10,7 @@ from EfficientMedSAM2Lib.core.geometry import ijk_to_ras_points
 from EfficientMedSAM2Lib.core.metrics import dice
 from EfficientMedSAM2Lib.imaging.markups import Markup, write_markups
 from EfficientMedSAM2Lib.imaging.sample import sample_scan, sample_segmentation
-from EfficientMedSAM2Lib.imaging.segmentations import read_segmentation
+from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation, write_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import read_volume
 
 #: The slice through the middle of the lungs, where the prompts of the demo are.
@@ -66,3 +66,28 @@ def test_a_curve_on_one_slice_segments_a_lung(sample, tmp_path, kind, draw, lung
         x, y = points_xy[2]
         assert found.mask[SLICE, y, x]
     assert picture.stat().st_size > 10_000
+
+
+def test_a_point_repairs_an_earlier_mask_on_the_slices_around(sample, tmp_path):
+    """A lung without its lower half on seven slices: one click brings most of that back."""
+    from EfficientMedSAM2Lib.cli import main
+
+    volume, reference = sample
+    lung = reference["right lung"]
+    rows = np.flatnonzero(lung[SLICE].any(axis=1))
+    wrong = lung.copy()
+    wrong[SLICE - 3 : SLICE + 4, int(rows.mean()) :] = False
+    mask, prompts, output = tmp_path / "lungs.seg.nrrd", tmp_path / "right lung.mrk.json", tmp_path / "out.seg.nrrd"
+    write_segmentation(mask, [Segment("right lung", wrong), Segment("left lung", reference["left lung"])], volume)
+    x, y = inside(lung[SLICE])[-1]
+    write_markups(
+        prompts, [Markup("point", "P", ijk_to_ras_points(np.array([[x, y, SLICE]], float), volume.ijk_to_ras))]
+    )
+    options = ["--mask", mask, "--prompts", prompts, "--output", output, "--quiet"]
+    assert main(["segment", *map(str, [sample_scan(), *options])]) == 0
+    (found,) = read_segmentation(output, volume)
+    around_it = slice(SLICE - 3, SLICE + 4)
+    assert dice(found.mask[around_it], lung[around_it]) > 0.9 > 0.75 > dice(wrong[around_it], lung[around_it])
+    assert dice(found.mask, lung) > dice(wrong, lung)
+    far = np.r_[0 : SLICE - 12, SLICE + 13 : len(lung)]
+    assert dice(found.mask[far], lung[far]) > 0.9

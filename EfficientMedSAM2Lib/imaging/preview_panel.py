@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Nothing smaller than this is shown, so that a lesion is seen with its surroundings.
 MINIMUM_VIEW_MM = 80.0
 #: How curves are drawn.
-CURVE_STYLES = {"lasso": ":", "scribble": "-"}
+CURVE_STYLES: dict[str, Any] = {"lasso": ":", "scribble": "-"}
 
 
 @dataclass(frozen=True)

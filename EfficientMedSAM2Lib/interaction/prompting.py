@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, slice_box, union
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE
 from EfficientMedSAM2Lib.interaction import checks
-from EfficientMedSAM2Lib.interaction.constraints import constrained
+from EfficientMedSAM2Lib.interaction.constraints import constrained, edited_area, edited_voxels
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
 from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
@@ -88,7 +90,10 @@ def reconcile(segment: SegmentState, axis: int, index: int, mask: np.ndarray) ->
 
 def _apply_point(states: AxisStates, segment: SegmentState, prompt: PointPrompt) -> str:
     axis, index = prompt.axis, prompt.index
-    return click_slice(states, segment, axis, index, clicks_of(prompt, axis, index))
+    message = click_slice(states, segment, axis, index, clicks_of(prompt, axis, index))
+    freed = edited_area(segment.prompts[:-1]) - edited_area(segment.prompts)
+    note = f"The click takes back a manual edit ({freed} voxels)." if freed else ""
+    return " ".join(text for text in (note, message) if text)
 
 
 def click_slice(states: AxisStates, segment: SegmentState, axis: int, index: int, clicks: Sequence[Click]) -> str:
@@ -201,6 +206,9 @@ def _apply_mask(states: AxisStates, segment: SegmentState, prompt: MaskPrompt) -
     """An initial mask starts the segment anew: earlier prompts and what was propagated from them no longer hold."""
     axis = prompt.axis
     states.forget(segment.obj_id)
+    if prompt.edited is not None:  # earlier edits by hand are in the mask, and hold as well
+        held = edited_voxels((*segment.prompts, prompt), segment.bits.shape)
+        prompt = replace(prompt, edited=PackedMask.pack(held))
     segment.prompts = (prompt,)
     segment.records = {}
     box = union(segment.bits.bounding_box(), prompt.mask.box)
@@ -282,9 +290,10 @@ def waiting_points(segment: SegmentState, axis: int, index: int, mask: np.ndarra
 
 
 def drawn_on(segment: SegmentState, axis: int, index: int) -> bool:
-    """Whether there is a scribble or a lasso on a slice."""
-    drawn = [p for p in segment.prompts if isinstance(p, (ScribblePrompt, LassoPrompt))]
-    return any(low <= index < high for low, high in (p.mask.bounds[axis] for p in drawn))
+    """Whether there is a scribble, a lasso or a manual edit on a slice."""
+    drawn = [p.mask for p in segment.prompts if isinstance(p, (ScribblePrompt, LassoPrompt))]
+    drawn += [p.edited for p in segment.prompts if isinstance(p, MaskPrompt) and p.edited is not None]
+    return any(low <= index < high for low, high in (mask.bounds[axis] for mask in drawn))
 
 
 def release(states: AxisStates, segment: SegmentState, axis: int, index: int) -> None:

@@ -105,12 +105,14 @@ class MaskPrompt:
     """A given mask: the whole segment (``index`` None) or one slice of it. Packed, since prompts are kept for undo.
 
     ``fixed`` says of a whole segment whether propagation must not change it; else corrections are propagated into it.
+    ``edited`` are voxels of it that were painted or erased by hand: later results keep them, a click on them apart.
     """
 
     mask: PackedMask
     axis: int
     index: int | None = None
     fixed: bool = True
+    edited: PackedMask | None = None
     kind: ClassVar[str] = "mask"
 
 

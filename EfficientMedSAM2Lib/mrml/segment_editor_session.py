@@ -140,7 +140,7 @@ class SegmentEditorSession:
         """Send the manual edit that ``begin`` has read to the engine; ``run`` and ``plan_propagation`` do it first."""
         edit, self._edit = self._edit, None
         if edit is not None and edit.mask is not None:
-            self._steps.import_mask(self._segment, edit.mask, edit.box)
+            self._steps.import_mask(self._segment, edit.mask, edit.box, edit.by_hand)
             self._states.note_edit(self._steps.depth, self._segment, PackedMask.pack(edit.mask))
         if edit is not None:
             self._seen[self._segment] = edit.stamp

@@ -49,7 +49,7 @@ DEFAULTS = {
     "StopWhenLost": "1",
     "Window": "",
     "AutoCommit": "1",
-    "KeepOut": "0",
+    "KeepOut": "1",
 }
 POLL_MS = 5
 #: Leaving the effect waits at most so long for the slice that is being computed.

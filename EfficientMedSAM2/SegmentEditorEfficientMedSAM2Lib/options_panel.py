@@ -158,7 +158,7 @@ class OptionsPanel(PanelWidgets):
         self.keepOutCheck = self._check(
             _("do not enter other segments"),
             self._onEdited,
-            _("Never add voxels of another segment, whatever Masking says."),
+            _("Leave other segments their voxels, whatever Masking says. Off: what they lose is said."),
         )
         self.scriptedEffect.addLabeledOptionsWidget(_("Options:"), self.autoCommitCheck)
         self.scriptedEffect.addLabeledOptionsWidget("", self.keepOutCheck)

@@ -17,6 +17,8 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from EfficientMedSAM2Lib.core.boxes import Box, union
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
@@ -31,6 +33,8 @@ from EfficientMedSAM2Lib.mrml.scene.segmentation_prompts import SegmentationProm
 from EfficientMedSAM2Lib.mrml.segment_voxels import (
     Change,
     WriteReport,
+    draws_inside,
+    read_each_other_segment,
     read_other_segments,
     read_segment,
     segment_stamp,
@@ -52,14 +56,15 @@ class SegmentEditorSession:
 
     Attributes:
         window: Intensities shown to the network from the next action on; None chooses by the image.
-        keep_out: Never add voxels that belong to another segment, whatever the editor's overwrite mode says.
+        keep_out: Never add voxels that belong to another segment, whatever the editor's overwrite mode says; unless
+            its editable area is inside of segments.
     """
 
     def __init__(self, port: EditorPort, engine: InteractiveSession) -> None:
         self.port = port
         self.engine = engine
         self.window: IntensityWindow | None = None
-        self.keep_out = False
+        self.keep_out = True
         self.last_message = ""
         self._fingerprint: Fingerprint | None = None
         self._steps = EngineSteps(engine)
@@ -193,7 +198,7 @@ class SegmentEditorSession:
         if self._pending_box is None:
             raise UserError("There is no preview; give a prompt first.")
         mask, start = self._steps.mask(self._segment, self._pending_box), [low for low, _high in self._pending_box]
-        mask &= ~read_other_segments(self.port, self._segment, self._pending_box, self.keep_out)
+        mask &= ~read_other_segments(self.port, self._segment, self._pending_box, self._keeps_out)
         return oriented_image(mask, start, volume_matrix(self.port.source_volume_node()))
 
     def prompts(self, segment_id: str) -> list[MarkupPrompt]:
@@ -216,19 +221,41 @@ class SegmentEditorSession:
             return self._write()
 
     def _write(self) -> WriteReport:
-        box, report = self._pending_box, WriteReport()
+        box, report, notes = self._pending_box, WriteReport(), []
         self.port.save_state_for_undo()
         if box is not None:
             after, changed = self._steps.unwritten(self._segment, box)
-            changed &= ~(after & read_other_segments(self.port, self._segment, box, self.keep_out))
-            report = write_change(self.port, Change(after, changed, (box[0][0], box[1][0], box[2][0])))
+            left = changed & after & read_other_segments(self.port, self._segment, box, self._keeps_out)
+            if left.any():
+                notes.append(f"{left.sum()} voxels belong to other segments and were left to them.")
+            before = read_each_other_segment(self.port, self._segment, box)
+            report = write_change(self.port, Change(after, changed & ~left, (box[0][0], box[1][0], box[2][0])))
+            notes += self._taken(before, box)
             self._steps.mark_written(self._segment, box)
         self._prompts.write(self._segment, self._states.next_tag())
         self._states.record(self._steps.depth, self._known_after(box))
         self._clear_pending()
         if report.refused:
-            self.last_message = f"{report.refused} voxels were kept as they are by the editor's masking settings."
+            notes.append(f"{report.refused} voxels were kept as they are by the editor's masking settings.")
+        self.last_message = " ".join(notes) or self.last_message
         return report
+
+    @property
+    def _keeps_out(self) -> bool:
+        return self.keep_out and not draws_inside(self.port)
+
+    def _taken(self, before: dict[str, np.ndarray], box: Box) -> list[str]:
+        """What a change has taken from other segments, one sentence for each."""
+        notes, segmentation = [], self.port.segmentation_node().GetSegmentation()
+        after = read_each_other_segment(self.port, self._segment, box)
+        for segment_id, mask in before.items():
+            lost, gained = (
+                (one & ~other).sum() for one, other in ((mask, after[segment_id]), (after[segment_id], mask))
+            )
+            name = segmentation.GetSegment(segment_id).GetName()
+            notes += [f"'{name}' lost {lost} voxels to this segment."] if lost else []
+            notes += [f"'{name}' was given {gained} voxels of this segment."] if gained else []
+        return notes
 
     @property
     def preview_segment(self) -> str:

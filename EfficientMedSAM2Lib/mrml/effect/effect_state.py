@@ -39,7 +39,7 @@ class EffectState:
         self.port = port
         self.session: SegmentEditorSession | None = None
         self.auto_commit = True
-        self.keep_out = False
+        self.keep_out = True
         self.window: IntensityWindow | None = None
         self.message = ""
         self.is_error = False

@@ -153,8 +153,10 @@ class ConfidenceStrip:
                 color = qt.QColor(*_mix(score)) if index in self.scores.filled else empty
                 height = max(round(score * (HEIGHT - 8)), 3)
                 canvas.fillRect(left, HEIGHT - 1 - height, width, height, color)
-                if index in self.scores.stale:
-                    canvas.fillRect(left, 6, width, HEIGHT - 7, qt.QBrush(hatch, qt.Qt.BDiagPattern))
+            elif index in self.scores.filled:  # nobody has judged it
+                canvas.fillRect(left, 8, width, HEIGHT - 9, empty)
+            if index in self.scores.stale:
+                canvas.fillRect(left, 6, width, HEIGHT - 7, qt.QBrush(hatch, qt.Qt.BDiagPattern))
             if index in self.scores.prompted:
                 canvas.fillRect(left, 1, width, 4, mark)
             if index == self.current:

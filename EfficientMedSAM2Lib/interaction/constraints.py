@@ -9,11 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Union
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, intersection, slice_box
+from EfficientMedSAM2Lib.core.boxes import Box, intersection, slice_box, union
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
@@ -42,19 +43,16 @@ def constraints(prompts: Iterable[Prompt]) -> list[Constraint]:
     return active
 
 
-def edited_voxels(prompts: Iterable[Prompt], shape_kji: Sequence[int]) -> np.ndarray:
-    """Voxels that were painted or erased by hand and keep that value, bool (D, H, W)."""
-    held = np.zeros(tuple(shape_kji), dtype=bool)
-    for constraint in constraints(prompts):
-        if isinstance(constraint, MaskPrompt) and constraint.edited is not None:
-            held[tuple(slice(*pair) for pair in constraint.edited.bounds)] |= constraint.edited.unpack()
-    return held
-
-
-def edited_area(prompts: Iterable[Prompt]) -> int:
-    """How many voxels of manual edits are in force, each counted for each edit that holds it."""
-    edits = [c.edited for c in constraints(prompts) if isinstance(c, MaskPrompt)]
-    return sum(edit.area for edit in edits if edit is not None)
+def edited_voxels(prompts: Iterable[Prompt]) -> PackedMask:
+    """Voxels that were painted or erased by hand and keep that value."""
+    edits = [c.edited for c in constraints(prompts) if isinstance(c, MaskPrompt) and c.edited is not None]
+    box = reduce(union, (edit.box for edit in edits), None)
+    if box is None:
+        return PackedMask.empty(3)
+    held = np.zeros([high - low for low, high in box], dtype=bool)
+    for edit in edits:
+        held |= _window(edit, box)
+    return PackedMask.pack(held, [low for low, _high in box])
 
 
 def constrained(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> np.ndarray:
@@ -206,4 +204,4 @@ def _contains(outer: Sequence[Sequence[int]], inner: Sequence[Sequence[int]]) ->
     return all(a[0] <= b[0] and b[1] <= a[1] for a, b in zip(outer, inner))
 
 
-__all__ = ["Constraint", "constrained", "constraints", "covers", "edited_area", "edited_voxels"]
+__all__ = ["Constraint", "constrained", "constraints", "covers", "edited_voxels"]

@@ -9,10 +9,9 @@ from typing import cast
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, slice_box, union
-from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE
 from EfficientMedSAM2Lib.interaction import checks
-from EfficientMedSAM2Lib.interaction.constraints import constrained, edited_area, edited_voxels
+from EfficientMedSAM2Lib.interaction.constraints import constrained, edited_voxels
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
 from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
@@ -91,7 +90,7 @@ def reconcile(segment: SegmentState, axis: int, index: int, mask: np.ndarray) ->
 def _apply_point(states: AxisStates, segment: SegmentState, prompt: PointPrompt) -> str:
     axis, index = prompt.axis, prompt.index
     message = click_slice(states, segment, axis, index, clicks_of(prompt, axis, index))
-    freed = edited_area(segment.prompts[:-1]) - edited_area(segment.prompts)
+    freed = edited_voxels(segment.prompts[:-1]).area - edited_voxels(segment.prompts).area
     note = f"The click takes back a manual edit ({freed} voxels)." if freed else ""
     return " ".join(text for text in (note, message) if text)
 
@@ -177,7 +176,9 @@ def cut(states: AxisStates, segment: SegmentState, axis: int, box: Box, region: 
     example = max(affected, key=lambda i: (bool(cut[i].any()), int(removed[i - box[axis][0]])))
     for index in sorted({*conditioning, example}):
         states.give_mask(axis, index, segment.obj_id, cut[index])
-        segment.records[axis] = with_correction(segment.slice_records(axis), index, USER_SCORE, not cut[index].any())
+        segment.records[axis] = with_correction(
+            segment.slice_records(axis), index, USER_SCORE, not cut[index].any(), True
+        )
     segment.latest = (axis, example)
     return ""
 
@@ -198,7 +199,7 @@ def take_mask(states: AxisStates, segment: SegmentState, axis: int, index: int, 
     release(states, segment, axis, index)
     segment.write_slice(axis, index, mask)
     states.give_mask(axis, index, segment.obj_id, mask)
-    segment.records[axis] = with_correction(segment.slice_records(axis), index, USER_SCORE, not mask.any())
+    segment.records[axis] = with_correction(segment.slice_records(axis), index, USER_SCORE, not mask.any(), True)
     segment.latest = (axis, index)
 
 
@@ -207,8 +208,7 @@ def _apply_mask(states: AxisStates, segment: SegmentState, prompt: MaskPrompt) -
     axis = prompt.axis
     states.forget(segment.obj_id)
     if prompt.edited is not None:  # earlier edits by hand are in the mask, and hold as well
-        held = edited_voxels((*segment.prompts, prompt), segment.bits.shape)
-        prompt = replace(prompt, edited=PackedMask.pack(held))
+        prompt = replace(prompt, edited=edited_voxels((*segment.prompts, prompt)))
     segment.prompts = (prompt,)
     segment.records = {}
     box = union(segment.bits.bounding_box(), prompt.mask.box)
@@ -221,13 +221,15 @@ def _apply_mask(states: AxisStates, segment: SegmentState, prompt: MaskPrompt) -
     areas = mask.sum(axis=in_plane_axes(axis))
     by_slice = {box[axis][0] + int(offset): int(areas[offset]) for offset in np.flatnonzero(areas)}
     kind = SliceKind.GIVEN if prompt.fixed else SliceKind.PROPAGATED
-    records = {index: SliceRecord(kind, USER_SCORE) for index in by_slice}
+    records = {index: SliceRecord(kind, USER_SCORE, given=True) for index in by_slice}
     if not prompt.fixed:  # the mask also says where the object ends, until a correction near its end
         others = set(range(segment.bits.shape[axis])) - by_slice.keys()
         records.update((index, SliceRecord(SliceKind.SKIPPED)) for index in others)
-    for index in mask_slices(by_slice):
+    known = prompt.records or {}
+    records.update(known)
+    for index in [i for i, r in known.items() if r.kind is SliceKind.CONDITIONING] or mask_slices(by_slice):
         states.give_mask(axis, index, segment.obj_id, segment.read_slice(axis, index))
-        records[index] = SliceRecord(SliceKind.CONDITIONING, USER_SCORE)
+        records[index] = replace(records[index], kind=SliceKind.CONDITIONING, stale=False)
     segment.records[axis] = records
     segment.latest = (axis, max(by_slice, key=by_slice.__getitem__))
     return ""
@@ -308,7 +310,7 @@ def release(states: AxisStates, segment: SegmentState, axis: int, index: int) ->
         given = record.kind is SliceKind.CONDITIONING and i not in prompted
         if given and i != index and abs(i - index) <= reach:
             states.forget_prompts(axis, i, segment.obj_id)
-            segment.slice_records(axis)[i] = SliceRecord(SliceKind.PROPAGATED, record.score)
+            segment.slice_records(axis)[i] = replace(record, kind=SliceKind.PROPAGATED)
 
 
 def _slices_of(prompt: Prompt, axis: int) -> range:

@@ -12,6 +12,7 @@ from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.mrml.history_link import unpack
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import STATE_TAG, get_tag
+from EfficientMedSAM2Lib.mrml.scene.slice_store import SavedSlices, read_slices, still_true
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box
 
 
@@ -24,12 +25,14 @@ class ManualEdit:
         mask: The segment as it is now, (D, H, W) bool; None when no voxel differs from what the engine knows.
         box: Half-open box of the edited voxels.
         by_hand: Voxels in it that were painted or erased, which later results have to keep.
+        saved: What is known of the slices of a segment that came with the scene.
     """
 
     stamp: tuple[int, int]
     mask: np.ndarray | None
     box: Box
     by_hand: PackedMask
+    saved: SavedSlices | None = None
 
 
 def read_manual_edit(
@@ -62,6 +65,10 @@ def read_manual_edit(
     edited = [[low + start, high + start] for (low, high), (start, _stop) in zip(edited, box)]
     # A whole segment is a starting point, to be corrected; so is one that came with the scene and was made by prompts.
     segment = segmentation.GetSegmentation().GetSegment(segment_id)
-    if whole or (known is None and get_tag(segment, STATE_TAG) is not None):
+    saved = None if whole or known is not None else read_slices(segment, volume)
+    if saved is not None:
+        saved, held = still_true(saved, mask)
+        by_hand = PackedMask.pack(held)
+    elif whole or (known is None and get_tag(segment, STATE_TAG) is not None):
         by_hand = PackedMask.empty(3)
-    return ManualEdit(stamp, mask, whole_box(mask.shape) if whole else edited, by_hand)
+    return ManualEdit(stamp, mask, whole_box(mask.shape) if whole else edited, by_hand, saved)

@@ -17,8 +17,6 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from EfficientMedSAM2Lib.core.boxes import Box, union
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
@@ -30,9 +28,11 @@ from EfficientMedSAM2Lib.mrml.manual_edits import ManualEdit, read_manual_edit
 from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.segmentation_prompts import SegmentationPrompts
+from EfficientMedSAM2Lib.mrml.scene.slice_store import write_slices
 from EfficientMedSAM2Lib.mrml.segment_voxels import (
     Change,
     WriteReport,
+    changes_elsewhere,
     draws_inside,
     read_each_other_segment,
     read_other_segments,
@@ -84,6 +84,11 @@ class SegmentEditorSession:
     def is_stale(self) -> bool:
         """True when the source volume is another one, has changed or was moved since the engine read it."""
         return self._fingerprint != self._present_fingerprint()
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the engine has read an image."""
+        return self._fingerprint is not None
 
     def refresh(self) -> bool:
         """Give the engine the source volume if it is new or its image has changed; returns whether it did.
@@ -145,7 +150,7 @@ class SegmentEditorSession:
         """Send the manual edit that ``begin`` has read to the engine; ``run`` and ``plan_propagation`` do it first."""
         edit, self._edit = self._edit, None
         if edit is not None and edit.mask is not None:
-            self._steps.import_mask(self._segment, edit.mask, edit.box, edit.by_hand)
+            self._steps.import_mask(self._segment, edit.mask, edit.box, edit.by_hand, edit.saved)
             self._states.note_edit(self._steps.depth, self._segment, PackedMask.pack(edit.mask))
         if edit is not None:
             self._seen[self._segment] = edit.stamp
@@ -221,7 +226,8 @@ class SegmentEditorSession:
             return self._write()
 
     def _write(self) -> WriteReport:
-        box, report, notes = self._pending_box, WriteReport(), []
+        notes: list[str] = []
+        box, report = self._pending_box, WriteReport()
         self.port.save_state_for_undo()
         if box is not None:
             after, changed = self._steps.unwritten(self._segment, box)
@@ -230,10 +236,13 @@ class SegmentEditorSession:
                 notes.append(f"{left.sum()} voxels belong to other segments and were left to them.")
             before = read_each_other_segment(self.port, self._segment, box)
             report = write_change(self.port, Change(after, changed & ~left, (box[0][0], box[1][0], box[2][0])))
-            notes += self._taken(before, box)
+            notes += changes_elsewhere(self.port, self._segment, box, before)
             self._steps.mark_written(self._segment, box)
+        known = self._known_after(box)
         self._prompts.write(self._segment, self._states.next_tag())
-        self._states.record(self._steps.depth, self._known_after(box))
+        segment = self.port.segmentation_node().GetSegmentation().GetSegment(self._segment)
+        write_slices(segment, self.port.source_volume_node(), self.engine, self._segment, known[self._segment])
+        self._states.record(self._steps.depth, known)
         self._clear_pending()
         if report.refused:
             notes.append(f"{report.refused} voxels were kept as they are by the editor's masking settings.")
@@ -243,19 +252,6 @@ class SegmentEditorSession:
     @property
     def _keeps_out(self) -> bool:
         return self.keep_out and not draws_inside(self.port)
-
-    def _taken(self, before: dict[str, np.ndarray], box: Box) -> list[str]:
-        """What a change has taken from other segments, one sentence for each."""
-        notes, segmentation = [], self.port.segmentation_node().GetSegmentation()
-        after = read_each_other_segment(self.port, self._segment, box)
-        for segment_id, mask in before.items():
-            lost, gained = (
-                (one & ~other).sum() for one, other in ((mask, after[segment_id]), (after[segment_id], mask))
-            )
-            name = segmentation.GetSegment(segment_id).GetName()
-            notes += [f"'{name}' lost {lost} voxels to this segment."] if lost else []
-            notes += [f"'{name}' was given {gained} voxels of this segment."] if gained else []
-        return notes
 
     @property
     def preview_segment(self) -> str:

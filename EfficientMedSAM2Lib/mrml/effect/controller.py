@@ -99,7 +99,7 @@ class EffectController(EffectState):
             self._commit()  # to propagate a preview is to accept it
             session.begin()
             engine, segment = session.engine, session.preview_segment
-            self.scores = read_scores(engine, segment)
+            self.scores = read_scores(session, self.port, segment)
             self._started, self._live = time.perf_counter(), GrowingMask()
 
             def work(job: Any) -> None:

@@ -185,6 +185,8 @@ class EffectState:
         session = self.session
         try:
             if session is None and (self._predictor is None or not time_point(self.port.source_volume_node())):
+                self._read_scores()
+                self._changed()
                 return
             session = session or self._session()  # prompts that came with a sequence have to change with it
             had_preview = session.has_preview
@@ -227,10 +229,8 @@ class EffectState:
         self._say(" ".join(dict.fromkeys(part for part in (text, session.last_message) if part)))
 
     def _read_scores(self) -> None:
-        if self.session is None:
-            return
         try:
-            self.scores = read_scores(self.session.engine, self.port.selected_segment_id())
+            self.scores = read_scores(self.session, self.port, self.port.selected_segment_id())
         except UserError:  # no image or no segment yet
             self.scores = SliceScores()
 

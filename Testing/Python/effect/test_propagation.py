@@ -253,7 +253,8 @@ def test_propagated_segment_becomes_the_prompt_on_request(user):
     user.press(user.panel.useSegmentButton)
     (prompt,) = user.session.engine.prompts("A")
     assert type(prompt).__name__ == "MaskPrompt"
-    assert min(user.controller.scores.scores.values()) == 1.0
+    assert user.controller.scores.scores == {}  # nobody has judged them
+    assert user.controller.scores.filled == set(range(4, 18))
     user.select("B")
     user.press(user.panel.useSegmentButton)
     assert "empty" in user.panel.messageLabel.text

@@ -155,7 +155,12 @@ ACTIONS = st.sampled_from(["in", "out", "beside", "propagate", "cancel", "undo",
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(ACTIONS, st.integers(0, 9)), max_size=14), st.integers(0, 2), st.sampled_from([0, 3]), st.booleans())
+@given(
+    st.lists(st.tuples(ACTIONS, st.integers(0, 9)), max_size=14),
+    st.integers(0, 2),
+    st.sampled_from([0, 3]),
+    st.booleans(),
+)
 def test_any_session_undoes_to_its_beginning(
     build_case: Any, actions: Any, overwrite: int, mask_mode: int, keep_out: bool
 ) -> None:
@@ -193,7 +198,8 @@ def test_any_session_undoes_to_its_beginning(
                 case.scene.select("AB"[n % 2])
             elif case.scene.logic.CanUndo():
                 case.scene.logic.Undo()
-        if (mask_mode, overwrite, keep_out) == (0, 2, False):  # nothing is refused or overwritten: engine and editor agree
+        # nothing is refused or overwritten: engine and editor agree
+        if (mask_mode, overwrite, keep_out) == (0, 2, False):
             case.session.begin()
             case.session.push_manual_edit()
             selected = case.port.selected_segment_id()

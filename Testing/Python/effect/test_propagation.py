@@ -85,16 +85,23 @@ def scored(user):
     return user
 
 
-def test_a_click_on_the_strip_goes_to_the_weakest_slice_and_the_next_click_to_the_next(scored):
+def test_a_click_on_a_bar_of_the_strip_goes_to_that_slice(scored):
+    strip = scored.panel.strip
+    for index in (15, 6, 9):
+        scored.press_at(strip.label, strip.xOf(index) + 1)
+        assert shown_slice(scored) == strip.current == index
+
+
+def test_the_button_goes_to_the_weakest_slice_and_then_to_the_next(scored):
     scores, strip = scored.controller.scores, scored.panel.strip
     assert scores.prompted == {4}
     assert scores.filled == set(range(4, 18))
     assert scores.weakest == 9
-    scored.press_at(strip.label, strip.xOf(15))
+    scored.press(scored.panel.weakestButton)
     assert shown_slice(scored) == strip.current == 9
-    scored.press_at(strip.label, strip.xOf(15))
+    scored.press(scored.panel.weakestButton)
     assert shown_slice(scored) == 12
-    scored.press(scored.panel.weakestButton)  # does the same
+    scored.press(scored.panel.weakestButton)
     assert shown_slice(scored) == 5  # the first of the sure ones
     scored.jump_to((16, 8, 6))
     scored.press(scored.panel.weakestButton)  # somebody who has gone elsewhere begins anew

@@ -272,7 +272,8 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         return self.scriptedEffect.parameter(name) if self.scriptedEffect.parameterDefined(name) else DEFAULTS[name]
 
     def _wantsKeys(self):
-        return self._isActive and (self.controller.has_preview or self.tools.dragging)
+        state = self.controller
+        return self._isActive and (state.has_preview or self.tools.dragging or state.activity.is_propagation)
 
     def _onTimer(self):
         if self._markupsChanged and not slicer.mrmlScene.IsBatchProcessing():

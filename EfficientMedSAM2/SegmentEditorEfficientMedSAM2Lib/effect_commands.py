@@ -49,9 +49,11 @@ class EffectCommands:
         self.controller.request_propagation(value("Direction"), rule, value("StopWhenLost") == "1")
 
     def onReject(self):
-        """Drop what is being drawn, or else the preview."""
+        """Drop what is being drawn, or else cancel a propagation, or else drop the preview."""
         if self.tools.dragging:
             self.tools.cancel()
+        elif self.controller.activity.is_propagation:
+            self.controller.cancel()
         else:
             self._act(self.controller.reject)
 

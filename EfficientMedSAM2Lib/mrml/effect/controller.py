@@ -171,7 +171,7 @@ class EffectController(EffectState):
         session = self._session()
         session.finish_propagation()
         self._live = None
-        self._end_answer(session)
+        self._end_answer(session, propagated=True)
 
     def _on_loaded(self, predictor: Any) -> None:
         self._predictor, self.load_error = predictor, None

@@ -25,6 +25,13 @@ from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix
 
 logger = logging.getLogger(__name__)
 
+#: Why a propagation has ended and left nothing.
+UNDONE = (
+    "Undo or Redo cancelled the propagation, and changed the step before it as well; Redo or Undo brings that back."
+)
+CHANGED = "The scene has changed; the prompt was not used."
+CHANGED_PROPAGATION = "The scene has changed; the propagation was cancelled."
+
 
 class EffectState:
     """State of one segment editor: its session, what is going on, messages and scores.
@@ -103,10 +110,11 @@ class EffectState:
         session = self.session
         if self.activity is Activity.PROPAGATING and session is not None and not self._queue.polling:
             try:
-                moved = session.editor_moved or session.is_stale
+                moved = session.editor_moved or session.is_stale or not session.preview_segment
             except UserError:  # segmentation or volume is gone
                 moved = True
             if moved:
+                self._live = None  # nothing of it is shown any more, though a slice may still be computed
                 self._queue.cancel(Activity.PROPAGATING)
 
     def forget(self) -> None:
@@ -208,13 +216,18 @@ class EffectState:
         self.session.keep_out, self.session.window = self.keep_out, self.window
         return self.session
 
-    def _end_answer(self, session: SegmentEditorSession) -> None:
+    def _end_answer(self, session: SegmentEditorSession, propagated: bool = False) -> None:
         """Write or keep what the worker has found, unless the scene has changed since."""
         text = session.last_message
         if session.is_stale or session.editor_moved:
+            undone = propagated and not session.is_stale
             session.reject()
             session.sync_with_editor()
-            self._say("The scene has changed; the prompt was not used.")
+            self._say(UNDONE if undone else CHANGED_PROPAGATION if propagated else CHANGED)
+            return
+        if not session.preview_segment:
+            session.reject()
+            self._say("The segment was removed; what was computed for it was dropped.")
             return
         self._say(text)
         if self.auto_commit:

@@ -231,8 +231,41 @@ def test_undo_while_propagating_ends_it(user):
     user.undo()
     assert user.count() == 0
     assert not user.controller.has_preview
+    assert "Undo or Redo cancelled the propagation" in user.panel.messageLabel.text
     user.redo()
     assert user.count() == 36
+
+
+def test_escape_while_propagating_cancels_it_and_keeps_the_effect(user):
+    user.click(INSIDE)
+    slow(user)
+    user.press(user.panel.propagateButton, wait=False)
+    assert user.propagated(2)
+    user.mouse.key("Escape")
+    user.wait()
+    assert user.editor.widget.activeEffect() is not None
+    done = np.flatnonzero(user.editor.mask().any(axis=(1, 2)))
+    assert 3 <= len(done) < 14
+    user.press(user.panel.propagateButton)
+    np.testing.assert_array_equal(user.editor.mask(), tube())
+
+
+def test_a_segment_removed_while_propagating_ends_it_at_once(user):
+    user.click(INSIDE)
+    user.jump_to((5, 8, 6), "Yellow")
+    slow(user)
+    user.press(user.panel.propagateButton, wait=False)
+    assert user.propagated(3)
+    assert user.outline("Yellow").GetVisibility()
+    before = len(user.predictor.propagated)
+    user.editor.segmentation.GetSegmentation().RemoveSegment("A")
+    user.host.process_events(0)
+    assert user.controller.preview_image() is None
+    user.wait()
+    assert len(user.predictor.propagated) <= before + 2  # the slice under way, and one more at most
+    assert not user.outline("Yellow").GetVisibility()
+    assert "was removed" in user.controller.message
+    assert user.count("B") == 0
 
 
 def test_failure_keeps_what_was_done(user):

@@ -249,3 +249,19 @@ def test_window_is_shown_to_the_network(user):
     user.click(BESIDE)
     assert user.session.engine.window.name == "lung"
     assert user.editor.scripted_effect.parameter("Window") == "lung"
+
+
+def test_a_new_segment_begins_with_include(user):
+    user.click(INSIDE)
+    user.press(user.panel.excludeButton)
+    user.click((4, 10, 9))
+    user.select("B")
+    assert user.panel.includeButton.checked
+    assert user.editor.scripted_effect.parameter("Include") == "1"
+    user.click(BESIDE)
+    assert user.count("B") == 15
+    user.press(user.panel.excludeButton)
+    user.click((4, 15, 15))  # stays, as long as the segment is the same
+    assert user.panel.excludeButton.checked
+    user.select("A")  # which has a mask, to be corrected
+    assert user.panel.excludeButton.checked

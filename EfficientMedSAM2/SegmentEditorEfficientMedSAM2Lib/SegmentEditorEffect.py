@@ -27,7 +27,7 @@ from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import tilt_hint, view_slice
 from EfficientMedSAM2Lib.mrml.effect.worker import Worker
-from EfficientMedSAM2Lib.mrml.scene.prompt_store import is_new_segment, offered_markups
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import offered_markups
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
 from SegmentEditorEfficientMedSAM2Lib.effect_commands import EffectCommands
 from SegmentEditorEfficientMedSAM2Lib.options_panel import OptionsPanel
@@ -329,17 +329,6 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             self.panel.showSequence(time_point_label(volumeNode), isShared)
             self.controller.scene_changed()
             self._onChanged()
-
-    def _beginSegment(self):
-        """A new segment begins with Include, whatever the one before was corrected with last."""
-        node = self.scriptedEffect.parameterSetNode()
-        segmentationNode = node.GetSegmentationNode()
-        segment = (segmentationNode, node.GetSelectedSegmentID())
-        if segment == self._segment:
-            return
-        self._segment = segment
-        if segmentationNode is not None and segment[1] and is_new_segment(*segment):
-            self._set("Include", "1")
 
     def _onNodesChanged(self):
         self._markupsChanged = True  # looked at later: a node that is being added has no name and no attributes yet

@@ -57,6 +57,12 @@ class SliceScores:
         """The first of these."""
         return next(iter(self.by_uncertainty), None)
 
+    @property
+    def stale_text(self) -> str:
+        """How many slices are out of date, in words; nothing where none is."""
+        count = len(self.stale)
+        return f"{count} slice{'s' if count > 1 else ''} out of date" if count else ""
+
     def shown_range(self, margin: int, least: int = 0) -> tuple[int, int]:
         """First and last slice that a strip shows: all, unless some have scores.
 

@@ -171,7 +171,9 @@ def test_correction_marks_slices_stale_and_propagation_refreshes_them(user):
     stale = user.controller.scores.stale
     assert stale == set(range(5, 18)) | set(range(4)) - {4} or stale >= set(range(5, 10)) | set(range(11, 18))
     assert "out of date" in user.controller.scores.describe(12)
+    assert user.panel.staleLabel.text == f"{len(stale)} slices out of date"
     user.press(user.panel.propagateButton)
+    assert user.panel.staleLabel.text == ""
     assert user.controller.scores.stale == frozenset()
     assert user.editor.mask()[10].sum() == 36 - 9
 

@@ -49,7 +49,7 @@ DEFAULTS = {
     "StopWhenLost": "1",
     "Window": "",
     "AutoCommit": "1",
-    "KeepOut": "0",
+    "KeepOut": "1",
 }
 POLL_MS = 5
 #: Leaving the effect waits at most so long for the slice that is being computed.
@@ -70,6 +70,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self._settings = None
         self._hint = ""
         self._windowOf = None
+        self._segment = None
         self._markupsChanged = False
 
     def clone(self):
@@ -272,7 +273,8 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         return self.scriptedEffect.parameter(name) if self.scriptedEffect.parameterDefined(name) else DEFAULTS[name]
 
     def _wantsKeys(self):
-        return self._isActive and (self.controller.has_preview or self.tools.dragging)
+        state = self.controller
+        return self._isActive and (state.has_preview or self.tools.dragging or state.activity.is_propagation)
 
     def _onTimer(self):
         if self._markupsChanged and not slicer.mrmlScene.IsBatchProcessing():
@@ -321,6 +323,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         """Another segmentation, segment or volume may have been selected."""
         if self._isActive and not slicer.mrmlScene.IsClosing():
             self._updateWindow()
+            self._beginSegment()
             node, volumeNode = self.scriptedEffect.parameterSetNode(), self._volumeNode()
             isShared = is_shared_by_time_points(node.GetSegmentationNode(), volumeNode)
             self.panel.showSequence(time_point_label(volumeNode), isShared)

@@ -38,7 +38,7 @@ class _Mouse(qt.QObject):
 
 
 class ConfidenceStrip:
-    """The widget is ``label``. A click goes to the weakest slice, the next click to the next one; a drag anywhere.
+    """The widget is ``label``. A click goes to the slice of the bar under it, a drag through the slices.
 
     Args:
         jump: Called with the number of the slice to show.
@@ -69,8 +69,7 @@ class ConfidenceStrip:
         """What the strip shows."""
         return _(
             "Confidence of each slice: green is sure, red is unsure. Hatched slices are out of date: press Propagate. "
-            "Slices with a mark on top have prompts. Click to go to the weakest slice, again for the next weakest; "
-            "drag to go through the slices."
+            "Slices with a mark on top have prompts. Click or drag to go to a slice."
         )
 
     def show(self, scores, current=None):
@@ -112,9 +111,11 @@ class ConfidenceStrip:
     def onRelease(self):
         """It was a click unless the mouse was moved."""
         clicked = self._pressed is not None and not self._dragging
+        index = self.sliceAt(self._pressed) if clicked else None
         self._pressed, self._dragging = None, False
-        if clicked:
-            self.goToWeakest()
+        if clicked and index is not None:
+            self.jump(index)
+            self.show(self.scores, index)
 
     def onMove(self, x):
         """Say what is known of the slice under the mouse; go there while a button is down."""
@@ -153,8 +154,10 @@ class ConfidenceStrip:
                 color = qt.QColor(*_mix(score)) if index in self.scores.filled else empty
                 height = max(round(score * (HEIGHT - 8)), 3)
                 canvas.fillRect(left, HEIGHT - 1 - height, width, height, color)
-                if index in self.scores.stale:
-                    canvas.fillRect(left, 6, width, HEIGHT - 7, qt.QBrush(hatch, qt.Qt.BDiagPattern))
+            elif index in self.scores.filled:  # nobody has judged it
+                canvas.fillRect(left, 8, width, HEIGHT - 9, empty)
+            if index in self.scores.stale:
+                canvas.fillRect(left, 6, width, HEIGHT - 7, qt.QBrush(hatch, qt.Qt.BDiagPattern))
             if index in self.scores.prompted:
                 canvas.fillRect(left, 1, width, 4, mark)
             if index == self.current:

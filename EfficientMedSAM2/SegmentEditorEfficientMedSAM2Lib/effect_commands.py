@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_slice
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import is_new_segment
 
 
 class EffectCommands:
@@ -49,9 +50,11 @@ class EffectCommands:
         self.controller.request_propagation(value("Direction"), rule, value("StopWhenLost") == "1")
 
     def onReject(self):
-        """Drop what is being drawn, or else the preview."""
+        """Drop what is being drawn, or else cancel a propagation, or else drop the preview."""
         if self.tools.dragging:
             self.tools.cancel()
+        elif self.controller.activity.is_propagation:
+            self.controller.cancel()
         else:
             self._act(self.controller.reject)
 
@@ -78,6 +81,17 @@ class EffectCommands:
         self.tools.cancel()
         self.roiPlacement.start()
         self._say(_("Place the ROI around the structure in the views."))
+
+    def _beginSegment(self):
+        """A new segment begins with Include, whatever the one before was corrected with last."""
+        node = self.scriptedEffect.parameterSetNode()
+        segmentationNode = node.GetSegmentationNode()
+        segment = (segmentationNode, node.GetSelectedSegmentID())
+        if segment == self._segment:
+            return
+        self._segment = segment
+        if segmentationNode is not None and segment[1] and is_new_segment(*segment):
+            self._set("Include", "1")
 
     def _act(self, action):
         """Do what a command means; what a user did wrong becomes a message, faults go to the error log."""

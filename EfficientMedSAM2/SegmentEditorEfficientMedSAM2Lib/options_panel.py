@@ -132,7 +132,12 @@ class OptionsPanel(PanelWidgets):
         self.scriptedEffect.addLabeledOptionsWidget(_("Range:"), self._row(self.rangeCombo, self.rangeSpin))
         self.scriptedEffect.addLabeledOptionsWidget("", self.stopCheck)
         self.propagateButton = self._button(_("Propagate"), self.commands["propagate"], self.propagateTip())
-        self.scriptedEffect.addOptionsWidget(self.propagateButton)
+        self.staleLabel = qt.QLabel()
+        self.staleLabel.objectName = "EfficientMedSAM2Stale"
+        row = self._row()
+        row.addWidget(self.propagateButton, 1)
+        row.addWidget(self.staleLabel)
+        self.scriptedEffect.addOptionsWidget(row)
         self.progressBar = qt.QProgressBar()
         self.progressBar.textVisible = True
         self.progressBar.visible = False
@@ -158,7 +163,7 @@ class OptionsPanel(PanelWidgets):
         self.keepOutCheck = self._check(
             _("do not enter other segments"),
             self._onEdited,
-            _("Never add voxels of another segment, whatever Masking says."),
+            _("Leave other segments their voxels, whatever Masking says. Off: what they lose is said."),
         )
         self.scriptedEffect.addLabeledOptionsWidget(_("Options:"), self.autoCommitCheck)
         self.scriptedEffect.addLabeledOptionsWidget("", self.keepOutCheck)
@@ -213,6 +218,7 @@ class OptionsPanel(PanelWidgets):
         if not text and activity is Activity.LOADING:
             text = _("Loading the network...")
         self.showMessage(text, controller.is_error)
+        self.staleLabel.text = controller.scores.stale_text
         self.weakestButton.enabled = bool(controller.scores.scores)
 
     def showMessage(self, text, isError):

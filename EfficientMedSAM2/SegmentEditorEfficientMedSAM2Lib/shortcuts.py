@@ -22,7 +22,7 @@ def helpText():
 <p><ul style="margin: 0">
 <li><b>Point (P):</b> left-click on the structure. Click again to correct; <b>N</b> switches to exclude.
 <li><b>Box (X), Line (L):</b> drag around the structure, or along its longest diameter.
-<li><b>Propagate (M):</b> carry the result to the other slices; press again to cancel, finished slices are kept.
+<li><b>Propagate (M):</b> carry the result to the other slices; again, or Esc: cancel; finished slices are kept.
 <li><b>Confidence:</b> click a bar to go to its slice, <b>U</b> goes to the least sure one. Hatched: out of date.
 <li><b>Enter / Esc:</b> apply or discard a preview, when results are not written at once.
 <li>With Shift, Ctrl or Alt the mouse works as without the effect.

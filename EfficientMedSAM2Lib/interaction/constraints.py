@@ -1,4 +1,4 @@
-"""What prompts say of single voxels, which results obey: negative boxes, scribbles and lassos.
+"""What prompts say of single voxels, which results obey: negative boxes, scribbles, lassos and manual edits.
 
 Later prompts win over earlier ones. Some lift earlier ones altogether: a click on a voxel that had been ruled out says
 that the earlier prompt no longer holds.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import reduce
 from typing import Union
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, intersection, slice_box
+from EfficientMedSAM2Lib.core.boxes import Box, intersection, slice_box, union
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
@@ -25,17 +27,32 @@ from EfficientMedSAM2Lib.interaction.prompts import (
 )
 from EfficientMedSAM2Lib.interaction.segment import SegmentState
 
-Constraint = Union[BoxPrompt, ScribblePrompt, LassoPrompt]
+#: Of a mask prompt only the voxels that were edited by hand are a constraint.
+Constraint = Union[BoxPrompt, ScribblePrompt, LassoPrompt, MaskPrompt]
 
 
 def constraints(prompts: Iterable[Prompt]) -> list[Constraint]:
-    """Negative boxes, scribbles and lassos that are still in force, in the order they were given."""
+    """Negative boxes, scribbles, lassos and manual edits that are still in force, in the order they were given."""
     active: list[Constraint] = []
     for prompt in prompts:
-        active = [earlier for earlier in active if not _lifts(prompt, earlier)]
+        active = [left for left in (_left_of(earlier, prompt) for earlier in active) if left is not None]
         if isinstance(prompt, (ScribblePrompt, LassoPrompt)) or (isinstance(prompt, BoxPrompt) and not prompt.positive):
             active.append(prompt)
+        if isinstance(prompt, MaskPrompt) and prompt.edited is not None and not prompt.edited.is_empty:
+            active.append(prompt)
     return active
+
+
+def edited_voxels(prompts: Iterable[Prompt]) -> PackedMask:
+    """Voxels that were painted or erased by hand and keep that value."""
+    edits = [c.edited for c in constraints(prompts) if isinstance(c, MaskPrompt) and c.edited is not None]
+    box = reduce(union, (edit.box for edit in edits), None)
+    if box is None:
+        return PackedMask.empty(3)
+    held = np.zeros([high - low for low, high in box], dtype=bool)
+    for edit in edits:
+        held |= _window(edit, box)
+    return PackedMask.pack(held, [low for low, _high in box])
 
 
 def constrained(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> np.ndarray:
@@ -45,7 +62,7 @@ def constrained(segment: SegmentState, axis: int, index: int, mask: np.ndarray) 
         if isinstance(constraint, BoxPrompt):
             box: Sequence[Sequence[int]] = constraint.box_kji
         else:
-            box = constraint.mask.bounds
+            box = _said(constraint).bounds
         common = intersection(box, extent)
         if common is None:
             continue
@@ -54,8 +71,10 @@ def constrained(segment: SegmentState, axis: int, index: int, mask: np.ndarray) 
         if isinstance(constraint, BoxPrompt):
             part[...] = False
             continue
-        region = _part(constraint.mask, common).squeeze(axis)
-        if isinstance(constraint, LassoPrompt) and constraint.positive:
+        region = _part(_said(constraint), common).squeeze(axis)
+        if isinstance(constraint, MaskPrompt):
+            part[region] = _window(constraint.mask, common).squeeze(axis)[region]
+        elif isinstance(constraint, LassoPrompt) and constraint.positive:
             if constraint.axis == axis and region.any():
                 inside = part & region
                 mask[...] = False
@@ -65,7 +84,37 @@ def constrained(segment: SegmentState, axis: int, index: int, mask: np.ndarray) 
     return mask
 
 
-def _lifts(later: Prompt, earlier: Constraint) -> bool:
+def _said(constraint: ScribblePrompt | LassoPrompt | MaskPrompt) -> PackedMask:
+    """Voxels that a constraint says something of."""
+    edited = constraint.edited if isinstance(constraint, MaskPrompt) else None
+    return constraint.mask if edited is None else edited
+
+
+def _left_of(earlier: Constraint, later: Prompt) -> Constraint | None:
+    """What of a constraint still holds after a later prompt; None for nothing of it."""
+    if isinstance(earlier, MaskPrompt):
+        return _left_of_edit(earlier, later)
+    return None if _lifts(later, earlier) else earlier
+
+
+def _left_of_edit(edit: MaskPrompt, later: Prompt) -> MaskPrompt | None:
+    """A click that contradicts a manual edit takes back the stroke under it, and no other."""
+    edited = edit.edited
+    if not isinstance(later, PointPrompt) or edited is None or not covers(edited, later.index_kji):
+        return edit
+    if covers(edit.mask, later.index_kji) == later.positive:
+        return edit
+    from scipy import ndimage
+
+    box = [list(pair) for pair in edited.bounds]
+    held = edited.unpack()
+    strokes, _count = ndimage.label(held & (_window(edit.mask, box) != later.positive))
+    clicked = strokes[tuple(v - low for v, (low, _high) in zip(later.index_kji, box))]
+    left = PackedMask.pack(held & (strokes != clicked), edited.origin)
+    return None if left.is_empty else replace(edit, edited=left)
+
+
+def _lifts(later: Prompt, earlier: BoxPrompt | ScribblePrompt | LassoPrompt) -> bool:
     """Whether a prompt says that an earlier constraint no longer holds."""
     if isinstance(later, MaskPrompt):
         return later.index is not None and not isinstance(earlier, BoxPrompt) and _on_slice(earlier, later)
@@ -142,8 +191,17 @@ def _part(mask: PackedMask, box: Box) -> np.ndarray:
     return mask.unpack()[tuple(slice(low - start, high - start) for (low, high), (start, _) in zip(box, mask.bounds))]
 
 
+def _window(mask: PackedMask, box: Box) -> np.ndarray:
+    """A packed mask in any half-open box, bool."""
+    window = np.zeros([high - low for low, high in box], dtype=bool)
+    common = intersection(mask.box, box)
+    if common is not None:
+        window[tuple(slice(low - b[0], high - b[0]) for (low, high), b in zip(common, box))] = _part(mask, common)
+    return window
+
+
 def _contains(outer: Sequence[Sequence[int]], inner: Sequence[Sequence[int]]) -> bool:
     return all(a[0] <= b[0] and b[1] <= a[1] for a, b in zip(outer, inner))
 
 
-__all__ = ["Constraint", "constrained", "constraints", "covers"]
+__all__ = ["Constraint", "constrained", "constraints", "covers", "edited_voxels"]

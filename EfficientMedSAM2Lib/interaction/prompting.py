@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.boxes import Box, slice_box, union
 from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE
 from EfficientMedSAM2Lib.interaction import checks
-from EfficientMedSAM2Lib.interaction.constraints import constrained
+from EfficientMedSAM2Lib.interaction.constraints import constrained, edited_voxels
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
 from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
@@ -88,7 +89,10 @@ def reconcile(segment: SegmentState, axis: int, index: int, mask: np.ndarray) ->
 
 def _apply_point(states: AxisStates, segment: SegmentState, prompt: PointPrompt) -> str:
     axis, index = prompt.axis, prompt.index
-    return click_slice(states, segment, axis, index, clicks_of(prompt, axis, index))
+    message = click_slice(states, segment, axis, index, clicks_of(prompt, axis, index))
+    freed = edited_voxels(segment.prompts[:-1]).area - edited_voxels(segment.prompts).area
+    note = f"The click takes back a manual edit ({freed} voxels)." if freed else ""
+    return " ".join(text for text in (note, message) if text)
 
 
 def click_slice(states: AxisStates, segment: SegmentState, axis: int, index: int, clicks: Sequence[Click]) -> str:
@@ -172,7 +176,9 @@ def cut(states: AxisStates, segment: SegmentState, axis: int, box: Box, region: 
     example = max(affected, key=lambda i: (bool(cut[i].any()), int(removed[i - box[axis][0]])))
     for index in sorted({*conditioning, example}):
         states.give_mask(axis, index, segment.obj_id, cut[index])
-        segment.records[axis] = with_correction(segment.slice_records(axis), index, USER_SCORE, not cut[index].any())
+        segment.records[axis] = with_correction(
+            segment.slice_records(axis), index, USER_SCORE, not cut[index].any(), True
+        )
     segment.latest = (axis, example)
     return ""
 
@@ -193,7 +199,7 @@ def take_mask(states: AxisStates, segment: SegmentState, axis: int, index: int, 
     release(states, segment, axis, index)
     segment.write_slice(axis, index, mask)
     states.give_mask(axis, index, segment.obj_id, mask)
-    segment.records[axis] = with_correction(segment.slice_records(axis), index, USER_SCORE, not mask.any())
+    segment.records[axis] = with_correction(segment.slice_records(axis), index, USER_SCORE, not mask.any(), True)
     segment.latest = (axis, index)
 
 
@@ -201,6 +207,8 @@ def _apply_mask(states: AxisStates, segment: SegmentState, prompt: MaskPrompt) -
     """An initial mask starts the segment anew: earlier prompts and what was propagated from them no longer hold."""
     axis = prompt.axis
     states.forget(segment.obj_id)
+    if prompt.edited is not None:  # earlier edits by hand are in the mask, and hold as well
+        prompt = replace(prompt, edited=edited_voxels((*segment.prompts, prompt)))
     segment.prompts = (prompt,)
     segment.records = {}
     box = union(segment.bits.bounding_box(), prompt.mask.box)
@@ -213,13 +221,15 @@ def _apply_mask(states: AxisStates, segment: SegmentState, prompt: MaskPrompt) -
     areas = mask.sum(axis=in_plane_axes(axis))
     by_slice = {box[axis][0] + int(offset): int(areas[offset]) for offset in np.flatnonzero(areas)}
     kind = SliceKind.GIVEN if prompt.fixed else SliceKind.PROPAGATED
-    records = {index: SliceRecord(kind, USER_SCORE) for index in by_slice}
+    records = {index: SliceRecord(kind, USER_SCORE, given=True) for index in by_slice}
     if not prompt.fixed:  # the mask also says where the object ends, until a correction near its end
         others = set(range(segment.bits.shape[axis])) - by_slice.keys()
         records.update((index, SliceRecord(SliceKind.SKIPPED)) for index in others)
-    for index in mask_slices(by_slice):
+    known = prompt.records or {}
+    records.update(known)
+    for index in [i for i, r in known.items() if r.kind is SliceKind.CONDITIONING] or mask_slices(by_slice):
         states.give_mask(axis, index, segment.obj_id, segment.read_slice(axis, index))
-        records[index] = SliceRecord(SliceKind.CONDITIONING, USER_SCORE)
+        records[index] = replace(records[index], kind=SliceKind.CONDITIONING, stale=False)
     segment.records[axis] = records
     segment.latest = (axis, max(by_slice, key=by_slice.__getitem__))
     return ""
@@ -282,9 +292,10 @@ def waiting_points(segment: SegmentState, axis: int, index: int, mask: np.ndarra
 
 
 def drawn_on(segment: SegmentState, axis: int, index: int) -> bool:
-    """Whether there is a scribble or a lasso on a slice."""
-    drawn = [p for p in segment.prompts if isinstance(p, (ScribblePrompt, LassoPrompt))]
-    return any(low <= index < high for low, high in (p.mask.bounds[axis] for p in drawn))
+    """Whether there is a scribble, a lasso or a manual edit on a slice."""
+    drawn = [p.mask for p in segment.prompts if isinstance(p, (ScribblePrompt, LassoPrompt))]
+    drawn += [p.edited for p in segment.prompts if isinstance(p, MaskPrompt) and p.edited is not None]
+    return any(low <= index < high for low, high in (mask.bounds[axis] for mask in drawn))
 
 
 def release(states: AxisStates, segment: SegmentState, axis: int, index: int) -> None:
@@ -299,7 +310,7 @@ def release(states: AxisStates, segment: SegmentState, axis: int, index: int) ->
         given = record.kind is SliceKind.CONDITIONING and i not in prompted
         if given and i != index and abs(i - index) <= reach:
             states.forget_prompts(axis, i, segment.obj_id)
-            segment.slice_records(axis)[i] = SliceRecord(SliceKind.PROPAGATED, record.score)
+            segment.slice_records(axis)[i] = replace(record, kind=SliceKind.PROPAGATED)
 
 
 def _slices_of(prompt: Prompt, axis: int) -> range:

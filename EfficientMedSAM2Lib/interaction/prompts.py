@@ -6,14 +6,17 @@ of the two remaining axes) and y the row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, Union
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Union
 
 import numpy as np
 
 from EfficientMedSAM2Lib.core.geometry import nearest_index
 from EfficientMedSAM2Lib.core.masks import PackedMask
+
+if TYPE_CHECKING:
+    from EfficientMedSAM2Lib.interaction.segment import SliceRecord
 
 #: Short axis of a lesion as a share of its measured longest diameter, when only the latter was drawn.
 RECIST_SHORT_AXIS_RATIO = 0.7
@@ -105,12 +108,16 @@ class MaskPrompt:
     """A given mask: the whole segment (``index`` None) or one slice of it. Packed, since prompts are kept for undo.
 
     ``fixed`` says of a whole segment whether propagation must not change it; else corrections are propagated into it.
+    ``edited`` are voxels of it that were painted or erased by hand: later results keep them, a click on them apart.
+    ``records`` is what is known of a whole segment's slices where it is the result of an earlier session.
     """
 
     mask: PackedMask
     axis: int
     index: int | None = None
     fixed: bool = True
+    edited: PackedMask | None = None
+    records: Mapping[int, SliceRecord] | None = field(default=None, compare=False)
     kind: ClassVar[str] = "mask"
 
 

@@ -6,7 +6,7 @@ import inspect
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
@@ -205,7 +205,7 @@ def _run_steps(
     if records[run.start].kind is SliceKind.GIVEN:
         # Of an initial mask the predictor was given a few slices only; this run starts from this one.
         states.give_mask(axis, run.start, segment.obj_id, segment.read_slice(axis, run.start))
-        records[run.start] = SliceRecord(SliceKind.CONDITIONING, records[run.start].score)
+        records[run.start] = replace(records[run.start], kind=SliceKind.CONDITIONING)
     source = states.predictor.propagate_object(
         states[axis], segment.obj_id, run.start, list(run.frames), reverse=run.reverse
     )

@@ -41,12 +41,14 @@ class SliceRecord:
         score: 0..1, the predictor's, or 1 for what the user painted.
         stale: The mask is older than the correction that governs it.
         empty: A fixed slice on which the structure is not.
+        given: The user gave the mask, so that the score is nobody's judgement.
     """
 
     kind: SliceKind
     score: float = 0.0
     stale: bool = False
     empty: bool = False
+    given: bool = False
 
     @property
     def fixed(self) -> bool:
@@ -57,7 +59,9 @@ class SliceRecord:
 Records = Mapping[int, SliceRecord]
 
 
-def with_correction(records: Records, index: int, score: float, empty: bool = False) -> dict[int, SliceRecord]:
+def with_correction(
+    records: Records, index: int, score: float, empty: bool = False, given: bool = False
+) -> dict[int, SliceRecord]:
     """Records after a prompt on slice ``index``: it is conditioning, what it governs is stale or forgotten."""
     fixed = sorted(i for i, record in records.items() if record.fixed and i != index)
     at = bisect_left(fixed, index)
@@ -70,7 +74,7 @@ def with_correction(records: Records, index: int, score: float, empty: bool = Fa
             changed[i] = replace(record, stale=True)
         elif not (governed and record.kind is SliceKind.SKIPPED):
             changed[i] = record
-    changed[index] = SliceRecord(SliceKind.CONDITIONING, score, empty=empty)
+    changed[index] = SliceRecord(SliceKind.CONDITIONING, score, empty=empty, given=given)
     return changed
 
 

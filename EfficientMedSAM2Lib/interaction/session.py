@@ -18,7 +18,7 @@ from EfficientMedSAM2Lib.interaction.predictor import AxisStates, VolumePredicto
 from EfficientMedSAM2Lib.interaction.prompt_calls import PromptCalls
 from EfficientMedSAM2Lib.interaction.prompts import BoxPrompt, Prompt
 from EfficientMedSAM2Lib.interaction.propagation import Propagation, Run, StopRule, plan_runs, propagation_steps
-from EfficientMedSAM2Lib.interaction.segment import SegmentState, SliceKind, stale_indices
+from EfficientMedSAM2Lib.interaction.segment import SegmentState, SliceKind, SliceRecord, stale_indices
 
 
 class InteractiveSession(PromptCalls):
@@ -281,6 +281,11 @@ class InteractiveSession(PromptCalls):
         state = self._segment(segment)
         records = state.records.get(self._axis_of(state, axis), {})
         return sorted(i for i, r in records.items() if r.kind is SliceKind.CONDITIONING)
+
+    def slice_records(self, segment: str = "1", axis: int | None = None) -> dict[int, SliceRecord]:
+        """How each slice got its mask and what is known of it, for slices that were prompted, given or propagated."""
+        state = self._segment(segment)
+        return dict(state.records.get(self._axis_of(state, axis), {}))
 
     # --- inside --------------------------------------------------------------------------------------------------
 

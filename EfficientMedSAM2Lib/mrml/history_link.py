@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, intersection, union
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, intersection, slice_box, union
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
-from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt
+from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, checks
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import STATE_TAG, get_tag
+from EfficientMedSAM2Lib.mrml.scene.slice_store import SavedSlices
 
 #: States that are remembered; the engine and the editor forget old steps, too.
 MAX_STATES = 64
@@ -176,24 +177,48 @@ class EngineSteps:
         if whole is not None:
             self._written[segment] = PackedMask.pack(self.mask(segment, whole), [low for low, _high in whole])
 
-    def import_mask(self, segment: str, mask: np.ndarray, box: Box) -> None:
+    def import_mask(
+        self, segment: str, mask: np.ndarray, box: Box, by_hand: PackedMask, saved: SavedSlices | None = None
+    ) -> None:
         """Make a manual edit of a segment one of the engine's steps.
 
         Args:
             segment: Segment ID.
             mask: (D, H, W) bool, the segment as it is now.
             box: Half-open box of the edited voxels.
+            by_hand: Voxels that later results have to keep.
+            saved: What is known of the slices of a segment that came with the scene.
         """
-        axis = self.engine.default_axis
+        axis = self.engine.default_axis if saved is None else saved.axis
         if not mask.any():
             if segment in self.engine.segments:
                 self.engine.remove_segment(segment)
         elif segment in self.engine.segments and box[axis][1] - box[axis][0] <= MAX_EDITED_SLICES:
             for index in range(*box[axis]):
-                self.engine.add_initial_seg_interaction(mask.take(index, axis), segment, axis, index)
+                self._give_mask(segment, mask.take(index, axis), axis, index, by_hand)
         else:
-            self.engine.add_initial_seg_interaction(mask, segment)
+            self._give_mask(segment, mask, axis, None, by_hand, saved)
         self.mark_written(segment, union(box, bounding_box(mask)))
+
+    def _give_mask(
+        self,
+        segment: str,
+        mask: np.ndarray,
+        axis: int,
+        index: int | None,
+        by_hand: PackedMask,
+        saved: SavedSlices | None = None,
+    ) -> None:
+        shape = self.engine.shape_kji
+        edited = by_hand
+        if index is not None:
+            box = slice_box(shape, axis, index)
+            edited = PackedMask.pack(unpack(by_hand, box), [low for low, _high in box])
+            if edited.is_empty and not by_hand.is_empty:
+                return  # a slice between two that were edited
+        prompt = checks.mask_prompt(mask, axis, index, shape, True)
+        records = None if saved is None else saved.records
+        self.engine.add_prompt(replace(prompt, edited=edited, records=records), segment)
 
     def prompts(self, segment: str) -> list[MarkupPrompt]:
         """Prompts in force, oldest first; those of undone steps are not."""

@@ -11,6 +11,8 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.mrml.history_link import unpack
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import STATE_TAG, get_tag
+from EfficientMedSAM2Lib.mrml.scene.slice_store import SavedSlices, read_slices, still_true
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box
 
 
@@ -22,11 +24,15 @@ class ManualEdit:
         stamp: Its labelmap's stamp when it was read.
         mask: The segment as it is now, (D, H, W) bool; None when no voxel differs from what the engine knows.
         box: Half-open box of the edited voxels.
+        by_hand: Voxels in it that were painted or erased, which later results have to keep.
+        saved: What is known of the slices of a segment that came with the scene.
     """
 
     stamp: tuple[int, int]
     mask: np.ndarray | None
     box: Box
+    by_hand: PackedMask
+    saved: SavedSlices | None = None
 
 
 def read_manual_edit(
@@ -47,13 +53,22 @@ def read_manual_edit(
     segmentation, volume = port.segmentation_node(), port.source_volume_node()
     known = None if whole else known
     box = union(segment_box(segmentation, segment_id, volume), known.box if known is not None else None)
-    edited = None
+    edited, by_hand = None, PackedMask.empty(3)
     if box is not None:
-        edited = bounding_box(read_segment(segmentation, segment_id, volume, box) ^ unpack(known, box))
+        difference = read_segment(segmentation, segment_id, volume, box) ^ unpack(known, box)
+        edited, by_hand = bounding_box(difference), PackedMask.pack(difference, [low for low, _high in box])
     if edited is None and whole:
         raise UserError("The segment is empty; paint the structure on at least one slice, or give a prompt.")
     if box is None or edited is None:
-        return ManualEdit(stamp, None, [])
+        return ManualEdit(stamp, None, [], by_hand)
     mask = read_segment(segmentation, segment_id, volume)
     edited = [[low + start, high + start] for (low, high), (start, _stop) in zip(edited, box)]
-    return ManualEdit(stamp, mask, whole_box(mask.shape) if whole else edited)
+    # A whole segment is a starting point, to be corrected; so is one that came with the scene and was made by prompts.
+    segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    saved = None if whole or known is not None else read_slices(segment, volume)
+    if saved is not None:
+        saved, held = still_true(saved, mask)
+        by_hand = PackedMask.pack(held)
+    elif whole or (known is None and get_tag(segment, STATE_TAG) is not None):
+        by_hand = PackedMask.empty(3)
+    return ManualEdit(stamp, mask, whole_box(mask.shape) if whole else edited, by_hand, saved)

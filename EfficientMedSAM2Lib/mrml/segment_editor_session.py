@@ -28,9 +28,13 @@ from EfficientMedSAM2Lib.mrml.manual_edits import ManualEdit, read_manual_edit
 from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.segmentation_prompts import SegmentationPrompts
+from EfficientMedSAM2Lib.mrml.scene.slice_store import write_slices
 from EfficientMedSAM2Lib.mrml.segment_voxels import (
     Change,
     WriteReport,
+    changes_elsewhere,
+    draws_inside,
+    read_each_other_segment,
     read_other_segments,
     read_segment,
     segment_stamp,
@@ -52,14 +56,15 @@ class SegmentEditorSession:
 
     Attributes:
         window: Intensities shown to the network from the next action on; None chooses by the image.
-        keep_out: Never add voxels that belong to another segment, whatever the editor's overwrite mode says.
+        keep_out: Never add voxels that belong to another segment, whatever the editor's overwrite mode says; unless
+            its editable area is inside of segments.
     """
 
     def __init__(self, port: EditorPort, engine: InteractiveSession) -> None:
         self.port = port
         self.engine = engine
         self.window: IntensityWindow | None = None
-        self.keep_out = False
+        self.keep_out = True
         self.last_message = ""
         self._fingerprint: Fingerprint | None = None
         self._steps = EngineSteps(engine)
@@ -79,6 +84,11 @@ class SegmentEditorSession:
     def is_stale(self) -> bool:
         """True when the source volume is another one, has changed or was moved since the engine read it."""
         return self._fingerprint != self._present_fingerprint()
+
+    @property
+    def has_image(self) -> bool:
+        """Whether the engine has read an image."""
+        return self._fingerprint is not None
 
     def refresh(self) -> bool:
         """Give the engine the source volume if it is new or its image has changed; returns whether it did.
@@ -140,7 +150,7 @@ class SegmentEditorSession:
         """Send the manual edit that ``begin`` has read to the engine; ``run`` and ``plan_propagation`` do it first."""
         edit, self._edit = self._edit, None
         if edit is not None and edit.mask is not None:
-            self._steps.import_mask(self._segment, edit.mask, edit.box)
+            self._steps.import_mask(self._segment, edit.mask, edit.box, edit.by_hand, edit.saved)
             self._states.note_edit(self._steps.depth, self._segment, PackedMask.pack(edit.mask))
         if edit is not None:
             self._seen[self._segment] = edit.stamp
@@ -193,7 +203,7 @@ class SegmentEditorSession:
         if self._pending_box is None:
             raise UserError("There is no preview; give a prompt first.")
         mask, start = self._steps.mask(self._segment, self._pending_box), [low for low, _high in self._pending_box]
-        mask &= ~read_other_segments(self.port, self._segment, self._pending_box, self.keep_out)
+        mask &= ~read_other_segments(self.port, self._segment, self._pending_box, self._keeps_out)
         return oriented_image(mask, start, volume_matrix(self.port.source_volume_node()))
 
     def prompts(self, segment_id: str) -> list[MarkupPrompt]:
@@ -216,19 +226,32 @@ class SegmentEditorSession:
             return self._write()
 
     def _write(self) -> WriteReport:
+        notes: list[str] = []
         box, report = self._pending_box, WriteReport()
         self.port.save_state_for_undo()
         if box is not None:
             after, changed = self._steps.unwritten(self._segment, box)
-            changed &= ~(after & read_other_segments(self.port, self._segment, box, self.keep_out))
-            report = write_change(self.port, Change(after, changed, (box[0][0], box[1][0], box[2][0])))
+            left = changed & after & read_other_segments(self.port, self._segment, box, self._keeps_out)
+            if left.any():
+                notes.append(f"{left.sum()} voxels belong to other segments and were left to them.")
+            before = read_each_other_segment(self.port, self._segment, box)
+            report = write_change(self.port, Change(after, changed & ~left, (box[0][0], box[1][0], box[2][0])))
+            notes += changes_elsewhere(self.port, self._segment, box, before)
             self._steps.mark_written(self._segment, box)
+        known = self._known_after(box)
         self._prompts.write(self._segment, self._states.next_tag())
-        self._states.record(self._steps.depth, self._known_after(box))
+        segment = self.port.segmentation_node().GetSegmentation().GetSegment(self._segment)
+        write_slices(segment, self.port.source_volume_node(), self.engine, self._segment, known[self._segment])
+        self._states.record(self._steps.depth, known)
         self._clear_pending()
         if report.refused:
-            self.last_message = f"{report.refused} voxels were kept as they are by the editor's masking settings."
+            notes.append(f"{report.refused} voxels were kept as they are by the editor's masking settings.")
+        self.last_message = " ".join(notes) or self.last_message
         return report
+
+    @property
+    def _keeps_out(self) -> bool:
+        return self.keep_out and not draws_inside(self.port)
 
     @property
     def preview_segment(self) -> str:

@@ -14,6 +14,7 @@ Facts of Slicer's editor (5.6 ... 5.13, tested in Testing/Python/mrml) that deci
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,12 +119,39 @@ def read_segment(segmentation_node: Any, segment_id: str, volume_node: Any, box_
 
 def read_other_segments(port: EditorPort, segment_id: str, box_kji: Box, wanted: bool = True) -> np.ndarray:
     """Voxels of all segments but one in a half-open box of the volume's grid, bool; none when not wanted."""
-    segmentation, volume = port.segmentation_node(), port.source_volume_node()
     mask = np.zeros([high - low for low, high in box_kji], dtype=bool)
-    for other_id in port.segment_ids() if wanted else []:
-        if other_id != segment_id:
-            mask |= read_segment(segmentation, other_id, volume, box_kji)
+    for other in read_each_other_segment(port, segment_id, box_kji).values() if wanted else []:
+        mask |= other
     return mask
+
+
+def draws_inside(port: EditorPort) -> bool:
+    """Whether the user asks to draw inside of other segments, by the editable area."""
+    node = port.segmentation_node()
+    inside = (
+        node.EditAllowedInsideAllSegments,
+        node.EditAllowedInsideVisibleSegments,
+        node.EditAllowedInsideSingleSegment,
+    )
+    return port.mask_mode() in inside
+
+
+def read_each_other_segment(port: EditorPort, segment_id: str, box_kji: Box) -> dict[str, np.ndarray]:
+    """Voxels of each segment but one in a half-open box of the volume's grid, bool, by segment ID."""
+    segmentation, volume = port.segmentation_node(), port.source_volume_node()
+    others = [other for other in port.segment_ids() if other != segment_id]
+    return {other: read_segment(segmentation, other, volume, box_kji) for other in others}
+
+
+def changes_elsewhere(port: EditorPort, segment_id: str, box_kji: Box, before: Mapping[str, np.ndarray]) -> list[str]:
+    """What a change has taken from other segments or given to them, a sentence for each; ``before`` as they were."""
+    notes: list[str] = []
+    for other, after in read_each_other_segment(port, segment_id, box_kji).items():
+        name = port.segmentation_node().GetSegmentation().GetSegment(other).GetName()
+        lost, gained = (before[other] & ~after).sum(), (after & ~before[other]).sum()
+        notes += [f"'{name}' lost {lost} voxels to this segment."] if lost else []
+        notes += [f"'{name}' was given {gained} voxels of this segment."] if gained else []
+    return notes
 
 
 def segment_stamp(segmentation_node: Any, segment_id: str) -> tuple[int, int]:

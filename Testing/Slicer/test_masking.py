@@ -40,11 +40,12 @@ def nothing_is_drawn_outside_the_editable_area():
 
 
 def neighbours_are_overwritten_when_asked():
-    """With 'overwrite all' the voxels change hands."""
+    """With 'overwrite all', and 'do not enter other segments' off, the voxels change hands."""
     editor = Editor(make_volume())
     half = make_neighbour(editor)
     node = editor.widget.mrmlSegmentEditorNode()
     node.SetOverwriteMode(node.OverwriteAllSegments)
+    editor.effect.setParameter("KeepOut", "0")
     editor.click((12, 48, 44))
     wait_until(lambda: editor.mask("A").any(), "a click makes a mask")
     editor.settle()

@@ -99,7 +99,7 @@ class EffectController(EffectState):
             self._commit()  # to propagate a preview is to accept it
             session.begin()
             engine, segment = session.engine, session.preview_segment
-            self.scores = read_scores(engine, segment)
+            self.scores = read_scores(session, self.port, segment)
             self._started, self._live = time.perf_counter(), GrowingMask()
 
             def work(job: Any) -> None:
@@ -171,7 +171,7 @@ class EffectController(EffectState):
         session = self._session()
         session.finish_propagation()
         self._live = None
-        self._end_answer(session)
+        self._end_answer(session, propagated=True)
 
     def _on_loaded(self, predictor: Any) -> None:
         self._predictor, self.load_error = predictor, None

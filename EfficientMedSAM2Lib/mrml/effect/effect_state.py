@@ -25,6 +25,13 @@ from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix
 
 logger = logging.getLogger(__name__)
 
+#: Why a propagation has ended and left nothing.
+UNDONE = (
+    "Undo or Redo cancelled the propagation, and changed the step before it as well; Redo or Undo brings that back."
+)
+CHANGED = "The scene has changed; the prompt was not used."
+CHANGED_PROPAGATION = "The scene has changed; the propagation was cancelled."
+
 
 class EffectState:
     """State of one segment editor: its session, what is going on, messages and scores.
@@ -39,7 +46,7 @@ class EffectState:
         self.port = port
         self.session: SegmentEditorSession | None = None
         self.auto_commit = True
-        self.keep_out = False
+        self.keep_out = True
         self.window: IntensityWindow | None = None
         self.message = ""
         self.is_error = False
@@ -103,10 +110,11 @@ class EffectState:
         session = self.session
         if self.activity is Activity.PROPAGATING and session is not None and not self._queue.polling:
             try:
-                moved = session.editor_moved or session.is_stale
+                moved = session.editor_moved or session.is_stale or not session.preview_segment
             except UserError:  # segmentation or volume is gone
                 moved = True
             if moved:
+                self._live = None  # nothing of it is shown any more, though a slice may still be computed
                 self._queue.cancel(Activity.PROPAGATING)
 
     def forget(self) -> None:
@@ -185,6 +193,8 @@ class EffectState:
         session = self.session
         try:
             if session is None and (self._predictor is None or not time_point(self.port.source_volume_node())):
+                self._read_scores()
+                self._changed()
                 return
             session = session or self._session()  # prompts that came with a sequence have to change with it
             had_preview = session.has_preview
@@ -206,13 +216,18 @@ class EffectState:
         self.session.keep_out, self.session.window = self.keep_out, self.window
         return self.session
 
-    def _end_answer(self, session: SegmentEditorSession) -> None:
+    def _end_answer(self, session: SegmentEditorSession, propagated: bool = False) -> None:
         """Write or keep what the worker has found, unless the scene has changed since."""
         text = session.last_message
         if session.is_stale or session.editor_moved:
+            undone = propagated and not session.is_stale
             session.reject()
             session.sync_with_editor()
-            self._say("The scene has changed; the prompt was not used.")
+            self._say(UNDONE if undone else CHANGED_PROPAGATION if propagated else CHANGED)
+            return
+        if not session.preview_segment:
+            session.reject()
+            self._say("The segment was removed; what was computed for it was dropped.")
             return
         self._say(text)
         if self.auto_commit:
@@ -227,10 +242,8 @@ class EffectState:
         self._say(" ".join(dict.fromkeys(part for part in (text, session.last_message) if part)))
 
     def _read_scores(self) -> None:
-        if self.session is None:
-            return
         try:
-            self.scores = read_scores(self.session.engine, self.port.selected_segment_id())
+            self.scores = read_scores(self.session, self.port, self.port.selected_segment_id())
         except UserError:  # no image or no segment yet
             self.scores = SliceScores()
 

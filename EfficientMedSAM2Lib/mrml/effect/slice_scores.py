@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.interaction import InteractiveSession
+from EfficientMedSAM2Lib.core.masks import PackedMask
+from EfficientMedSAM2Lib.interaction import MarkupPrompt
+from EfficientMedSAM2Lib.interaction.constraints import edited_voxels
+from EfficientMedSAM2Lib.interaction.segment import SliceKind, SliceRecord
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import PROMPTS_TAG, decode_prompts, get_tag
+from EfficientMedSAM2Lib.mrml.scene.slice_store import read_slices
+from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
+from EfficientMedSAM2Lib.mrml.volume_reader import default_axis, volume_shape
 
 
 @dataclass(frozen=True)
@@ -17,10 +26,11 @@ class SliceScores:
     Attributes:
         axis: Slicing axis.
         count: Slices of the volume.
-        scores: 0..1 by slice, for slices that have a mask or were looked at.
+        scores: 0..1 by slice, for slices that the network has judged.
         stale: Slices whose mask is older than the correction that governs them.
         prompted: Slices with prompts.
         filled: Slices on which the segment has voxels.
+        edited: Slices with voxels painted or erased by hand.
     """
 
     axis: int = 0
@@ -29,6 +39,12 @@ class SliceScores:
     stale: frozenset[int] = frozenset()
     prompted: frozenset[int] = frozenset()
     filled: frozenset[int] = frozenset()
+    edited: frozenset[int] = frozenset()
+
+    @property
+    def known(self) -> frozenset[int]:
+        """Slices that there is something to be said of."""
+        return frozenset(self.scores) | self.filled
 
     @property
     def by_uncertainty(self) -> list[int]:
@@ -41,6 +57,12 @@ class SliceScores:
         """The first of these."""
         return next(iter(self.by_uncertainty), None)
 
+    @property
+    def stale_text(self) -> str:
+        """How many slices are out of date, in words; nothing where none is."""
+        count = len(self.stale)
+        return f"{count} slice{'s' if count > 1 else ''} out of date" if count else ""
+
     def shown_range(self, margin: int, least: int = 0) -> tuple[int, int]:
         """First and last slice that a strip shows: all, unless some have scores.
 
@@ -48,9 +70,9 @@ class SliceScores:
             margin: Slices shown at least on each side of those that have a score.
             least: Slices shown at least in all, as far as the volume has them on both sides.
         """
-        if not self.scores:
+        if not self.known:
             return 0, self.count - 1
-        first, last = min(self.scores), max(self.scores)
+        first, last = min(self.known), max(self.known)
         more = max(margin, (least - (last - first + 1) + 1) // 2)
         return max(first - more, 0), min(last + more, self.count - 1)
 
@@ -65,9 +87,12 @@ class SliceScores:
 
     def describe(self, index: int) -> str:
         """One slice in words, for a tool tip."""
-        if index not in self.scores:
+        if index not in self.known:
             return f"Slice {index}: not segmented"
-        notes = [f"confidence {100 * self.scores[index]:.0f} %"]
+        score = self.scores.get(index)
+        notes = ["confidence not known" if score is None else f"confidence {100 * score:.0f} %"]
+        if index in self.edited:
+            notes.append("edited by hand")
         if index in self.prompted:
             notes.append("prompted")
         if index not in self.filled:
@@ -77,21 +102,48 @@ class SliceScores:
         return f"Slice {index}: {', '.join(notes)}"
 
 
-def read_scores(engine: InteractiveSession, segment: str) -> SliceScores:
-    """Scores of a segment as the engine has them; empty when it does not know the segment."""
-    if segment not in engine.segments:
-        return SliceScores(engine.default_axis, engine.shape_kji[engine.default_axis])
+def read_scores(session: SegmentEditorSession | None, port: EditorPort, segment: str) -> SliceScores:
+    """Scores of a segment as the engine has them, or as they came with the scene where it does not know the segment."""
+    engine = None if session is None or not session.has_image else session.engine
+    volume = port.source_volume_node()
+    if session is None or engine is None or segment not in engine.segments:
+        return _saved_scores(port, volume, segment)
     axis = engine.slicing_axis(segment)
     box = engine.bounding_box(segment)
     filled: set[int] = set()
     if box is not None:
         seen = engine.mask(segment, box).any(axis=tuple(a for a in range(3) if a != axis))
         filled = {box[axis][0] + int(n) for n in np.flatnonzero(seen)}
-    return SliceScores(
-        axis,
-        engine.shape_kji[axis],
-        engine.scores(segment, axis),
-        frozenset(engine.stale_slices(segment, axis)),
-        frozenset(engine.conditioning_slices(segment, axis)),
-        frozenset(filled),
-    )
+    edited = edited_voxels(engine.prompts(segment))
+    prompted = _prompted(session.prompts(segment), axis)
+    records = engine.slice_records(segment, axis)
+    return _scores(axis, engine.shape_kji, records, filled, prompted, edited)
+
+
+def _saved_scores(port: EditorPort, volume: Any, segment_id: str) -> SliceScores:
+    shape = volume_shape(volume)
+    segment = port.segmentation_node().GetSegmentation().GetSegment(segment_id)
+    saved = read_slices(segment, volume) if segment is not None else None
+    if saved is None:
+        return SliceScores(default_axis(volume), shape[default_axis(volume)])
+    prompts = decode_prompts(get_tag(segment, PROMPTS_TAG), volume)
+    return _scores(saved.axis, shape, saved.records, saved.filled, _prompted(prompts, saved.axis), saved.edited)
+
+
+def _prompted(prompts: Iterable[MarkupPrompt], axis: int) -> frozenset[int]:
+    return frozenset(prompt.index for prompt in prompts if prompt.axis == axis)
+
+
+def _scores(
+    axis: int,
+    shape: Sequence[int],
+    records: Mapping[int, SliceRecord],
+    filled: Iterable[int],
+    prompted: frozenset[int],
+    edited_by_hand: PackedMask,
+) -> SliceScores:
+    judged = {i: r.score for i, r in sorted(records.items()) if r.kind is not SliceKind.SKIPPED and not r.given}
+    seen = edited_by_hand.unpack().any(axis=tuple(a for a in range(3) if a != axis))
+    edited = {edited_by_hand.bounds[axis][0] + int(n) for n in np.flatnonzero(seen)}
+    stale = frozenset(i for i, r in records.items() if r.stale)
+    return SliceScores(axis, shape[axis], judged, stale, prompted, frozenset(filled), frozenset(edited))

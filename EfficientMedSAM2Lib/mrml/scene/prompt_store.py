@@ -20,7 +20,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import ijk_box_from_corners, nearest_voxel, ras_to_ijk
 from EfficientMedSAM2Lib.interaction import LinePrompt, MarkupPrompt, Origin, PointPrompt, checks
-from EfficientMedSAM2Lib.mrml.labelmaps import to_vtk_matrix
+from EfficientMedSAM2Lib.mrml.labelmaps import box_of_extent, mask_in_box, to_vtk_matrix
 from EfficientMedSAM2Lib.mrml.markups_reader import KIND_ATTRIBUTE
 from EfficientMedSAM2Lib.mrml.volume_reader import default_axis, volume_matrix, volume_shape
 
@@ -103,6 +103,16 @@ def write_prompts(segment: Any, prompts: Sequence[MarkupPrompt], state: str) -> 
     """Keep prompts, and the number of the state they belong to, with a vtkSegment."""
     segment.SetTag(PROMPTS_TAG, encode_prompts(prompts))
     segment.SetTag(STATE_TAG, state)
+
+
+def is_new_segment(segmentation_node: Any, segment_id: str) -> bool:
+    """Whether a segment has neither voxels nor prompts: whoever turns to it begins with what belongs to it."""
+    segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
+    if segment is None or get_tag(segment, STATE_TAG) is not None:
+        return False
+    labelmap = segment.GetRepresentation("Binary labelmap")
+    box = None if labelmap is None else box_of_extent(labelmap.GetExtent())
+    return box is None or not mask_in_box(labelmap, box, segment.GetLabelValue()).any()
 
 
 def prompt_nodes(segmentation_node: Any, segment_id: str | None = None) -> list[Any]:

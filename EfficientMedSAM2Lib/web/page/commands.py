@@ -61,7 +61,7 @@ class Commands:
             "range_value": 10.0,
             "stop_when_lost": True,
             "auto_commit": True,
-            "keep_out": False,
+            "keep_out": True,
             "network_window": "",
             "include": True,
             "roi_depth": 0.0,

@@ -132,7 +132,8 @@ def _milliliters(value: float | None) -> str:
 def _strip(scores: SliceScores, views: SliceViews) -> dict[str, Any]:
     """Bars of the confidence strip: [slice, height in percent, class]."""
     current = next((s["index"] for s in map(views.describe, views.nodes) if s["axis"] == scores.axis), -1)
-    known = scores.scores
+    known = {**dict.fromkeys(scores.filled, 1.0), **scores.scores}
+    judged = scores.filled.intersection(scores.scores)
     first, last = scores.shown_range(STRIP_MARGIN, STRIP_LEAST)
     if not known:
         return {"strip": [], "strip_current": current, "strip_text": "", "strip_range": [first, max(last, 0)]}
@@ -140,7 +141,7 @@ def _strip(scores: SliceScores, views: SliceViews) -> dict[str, Any]:
     for index in range(first, last + 1):
         score = min(max(float(known.get(index, 0.0)), 0.0), 1.0)
         kinds = [
-            "none" if index not in known else "empty" if index not in scores.filled else f"q{min(int(score * 5), 4)}",
+            "none" if index not in known else "empty" if index not in judged else f"q{min(int(score * 5), 4)}",
             *(["stale"] if index in scores.stale else []),
             *(["prompted"] if index in scores.prompted else []),
         ]

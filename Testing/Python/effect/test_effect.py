@@ -204,6 +204,7 @@ def test_rules_of_the_editor_are_obeyed(user):
     user.select("B")
     user.click(INSIDE)
     user.select("A")
+    user.press(user.panel.keepOutCheck)
     node.SetMaskMode(user.editor.segmentation.EditAllowedOutsideAllSegments)
     user.click(INSIDE)
     assert (user.count("A"), user.count("B")) == (0, 36)
@@ -213,6 +214,7 @@ def test_rules_of_the_editor_are_obeyed(user):
     user.undo()
     user.click(INSIDE)
     assert (user.count("A"), user.count("B")) == (36, 0)
+    assert "'B' lost 36 voxels" in user.panel.messageLabel.text
     user.undo()
     assert (user.count("A"), user.count("B")) == (0, 36)
     user.press(user.panel.keepOutCheck)
@@ -220,19 +222,20 @@ def test_rules_of_the_editor_are_obeyed(user):
     assert (user.count("A"), user.count("B")) == (0, 36)
 
 
-def test_other_segments_are_not_entered_on_request(user):
+def test_other_segments_are_not_entered_by_default(user):
     blocked = np.zeros_like(tube())
     blocked[4:9, 5:8, 4:10] = True
     user.paint("B", blocked)
     node = user.editor.widget.mrmlSegmentEditorNode()
     node.SetOverwriteMode(node.OverwriteAllSegments)
-    user.press(user.panel.keepOutCheck)
+    assert user.panel.keepOutCheck.checked
     user.press(user.panel.autoCommitCheck)
     user.click((4, 9, 6))
     from EfficientMedSAM2Lib.mrml.labelmaps import array_view
 
     assert array_view(user.controller.preview_image()).sum() == 18  # the outline is that of what will be written
     user.press(user.panel.commitButton)
+    assert "18 voxels belong to other segments" in user.panel.messageLabel.text
     user.press(user.panel.propagateButton)
     user.press(user.panel.commitButton)
     np.testing.assert_array_equal(user.editor.mask("A"), tube() & ~blocked)
@@ -246,3 +249,19 @@ def test_window_is_shown_to_the_network(user):
     user.click(BESIDE)
     assert user.session.engine.window.name == "lung"
     assert user.editor.scripted_effect.parameter("Window") == "lung"
+
+
+def test_a_new_segment_begins_with_include(user):
+    user.click(INSIDE)
+    user.press(user.panel.excludeButton)
+    user.click((4, 10, 9))
+    user.select("B")
+    assert user.panel.includeButton.checked
+    assert user.editor.scripted_effect.parameter("Include") == "1"
+    user.click(BESIDE)
+    assert user.count("B") == 15
+    user.press(user.panel.excludeButton)
+    user.click((4, 15, 15))  # stays, as long as the segment is the same
+    assert user.panel.excludeButton.checked
+    user.select("A")  # which has a mask, to be corrected
+    assert user.panel.excludeButton.checked

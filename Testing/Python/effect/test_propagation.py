@@ -85,16 +85,23 @@ def scored(user):
     return user
 
 
-def test_a_click_on_the_strip_goes_to_the_weakest_slice_and_the_next_click_to_the_next(scored):
+def test_a_click_on_a_bar_of_the_strip_goes_to_that_slice(scored):
+    strip = scored.panel.strip
+    for index in (15, 6, 9):
+        scored.press_at(strip.label, strip.xOf(index) + 1)
+        assert shown_slice(scored) == strip.current == index
+
+
+def test_the_button_goes_to_the_weakest_slice_and_then_to_the_next(scored):
     scores, strip = scored.controller.scores, scored.panel.strip
     assert scores.prompted == {4}
     assert scores.filled == set(range(4, 18))
     assert scores.weakest == 9
-    scored.press_at(strip.label, strip.xOf(15))
+    scored.press(scored.panel.weakestButton)
     assert shown_slice(scored) == strip.current == 9
-    scored.press_at(strip.label, strip.xOf(15))
+    scored.press(scored.panel.weakestButton)
     assert shown_slice(scored) == 12
-    scored.press(scored.panel.weakestButton)  # does the same
+    scored.press(scored.panel.weakestButton)
     assert shown_slice(scored) == 5  # the first of the sure ones
     scored.jump_to((16, 8, 6))
     scored.press(scored.panel.weakestButton)  # somebody who has gone elsewhere begins anew
@@ -164,7 +171,9 @@ def test_correction_marks_slices_stale_and_propagation_refreshes_them(user):
     stale = user.controller.scores.stale
     assert stale == set(range(5, 18)) | set(range(4)) - {4} or stale >= set(range(5, 10)) | set(range(11, 18))
     assert "out of date" in user.controller.scores.describe(12)
+    assert user.panel.staleLabel.text == f"{len(stale)} slices out of date"
     user.press(user.panel.propagateButton)
+    assert user.panel.staleLabel.text == ""
     assert user.controller.scores.stale == frozenset()
     assert user.editor.mask()[10].sum() == 36 - 9
 
@@ -224,8 +233,41 @@ def test_undo_while_propagating_ends_it(user):
     user.undo()
     assert user.count() == 0
     assert not user.controller.has_preview
+    assert "Undo or Redo cancelled the propagation" in user.panel.messageLabel.text
     user.redo()
     assert user.count() == 36
+
+
+def test_escape_while_propagating_cancels_it_and_keeps_the_effect(user):
+    user.click(INSIDE)
+    slow(user)
+    user.press(user.panel.propagateButton, wait=False)
+    assert user.propagated(2)
+    user.mouse.key("Escape")
+    user.wait()
+    assert user.editor.widget.activeEffect() is not None
+    done = np.flatnonzero(user.editor.mask().any(axis=(1, 2)))
+    assert 3 <= len(done) < 14
+    user.press(user.panel.propagateButton)
+    np.testing.assert_array_equal(user.editor.mask(), tube())
+
+
+def test_a_segment_removed_while_propagating_ends_it_at_once(user):
+    user.click(INSIDE)
+    user.jump_to((5, 8, 6), "Yellow")
+    slow(user)
+    user.press(user.panel.propagateButton, wait=False)
+    assert user.propagated(3)
+    assert user.outline("Yellow").GetVisibility()
+    before = len(user.predictor.propagated)
+    user.editor.segmentation.GetSegmentation().RemoveSegment("A")
+    user.host.process_events(0)
+    assert user.controller.preview_image() is None
+    user.wait()
+    assert len(user.predictor.propagated) <= before + 2  # the slice under way, and one more at most
+    assert not user.outline("Yellow").GetVisibility()
+    assert "was removed" in user.controller.message
+    assert user.count("B") == 0
 
 
 def test_failure_keeps_what_was_done(user):
@@ -253,7 +295,8 @@ def test_propagated_segment_becomes_the_prompt_on_request(user):
     user.press(user.panel.useSegmentButton)
     (prompt,) = user.session.engine.prompts("A")
     assert type(prompt).__name__ == "MaskPrompt"
-    assert min(user.controller.scores.scores.values()) == 1.0
+    assert user.controller.scores.scores == {}  # nobody has judged them
+    assert user.controller.scores.filled == set(range(4, 18))
     user.select("B")
     user.press(user.panel.useSegmentButton)
     assert "empty" in user.panel.messageLabel.text

@@ -94,6 +94,7 @@ def test_neighbour_under_overwrite_modes(case: Any, mode: int) -> None:
     if mode == 1:
         case.scene.segmentation.GetDisplayNode().SetSegmentVisibility("C", False)
     case.scene.editor_node.SetOverwriteMode(mode)
+    case.session.keep_out = False
     before = case.scene.masks()
     case.click(world(case, INSIDE))
     list(case.propagate())
@@ -101,12 +102,40 @@ def test_neighbour_under_overwrite_modes(case: Any, mode: int) -> None:
     np.testing.assert_array_equal(after["A"], case.tube)
     assert after["B"].sum() == (before["B"].sum() if mode == 2 else 0)
     assert after["C"].sum() == (before["C"].sum() if mode in (1, 2) else 0)
+    for name in "BC":
+        lost = (before[name] & ~after[name]).sum() - 18  # the click's 18 were said before
+        assert (f"'{name}' lost {lost} voxels to this segment." in case.session.last_message) == (lost > 0)
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+def test_other_segments_lose_nothing_by_default_and_it_is_said(case: Any, mode: int) -> None:
+    neighbour = case.tube & (np.arange(case.tube.shape[1])[:, None] >= 8)
+    paint(case, "B", neighbour)
+    case.scene.editor_node.SetOverwriteMode(mode)
+    case.click(world(case, INSIDE))
+    assert case.session.last_message == "18 voxels belong to other segments and were left to them."
+    list(case.propagate())
+    np.testing.assert_array_equal(case.scene.masks()["B"], neighbour)
+    np.testing.assert_array_equal(case.scene.masks()["A"], case.tube & ~neighbour)
+    case.click(world(case, BESIDE))
+    assert case.session.last_message == ""
+
+
+def test_drawing_inside_of_a_segment_is_no_entering(case: Any) -> None:
+    """A tumour inside of an organ: the editable area asks for it."""
+    paint(case, "B", case.tube)
+    case.scene.editor_node.SetMaskMode(case.scene.segmentation.EditAllowedInsideSingleSegment)
+    case.scene.editor_node.SetMaskSegmentID("B")
+    case.click(world(case, INSIDE))
+    assert (count(case), count(case, "B")) == (36, case.tube.sum() - 36)
+    assert "'B' lost 36 voxels" in case.session.last_message
 
 
 def test_masking_refuses_and_says_so(case: Any) -> None:
     neighbour = case.tube & (np.arange(case.tube.shape[1])[:, None] >= 8)
     paint(case, "B", neighbour)
     case.scene.editor_node.SetMaskMode(case.scene.segmentation.EditAllowedOutsideAllSegments)
+    case.session.keep_out = False
     case.click(world(case, INSIDE))
     list(case.propagate())
     np.testing.assert_array_equal(case.scene.masks()["B"], neighbour)

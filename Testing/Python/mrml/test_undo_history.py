@@ -155,9 +155,17 @@ ACTIONS = st.sampled_from(["in", "out", "beside", "propagate", "cancel", "undo",
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(ACTIONS, st.integers(0, 9)), max_size=14), st.integers(0, 2), st.sampled_from([0, 3]))
-def test_any_session_undoes_to_its_beginning(build_case: Any, actions: Any, overwrite: int, mask_mode: int) -> None:
+@given(
+    st.lists(st.tuples(ACTIONS, st.integers(0, 9)), max_size=14),
+    st.integers(0, 2),
+    st.sampled_from([0, 3]),
+    st.booleans(),
+)
+def test_any_session_undoes_to_its_beginning(
+    build_case: Any, actions: Any, overwrite: int, mask_mode: int, keep_out: bool
+) -> None:
     case = build_case()
+    case.session.keep_out = keep_out
     case.scene.editor_node.SetOverwriteMode(overwrite)
     case.scene.editor_node.SetMaskMode(mask_mode)
     protected = np.zeros(case.tube.shape, bool)
@@ -190,13 +198,14 @@ def test_any_session_undoes_to_its_beginning(build_case: Any, actions: Any, over
                 case.scene.select("AB"[n % 2])
             elif case.scene.logic.CanUndo():
                 case.scene.logic.Undo()
-        if (mask_mode, overwrite) == (0, 2):  # nothing is refused or overwritten: engine and editor agree
+        # nothing is refused or overwritten: engine and editor agree
+        if (mask_mode, overwrite, keep_out) == (0, 2, False):
             case.session.begin()
             case.session.push_manual_edit()
             selected = case.port.selected_segment_id()
             held = case.engine.mask(selected) if selected in case.engine.segments else np.zeros_like(protected)
             np.testing.assert_array_equal(held, case.scene.masks()[selected])
-        if mask_mode == 3 or overwrite == 2:
+        if mask_mode == 3 or overwrite == 2 or keep_out:
             assert case.scene.masks()["C"].sum() in (0, 27)  # 0: the painting itself was undone
         assert case.scene.voxels_hash() == source
     case.session.sync_with_editor()

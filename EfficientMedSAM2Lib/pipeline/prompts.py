@@ -12,6 +12,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import (
+    axis_of_plane,
     box_to_roi,
     ijk_box_from_corners,
     ijk_to_ras_points,
@@ -120,7 +121,7 @@ def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Vo
     notes = []
     if prompts.mask is not None:
         session.add_initial_seg_interaction(prompts.mask, segment=prompts.name)
-    for markup in sorted(prompts.markups, key=lambda markup: _ORDER[markup.kind]):
+    for markup in sorted(prompts.markups, key=lambda markup: (not any(markup.positive), _ORDER[markup.kind])):
         try:
             notes.append(_add_markup(session, prompts.name, markup, volume))
         except ValueError as error:
@@ -133,20 +134,19 @@ def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Vo
 def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volume: Volume) -> str:
     """Give a markup to a session; returns what the user should know of it, often nothing."""
     shape_kji = volume.shape_kji
+    axes = [axis_of_plane(plane, volume.ijk_to_ras) if plane else None for plane in markup.planes]
     if markup.kind == "box":
         corners_ijk = ras_to_ijk(roi_corners_ras(markup.object_to_world, markup.size), volume.ijk_to_ras)
-        session.add_bbox_interaction(
-            ijk_box_from_corners(corners_ijk, shape_kji), include_interaction=True, segment=segment
-        )
+        session.add_bbox_interaction(ijk_box_from_corners(corners_ijk, shape_kji), markup.positive[0], segment, axes[0])
         return rotation_warning(markup.name, markup.object_to_world, volume.ijk_to_ras)
     points_ijk = ras_to_ijk(markup.points_ras, volume.ijk_to_ras)
     if markup.kind == "line":
         start_kji, end_kji = kji_from_ijk(points_ijk)
-        session.add_line_interaction(start_kji, end_kji, segment=segment)
+        session.add_line_interaction(start_kji, end_kji, segment, axes[0])
         return line_hint((start_kji, end_kji), session.prompts(segment)[-1].axis)
     voxels_kji = [nearest_voxel(point, shape_kji) for point in points_ijk]
     for positive in (True, False):
-        for voxel_kji, is_positive in zip(voxels_kji, markup.positive):
+        for voxel_kji, is_positive, axis in zip(voxels_kji, markup.positive, axes):
             if is_positive == positive:
-                session.add_point_interaction(voxel_kji, include_interaction=positive, segment=segment)
+                session.add_point_interaction(voxel_kji, positive, segment, axis)
     return sign_note(markup.name, markup.positive, markup.labels)

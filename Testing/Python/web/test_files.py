@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 
 import numpy as np
@@ -268,3 +269,19 @@ def test_a_time_point_is_chosen(user, tmp_path):
     assert "whole number" in refused(user, tmp_path / "series.nii.gz")
     user.reply = False
     assert user.send(tmp_path / "series.nii.gz") == "Nothing was opened."
+
+
+def test_a_coronal_point_comes_back_as_a_coronal_point(sample, tmp_path):
+    user = sample
+    user.key("p")
+    user.wait("tool", "value === 'point'")
+    user.drag("Green", (0.5, 0.5))
+    volume = user.wait_for_volume()
+    user.rest()
+    saved = user.save("prompts", tmp_path)
+    (markup,) = json.loads(saved.read_text())["markups"]
+    assert [point["description"] for point in markup["controlPoints"]] == ["plane: coronal"]
+    user.open_sample()
+    user.wait("segments", "value.length === 1 && value[0].volume === '0'")
+    user.send(saved)
+    assert user.wait_for_volume() == volume

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from EfficientMedSAM2Lib.cohort.manifest.rows import ManifestRow
 from EfficientMedSAM2Lib.core.files import existing
@@ -61,7 +62,7 @@ class CaseSpec:
 
 def segment_of(row: ManifestRow, name: str, folder: Path) -> SegmentSpec:
     """The segment that a line describes, with paths relative to the manifest's folder made absolute."""
-    values = {field.name: getattr(row, field.name, None) for field in fields(SegmentSpec)}
+    values: dict[str, Any] = {field.name: getattr(row, field.name, None) for field in fields(SegmentSpec)}
     values = {column: tuple(value) if isinstance(value, list) else value for column, value in values.items()}
     values["prompts"] = tuple(absolute(path, folder) for path in row.prompts)
     return SegmentSpec(**{**values, "name": name, "mask": absolute(row.mask, folder) if row.mask else None})

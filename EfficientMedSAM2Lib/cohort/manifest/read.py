@@ -159,7 +159,13 @@ def _grouped(rows: list[tuple[int, ManifestRow, str]], folder: Path, problems: P
             )
             segments.append(spec)
     return [
-        CaseSpec(name, absolute(row.image, folder), tuple(segments), *(getattr(row, c) for c in _OF_THE_SCAN), line)
+        CaseSpec(
+            name,
+            absolute(row.image, folder),
+            tuple(segments),
+            line=line,
+            **{column: getattr(row, column) for column in _OF_THE_SCAN},
+        )
         for name, (line, row, segments) in found.items()
     ]
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from EfficientMedSAM2Lib.evaluation.cases import choose_cases
-from EfficientMedSAM2Lib.evaluation.methods import Prediction
+from EfficientMedSAM2Lib.evaluation.methods.interface import Prediction
 from EfficientMedSAM2Lib.evaluation.protocols import run_protocol
 from EfficientMedSAM2Lib.evaluation.report.corrections import corrections, corrections_text
 from EfficientMedSAM2Lib.evaluation.report.reliability import reliability, reliability_text

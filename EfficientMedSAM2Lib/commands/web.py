@@ -59,8 +59,10 @@ def run(args: argparse.Namespace) -> int:
         asks = "; it asks for the token" if config.token else ""
         print(f"EfficientMedSAM2 is at http://{host}:{port}/{asks}. Ctrl+C ends it.", flush=True)
 
+    kept: list[int] = []
+
     async def serve_until_asked() -> None:
-        task = asyncio.ensure_future(serve(config, started))
+        task = asyncio.ensure_future(serve(config, started, kept.append))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
@@ -72,7 +74,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         asyncio.run(serve_until_asked())
     except (asyncio.CancelledError, KeyboardInterrupt):
-        print("All sessions are ended, their data is removed.")
+        if any(kept):
+            print(
+                f"All sessions are ended. Work of {kept[0]} that their users did not end is kept in the temporary "
+                f"folder; start the server again within {args.idle:g} minutes to go on with it, or later to remove it."
+            )
+        else:
+            print("All sessions are ended, their data is removed.")
     return 0
 
 

@@ -10,7 +10,7 @@ No axis is assumed to be orthogonal, right-handed, isotropic or parallel to the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import permutations, product
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from EfficientMedSAM2Lib.core.errors import UserError
 
 #: Rounding noise of matrix products and of coordinates written as text, in voxels.
 INDEX_TOLERANCE = 1e-4
+#: Names of slices whose normal points along R, A and S most nearly.
+PLANES = ("sagittal", "coronal", "axial")
 #: Angle between a line and the slices of the default axis up to which it counts as drawn on one of them.
 LINE_TILT_DEGREES = 20.0
 #: Straight pieces that Slicer draws between two control points of a curve.
@@ -217,6 +219,24 @@ def box_to_roi(box_kji: Sequence[Sequence[int]], ijk_to_ras: Any) -> tuple[np.nd
     object_to_world[:3, 3] = transform_points(bounds_ijk.mean(axis=1) - 0.5, affine)
     size: np.ndarray = (bounds_ijk[:, 1] - bounds_ijk[:, 0]) * spacing
     return object_to_world, size
+
+
+def plane_of_axis(axis: int, ijk_to_ras: Any) -> str:
+    """Name of the slices along an array axis: "axial", "coronal" or "sagittal", each the name of one axis only."""
+    return PLANES[_world_axes(ijk_to_ras)[2 - axis]]
+
+
+def axis_of_plane(plane: str, ijk_to_ras: Any) -> int:
+    """The inverse of `plane_of_axis`."""
+    return 2 - _world_axes(ijk_to_ras).index(PLANES.index(plane))
+
+
+def _world_axes(ijk_to_ras: Any) -> list[int]:
+    """For each of i, j, k the axis of the world, R, A or S, that it follows most, none of them twice."""
+    axes = check_matrix(ijk_to_ras)[:3, :3]
+    cosines = np.abs(axes / np.linalg.norm(axes, axis=0))
+    orders = list(permutations(range(3)))
+    return list(max(orders, key=lambda order: sum(cosines[world, n] for n, world in enumerate(order))))
 
 
 def line_axis(ends_kji: Any, spacing_kji: Sequence[float], default_axis: int) -> int:

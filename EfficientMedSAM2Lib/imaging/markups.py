@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import normal_name, replacing
-from EfficientMedSAM2Lib.core.geometry import curve_points, is_rotated_against_grid, lps_to_ras
+from EfficientMedSAM2Lib.core.geometry import PLANES, curve_points, is_rotated_against_grid, lps_to_ras
 
 SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
@@ -27,6 +28,8 @@ _CURVE_POINTS = {"lasso": 3, "scribble": 2}
 NEGATIVE_PREFIXES = ("-", "neg", "bg")
 #: Labels that start so do not exclude, though somebody may think so.
 _MAYBE_NEGATIVE = ("background", "exclude", "not", "outside")
+#: How a control point's description says on which slices a prompt was given; Slicer keeps it, as any description.
+_PLANE = re.compile(rf"\bplane: ({'|'.join(PLANES)})\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class Markup:
         kind: "point", "box", "line", "lasso" (a closed curve) or "scribble" (an open one).
         name: What the file, or the markup in it, is called.
         points_ras: (N,3) mm: the placed control points; the two ends of a line; empty for a box.
-        positive: Per point, False where it excludes; the same for all points of a curve.
+        positive: Per point, False where it excludes; the same for all points of a curve; one for a box.
+        planes: Per point, or one for a line, a box or a curve: "axial", "coronal" or "sagittal" where the file tells on
+            which slices it was given, else "".
         labels: Per point, what the file calls it; empty where nobody has labelled them.
         object_to_world: Box only: 4x4 matrix from the box's own frame (origin in its middle) to RAS.
         size: Box only: (3,) edge lengths in mm.
@@ -48,18 +53,22 @@ class Markup:
     points_ras: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     positive: tuple[bool, ...] = ()
     labels: tuple[str, ...] = ()
+    planes: tuple[str, ...] = ()
     object_to_world: np.ndarray | None = None
     size: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         points = np.asarray(self.points_ras, dtype=np.float64).reshape(-1, 3)
         object.__setattr__(self, "points_ras", points)
+        count = 1 if self.kind == "box" else len(points)
         if not self.positive:
-            object.__setattr__(self, "positive", (True,) * len(points))
+            object.__setattr__(self, "positive", (True,) * count)
+        if not self.planes:
+            object.__setattr__(self, "planes", ("",) * (count if self.kind == "point" else 1))
         if self.kind not in KINDS.values():
             raise UserError(f"A markup is a point, a box, a line, a lasso or a scribble, not {self.kind!r}.")
-        if len(self.positive) != len(points):
-            raise UserError(f"{len(self.positive)} positive flags for {len(points)} points; give one each.")
+        if len(self.positive) != count:
+            raise UserError(f"{len(self.positive)} positive flags for {count} points; give one each.")
         if self.kind == "box" and (self.object_to_world is None or self.size is None):
             raise UserError("A box needs object_to_world and size.")
         if self.kind == "line" and len(points) != 2:
@@ -81,6 +90,12 @@ class Markup:
 def is_negative(label: str, description: str = "") -> bool:
     """Whether a control point excludes, by its texts."""
     return any((text or "").strip().lower().startswith(NEGATIVE_PREFIXES) for text in (label, description))
+
+
+def plane_of(description: str) -> str:
+    """Name of the plane that a control point's description states, "" for none."""
+    found = _PLANE.search(description or "")
+    return found[1].lower() if found else ""
 
 
 def read_markups(path: str | Path) -> list[Markup]:
@@ -167,9 +182,12 @@ def _markup(entry: dict[str, Any], path: Path) -> Markup:
     _check_units(entry.get("coordinateUnits", "mm"))
     flip = _is_lps(entry.get("coordinateSystem", "LPS"))
     name = str(entry.get("name") or markup_name(path))
-    if kind == "box":
-        return _box(entry, name, flip)
     placed = [point for point in entry.get("controlPoints", []) if point.get("positionStatus", "defined") == "defined"]
+    planes = tuple(plane_of(point.get("description", "")) for point in placed)
+    if kind == "box":
+        # only by its description: Slicer makes labels of a list's name, and an ROI may be called "BG"
+        excludes = bool(placed) and is_negative("", placed[0].get("description", ""))
+        return replace(_box(entry, name, flip), positive=(not excludes,), planes=planes[:1])
     points = np.array([_numbers(point["position"], 3) for point in placed]).reshape(-1, 3)
     if kind == "line" and len(points) != 2:
         raise UserError(f"the line {name!r} has {len(points)} placed ends; place both.")
@@ -178,9 +196,10 @@ def _markup(entry: dict[str, Any], path: Path) -> Markup:
     if kind in _CURVE_POINTS:
         if len(points) < _CURVE_POINTS[kind]:
             raise UserError(f"the curve {name!r} has {len(points)} placed points; place {_CURVE_POINTS[kind]} or more.")
-        positive = (all(positive),) * len(points)  # a curve is one prompt: one label makes it negative
-    positive = positive if kind != "line" else (True,) * len(points)
-    return Markup(kind, name, lps_to_ras(points) if flip else points, positive, labels)
+        positive, planes = (all(positive),) * len(points), planes[:1]  # one prompt: one label makes it negative
+    if kind == "line":
+        positive, planes = (True,) * len(points), planes[:1]
+    return Markup(kind, name, lps_to_ras(points) if flip else points, positive, labels, planes)
 
 
 def _box(entry: dict[str, Any], name: str, flip: bool) -> Markup:
@@ -212,19 +231,25 @@ def _entry(markup: Markup) -> dict[str, Any]:
         entry["orientation"] = matrix[:3, :3].ravel().tolist()
         entry["size"] = np.asarray(markup.size, dtype=np.float64).tolist()
         entry["insideOut"] = False
-        points, positive = np.asarray(markup.object_to_world, dtype=np.float64)[:3, 3].reshape(1, 3), (True,)
+        points = np.asarray(markup.object_to_world, dtype=np.float64)[:3, 3].reshape(1, 3)
+    planes = markup.planes if markup.kind in ("point", "box") else markup.planes * len(points)
     prefix = {"point": "F", "box": "R", "line": "L", "lasso": "CC", "scribble": "OC"}[markup.kind]
     entry["controlPoints"] = [
         {
             "id": str(number),
             "label": f"{prefix if include else 'neg'}-{number}",
-            "description": "",
+            "description": _description(include or markup.kind == "point", plane),
             "position": lps_to_ras(point).tolist(),
             "positionStatus": "defined",
         }
-        for number, (point, include) in enumerate(zip(points, positive), start=1)
+        for number, (point, include, plane) in enumerate(zip(points, positive, planes), start=1)
     ]
     return entry
+
+
+def _description(include: bool, plane: str) -> str:
+    """What a control point's label does not say; a box's label is Slicer's own."""
+    return ", ".join(([] if include else ["neg"]) + ([f"plane: {plane}"] if plane else []))
 
 
 def markup_name(path: str | Path) -> str:

@@ -55,6 +55,7 @@ class Volume:
         spacing_known: False where the file does not say how large a voxel is: then nothing is told in mm or ml.
         nifti_forms: Both places of a NIfTI file, for results that keep them; None for other formats.
         window: Intensities (low, high) that the file's values were spread over before, where it tells; else None.
+        title: Of a DICOM scan: patient, study and series in words, as far as its files tell, and the end of its UID.
         axes: Axes of the array in the file: "kji", or for an ``.npz`` also "jik", or "ji" for a picture.
     """
 
@@ -67,6 +68,7 @@ class Volume:
     nifti_forms: NiftiForms | None = None
     window: tuple[float, float] | None = None
     axes: str = "kji"
+    title: tuple[str, str] = ("", "")
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 and not (self.array.ndim == 4 and self.array.shape[3] == 3):
@@ -143,7 +145,8 @@ def _read(path: Path, time_point: int | None, series: str | None) -> Volume:
     try:
         if path.is_dir() or is_dicom(path):
             array, scan = read_dicom(path, time_point, series)
-            return Volume(array, scan.stack.ijk_to_ras, scan.modality, name, scan.notes, scan.spacing_known)
+            known = scan.stack.ijk_to_ras, scan.modality, name, scan.notes, scan.spacing_known
+            return Volume(array, *known, title=scan.title)
         if path.stat().st_size == 0:
             raise UserError("it is empty; export it again.")
         if path.name.lower().endswith(".npz"):

@@ -11,6 +11,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import (
+    axis_of_plane,
     box_to_roi,
     ijk_box_from_corners,
     kji_from_ijk,
@@ -21,7 +22,7 @@ from EfficientMedSAM2Lib.core.geometry import (
     roi_corners_ras,
     spacing_of,
 )
-from EfficientMedSAM2Lib.imaging.markups import Markup, is_negative, rotation_warning, sign_note
+from EfficientMedSAM2Lib.imaging.markups import Markup, is_negative, plane_of, rotation_warning, sign_note
 from EfficientMedSAM2Lib.interaction import BoxPrompt, LinePrompt, MarkupPrompt, Origin, PointPrompt, checks
 from EfficientMedSAM2Lib.mrml.labelmaps import from_vtk_matrix, linear_matrix, transform_between
 from EfficientMedSAM2Lib.mrml.volume_reader import default_axis, volume_matrix, volume_shape, world_to_local
@@ -80,8 +81,9 @@ def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[Po
     prompts = []
     for n in _placed(node):
         positive = not is_negative(node.GetNthControlPointLabel(n), node.GetNthControlPointDescription(n))
+        stated = _stated_axis(plane_of(node.GetNthControlPointDescription(n)), volume_node, axis)
         try:
-            prompts.append(point_at(_world_position(node, n), volume_node, positive, axis, node.GetID()))
+            prompts.append(point_at(_world_position(node, n), volume_node, positive, stated, node.GetID()))
         except UserError as error:
             raise UserError(f"Point '{node.GetNthControlPointLabel(n)}' of '{node.GetName()}': {error}") from error
     if not prompts:
@@ -104,6 +106,7 @@ def read_line(node: Any, volume_node: Any, axis: int | None = None) -> LinePromp
     if len(placed) != 2:
         raise UserError(f"Line '{node.GetName()}' is not finished; place both of its ends.")
     start, end = (_world_position(node, n) for n in placed)
+    axis = _stated_axis(plane_of(node.GetNthControlPointDescription(placed[0])), volume_node, axis)
     return line_between(start, end, volume_node, axis, node.GetID())
 
 
@@ -116,7 +119,12 @@ def read_roi(node: Any, volume_node: Any, axis: int | None = None) -> BoxPrompt:
 
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy(node.GetObjectToWorldMatrix())
-    return _roi_prompt(node.GetName(), from_vtk_matrix(matrix), node.GetSize(), volume_node, axis, node.GetID())
+    text = node.GetNthControlPointDescription(0) if node.GetNumberOfControlPoints() else ""
+    axis = _stated_axis(plane_of(text), volume_node, axis)
+    positive = not is_negative("", text)
+    return _roi_prompt(
+        node.GetName(), from_vtk_matrix(matrix), node.GetSize(), volume_node, axis, node.GetID(), positive
+    )
 
 
 def read_markups(node: Any, volume_node: Any, axis: int | None = None) -> list[MarkupPrompt]:
@@ -137,7 +145,9 @@ def read_markups(node: Any, volume_node: Any, axis: int | None = None) -> list[M
 
 
 def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | None = None) -> list[MarkupPrompt]:
-    """Prompts of a markups file, whose positions are world RAS: boxes and lines, points, excluding points at last.
+    """Prompts of a markups file, whose positions are world RAS: boxes and lines, points, excluding ones at last.
+
+    Each is for the slices along the axis that is given, else along that which the file states.
 
     Raises:
         UserError: one of them is outside of the volume.
@@ -145,24 +155,41 @@ def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | Non
     prompts: list[MarkupPrompt] = []
     for markup in markups:
         if markup.kind == "box":
-            prompts.append(_roi_prompt(markup.name, markup.object_to_world, markup.size, volume_node, axis))
+            stated = _stated_axis(markup.planes[0], volume_node, axis)
+            roi = markup.name, markup.object_to_world, markup.size
+            prompts.append(_roi_prompt(*roi, volume_node, stated, positive=markup.positive[0]))
             continue
         try:
             if markup.is_curve:
                 raise UserError("curves cannot be prompts here; use points, a line or an ROI.")
             if markup.kind == "line":
-                prompts.append(line_between(markup.points_ras[0], markup.points_ras[1], volume_node, axis))
+                stated = _stated_axis(markup.planes[0], volume_node, axis)
+                prompts.append(line_between(markup.points_ras[0], markup.points_ras[1], volume_node, stated))
             else:
-                placed = zip(markup.points_ras, markup.positive)
-                points = [point_at(point, volume_node, positive, axis) for point, positive in placed]
+                placed = zip(markup.points_ras, markup.positive, markup.planes)
+                points = [
+                    point_at(point, volume_node, positive, _stated_axis(plane, volume_node, axis))
+                    for point, positive, plane in placed
+                ]
                 prompts += _with_sign_note(markup.name, points, markup.labels)
         except UserError as error:
             raise UserError(f"{markup.kind.capitalize()} of '{markup.name}': {error}") from error
-    return sorted(prompts, key=lambda prompt: (prompt.kind == "point", not prompt.positive))
+    return sorted(prompts, key=lambda prompt: (not prompt.positive, prompt.kind == "point"))
+
+
+def _stated_axis(plane: str, volume_node: Any, axis: int | None) -> int | None:
+    """The array axis that somebody gives, else that of a plane by its name, None where there is neither."""
+    return axis if axis is not None or not plane else axis_of_plane(plane, volume_matrix(volume_node))
 
 
 def _roi_prompt(
-    name: str, object_to_world: Any, size: Any, volume_node: Any, axis: int | None, node_id: str | None = None
+    name: str,
+    object_to_world: Any,
+    size: Any,
+    volume_node: Any,
+    axis: int | None,
+    node_id: str | None = None,
+    positive: bool = True,
 ) -> BoxPrompt:
     """The voxels between the corners of an ROI, as ``read_roi``."""
     affine = volume_matrix(volume_node)
@@ -176,7 +203,7 @@ def _roi_prompt(
         warning = f"ROI '{name}' is bent by a nonlinear transform; the voxels between its corners are used."
     else:
         warning = rotation_warning(name, frames @ object_to_world, affine)
-    prompt = checks.box_prompt(box, True, axis, default_axis(volume_node), volume_shape(volume_node))
+    prompt = checks.box_prompt(box, positive, axis, default_axis(volume_node), volume_shape(volume_node))
     return replace(prompt, origin=Origin(_rows(corners_ras), node_id, warning))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import normal_name
 from EfficientMedSAM2Lib.core.geometry import (
+    axis_of_plane,
     box_to_roi,
     ijk_box_from_corners,
     ijk_to_ras_points,
@@ -41,8 +42,6 @@ logger = logging.getLogger(__name__)
 
 # A box, a diameter or a lasso says what is meant; scribbles and points refine it, and "not here" needs something to
 # take away from. Points of both signs are in one list.
-_ORDER = {"box": 0, "line": 1, "lasso": 2, "scribble": 3, "point": 4}
-_EXCLUDING = 5
 
 
 @dataclass(frozen=True)
@@ -176,18 +175,18 @@ def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Vo
     return " ".join(filter(None, [*notes, session.last_message]))
 
 
-def _place_in_order(markup: Markup) -> int:
-    return _EXCLUDING if markup.is_curve and not all(markup.positive) else _ORDER[markup.kind]
+def _place_in_order(markup: Markup) -> tuple[bool, int]:
+    """What excludes comes last, since it takes from what there is."""
+    return not any(markup.positive), _ORDER[markup.kind]
 
 
 def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volume: Volume) -> str:
     """Give a markup to a session; returns what the user should know of it, often nothing."""
     shape_kji = volume.shape_kji
+    axes = [axis_of_plane(plane, volume.ijk_to_ras) if plane else None for plane in markup.planes]
     if markup.kind == "box":
         corners_ijk = ras_to_ijk(roi_corners_ras(markup.object_to_world, markup.size), volume.ijk_to_ras)
-        session.add_bbox_interaction(
-            ijk_box_from_corners(corners_ijk, shape_kji), include_interaction=True, segment=segment
-        )
+        session.add_bbox_interaction(ijk_box_from_corners(corners_ijk, shape_kji), markup.positive[0], segment, axes[0])
         return rotation_warning(markup.name, markup.object_to_world, volume.ijk_to_ras)
     if markup.is_curve:
         positive = all(markup.positive)
@@ -201,11 +200,11 @@ def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volum
     points_ijk = ras_to_ijk(markup.points_ras, volume.ijk_to_ras)
     if markup.kind == "line":
         start_kji, end_kji = kji_from_ijk(points_ijk)
-        session.add_line_interaction(start_kji, end_kji, segment=segment)
+        session.add_line_interaction(start_kji, end_kji, segment, axes[0])
         return line_hint((start_kji, end_kji), session.prompts(segment)[-1].axis)
     voxels_kji = [nearest_voxel(point, shape_kji) for point in points_ijk]
     for positive in (True, False):
-        for voxel_kji, is_positive in zip(voxels_kji, markup.positive):
+        for voxel_kji, is_positive, axis in zip(voxels_kji, markup.positive, axes):
             if is_positive == positive:
-                session.add_point_interaction(voxel_kji, include_interaction=positive, segment=segment)
+                session.add_point_interaction(voxel_kji, positive, segment, axis)
     return sign_note(markup.name, markup.positive, markup.labels)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.dicom.frames import TIME_TAGS, Frame, frame_of, whole_number
-from EfficientMedSAM2Lib.imaging.formats.files import check_name
+from EfficientMedSAM2Lib.imaging.formats.files import check_name, one_line
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -51,6 +51,8 @@ _ENDINGS = (".dcm", ".dicom", ".ima")
 _PIXELS = {b"\xe0\x7f\x10\x00", b"\xe0\x7f\x08\x00", b"\xe0\x7f\x09\x00"}
 _PIXELS_BIG_ENDIAN = {b"\x7f\xe0\x00\x10", b"\x7f\xe0\x00\x08", b"\x7f\xe0\x00\x09"}
 _UNDEFINED = 0xFFFFFFFF
+#: Characters of each part of a title, and of a UID's end, which differs between series.
+_LONGEST_PART, _UID_ENDING = 40, 8
 
 
 class DicomError(UserError):
@@ -109,6 +111,20 @@ def _is_bare(start: bytes) -> bool:
     ):
         return False
     return (start[4:6].isalpha() and start[4:6].isupper()) or int.from_bytes(start[4:8], "little") < 120
+
+
+def title_of(path: Path) -> tuple[str, str]:
+    """What an image file says of patient, study and series, each where it does, and the ending of the series' UID."""
+    import pydicom
+
+    wanted = ["PatientID", "PatientName", "StudyDescription", "SeriesNumber", "SeriesDescription"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        about = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*wanted, "SeriesInstanceUID"], force=True)
+        patient, name, *others = (one_line(str(about.get(tag) or "")) for tag in wanted)
+        uid = one_line(str(about.get("SeriesInstanceUID") or ""))
+    parts = [patient or name, *others]
+    return " ".join(part[:_LONGEST_PART] for part in parts if part), uid[-_UID_ENDING:].strip(".")
 
 
 def read_folder(files: Sequence[Path]) -> tuple[list[Frame], list[Unreadable], dict[str, int]]:

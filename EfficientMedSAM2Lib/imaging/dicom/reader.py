@@ -19,6 +19,7 @@ from EfficientMedSAM2Lib.imaging.dicom.headers import (
     is_dicom,
     read_folder,
     read_frames,
+    title_of,
 )
 from EfficientMedSAM2Lib.imaging.dicom.series import (
     Selection,
@@ -56,6 +57,11 @@ class DicomScan:
     def files(self) -> tuple[str, ...]:
         """Files that hold the frames, along k, each once."""
         return tuple(dict.fromkeys(str(frame.path) for frame in self.frames))
+
+    @property
+    def title(self) -> tuple[str, str]:
+        """Patient, study and series in words, and the end of the series' UID, in which scans differ."""
+        return title_of(self.frames[0].path)
 
     @property
     def modality(self) -> str | None:

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.geometry import roi_of_corners
+from EfficientMedSAM2Lib.core.geometry import plane_of_axis, roi_of_corners
 from EfficientMedSAM2Lib.imaging.markups import Markup, write_markups
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
 from EfficientMedSAM2Lib.interaction import MarkupPrompt
 from EfficientMedSAM2Lib.mrml.labelmaps import extent_of_box, oriented_image
 from EfficientMedSAM2Lib.mrml.markups_reader import prompts_of_file
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import PROMPTS_TAG, decode_prompts, get_tag
 from EfficientMedSAM2Lib.mrml.scene.segments import read_segments
 from EfficientMedSAM2Lib.web.session.segments import Segments
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
@@ -48,9 +49,6 @@ def prepare(viewer: ViewerSession, kind: str) -> Export:
 
 def add_segments(viewer: ViewerSession, segments: list[Segment]) -> int:
     """Add segments of a file as one undo step; returns how many have voxels on this volume's grid."""
-    import slicer
-
-    assert viewer.volume is not None
     names = Segments(viewer)
     used = [segment for segment in segments if segment.mask.any()]
     if not used:
@@ -63,17 +61,20 @@ def add_segments(viewer: ViewerSession, segments: list[Segment]) -> int:
             added.SetColor(*segment.color)
         if segment.terminology:
             added.SetTag(added.GetTerminologyEntryTagName(), segment.terminology)
-        image = oriented_image(segment.mask, (0, 0, 0), viewer.volume.ijk_to_ras)
-        extent = list(extent_of_box([[0, size] for size in segment.mask.shape]))
-        slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
-            image,
-            viewer.segmentation_node,
-            segment_id,
-            slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE,
-            extent,
-        )
+        add_voxels(viewer, segment_id, segment.mask)
     viewer.controller.scene_changed()
     return len(used)
+
+
+def add_voxels(viewer: ViewerSession, segment_id: str, mask: np.ndarray) -> None:
+    """Make a mask (D, H, W) on the open volume's grid the voxels of a segment."""
+    import slicer
+
+    assert viewer.volume is not None
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    image = oriented_image(mask, (0, 0, 0), viewer.volume.ijk_to_ras)
+    extent = list(extent_of_box([[0, size] for size in mask.shape]))
+    logic.SetBinaryLabelmapToSegment(image, viewer.segmentation_node, segment_id, logic.MODE_REPLACE, extent)
 
 
 def add_prompts(viewer: ViewerSession, name: str, markups: Sequence[Markup]) -> None:
@@ -99,14 +100,13 @@ def add_prompts(viewer: ViewerSession, name: str, markups: Sequence[Markup]) -> 
 
 
 def _prepare_prompts(viewer: ViewerSession) -> Export:
-    session, volume = viewer.controller.session, viewer.volume
+    volume = viewer.volume
     assert volume is not None
-    listed: dict[str, list[Markup]] = {}
-    for segment_id in viewer.port.segment_ids() if session is not None else []:
-        assert session is not None
-        markups = to_markups(session.prompts(segment_id))
-        if markups:
-            listed[segment_id] = markups
+    found = {
+        segment_id: to_markups(prompts_of(viewer, segment_id), volume.ijk_to_ras)
+        for segment_id in viewer.port.segment_ids()
+    }
+    listed = {segment_id: markups for segment_id, markups in found.items() if markups}
     if not listed:
         raise UserError("There are no prompts yet; click on a structure or draw a box first.")
     node = viewer.segmentation_node
@@ -127,15 +127,35 @@ def _prepare_prompts(viewer: ViewerSession) -> Export:
     return file_name(volume.name, " prompts.zip"), write
 
 
-def to_markups(prompts: list[MarkupPrompt]) -> list[Markup]:
-    """Prompts as markups that 3D Slicer and `efficient-medsam2 segment` read; an ROI cannot exclude, so none does."""
-    points = [p for p in prompts if p.kind == "point"]
-    markups = [Markup("line", "Diameter", np.array(p.origin.points_ras)) for p in prompts if p.kind == "line"]
+def prompts_of(viewer: ViewerSession, segment_id: str) -> list[MarkupPrompt]:
+    """Prompts of a segment; before the first action those that it came with."""
+    session = viewer.controller.session
+    if session is not None:
+        return session.prompts(segment_id)
+    return saved_prompts(viewer, segment_id)
+
+
+def saved_prompts(viewer: ViewerSession, segment_id: str) -> list[MarkupPrompt]:
+    """Prompts that the segment's voxels were made from, as the scene holds them; previews are not among them."""
+    segment = viewer.segmentation_node.GetSegmentation().GetSegment(segment_id)
+    return decode_prompts(get_tag(segment, PROMPTS_TAG), viewer.volume_node)
+
+
+def to_markups(prompts: list[MarkupPrompt], ijk_to_ras: np.ndarray) -> list[Markup]:
+    """Prompts as markups that 3D Slicer and `efficient-medsam2 segment` read, each with its plane and sign."""
+    markups = []
     for prompt in prompts:
-        if prompt.kind == "box" and prompt.positive:
-            matrix, size = roi_of_corners(np.array(prompt.origin.points_ras))
-            markups.append(Markup("box", "Box", object_to_world=matrix, size=size))
+        places, plane = np.array(prompt.origin.points_ras), plane_of_axis(prompt.axis, ijk_to_ras)
+        if prompt.kind == "line":
+            markups.append(Markup("line", "Diameter", places, planes=(plane,)))
+        elif prompt.kind == "box":
+            matrix, size = roi_of_corners(places)
+            name = "Box" if prompt.positive else "Box to exclude"
+            box = Markup("box", name, positive=(prompt.positive,), planes=(plane,), object_to_world=matrix, size=size)
+            markups.append(box)
+    points = [prompt for prompt in prompts if prompt.kind == "point"]
     if points:
         positions = np.array([point for p in points for point in p.origin.points_ras])
-        markups.append(Markup("point", "Points", positions, tuple(p.positive for p in points)))
+        planes = tuple(plane_of_axis(p.axis, ijk_to_ras) for p in points)
+        markups.append(Markup("point", "Points", positions, tuple(p.positive for p in points), planes=planes))
     return markups

@@ -212,7 +212,7 @@ def _read(workspace: Workspace, task: dict[str, Any]) -> dict[str, Any]:
     fields = {
         "ijk_to_ras": volume.ijk_to_ras.tolist(),
         "modality": volume.modality,
-        "name": volume_name(upload.name),
+        "name": f"{volume.title[0] or volume_name(upload.name)} {volume.title[1]}".strip(),  # patients' scans differ
         "notes": volume.notes,
         "spacing_known": volume.spacing_known,
     }

@@ -12,7 +12,8 @@ from EfficientMedSAM2Lib.mrml.segment_voxels import segment_box
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
 LONGEST_NAME = 80
-_NAMELESS = re.compile(r"Segment_\d+")
+#: Names that nobody has given.
+NAMELESS = re.compile(r"Segment_\d+")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -41,7 +42,7 @@ class Segments:
 
     def is_unused(self, segment_id: str) -> bool:
         """Whether a segment is empty and nobody has given it a name."""
-        if segment_id not in self.ids or not _NAMELESS.fullmatch(self.get(segment_id).GetName()):
+        if segment_id not in self.ids or not NAMELESS.fullmatch(self.get(segment_id).GetName()):
             return False
         return segment_box(self.viewer.segmentation_node, segment_id, self.viewer.volume_node) is None
 
@@ -91,14 +92,16 @@ class Segments:
 
     def remove(self, segment_id: str) -> None:
         """Remove a segment; undo brings it back with its prompts."""
-        ids = self.ids
+        ids, selected = self.ids, self.selected
         self.get(segment_id)
         if self.viewer.controller.is_busy and self.viewer.controller.has_preview:
             self.viewer.controller.reject()
         self.viewer.port.save_state_for_undo()
         self._segmentation().RemoveSegment(segment_id)
         left = [other for other in ids if other != segment_id]
-        self.viewer.editor_node.SetSelectedSegmentID(left[max(ids.index(segment_id) - 1, 0)] if left else "")
+        if selected not in left:
+            selected = left[max(ids.index(segment_id) - 1, 0)] if left else ""
+        self.viewer.editor_node.SetSelectedSegmentID(selected)
         self.viewer.controller.scene_changed()
 
     def color(self, segment_id: str) -> str:

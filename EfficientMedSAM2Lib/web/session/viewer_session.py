@@ -25,6 +25,49 @@ class LoopWorker(Worker):
         self._log.deliver()
 
 
+class SelectionPort(SegmentEditorLogicPort):
+    """The editor, whose undo and redo bring back the selection where the segment that was edited comes or goes."""
+
+    def __init__(self, logic: Any) -> None:
+        super().__init__(logic)
+        self._undo: list[str] = []  # segment that was selected at each saved state
+        self._redo: list[str] = []
+
+    @property
+    def _selected(self) -> str:
+        return self.editor_node.GetSelectedSegmentID() or ""
+
+    def save_state_for_undo(self) -> None:
+        """Remember the segmentation and the selection."""
+        super().save_state_for_undo()
+        self._undo, self._redo = [*self._undo, self._selected][-UNDO_STATES:], []
+
+    def clear(self) -> None:
+        """Forget all states."""
+        self.logic.ClearUndoState()
+        self._undo, self._redo = [], []
+
+    def undo(self) -> None:
+        """Restore the state before the last action."""
+        self._step(super().undo, self._undo, self._redo)
+
+    def redo(self) -> None:
+        """Repeat the action that was undone last."""
+        self._step(super().redo, self._redo, self._undo)
+
+    def _step(self, step: Callable[[], None], source: list[str], target: list[str]) -> None:
+        before, selected = self.segment_ids(), self._selected
+        then = source.pop() if source else ""
+        target.append(selected)
+        step()
+        ids = self.segment_ids()
+        if then in ids and (then not in before or selected not in ids):
+            selected = then  # it has come back, or what was selected has gone
+        elif selected not in ids:
+            selected = ids[min(max(before.index(selected) - 1, 0), len(ids) - 1)] if selected in before and ids else ""
+        self.editor_node.SetSelectedSegmentID(selected)
+
+
 class ViewerSession:
     """Slicer's application core with one volume at a time.
 
@@ -36,6 +79,7 @@ class ViewerSession:
         volume: What was opened last, as it was read; None before.
         volume_node: Its vtkMRMLScalarVolumeNode or vtkMRMLVectorVolumeNode.
         segmentation_node: The vtkMRMLSegmentationNode on it.
+        from_files: Stamp of each segment that was opened from a file, as it was then.
     """
 
     def __init__(self, load: Callable[[], Any], changed: Callable[[], None]) -> None:
@@ -47,13 +91,14 @@ class ViewerSession:
         self.volume: Volume | None = None
         self.volume_node: Any = None
         self.segmentation_node: Any = None
+        self.from_files: dict[str, Any] = {}
         self.display_window = IntensityWindow(0.0, 1.0)
         # trame-slicer takes the editor's own history away to replace it by one of its effects; ours is Slicer's.
         self._history = slicer.vtkSegmentationHistory()
         self.logic = self.app.segmentation_editor.editor_logic
         self.logic.SetSegmentationHistory(self._history)
         self.logic.SetMaximumNumberOfUndoStates(UNDO_STATES)
-        self.port = SegmentEditorLogicPort(self.logic)
+        self.port = SelectionPort(self.logic)
         self.controller = EffectController(self.port, LoopWorker(), load, changed)
 
     @property
@@ -80,11 +125,12 @@ class ViewerSession:
         display.SetOpacity2DFill(0.3)
         display.SetOpacity2DOutline(1.0)
         display.SetSliceIntersectionThickness(2)
-        self.logic.ClearUndoState()
+        self.port.clear()
 
     def close_volume(self) -> None:
         """Remove all that belongs to the volume from the scene."""
         self.controller.forget()
+        self.from_files = {}
         if self.volume_node is None:
             return
         self.editor_node.SetSelectedSegmentID("")
@@ -92,7 +138,7 @@ class ViewerSession:
         for node in [*markups, *_nodes(self.scene, "vtkMRMLModelNode")]:
             if node.GetSaveWithScene() and not node.GetSingletonTag() and not node.GetHideFromEditors():
                 self.scene.RemoveNode(node)
-        self.logic.ClearUndoState()
+        self.port.clear()
         self.scene.RemoveNode(self.segmentation_node)
         self.scene.RemoveNode(self.volume_node)
         self.volume = self.volume_node = self.segmentation_node = None
@@ -103,6 +149,13 @@ class ViewerSession:
         if node is not None and hasattr(node, "SetWindowLevel"):
             node.AutoWindowLevelOff()
             node.SetWindowLevel(window.width, window.level)
+
+    @property
+    def unit(self) -> str:
+        """What lengths are told in: mm, or pixels (pictures) and voxels where a file does not tell their size."""
+        if self.volume is None or self.volume.spacing_known:
+            return "mm"
+        return "pixels" if self.volume.shape_kji[0] == 1 else "voxels"
 
     @property
     def is_ct(self) -> bool:

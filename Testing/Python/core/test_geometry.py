@@ -205,3 +205,18 @@ def test_matrices_that_are_no_geometry(matrix):
 def test_index_order():
     np.testing.assert_array_equal(g.kji_from_ijk([[1, 2, 3]]), [[3, 2, 1]])
     np.testing.assert_array_equal(g.ijk_from_kji(g.kji_from_ijk((4, 5, 6))), (4, 5, 6))
+
+
+def test_slices_have_the_name_of_the_plane_that_they_follow_most():
+    oblique = np.eye(4)
+    cosine = np.sqrt(0.5)
+    oblique[:3, :3] = [[0, cosine, -cosine], [0, cosine, cosine], [-1, 0, 0]]  # i runs down; j and k between R and A
+    named = [g.plane_of_axis(axis, oblique) for axis in range(3)]
+    assert named[2] == "axial"
+    assert sorted(named) == ["axial", "coronal", "sagittal"]  # no name twice, even at 45 degrees
+    assert [g.axis_of_plane(plane, oblique) for plane in named] == [0, 1, 2]
+    assert [g.plane_of_axis(axis, np.diag([-1.0, -1, 5, 1])) for axis in range(3)] == [
+        "axial",
+        "coronal",
+        "sagittal",
+    ]

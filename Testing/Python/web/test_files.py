@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 
 import numpy as np
@@ -26,7 +27,7 @@ def write_image(path, shape=(20, 40, 50), dtype=np.int16):
     return path
 
 
-def write_dicom(folder, count=6):
+def write_dicom(folder, count=6, series="1.2.3.4", **tags):
     import SimpleITK as sitk
 
     folder.mkdir()
@@ -36,13 +37,14 @@ def write_dicom(folder, count=6):
         image = sitk.GetImageFromArray(np.full((32, 32), 10 * k, dtype=np.int16))
         for tag, value in {
             "0008|0060": "MR",
-            "0020|000e": "1.2.3.4",
+            "0020|000e": series,
             "0020|000d": "1.2.3",
-            "0008|0018": f"1.2.3.4.{k}",
+            "0008|0018": f"{series}.{k}",
             "0020|0032": f"0\\0\\{4 * k}",
             "0020|0037": "1\\0\\0\\0\\1\\0",
             "0020|0013": str(k),
             "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
+            **tags,
         }.items():
             image.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"slice{k}.dcm"))
@@ -66,7 +68,27 @@ def test_a_dicom_series_is_opened_as_files_and_as_an_archive(user, tmp_path):
             opened.write(file, f"patient/../../series/{file.name}")
         opened.writestr("patient/README.txt", "no image")
     assert "study is open" in user.send(archive)
-    user.wait("volume_name", "value === 'study'")
+    user.wait("volume_name", "value === 'study 1.2.3.4'")
+
+
+def test_scans_of_two_patients_are_called_by_what_they_are(user, tmp_path):
+    names = []
+    for patient, series in (("A-17", "1.2.840.1.1001"), ("B-18", "1.2.840.1.1002")):
+        said = {"0010|0020": patient, "0008|1030": "Head", "0020|0011": "4", "0008|103e": "T1 ax/3D"}
+        folder = write_dicom(tmp_path / patient, 3, series, **said)
+        for file in folder.iterdir():
+            file.rename(file.with_name(f"IM{file.stem[-1]}"))
+        user.send(*folder.iterdir())
+        user.wait("volume_name", f"value.startsWith('{patient}')")
+        user.key("x")
+        user.wait("tool", "value === 'box'")
+        user.drag("Red", (0.4, 0.4), (0.6, 0.6))
+        user.wait_for_volume()
+        names.append((user.state("volume_name"), user.save("segmentation", tmp_path).name))
+    assert names == [
+        ("A-17 Head 4 T1 ax/3D 0.1.1001", "A-17 Head 4 T1 ax_3D 0.1.1001.seg.nrrd"),
+        ("B-18 Head 4 T1 ax/3D 0.1.1002", "B-18 Head 4 T1 ax_3D 0.1.1002.seg.nrrd"),
+    ]
 
 
 def test_wrong_files_are_refused_and_nothing_is_lost(sample, tmp_path):
@@ -268,3 +290,19 @@ def test_a_time_point_is_chosen(user, tmp_path):
     assert "whole number" in refused(user, tmp_path / "series.nii.gz")
     user.reply = False
     assert user.send(tmp_path / "series.nii.gz") == "Nothing was opened."
+
+
+def test_a_coronal_point_comes_back_as_a_coronal_point(sample, tmp_path):
+    user = sample
+    user.key("p")
+    user.wait("tool", "value === 'point'")
+    user.drag("Green", (0.5, 0.5))
+    volume = user.wait_for_volume()
+    user.rest()
+    saved = user.save("prompts", tmp_path)
+    (markup,) = json.loads(saved.read_text())["markups"]
+    assert [point["description"] for point in markup["controlPoints"]] == ["plane: coronal"]
+    user.open_sample()
+    user.wait("segments", "value.length === 1 && value[0].volume === '0'")
+    user.send(saved)
+    assert user.wait_for_volume() == volume

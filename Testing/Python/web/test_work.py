@@ -216,3 +216,35 @@ def test_crosshair_is_linked_and_the_window_is_dragged(sample):
     user.wait("window_width", "value === 1500")
     assert user.state("window_level") == -600
     user.picture("lung-window")
+
+
+def test_the_selection_stays_and_comes_back(sample):
+    user = sample
+    user.command("add_segment")
+    user.command("add_segment")
+    first, second, third = (s["id"] for s in user.wait("segments", "value.length === 3 && value"))
+
+    def wait_for(selected, count):
+        ids = user.wait("segments", f"value.length === {count} && value.some(s => s.selected && s.id === '{selected}')")
+        return [s["id"] for s in user.state("segments")] if ids else []
+
+    user.command("remove_segment", first)
+    assert wait_for(third, 2) == [second, third]  # another one was deleted
+    user.command("undo")
+    assert wait_for(third, 3) == [first, second, third]
+    user.command("select_segment", second)
+    wait_for(second, 3)
+    user.command("remove_segment", second)
+    wait_for(first, 2)
+    user.command("undo")
+    wait_for(second, 3)  # it was selected
+    user.command("redo")
+    wait_for(first, 2)
+    user.command("undo")
+    wait_for(second, 3)
+    user.command("select_segment", third)
+    wait_for(third, 3)
+    user.command("undo")  # of adding the third
+    wait_for(second, 2)
+    user.command("redo")
+    wait_for(third, 3)

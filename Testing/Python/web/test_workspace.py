@@ -155,15 +155,20 @@ def test_prompts_become_markups_that_are_read_as_the_same(tmp_path):
     corners = roi_corners_ras(*box_to_roi([[2, 3], [4, 9], [5, 7]], affine))
     prompts = [
         PointPrompt((1, 1, 1), True, 0, Origin(((1.0, 2.0, 3.0),))),
-        PointPrompt((1, 1, 1), False, 0, Origin(((4.0, 5.0, 6.0),))),
+        PointPrompt((1, 1, 1), False, 1, Origin(((4.0, 5.0, 6.0),))),
         BoxPrompt(((2, 3), (4, 9), (5, 7)), True, 0, Origin(tuple(map(tuple, corners)))),
-        BoxPrompt(((2, 3), (4, 9), (5, 7)), False, 0, Origin(tuple(map(tuple, corners)))),
+        BoxPrompt(((2, 3), (4, 9), (5, 7)), False, 2, Origin(tuple(map(tuple, corners)))),
         LinePrompt((0, 0, 0), (0, 4, 3), 0, Origin(((0.0, 0.0, 0.0), (3.0, 4.0, 0.0)))),
     ]
-    write_markups(tmp_path / "p.mrk.json", to_markups(prompts))
+    write_markups(tmp_path / "p.mrk.json", to_markups(prompts, affine))
     markups = read_markups(tmp_path / "p.mrk.json")
-    assert sorted(markup.kind for markup in markups) == ["box", "line", "point"]  # an ROI cannot exclude
-    kinds = {markup.kind: markup for markup in markups}
-    assert kinds["point"].positive == (True, False)
+    said = [(markup.kind, markup.positive, markup.planes) for markup in markups]
+    assert said == [
+        ("box", (True,), ("axial",)),
+        ("box", (False,), ("sagittal",)),
+        ("line", (True, True), ("axial",)),
+        ("point", (True, False), ("axial", "coronal")),
+    ]
+    kinds = {markup.kind: markup for markup in reversed(markups)}
     again = roi_corners_ras(kinds["box"].object_to_world, kinds["box"].size)
     assert np.allclose(np.sort(again, axis=0), np.sort(corners, axis=0), atol=1e-6)

@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 # A box, a diameter or a lasso says what is meant; scribbles and points refine it, and "not here" needs something to
 # take away from. Points of both signs are in one list.
+_ORDER = {"box": 0, "line": 1, "lasso": 2, "scribble": 3, "point": 4}
 
 
 @dataclass(frozen=True)

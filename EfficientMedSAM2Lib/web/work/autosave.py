@@ -32,7 +32,7 @@ from EfficientMedSAM2Lib.web.work.files import (
 logger = logging.getLogger(__name__)
 
 #: Seconds between two looks at the scene.
-LOOK_S = 0.5
+CHECK_S = 0.5
 #: It is saved when nothing has changed for so long, in seconds; at the latest so long after the first change.
 REST_S, LATEST_S = 1.5, 10.0
 #: A session that ends saves what is not saved yet, if that takes no longer, in seconds.
@@ -63,7 +63,7 @@ class Autosave:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_S)
             try:
                 if self._scan is None and describe_work(self._folder) is not None:
                     await self._recover()

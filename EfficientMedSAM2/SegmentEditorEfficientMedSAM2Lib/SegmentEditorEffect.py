@@ -70,7 +70,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self._settings = None
         self._hint = ""
         self._windowOf = None
-        self._segment = None
+        self._segment = (None, "")
         self._markupsChanged = False
 
     def clone(self):

@@ -15,6 +15,7 @@ class EffectCommands:
     """Commands of the effect, which has the controller, the panel and the tools that they use."""
 
     if TYPE_CHECKING:
+        _segment: tuple[Any, str]  # segmentation node and ID of the segment that was selected last
 
         def __getattr__(self, name: str) -> Any:
             """What the effect itself has."""

@@ -226,4 +226,10 @@ def _full_range_window(array: np.ndarray) -> IntensityWindow:
     low, high = float(values.min()), float(values.max())
     if low < high:
         return IntensityWindow(low, high, "full range")
-    return IntensityWindow(low, low + max(1.0, abs(low) * 1e-3), "constant")
+    step = max(1.0, abs(low) * 1e-3)
+    # near the largest number there is, the window lies below the value
+    return (
+        IntensityWindow(low, low + step, "constant")
+        if math.isfinite(low + step)
+        else IntensityWindow(low - step, low, "constant")
+    )

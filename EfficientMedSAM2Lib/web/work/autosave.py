@@ -140,7 +140,8 @@ class Autosave:
                 mask = None if box is None else read_segment(node, segment_id, viewer.volume_node, box)
                 box, mask = (box, mask) if mask is not None and mask.any() else (None, None)
                 masks[segment_id] = stamp, box, mask
-            color, terminology = tuple(map(float, segment.GetColor())), get_tag(segment, TERMINOLOGY_TAG)
+            red, green, blue = map(float, segment.GetColor())
+            color, terminology = (red, green, blue), get_tag(segment, TERMINOLOGY_TAG)
             markups = tuple(to_markups(saved_prompts(viewer, segment_id), volume.ijk_to_ras))
             found.append(WorkSegment(segment_id, segment.GetName(), color, terminology, box, mask, markups))
         self._masks = masks

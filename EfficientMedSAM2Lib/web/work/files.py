@@ -93,7 +93,7 @@ def write_work(folder: Path, work: Work) -> None:
             write_markups(folder / prompts, segment.markups)
             names.append(prompts)
         rows.append([segment.segment_id, segment.name, segment.color, segment.terminology, segment in filled, prompts])
-    index = {
+    index: dict[str, Any] = {
         "saved": time.time(),
         "scan": {**asdict(replace(volume, array=np.zeros((1, 1, 1)), nifti_forms=None)), "array": SCAN},
         "selected": work.selected,

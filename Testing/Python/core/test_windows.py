@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -165,6 +165,9 @@ def test_a_few_dark_voxels_on_an_empty_background():
 
 
 @given(any_volume)
+@example(np.full((1, 1, 1), 1.7958972376246913e308))
+@example(np.full((1, 1, 1), np.finfo(np.float64).max))
+@example(np.full((1, 1, 1), np.finfo(np.float64).min))
 def test_any_values_give_a_window_and_a_picture(volume):
     before = volume.copy()
     with warnings.catch_warnings():

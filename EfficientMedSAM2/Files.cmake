@@ -80,8 +80,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/formats/text_headers.py
   EfficientMedSAM2Lib/imaging/labelmaps.py
   EfficientMedSAM2Lib/imaging/markups.py
-  EfficientMedSAM2Lib/imaging/markups.py
-  EfficientMedSAM2Lib/imaging/markups.py
   EfficientMedSAM2Lib/imaging/preview.py
   EfficientMedSAM2Lib/imaging/preview_panel.py
   EfficientMedSAM2Lib/imaging/sample.py
@@ -151,8 +149,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/pipeline/engine.py
   EfficientMedSAM2Lib/pipeline/machine.py
   EfficientMedSAM2Lib/pipeline/options.py
-  EfficientMedSAM2Lib/pipeline/prompts.py
-  EfficientMedSAM2Lib/pipeline/prompts.py
   EfficientMedSAM2Lib/pipeline/prompts.py
   EfficientMedSAM2Lib/predictors/__init__.py
   EfficientMedSAM2Lib/predictors/automatic_mask_generator.py

@@ -59,10 +59,8 @@ def run(args: argparse.Namespace) -> int:
         asks = "; it asks for the token" if config.token else ""
         print(f"EfficientMedSAM2 is at http://{host}:{port}/{asks}. Ctrl+C ends it.", flush=True)
 
-    kept: list[int] = []
-
     async def serve_until_asked() -> None:
-        task = asyncio.ensure_future(serve(config, started, kept.append))
+        task = asyncio.ensure_future(serve(config, started))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
@@ -74,13 +72,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         asyncio.run(serve_until_asked())
     except (asyncio.CancelledError, KeyboardInterrupt):
-        if any(kept):
-            print(
-                f"All sessions are ended. Work of {kept[0]} that their users did not end is kept in the temporary "
-                f"folder; start the server again within {args.idle:g} minutes to go on with it, or later to remove it."
-            )
-        else:
-            print("All sessions are ended, their data is removed.")
+        print("All sessions are ended, their data is removed.")
     return 0
 
 

@@ -266,8 +266,7 @@
   // --- connection
 
   const noAnswer = "The server does not answer. Connecting again… If only the network is interrupted, your work is still there. "
-    + "If the server was stopped, this session has ended with it; what you did until some seconds before was saved there, "
-    + "and can be gone on with if the server is started again in time.";
+    + "If the server was stopped, this session has ended with it, and what you have not saved is lost.";
   let asking = false;
   setInterval(async () => {
     const lost = document.querySelector(".lost");

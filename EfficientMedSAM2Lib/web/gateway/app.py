@@ -20,7 +20,6 @@ from EfficientMedSAM2Lib.web.gateway.access import Access, add_headers, is_loopb
 from EfficientMedSAM2Lib.web.gateway.login_attempts import TooManyAttempts
 from EfficientMedSAM2Lib.web.gateway.proxy import pass_request, pass_socket
 from EfficientMedSAM2Lib.web.gateway.sessions import Sessions, TooManySessions
-from EfficientMedSAM2Lib.web.gateway.works import KeptWork
 from EfficientMedSAM2Lib.web.session.workspace import MEGABYTE
 
 logger = logging.getLogger(__name__)
@@ -102,30 +101,23 @@ class Gateway:
             if not self.access.check_token(given, request):
                 return pages.ask_token(wrong=True)
             # not redirected: a browser that follows another site's link would not send the cookie that it gets here
-            response = self._first(request)
+            response = pages.first()
             self.access.remember_token(response, request)
             return response
         if given:  # the token must not stay in the address
             return pages.go_on()
         if self._session(request) is not None:
             return await self._pass(request, "/index.html")
-        return self._first(request) if self.sessions.has_room() else pages.no_room(self.config.sessions)
+        return pages.first() if self.sessions.has_room() else pages.no_room(self.config.sessions)
 
     async def start(self, request: web.Request) -> web.StreamResponse:
-        """A button of the first page: a session for this browser, new or with kept work; it keeps one that it has."""
+        """The button of the first page: a session for this browser, which keeps the one that it has."""
         if not self.access.knows_token(request):
             return pages.ask_token()
         response = pages.go_on()
         if self._session(request) is None:
             try:
-                wanted = (await request.post()).get("work", "")
-            except MALFORMED:
-                return pages.not_understood()
-            kept = next((work.name for work in self._kept(request) if work.name == wanted), "")
-            if wanted and not kept:
-                return self._first(request, "This work is not kept any more.")
-            try:
-                key = await self.sessions.open(kept)
+                key = await self.sessions.open()
             except TooManySessions:
                 return pages.no_room(self.config.sessions)
             except RuntimeError:
@@ -133,12 +125,7 @@ class Gateway:
                 return pages.failed()
             if request.transport is None or request.transport.is_closing():  # the browser did not wait
                 await self.sessions.end(key)
-            session = self.sessions.get(key)
-            if session is not None:
-                self.access.new_session(response, request, key, session.work)
-                for name in self.access.work_keys(request):
-                    if not self.sessions.works.folder(name).is_dir():
-                        self.access.forget_work(response, name)
+            self.access.new_session(response, request, key)
         return response
 
     async def token(self, request: web.Request) -> web.StreamResponse:
@@ -173,7 +160,6 @@ class Gateway:
         if session is None:
             return web.Response(status=403)
         assert self._client is not None
-        self.sessions.connected(session)
         return await pass_socket(self._client, session, request)
 
     async def other(self, request: web.Request) -> web.StreamResponse:
@@ -203,16 +189,8 @@ class Gateway:
         except aiohttp.ClientError:
             return web.json_response({"error": "The session does not answer; load the page anew."}, status=502)
 
-    async def _ended_page(self, request: web.Request) -> web.StreamResponse:
-        return pages.ended(self._kept(request), self.config.idle_s)
-
-    def _first(self, request: web.Request, text: str = "") -> web.StreamResponse:
-        return pages.first(self._kept(request), self.config.idle_s, text)
-
-    def _kept(self, request: web.Request) -> list[KeptWork]:
-        """Work of this browser, which knows the token, whose session has ended."""
-        self.sessions.has_room()  # notices processes that have ended by themselves
-        return self.sessions.works.of(self.access.work_keys(request)) if self.access.knows_token(request) else []
+    async def _ended_page(self, _request: web.Request) -> web.StreamResponse:
+        return pages.ended()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -238,15 +216,14 @@ class Gateway:
                 await self.sessions.close()
 
 
-async def serve(config: GatewayConfig, started: Any, ended: Any) -> None:
-    """Serve until cancelled; ``started`` is called with the port, ``ended`` with the number of sessions with work left.
+async def serve(config: GatewayConfig, started: Any) -> None:
+    """Serve until cancelled; ``started`` is called with the port.
 
     Raises:
         UserError: the address cannot be listened on.
     """
     asyncio.get_running_loop().set_exception_handler(unless_gone)
-    gateway = Gateway(config)
-    runner = web.AppRunner(gateway.application(), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(Gateway(config).application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, config.host, config.port)
@@ -259,4 +236,3 @@ async def serve(config: GatewayConfig, started: Any, ended: Any) -> None:
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
-        ended(gateway.sessions.kept)

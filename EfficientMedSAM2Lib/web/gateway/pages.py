@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader
 
 from EfficientMedSAM2Lib.core.resources import resource_path
-from EfficientMedSAM2Lib.web.gateway.works import KeptWork
 
 _TEMPLATE = Environment(loader=FileSystemLoader(resource_path("Web")), autoescape=True).get_template("gateway.html")
 
@@ -23,9 +21,8 @@ def _page(title: str, text: str = "", status: int = 200, **values: Any) -> web.R
         text: Its paragraph.
         status: HTTP status.
         values: ``kind``, "token" for the form that asks for it, and whether the last one was ``wrong``; ``start``, the
-            text of a button that starts a session; ``kept``, work to go on with, for a ``time`` in words; ``retry``,
-            whether there is a link to try again; ``go_on``, JavaScript of when the browser goes to its session by
-            itself.
+            text of a button that starts a session; ``retry``, whether there is a link to try again; ``go_on``,
+            JavaScript of when the browser goes to its session by itself.
     """
     page = _TEMPLATE.render(title=title, text=text, **values)
     return web.Response(text=page, status=status, content_type="text/html", headers={"Cache-Control": "no-store"})
@@ -50,16 +47,10 @@ def wait(seconds: float) -> web.Response:
     return response
 
 
-def first(kept: Sequence[KeptWork] = (), idle_s: float = 0.0, text: str = "") -> web.Response:
-    """Who has no session yet, or comes by a link of another site.
-
-    Args:
-        kept: Work of earlier sessions of this browser.
-        idle_s: How long it is kept, in seconds.
-        text: What to say first.
-    """
-    text = f"{text} Your scan, segments and prompts stay on this server until you end the session.".strip()
-    return _page("Start a session", text, start="Start", go_on="answer.status === 200", kept=kept, time=_time(idle_s))
+def first() -> web.Response:
+    """Who has no session yet, or comes by a link of another site."""
+    text = "Your scan, segments and prompts stay on this server until you end the session."
+    return _page("Start a session", text, start="Start", go_on="answer.status === 200")
 
 
 def no_room(most: int) -> web.Response:
@@ -72,20 +63,13 @@ def no_room(most: int) -> web.Response:
     return _page("No free place", text, 503, retry=True)
 
 
-def ended(kept: Sequence[KeptWork] = (), idle_s: float = 0.0) -> web.Response:
-    """The session is over; ``kept`` and ``idle_s`` as for ``first``."""
-    if kept:
-        text = "It has ended by a fault, or its server was stopped. What was saved until then is still on the server."
-    else:
-        text = (
-            "It was ended here, by the server after a time without its page, or before there was anything to save. "
-            "No scan, segments or prompts of it are on the server any more."
-        )
-    return _page("The session has ended", text, start="Start a new session", kept=kept, time=_time(idle_s))
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+def ended() -> web.Response:
+    """The session is over."""
+    text = (
+        "It was ended here, by the server after a time without its page, or by a fault. Its scan, segments and "
+        "prompts are not on the server any more."
+    )
+    return _page("The session has ended", text, start="Start a new session")
 
 
 def failed() -> web.Response:

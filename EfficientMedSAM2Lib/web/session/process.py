@@ -48,7 +48,6 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     from EfficientMedSAM2Lib.web.page.application import Page
     from EfficientMedSAM2Lib.web.session.transfer import Transfer
     from EfficientMedSAM2Lib.web.session.workspace import Workspace
-    from EfficientMedSAM2Lib.web.work.autosave import Autosave
 
     _quiet_vtk()
     _send_no_tracebacks()
@@ -57,7 +56,6 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     workspace = Workspace(config.folder, config.max_bytes)
     page = Page(server, lambda: _load(config.network), workspace)
     transfer = Transfer(page.viewer, workspace, page.opened)
-    autosave = Autosave(page.viewer, Path(config.work), page.opened, page.say)
 
     def bind(wslink_server: Any) -> None:
         wslink_server.app.middlewares.append(_only_gateway(config.secret))
@@ -89,10 +87,8 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     if config.volume is not None:
         with contextlib.suppress(asyncio.CancelledError):
             await _open_first(page, transfer, Path(config.volume))
-    autosave.start()
     await asyncio.wait([asyncio.ensure_future(ended.wait()), serving], return_when=asyncio.FIRST_COMPLETED)
     updating.cancel()
-    await autosave.finish()
     page.viewer.controller.forget()
     shutil.rmtree(config.folder, ignore_errors=True)
     os._exit(0)  # a slice that is being computed is waited for by nobody

@@ -25,19 +25,6 @@ def run_async(coroutine):
         return pool.submit(asyncio.run, coroutine).result()
 
 
-def children(process):
-    """Numbers of the processes that a process has started, on Linux."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = path.read_text().rpartition(")")[2].split()[:2]
-        except OSError:  # it has just ended
-            continue
-        if int(parent) == process and state != "Z":
-            found.append(int(path.parent.name))
-    return found
-
-
 class Gateway:
     """`efficient-medsam2 web` in a process of its own.
 

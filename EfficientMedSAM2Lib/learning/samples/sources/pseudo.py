@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.evaluation.dataset.manifest import dataset_of
 from EfficientMedSAM2Lib.learning.samples.augment import crop_bounds, random_view
 from EfficientMedSAM2Lib.learning.samples.sources.components import tight_box
-from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, resample
+from EfficientMedSAM2Lib.learning.samples.sources.sample import SliceSample, sample_without_neighbour
 
 REFRESH_EVERY = 1000  # draws between two looks for new files: labelling may still be going on
 
@@ -96,16 +95,6 @@ class PseudoSource:
         crop = (slice(bounds[0], bounds[1]), slice(bounds[2], bounds[3]))
         mask = np.unpackbits(item.packed, count=item.image.size).reshape(shape)[crop]
         pixels = item.image[crop].astype(np.float32) / 255.0
-        seen, found, valid = resample(pixels, [mask], view, (bounds[0], bounds[2]))
-        if float(found[0].sum()) < MIN_VISIBLE_PX:
-            return None
-        return SliceSample(
-            image=finish(seen, valid, rng),
-            mask=found[0],
-            neighbour_mask=torch.zeros_like(found[0]),
-            neighbour_valid=False,
-            neighbour_distance_mm=0.0,
-            pixel_scale=view.pixel_scale,
-            confidence=item.score,
-            name=f"pseudo/{item.name}",
+        return sample_without_neighbour(
+            pixels, mask, view, (bounds[0], bounds[2]), rng, item.score, f"pseudo/{item.name}"
         )

@@ -61,3 +61,38 @@ def finish(image: torch.Tensor, valid: torch.Tensor | None, rng: np.random.Gener
         image = image.mean(dim=0, keepdim=True)
     image = augment_intensity(image, rng)
     return image if valid is None else image * valid
+
+
+def sample_without_neighbour(
+    pixels: np.ndarray,
+    mask: np.ndarray,
+    view: View,
+    origin_rc: tuple[int, int],
+    rng: np.random.Generator,
+    confidence: float,
+    name: str,
+) -> SliceSample | None:
+    """A sample of an object that is known on one slice only; None when too little of it is in view.
+
+    Args:
+        pixels: (h, w) or (h, w, 3) float32 in [0, 1], a crop of the slice.
+        mask: (h, w) bool of the same crop.
+        view: where to look.
+        origin_rc: first pixel of the crop in the slice.
+        rng: source of randomness.
+        confidence: as in the sample.
+        name: as in the sample.
+    """
+    seen, found, valid = resample(pixels, [mask], view, origin_rc)
+    if float(found[0].sum()) < MIN_VISIBLE_PX:
+        return None
+    return SliceSample(
+        image=finish(seen, valid, rng),
+        mask=found[0],
+        neighbour_mask=torch.zeros_like(found[0]),
+        neighbour_valid=False,
+        neighbour_distance_mm=0.0,
+        pixel_scale=view.pixel_scale,
+        confidence=confidence,
+        name=name,
+    )

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage, windowed
 from EfficientMedSAM2Lib.learning.samples.augment import crop_bounds, random_view
 from EfficientMedSAM2Lib.learning.samples.random_window import random_window
 from EfficientMedSAM2Lib.learning.samples.sources.components import tight_box
-from EfficientMedSAM2Lib.learning.samples.sources.sample import MIN_VISIBLE_PX, SliceSample, finish, resample
+from EfficientMedSAM2Lib.learning.samples.sources.sample import SliceSample, sample_without_neighbour
 
 GRID_PX = 160
 """Largest side of the crop that is divided into superpixels."""
@@ -76,18 +75,8 @@ class SuperpixelSource:
         mask = np.zeros(shape, bool)
         mask[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]] = part
         pixels = windowed(np.ascontiguousarray(voxels[crop]), window)
-        seen, found, valid = resample(pixels, [mask[crop]], view, (bounds[0], bounds[2]))
-        if float(found[0].sum()) < MIN_VISIBLE_PX:
-            return None
-        return SliceSample(
-            image=finish(seen, valid, rng),
-            mask=found[0],
-            neighbour_mask=torch.zeros_like(found[0]),
-            neighbour_valid=False,
-            neighbour_distance_mm=0.0,
-            pixel_scale=view.pixel_scale,
-            confidence=1.0,
-            name=f"superpixel:{image.name}",
+        return sample_without_neighbour(
+            pixels, mask[crop], view, (bounds[0], bounds[2]), rng, 1.0, f"superpixel:{image.name}"
         )
 
 

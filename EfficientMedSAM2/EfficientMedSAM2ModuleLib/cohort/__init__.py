@@ -1,1 +1,1 @@
-"""The cohort panel: doubtful cases of a `cohort run`, opened, corrected and kept. Needs nothing that Slicer lacks."""
+"""The cohort panel: the least certain cases of a cohort, opened and corrected. Needs nothing that Slicer lacks."""

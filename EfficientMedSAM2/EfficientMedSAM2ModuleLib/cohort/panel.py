@@ -1,4 +1,4 @@
-"""The panel's section for cohorts: a list of cases, most doubtful first, and buttons to open and to keep them."""
+"""The panel's section for cohorts: a list of cases, least certain first, and buttons to open and to keep them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class CohortPanel(PanelWidgets):
         self.nextButton = self._button(
             _("Open next"),
             self.onNext,
-            _("Open the most doubtful case that nobody has saved yet in the Segment Editor, at its least sure slice."),
+            _("Open the least certain case that nobody has saved yet in the Segment Editor, at its least sure slice."),
         )
         self.saveButton = self._button(
             _("Save"),
@@ -65,7 +65,7 @@ class CohortPanel(PanelWidgets):
             _("Keep the correction in the case's folder and in the ledger. An unchanged case is marked as seen."),
         )
         self.saveNextButton = self._button(
-            _("Save and open next"), self.onSaveAndNext, _("Keep this case, and open the next doubtful one.")
+            _("Save and open next"), self.onSaveAndNext, _("Keep this case, and open the next of the least certain.")
         )
         layout.addLayout(self._row(self.nextButton, self.saveButton, self.saveNextButton))
         self.messageLabel = qt.QLabel()
@@ -85,7 +85,7 @@ class CohortPanel(PanelWidgets):
         self._try(lambda: self._open(self.cases[row].name))
 
     def onNext(self):
-        """Open the next doubtful case."""
+        """Open the next of the least certain cases."""
         self._try(lambda: self._open(self.review.next_case()))
 
     def onSave(self):

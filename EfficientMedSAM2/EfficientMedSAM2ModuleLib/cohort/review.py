@@ -62,14 +62,14 @@ class CohortReview:
         return self.nodes is not None and self.nodes.digest() != self._digest
 
     def cases(self) -> list[CaseLine]:
-        """All cases that have a result, most doubtful first, those that a reader has saved last."""
+        """All cases that have a result, least certain first, those that a reader has saved last."""
         from EfficientMedSAM2Lib.cohort.results.contact_sheet import is_reviewed, review_status
         from EfficientMedSAM2Lib.cohort.results.review import describe
 
         return [CaseLine(o.name, review_status(o), describe(o), is_reviewed(o)) for o in self._outcomes()]
 
     def next_case(self) -> str:
-        """The most doubtful case that nobody has saved, after the open one in the list; "" when none is left."""
+        """The least certain case that nobody has saved, after the open one in the list; "" when none is left."""
         waiting = [case.name for case in self.cases() if not case.is_reviewed]
         later = waiting[waiting.index(self.name) + 1 :] if self.name in waiting else []
         return next((name for name in (*later, *waiting) if name != self.name), "")

@@ -76,7 +76,7 @@ def shown_slice(user):
 
 @pytest.fixture
 def scored(user):
-    """A propagated segment with two slices in doubt, the strip laid out."""
+    """A propagated segment with two slices of low confidence, the strip laid out."""
     user.click(INSIDE)
     user.predictor.low_scores = {12, 9}
     user.parameter("StopWhenLost", "0")

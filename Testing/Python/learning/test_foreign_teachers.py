@@ -143,15 +143,15 @@ def test_projections_learn_maps_of_every_size() -> None:
     errors = []
     for _ in range(40):
         optimizer.zero_grad()
-        guesses = projection(features, wanted)
-        assert [guess.shape for guess in guesses] == [target.shape for target in wanted]
-        error = embedding_error(guesses, wanted)
+        predictions = projection(features, wanted)
+        assert [prediction.shape for prediction in predictions] == [target.shape for target in wanted]
+        error = embedding_error(predictions, wanted)
         error.backward()
         optimizer.step()
         errors.append(float(error.detach()))
     assert errors[-1] < 0.8 * errors[0]
     # What the student sees already can be had by a 1x1 convolution.
-    assert float(embedding_error(guesses[1:2], wanted[1:2]).detach()) < 0.5
+    assert float(embedding_error(predictions[1:2], wanted[1:2]).detach()) < 0.5
 
 
 def test_a_teachers_scale_does_not_drown_the_labels() -> None:

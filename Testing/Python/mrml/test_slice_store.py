@@ -18,7 +18,7 @@ from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
 
 @pytest.fixture
 def worked(case: Any) -> Any:
-    """Two slices in doubt, a stroke by hand, slices that are out of date."""
+    """Two slices of low confidence, a stroke by hand, slices that are out of date."""
     case.predictor.low_scores = {9, 12}
     case.click(world(case, INSIDE))
     list(case.propagate(stop_when_lost=False))

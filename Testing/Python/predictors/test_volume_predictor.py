@@ -138,7 +138,7 @@ def test_only_touched_slices_are_encoded(predictor, network, scene):
     assert network.encoded == 1
     list(predictor.propagate_object(state, 1, 10, [11, 12]))
     touched = network.encoded
-    assert touched == 3 + 2 * len(HEURISTICS.orthogonal_prior_places), "the object is looked at from its sides as well"
+    assert touched == 3 + 2 * len(HEURISTICS.orthogonal_prior_places), "the orthogonal prior encodes slices as well"
     # Again: all from the cache.
     list(predictor.propagate_object(state, 1, 10, [11, 12]))
     assert network.encoded == touched
@@ -261,7 +261,7 @@ def test_the_generator_can_be_dropped_at_any_slice(predictor, scene):
 
 
 def test_prefetch_beside_propagation(predictor, scene):
-    """Another thread fills the cache meanwhile; results are the same."""
+    """Another thread fills the cache at the same time; results are the same."""
     left = scene[1]
     state = predictor.init_state(scene[0], spacing=(3, 1, 1), window=(0, 1))
     predictor.add_new_points_or_box(state, 10, 1, box=[13, 25, 43, 55])

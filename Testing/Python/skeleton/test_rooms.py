@@ -1,4 +1,4 @@
-"""Small rooms: files and folders of a size that can be taken in at a glance, and names that stand for one thing."""
+"""Small rooms: files and folders of a size that is seen at a glance, and names that stand for one thing."""
 
 from __future__ import annotations
 

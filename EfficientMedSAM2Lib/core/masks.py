@@ -12,7 +12,7 @@ from math import ceil
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, BoxXYXY, bounding_box, box_slices, whole_box
+from EfficientMedSAM2Lib.core.boxes import Box, BoxXYXY, bounding_box, box_slices, intersection, whole_box
 from EfficientMedSAM2Lib.core.geometry import nearest_index
 
 #: Fastest level: packed masks are mostly zeros, higher levels save little and take five times as long. A slice's mask
@@ -84,8 +84,21 @@ class PackedMask:
         """Bool array of the bounding box."""
         if not self.data:
             return np.zeros(self.shape, dtype=bool)
-        packed = np.frombuffer(zlib.decompress(self.data), dtype=np.uint8)
-        return np.unpackbits(packed, count=int(np.prod(self.shape))).view(bool).reshape(self.shape)
+        count = int(np.prod(self.shape))
+        # No more than the box holds: data of a file may unpack to any size.
+        bits = zlib.decompressobj().decompress(self.data, max(1, ceil(count / 8)))
+        return np.unpackbits(np.frombuffer(bits, np.uint8), count=count).view(bool).reshape(self.shape)
+
+    def window(self, box: Sequence[Sequence[int]]) -> np.ndarray:
+        """Bool array of any half-open box of the whole; beyond the bounding box nothing is set."""
+        window = np.zeros([high - low for low, high in box], dtype=bool)
+        common = intersection(self.box, box)
+        if common is not None:
+            target, source = (
+                [[low - at, high - at] for (low, high), (at, _) in zip(common, of)] for of in (box, self.bounds)
+            )
+            window[box_slices(target)] = self.unpack()[box_slices(source)]
+        return window
 
     def full(self, shape: Sequence[int]) -> np.ndarray:
         """Bool array of the whole slice or volume."""

@@ -14,7 +14,7 @@ from typing import Union
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, intersection, slice_box, union
+from EfficientMedSAM2Lib.core.boxes import intersection, slice_box, union
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
@@ -51,7 +51,7 @@ def edited_voxels(prompts: Iterable[Prompt]) -> PackedMask:
         return PackedMask.empty(3)
     held = np.zeros([high - low for low, high in box], dtype=bool)
     for edit in edits:
-        held |= _window(edit, box)
+        held |= edit.window(box)
     return PackedMask.pack(held, [low for low, _high in box])
 
 
@@ -71,9 +71,9 @@ def constrained(segment: SegmentState, axis: int, index: int, mask: np.ndarray) 
         if isinstance(constraint, BoxPrompt):
             part[...] = False
             continue
-        region = _part(_said(constraint), common).squeeze(axis)
+        region = _said(constraint).window(common).squeeze(axis)
         if isinstance(constraint, MaskPrompt):
-            part[region] = _window(constraint.mask, common).squeeze(axis)[region]
+            part[region] = constraint.mask.window(common).squeeze(axis)[region]
         elif isinstance(constraint, LassoPrompt) and constraint.positive:
             if constraint.axis == axis and region.any():
                 inside = part & region
@@ -108,7 +108,7 @@ def _left_of_edit(edit: MaskPrompt, later: Prompt) -> MaskPrompt | None:
 
     box = [list(pair) for pair in edited.bounds]
     held = edited.unpack()
-    strokes, _count = ndimage.label(held & (_window(edit.mask, box) != later.positive))
+    strokes, _count = ndimage.label(held & (edit.mask.window(box) != later.positive))
     clicked = strokes[tuple(v - low for v, (low, _high) in zip(later.index_kji, box))]
     left = PackedMask.pack(held & (strokes != clicked), edited.origin)
     return None if left.is_empty else replace(edit, edited=left)
@@ -144,12 +144,12 @@ def _goes_beyond(later: Prompt, lasso: LassoPrompt) -> bool:
         common = intersection(later.mask.bounds, _slab(lasso))
         if common is None:
             return False
-        drawn = _part(later.mask, common)
+        drawn = later.mask.window(common)
         within = np.zeros_like(drawn)
         both = intersection(common, lasso.mask.bounds)
         if both is not None:
             offset = tuple(slice(low - start, high - start) for (low, high), (start, _) in zip(both, common))
-            within[offset] = _part(lasso.mask, both)
+            within[offset] = lasso.mask.window(both)
         return bool((drawn & ~within).any())
     box = _extent(later)
     return box is not None and intersection(box, _slab(lasso)) is not None
@@ -181,23 +181,7 @@ def _voxel(point: PointPrompt) -> list[tuple[int, int]]:
 
 def covers(mask: PackedMask, index_kji: Sequence[int]) -> bool:
     """Whether a voxel is set."""
-    if not _contains(mask.bounds, [(v, v + 1) for v in index_kji]):
-        return False
-    return bool(mask.unpack()[tuple(v - low for v, (low, _) in zip(index_kji, mask.bounds))])
-
-
-def _part(mask: PackedMask, box: Box) -> np.ndarray:
-    """A half-open box of a packed mask, which has to lie in its own bounding box."""
-    return mask.unpack()[tuple(slice(low - start, high - start) for (low, high), (start, _) in zip(box, mask.bounds))]
-
-
-def _window(mask: PackedMask, box: Box) -> np.ndarray:
-    """A packed mask in any half-open box, bool."""
-    window = np.zeros([high - low for low, high in box], dtype=bool)
-    common = intersection(mask.box, box)
-    if common is not None:
-        window[tuple(slice(low - b[0], high - b[0]) for (low, high), b in zip(common, box))] = _part(mask, common)
-    return window
+    return bool(mask.window([(v, v + 1) for v in index_kji]).any())
 
 
 def _contains(outer: Sequence[Sequence[int]], inner: Sequence[Sequence[int]]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, intersection, slice_box, union
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, slice_box, union
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, checks
@@ -168,7 +168,7 @@ class EngineSteps:
     def unwritten(self, segment: str, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """(wanted mask, voxels that differ from what was written last) in a half-open box."""
         after = self.mask(segment, box)
-        return after, after ^ unpack(self._written.get(segment), box)
+        return after, after ^ self._written.get(segment, PackedMask.empty(3)).window(box)
 
     def mark_written(self, segment: str, box: Box | None) -> None:
         """The editor has the engine's mask; it can have changed in ``box`` only."""
@@ -213,7 +213,7 @@ class EngineSteps:
         edited = by_hand
         if index is not None:
             box = slice_box(shape, axis, index)
-            edited = PackedMask.pack(unpack(by_hand, box), [low for low, _high in box])
+            edited = PackedMask.pack(by_hand.window(box), [low for low, _high in box])
             if edited.is_empty and not by_hand.is_empty:
                 return  # a slice between two that were edited
         prompt = checks.mask_prompt(mask, axis, index, shape, True)
@@ -233,14 +233,3 @@ class EngineSteps:
         """A new action begins: steps that were undone cannot come back."""
         for segment, listed in self._prompts.items():
             self._prompts[segment] = [(depth, prompt) for depth, prompt in listed if depth <= self.depth]
-
-
-def unpack(packed: PackedMask | None, box: Box) -> np.ndarray:
-    """A packed mask in a half-open box, bool."""
-    mask = np.zeros([high - low for low, high in box], dtype=bool)
-    common = intersection(packed.box if packed is not None else None, box)
-    if packed is not None and common is not None:
-        source = box_slices([[low - p[0], high - p[0]] for (low, high), p in zip(common, packed.bounds)])
-        target = box_slices([[low - b[0], high - b[0]] for (low, high), b in zip(common, box)])
-        mask[target] = packed.unpack()[source]
-    return mask

@@ -9,7 +9,6 @@ import numpy as np
 from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union, whole_box
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
-from EfficientMedSAM2Lib.mrml.history_link import unpack
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import STATE_TAG, get_tag
 from EfficientMedSAM2Lib.mrml.scene.slice_store import SavedSlices, read_slices, still_true
@@ -55,7 +54,7 @@ def read_manual_edit(
     box = union(segment_box(segmentation, segment_id, volume), known.box if known is not None else None)
     edited, by_hand = None, PackedMask.empty(3)
     if box is not None:
-        difference = read_segment(segmentation, segment_id, volume, box) ^ unpack(known, box)
+        difference = read_segment(segmentation, segment_id, volume, box) ^ (known or PackedMask.empty(3)).window(box)
         edited, by_hand = bounding_box(difference), PackedMask.pack(difference, [low for low, _high in box])
     if edited is None and whole:
         raise UserError("The segment is empty; paint the structure on at least one slice, or give a prompt.")

@@ -22,7 +22,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, Propagation
-from EfficientMedSAM2Lib.mrml.history_link import EditorStates, EngineSteps, unpack
+from EfficientMedSAM2Lib.mrml.history_link import EditorStates, EngineSteps
 from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image
 from EfficientMedSAM2Lib.mrml.manual_edits import ManualEdit, read_manual_edit
 from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
@@ -332,7 +332,7 @@ class SegmentEditorSession:
         """What the editor holds now of the written segment, and of those that it may have overwritten."""
         segmentation, volume = self.port.segmentation_node(), self.port.source_volume_node()
         known = dict(self._states.current.known)
-        known.setdefault(self._segment, PackedMask.pack(unpack(None, [[0, 0]] * 3 if box is None else box)))
+        known.setdefault(self._segment, PackedMask.empty(3))
         for segment_id in self.port.segment_ids():
             if segment_id in known and box is not None:
                 whole = union(known[segment_id].box, box)

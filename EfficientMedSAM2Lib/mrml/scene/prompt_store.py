@@ -53,18 +53,31 @@ def get_tag(segment: Any, name: str) -> str | None:
     return str(value) if segment.GetTag(name, value) else None
 
 
-def encode_prompts(prompts: Sequence[MarkupPrompt]) -> str:
-    """Prompts as text without the separators that Slicer uses between tags (``|`` and ``:``).
+def pack_record(record: dict[str, Any]) -> str:
+    """A record as text for a tag, without the separators that Slicer uses between tags (``|`` and ``:``)."""
+    text = json.dumps(record, separators=(",", ":"))
+    return base64.urlsafe_b64encode(zlib.compress(text.encode())).decode()
 
-    A row has the time point only where there is one.
+
+def unpack_record(text: str) -> dict[str, Any]:
+    """The record of a tag's text.
+
+    Raises:
+        ValueError, zlib.error: It is damaged, or larger than any that is written.
     """
+    raw = zlib.decompressobj().decompress(base64.urlsafe_b64decode(text.encode()), MAX_TAG_BYTES)
+    record: dict[str, Any] = json.loads(raw.decode())
+    return record
+
+
+def encode_prompts(prompts: Sequence[MarkupPrompt]) -> str:
+    """Prompts as text for a tag; a row has the time point only where there is one."""
     rows = [
         [p.kind, int(p.positive), p.axis, np.round(p.origin.points_ras, DECIMALS).tolist(), int(_is_from_markups(p))]
         + ([p.origin.time_point] if p.origin.time_point else [])
         for p in prompts
     ]
-    text = json.dumps({"version": 1, "prompts": rows}, separators=(",", ":"))
-    return base64.urlsafe_b64encode(zlib.compress(text.encode())).decode()
+    return pack_record({"version": 1, "prompts": rows})
 
 
 def decode_prompts(text: str | None, volume_node: Any) -> list[MarkupPrompt]:
@@ -76,9 +89,7 @@ def decode_prompts(text: str | None, volume_node: Any) -> list[MarkupPrompt]:
     if not text:
         return []
     try:
-        unpacker = zlib.decompressobj()
-        raw = unpacker.decompress(base64.urlsafe_b64decode(text.encode()), MAX_TAG_BYTES)
-        record = json.loads(raw.decode())
+        record = unpack_record(text)
         rows = [
             (kind, yes, axis, np.array(points, float), own, str(*time))
             for kind, yes, axis, points, own, *time in record["prompts"]

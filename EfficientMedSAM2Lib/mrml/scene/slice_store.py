@@ -7,7 +7,6 @@ for was edited by other means: nothing is known of it.
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.interaction.constraints import edited_voxels
 from EfficientMedSAM2Lib.interaction.segment import SliceKind, SliceRecord
-from EfficientMedSAM2Lib.mrml.scene.prompt_store import MAX_TAG_BYTES, get_tag
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag, pack_record, unpack_record
 from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix, volume_shape
 
 SLICES_TAG = "EfficientMedSAM2.Slices"
@@ -83,8 +82,7 @@ def write_slices(segment: Any, volume_node: Any, engine: InteractiveSession, nam
         ],
         "edited": [edited.bounds, base64.b64encode(edited.data).decode()],
     }
-    text = json.dumps(record, separators=(",", ":"))
-    segment.SetTag(SLICES_TAG, base64.urlsafe_b64encode(zlib.compress(text.encode())).decode())
+    segment.SetTag(SLICES_TAG, pack_record(record))
 
 
 def read_slices(segment: Any, volume_node: Any) -> SavedSlices | None:
@@ -93,8 +91,7 @@ def read_slices(segment: Any, volume_node: Any) -> SavedSlices | None:
     if not text:
         return None
     try:
-        raw = zlib.decompressobj().decompress(base64.urlsafe_b64decode(text.encode()), MAX_TAG_BYTES)
-        record = json.loads(raw.decode())
+        record = unpack_record(text)
         axis, shape = int(record["axis"]), volume_shape(volume_node)
         far = np.abs(np.array(record["matrix"], float) - volume_matrix(volume_node)).max() > SAME_GRID_MM
         if record["version"] != 1 or axis not in (0, 1, 2):
@@ -109,7 +106,9 @@ def read_slices(segment: Any, volume_node: Any) -> SavedSlices | None:
             sums[int(index)] = int(value)
         bounds, data = record["edited"]
         edited = PackedMask(tuple((int(low), int(high)) for low, high in bounds), base64.b64decode(data))
-        edited.full(shape)  # or it does not fit
+        if len(edited.bounds) != 3 or not all(0 <= a <= b <= size for (a, b), size in zip(edited.bounds, shape)):
+            raise ValueError(f"voxels {edited.bounds}")
+        edited.unpack()  # or it cannot be unpacked
     except (ValueError, TypeError, KeyError, IndexError, zlib.error) as error:
         logger.warning("What was saved of the slices cannot be read (%s); the segment itself is complete.", error)
         return None

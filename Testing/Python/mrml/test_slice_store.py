@@ -13,6 +13,7 @@ from editor_actions import INSIDE, count, paint, world
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores, read_scores
 from EfficientMedSAM2Lib.mrml.scene import slice_store as store
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag, pack_record, unpack_record
 from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
 
 
@@ -126,6 +127,17 @@ def test_a_file_keeps_them(worked: Any, tmp_path: Path) -> None:
 def test_a_damaged_tag_is_reported_not_fatal(worked: Any, text: str, caplog: pytest.LogCaptureFixture) -> None:
     segment = worked.scene.segmentation.GetSegmentation().GetSegment("A")
     segment.SetTag(store.SLICES_TAG, text)
+    with caplog.at_level(logging.WARNING):
+        assert store.read_slices(segment, worked.scene.volume) is None
+    assert "cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("bounds", [[[0, 10**6]] * 3, [[-1, 2], [0, 2], [0, 2]], [[0, 2]] * 2])
+def test_edited_voxels_outside_of_the_scan_are_damage(worked: Any, bounds: Any, caplog: Any) -> None:
+    segment = worked.scene.segmentation.GetSegmentation().GetSegment("A")
+    record = unpack_record(get_tag(segment, store.SLICES_TAG))
+    record["edited"][0] = bounds
+    segment.SetTag(store.SLICES_TAG, pack_record(record))
     with caplog.at_level(logging.WARNING):
         assert store.read_slices(segment, worked.scene.volume) is None
     assert "cannot be read" in caplog.text

@@ -75,13 +75,13 @@ def shown_slice(user):
 
 
 @pytest.fixture
-def scored(user):
+def scored(user, tmp_path):
     """A propagated segment with two slices of low confidence, the strip laid out."""
     user.click(INSIDE)
     user.predictor.low_scores = {12, 9}
     user.parameter("StopWhenLost", "0")
     user.press(user.panel.propagateButton)
-    user.host.grab(user.editor.scripted_effect.optionsFrame(), "/tmp/effect-strip.png")
+    user.host.grab(user.editor.scripted_effect.optionsFrame(), tmp_path / "effect-strip.png")
     return user
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.pipeline.case import DIRECTIONS, PropagationOptions
+from EfficientMedSAM2Lib.pipeline.case import PROPAGATION_CHOICES, PropagationOptions
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, engine_arguments
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, required=True, metavar="FOLDER", help="results, ledger, tables and contact sheet")
     add("--retry-failed", action="store_true", help="also try those again that failed because of their files")
     add("--format", choices=FORMATS, default="seg.nrrd", help="of the segmentations; default: seg.nrrd")
-    add("--propagate", choices=DIRECTIONS, default="both", help="direction; default: both")
+    add("--propagate", choices=PROPAGATION_CHOICES, default="both", help="direction; default: both")
     add("--range-mm", type=float, metavar="MM", help="propagate no farther than this from a prompt")
     add("--stop-when-lost", action=argparse.BooleanOptionalAction, default=True, help="stop where the structure ends")
     add_engine_options(parser, threads=1)

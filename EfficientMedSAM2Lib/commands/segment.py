@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import check_place
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX
-from EfficientMedSAM2Lib.pipeline.case import DIRECTIONS, PropagationOptions, SegmentResult, segment_case
+from EfficientMedSAM2Lib.pipeline.case import PROPAGATION_CHOICES, PropagationOptions, SegmentResult, segment_case
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_session, engine_arguments
 from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, npz_prompts, read_prompts, start_from_mask
 
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--name", action="append", default=[], metavar="NAME", help="segment name: one for all files, or one per file")
     output_help = ".seg.nrrd, or a label map: .nii.gz, .nii, .nrrd, .mha, .npz"
     add("--output", type=Path, required=True, metavar="FILE", help=output_help)
-    add("--propagate", choices=DIRECTIONS, default="both", help="direction; default: both")
+    add("--propagate", choices=PROPAGATION_CHOICES, default="both", help="direction; default: both")
     add("--range-mm", type=float, metavar="MM", help="propagate no farther than this from a prompt")
     stop_help = "stop where the structure ends, which is the default, or go on to the end of the range"
     add("--stop-when-lost", action=argparse.BooleanOptionalAction, default=True, help=stop_help)

@@ -12,13 +12,15 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE, IntensityWindow, has_contrast
+from EfficientMedSAM2Lib.interaction.checks import DIRECTIONS
 from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, add_prompts
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.imaging.volumes import Volume
     from EfficientMedSAM2Lib.interaction import InteractiveSession, Propagation, SliceUpdate
 
-DIRECTIONS = ("both", "forward", "backward", "none")
+#: Of `PropagationOptions`: those of a session, and none.
+PROPAGATION_CHOICES = (*DIRECTIONS, "none")
 
 #: Wraps the propagation of one segment, given its name; tqdm with arguments set will do.
 ProgressWrapper = Callable[["Propagation", str], Iterable["SliceUpdate"]]
@@ -39,8 +41,8 @@ class PropagationOptions:
     stop_when_lost: bool = True
 
     def __post_init__(self) -> None:
-        if self.direction not in DIRECTIONS:
-            raise UserError(f"Unknown direction {self.direction!r}; use one of {', '.join(DIRECTIONS)}.")
+        if self.direction not in PROPAGATION_CHOICES:
+            raise UserError(f"Unknown direction {self.direction!r}; use one of {', '.join(PROPAGATION_CHOICES)}.")
         if self.range_mm is not None and not 0 < self.range_mm < math.inf:
             raise UserError(
                 f"The propagation range must be a positive number of mm, not {self.range_mm}; leave it out for all."

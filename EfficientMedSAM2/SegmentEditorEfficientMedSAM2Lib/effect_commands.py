@@ -36,6 +36,8 @@ class EffectCommands:
             "point": lambda: self._set("Tool", "point"),
             "box": lambda: self._set("Tool", "box"),
             "line": lambda: self._set("Tool", "line"),
+            "scribble": lambda: self._set("Tool", "scribble"),
+            "lasso": lambda: self._set("Tool", "lasso"),
         }
 
     def onPropagate(self):

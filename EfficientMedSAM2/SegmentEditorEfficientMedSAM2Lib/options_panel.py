@@ -80,6 +80,8 @@ class OptionsPanel(PanelWidgets):
             ("point", _("Point"), _("Click on the structure. Further clicks on the slice correct the result.")),
             ("box", _("Box"), _("Drag a box around the structure on one slice.")),
             ("line", _("Line"), _("Draw the longest diameter of a lesion, as for RECIST.")),
+            ("scribble", _("Scribble"), _("Draw over the structure, in any view.")),
+            ("lasso", _("Lasso"), _("Draw a line around the structure on one slice.")),
         ):
             button = self._toolButton(text, "clicked(bool)", self._onEdited, f"{tip} ({KEYS[tool]})")
             self.toolGroup.addButton(button)
@@ -97,7 +99,7 @@ class OptionsPanel(PanelWidgets):
         for button in (self.includeButton, self.excludeButton):
             self.polarityGroup.addButton(button)
         self.scriptedEffect.addLabeledOptionsWidget("", self._row(self.includeButton, self.excludeButton))
-        self.markupsCombo = self._combo((), self._onEdited, _("Points, lines and ROIs of the scene."))
+        self.markupsCombo = self._combo((), self._onEdited, _("Points, lines, curves and ROIs of the scene."))
         self.markupsCombo.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
         tip = _("Use the chosen markups as prompts.")
         self.useMarkupsButton = self._button(_("Use"), self.commands["useMarkups"], tip)

@@ -4,6 +4,7 @@ from EfficientMedSAM2Lib.interaction.checks import DIRECTIONS
 from EfficientMedSAM2Lib.interaction.history import History
 from EfficientMedSAM2Lib.interaction.predictor import VolumePredictor
 from EfficientMedSAM2Lib.interaction.prompts import (
+    PROMPT_ORDER,
     BoxPrompt,
     LassoPrompt,
     LinePrompt,
@@ -14,12 +15,14 @@ from EfficientMedSAM2Lib.interaction.prompts import (
     Prompt,
     ScribblePrompt,
     line_to_prompts,
+    prompted_slices,
 )
 from EfficientMedSAM2Lib.interaction.propagation import Propagation, SliceUpdate, StopRule
 from EfficientMedSAM2Lib.interaction.session import InteractiveSession
 
 __all__ = [
     "DIRECTIONS",
+    "PROMPT_ORDER",
     "BoxPrompt",
     "History",
     "InteractiveSession",
@@ -36,4 +39,5 @@ __all__ = [
     "StopRule",
     "VolumePredictor",
     "line_to_prompts",
+    "prompted_slices",
 ]

@@ -156,6 +156,8 @@
     x: () => command("tool", "box"),
     o: () => command("tool", "roi"),
     l: () => command("tool", "line"),
+    d: () => command("tool", "scribble"),
+    e: () => command("tool", "lasso"),
     c: () => command("tool", "navigate"),
     w: () => command("tool", "window"),
     n: () => command("toggle_include"),

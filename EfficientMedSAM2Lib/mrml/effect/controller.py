@@ -15,7 +15,7 @@ from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import features_around, features_of
 from EfficientMedSAM2Lib.mrml.effect.progress import RangeRule
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import read_scores
-from EfficientMedSAM2Lib.mrml.markups_reader import box_of, line_between, point_at
+from EfficientMedSAM2Lib.mrml.markups_reader import box_of, lasso_around, line_between, point_at, scribble_along
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.sequences import keep_one_per_time_point
 
@@ -53,6 +53,14 @@ class EffectController(EffectState):
     def draw_line(self, start_ras: Sequence[float], end_ras: Sequence[float], axis: int | None = None) -> None:
         """The longest diameter of a lesion."""
         self._ask(lambda: [line_between(start_ras, end_ras, self.port.source_volume_node(), axis)])
+
+    def draw_scribble(self, line_ras: Any, include: bool = True, axis: int | None = None) -> None:
+        """A line (N, 3) drawn over the structure, or over what does not belong to it."""
+        self._ask(lambda: [scribble_along(line_ras, self.port.source_volume_node(), include, axis)])
+
+    def draw_lasso(self, line_ras: Any, include: bool = True, axis: int | None = None) -> None:
+        """A closed line (N, 3) around the structure, or around what does not belong to it."""
+        self._ask(lambda: [lasso_around(line_ras, self.port.source_volume_node(), include, axis)])
 
     def use_markups(self, node: Any, axis: int | None = None) -> None:
         """All prompts of a markups node."""

@@ -17,7 +17,7 @@ from EfficientMedSAM2Lib.web.views.prompt_effect import NAVIGATE, ROI, WINDOW, P
 from EfficientMedSAM2Lib.web.views.roi import RoiDraft
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
-TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line")
+TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line", "scribble", "lasso")
 
 
 def _finite(value: Any) -> float:
@@ -148,7 +148,7 @@ class Commands:
             self.commit()
             return
         if hands_free:
-            raise UserError("Choose a tool first: P point, X box, L line, O region of interest.")
+            raise UserError("Choose a tool first: P point, X box, L line, D scribble, E lasso, O region of interest.")
         view = self.effect.view_of(self.views.node(tag))
         if view is None:
             raise UserError("This view is not shown.")

@@ -87,7 +87,7 @@ def add_prompts(viewer: ViewerSession, name: str, markups: Sequence[Markup]) -> 
     """
     prompts = prompts_of_file(markups, viewer.volume_node)
     if not prompts:
-        raise UserError(f"{name!r} holds no point, box or line; place one and save it again.")
+        raise UserError(f"{name!r} holds no point, box, line or curve; place one and save it again.")
     segments = Segments(viewer)
     found = next((known for known in segments.ids if segments.get(known).GetName() == name), None)
     if found is not None:
@@ -148,6 +148,10 @@ def to_markups(prompts: list[MarkupPrompt], ijk_to_ras: np.ndarray) -> list[Mark
         places, plane = np.array(prompt.origin.points_ras), plane_of_axis(prompt.axis, ijk_to_ras)
         if prompt.kind == "line":
             markups.append(Markup("line", "Diameter", places, planes=(plane,)))
+        elif prompt.kind in ("scribble", "lasso"):
+            name = prompt.kind.capitalize() if prompt.positive else f"{prompt.kind.capitalize()} to exclude"
+            signs = (prompt.positive,) * len(places)
+            markups.append(Markup(prompt.kind, name, places, signs, planes=(plane,), straight=True))
         elif prompt.kind == "box":
             matrix, size = roi_of_corners(places)
             name = "Box" if prompt.positive else "Box to exclude"

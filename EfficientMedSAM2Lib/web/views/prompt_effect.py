@@ -118,7 +118,7 @@ class PromptEffect(SegmentationEffect):
 
     @property
     def tool(self) -> str:
-        """ "navigate", "window", "roi", "point", "box" or "line"."""
+        """ "navigate", "window", "roi", or a tool of the gesture."""
         return self._tool
 
     @tool.setter
@@ -126,7 +126,7 @@ class PromptEffect(SegmentationEffect):
         self.gesture.cancel()
         self.pressed_view = None
         self._tool = tool
-        self.gesture.tool = tool if tool in ("point", "line") else "box"
+        self.gesture.tool = "box" if tool in (NAVIGATE, WINDOW, ROI) else tool
 
     @property
     def views(self) -> list[PromptPipeline]:
@@ -167,9 +167,8 @@ class PromptEffect(SegmentationEffect):
 
     def release(self, view: PromptPipeline, xy: Sequence[float]) -> None:
         """Complete a prompt that is being drawn."""
-        (x0, y0), (x1, y1) = self.gesture.start, xy
         if self.gesture.release(xy, self.viewer.controller, self.viewer.volume_node):
-            self._point_at(view, ((x0 + x1) / 2, (y0 + y1) / 2))  # the other views show what was drawn around
+            self._point_at(view, self.gesture.middle)  # the other views show what was drawn around
 
     def show_mask(self, image: Any, views: Sequence[PromptPipeline] | None = None) -> None:
         """Outline a mask on slice views, by default on all."""

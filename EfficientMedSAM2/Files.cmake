@@ -90,8 +90,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/interaction/__init__.py
   EfficientMedSAM2Lib/interaction/checks.py
   EfficientMedSAM2Lib/interaction/constraints.py
-  EfficientMedSAM2Lib/interaction/drawn.py
   EfficientMedSAM2Lib/interaction/history.py
+  EfficientMedSAM2Lib/interaction/many.py
   EfficientMedSAM2Lib/interaction/nninteractive.py
   EfficientMedSAM2Lib/interaction/predictor.py
   EfficientMedSAM2Lib/interaction/prompt_calls.py

@@ -50,6 +50,7 @@ DEFAULTS = {
     "Window": "",
     "AutoCommit": "1",
     "KeepOut": "1",
+    "Each": "0",
 }
 POLL_MS = 5
 #: Leaving the effect waits at most so long for the slice that is being computed.
@@ -164,6 +165,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             self.tools.tool = values["Tool"]
         self.controller.auto_commit = values["AutoCommit"] == "1"
         self.controller.keep_out = values["KeepOut"] == "1"
+        self.controller.each = values["Each"] == "1"
         if self._isActive:
             self._updateMarkups()
             self._onEditorChanged()

@@ -99,6 +99,9 @@ class OptionsPanel(PanelWidgets):
         for button in (self.includeButton, self.excludeButton):
             self.polarityGroup.addButton(button)
         self.scriptedEffect.addLabeledOptionsWidget("", self._row(self.includeButton, self.excludeButton))
+        tip = _("Many lesions: each prompt begins a new segment, Lesion 1, Lesion 2 ...; Propagate carries all.")
+        self.eachCheck = self._check(_("One segment for each"), self._onEdited, f"{tip} ({KEYS['each']})")
+        self.scriptedEffect.addLabeledOptionsWidget("", self.eachCheck)
         self.markupsCombo = self._combo((), self._onEdited, _("Points, lines, curves and ROIs of the scene."))
         self.markupsCombo.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
         tip = _("Use the chosen markups as prompts.")
@@ -287,6 +290,7 @@ class OptionsPanel(PanelWidgets):
             "Window": WINDOWS[self.windowCombo.currentIndex][0],
             "AutoCommit": _flag(self.autoCommitCheck.checked),
             "KeepOut": _flag(self.keepOutCheck.checked),
+            "Each": _flag(self.eachCheck.checked),
         }
 
     def setValues(self, values):
@@ -302,6 +306,7 @@ class OptionsPanel(PanelWidgets):
             self.windowCombo,
             self.autoCommitCheck,
             self.keepOutCheck,
+            self.eachCheck,
         )
         before = [widget.blockSignals(True) for widget in widgets]
         self.toolButtons.get(values["Tool"], self.toolButtons["point"]).checked = True
@@ -315,6 +320,7 @@ class OptionsPanel(PanelWidgets):
         self.windowCombo.currentIndex = _position(WINDOWS, values["Window"])
         self.autoCommitCheck.checked = values["AutoCommit"] == "1"
         self.keepOutCheck.checked = values["KeepOut"] == "1"
+        self.eachCheck.checked = values["Each"] == "1"
         for widget, blocked in zip(widgets, before):
             widget.blockSignals(blocked)
 

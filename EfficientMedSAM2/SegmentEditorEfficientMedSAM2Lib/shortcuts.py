@@ -12,6 +12,7 @@ KEYS = {
     "line": "L",
     "scribble": "D",
     "lasso": "E",
+    "each": "K",
     "propagate": "M",
     "weakest": "U",
 }
@@ -25,6 +26,7 @@ def helpText():
 <li><b>Point (P):</b> left-click on the structure. Click again to correct; <b>N</b> switches to exclude.
 <li><b>Box (X), Line (L):</b> drag around the structure, or along its longest diameter.
 <li><b>Scribble (D), Lasso (E):</b> draw over the structure, or a line around it; with <b>N</b>, over what is not it.
+<li><b>One segment for each (K):</b> each prompt begins a new segment, for many lesions; Propagate carries all.
 <li><b>Propagate (M):</b> carry the result to the other slices; again, or Esc: cancel; finished slices are kept.
 <li><b>Confidence:</b> click a bar to go to its slice, <b>U</b> goes to the least sure one. Hatched: out of date.
 <li><b>Enter / Esc:</b> apply or discard a preview, when results are not written at once.

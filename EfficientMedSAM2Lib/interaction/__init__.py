@@ -2,6 +2,7 @@
 
 from EfficientMedSAM2Lib.interaction.checks import DIRECTIONS
 from EfficientMedSAM2Lib.interaction.history import History
+from EfficientMedSAM2Lib.interaction.many import LESION, check_each, numbered_name
 from EfficientMedSAM2Lib.interaction.predictor import VolumePredictor
 from EfficientMedSAM2Lib.interaction.prompts import (
     PROMPT_ORDER,
@@ -22,6 +23,7 @@ from EfficientMedSAM2Lib.interaction.session import InteractiveSession
 
 __all__ = [
     "DIRECTIONS",
+    "LESION",
     "PROMPT_ORDER",
     "BoxPrompt",
     "History",
@@ -38,6 +40,8 @@ __all__ = [
     "SliceUpdate",
     "StopRule",
     "VolumePredictor",
+    "check_each",
     "line_to_prompts",
+    "numbered_name",
     "prompted_slices",
 ]

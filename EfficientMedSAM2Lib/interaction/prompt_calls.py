@@ -9,8 +9,8 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.core.geometry import kji_from_ijk, ras_to_ijk
+from EfficientMedSAM2Lib.core.masks import filled_outline
 from EfficientMedSAM2Lib.interaction import checks
-from EfficientMedSAM2Lib.interaction.drawn import enclosed
 from EfficientMedSAM2Lib.interaction.prompts import LassoPrompt, Prompt, ScribblePrompt
 
 
@@ -149,7 +149,7 @@ class PromptCalls(ABC):
             packed, axis = checks.lasso_line(self._to_kji(mask), axis, self.default_axis, self.shape_kji)
             return self.add_prompt(LassoPrompt(packed, bool(include_interaction), axis), segment)
         packed, axis = checks.drawn_mask(mask, axis, self.default_axis, self.shape_kji, "A lasso")
-        return self.add_prompt(LassoPrompt(enclosed(packed, axis), bool(include_interaction), axis), segment)
+        return self.add_prompt(LassoPrompt(filled_outline(packed, axis), bool(include_interaction), axis), segment)
 
     def _to_kji(self, points_ras: Any) -> np.ndarray:
         return kji_from_ijk(ras_to_ijk(points_ras, self.ijk_to_ras))

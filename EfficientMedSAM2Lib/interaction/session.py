@@ -12,16 +12,17 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import check_matrix, kji_from_ijk, slice_axis, spacing_of
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
 from EfficientMedSAM2Lib.interaction import checks
-from EfficientMedSAM2Lib.interaction.drawn import apply_any_prompt
 from EfficientMedSAM2Lib.interaction.history import MAX_BYTES, MAX_STEPS, History, SegmentStore
+from EfficientMedSAM2Lib.interaction.many import ManyObjects
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates, VolumePredictor
 from EfficientMedSAM2Lib.interaction.prompt_calls import PromptCalls
+from EfficientMedSAM2Lib.interaction.prompting import apply_prompt
 from EfficientMedSAM2Lib.interaction.prompts import BoxPrompt, Prompt
 from EfficientMedSAM2Lib.interaction.propagation import Propagation, Run, StopRule, plan_runs, propagation_steps
 from EfficientMedSAM2Lib.interaction.segment import SegmentState, SliceKind, SliceRecord, stale_indices
 
 
-class InteractiveSession(PromptCalls):
+class InteractiveSession(PromptCalls, ManyObjects):
     """Interactive segmentation of one volume.
 
     Indices are voxels in (k, j, i) order, boxes half-open ``[[k0, k1], [j0, j1], [i0, i1]]``. ``axis`` is the array
@@ -128,7 +129,7 @@ class InteractiveSession(PromptCalls):
         """Add a prompt record, such as ``prompts`` lists. Returns the changed box."""
         store = self._ready()
         with store.change(segment, f"add {prompt.kind}") as state:
-            message = apply_any_prompt(store.states, state, prompt)
+            message = apply_prompt(store.states, state, prompt)
         self.last_message = message
         step = self._history.next_undo
         return step.box if step is not None else None

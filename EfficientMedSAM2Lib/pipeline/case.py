@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import box_slices
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE, IntensityWindow, has_contrast
 from EfficientMedSAM2Lib.interaction.checks import DIRECTIONS
@@ -146,7 +147,12 @@ def _propagate(
         if session.last_message not in message:
             message = f"{message} {session.last_message}".strip()
     seconds = time.perf_counter() - begun
-    mask, scores = session.mask(segment.name), session.scores(segment.name)
+    scores = session.scores(segment.name)
+    # Of many segments most is empty: memory that is never written to costs nothing.
+    mask: np.ndarray = np.zeros(session.shape_kji, dtype=bool)
+    box = session.bounding_box(segment.name)
+    if box is not None:
+        mask[box_slices(box)] = session.mask(segment.name, box)
     return SegmentResult(segment.name, mask, scores, segment.axis, segment.seconds, count, seconds, message)
 
 

@@ -33,6 +33,7 @@ from EfficientMedSAM2Lib.imaging.markups import (
     sign_note,
 )
 from EfficientMedSAM2Lib.imaging.segmentations import read_segment, read_segmentation
+from EfficientMedSAM2Lib.interaction.many import numbered_name
 from EfficientMedSAM2Lib.interaction.prompts import PROMPT_ORDER
 
 if TYPE_CHECKING:
@@ -85,6 +86,36 @@ def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list
             raise UserError(f"{path} holds no point, box, line or curve; place one in 3D Slicer and save it again.")
         grouped.setdefault(name, []).extend(markups)
     return [SegmentPrompts(name, tuple(markups)) for name, markups in grouped.items()]
+
+
+def one_segment_each(prompts: Sequence[SegmentPrompts]) -> list[SegmentPrompts]:
+    """A numbered segment for each point, box, line and curve of each entry: "Lesion 1", "Lesion 2" ...
+
+    Raises:
+        UserError: An entry has prompts that exclude, which belong to none of its segments in particular.
+    """
+    found: list[SegmentPrompts] = []
+    for entry in prompts:
+        excluding = sum(not sign for markup in entry.markups for sign in markup.positive)
+        if excluding:
+            raise UserError(
+                f"{excluding} prompts of {entry.name!r} exclude, and none of several segments in particular; leave "
+                "them out, or give each segment a file of its own."
+            )
+        for markup in entry.markups:
+            for single in _single_markups(markup):
+                name = numbered_name(entry.name, (segment.name for segment in found))
+                found.append(SegmentPrompts(name, (replace(single, name=name),)))
+    return found
+
+
+def _single_markups(markup: Markup) -> list[Markup]:
+    """The points of a list one by one; any other markup as it is."""
+    if markup.kind != "point":
+        return [markup]
+    return [
+        Markup("point", points_ras=point, planes=(plane,)) for point, plane in zip(markup.points_ras, markup.planes)
+    ]
 
 
 def start_from_mask(

@@ -161,6 +161,7 @@
     c: () => command("tool", "navigate"),
     w: () => command("tool", "window"),
     n: () => command("toggle_include"),
+    k: () => command("toggle_each"),
     m: () => command("propagate"),
     u: () => command("weakest"),
     a: () => command("add_segment"),

@@ -166,6 +166,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/slices/inference_thread.py
   EfficientMedSAM2Lib/predictors/slices/rejection.py
   EfficientMedSAM2Lib/predictors/slices/roundness.py
+  EfficientMedSAM2Lib/predictors/slices/similarity.py
   EfficientMedSAM2Lib/predictors/slices/slice_data.py
   EfficientMedSAM2Lib/predictors/slices/slice_predictor.py
   EfficientMedSAM2Lib/predictors/viewport.py

@@ -86,6 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     lesions_help = "instead: so many lesions of a phantom, a click each, with EfficientMedSAM2 alone"
     parser.add_argument("--lesions", type=int, metavar="N", help=lesions_help)
+    rest_help = "with --lesions: click on three of them, and look for the others by their likeness"
+    add_option(parser, "--find-rest", action="store_true", help=rest_help)
     output = Path("benchmark-output")
     parser.add_argument("--output", type=Path, default=output, metavar="FOLDER", help=f"default: {output}")
     parser.add_argument("--document", type=Path, metavar="FILE", help="Markdown whose block of results is replaced")
@@ -125,14 +127,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _lesions(args: argparse.Namespace) -> int:
     """Print what many lesions take."""
-    from EfficientMedSAM2Lib.evaluation.lesions import lesion_phantom, measure_lesions
+    from EfficientMedSAM2Lib.evaluation.lesions import lesion_phantom, measure_find_rest, measure_lesions
     from EfficientMedSAM2Lib.pipeline.engine import build_session
 
     if args.lesions < 1:
         raise UserError(f"--lesions is {args.lesions}; give 1 or more.")
     phantom = lesion_phantom(args.lesions)
     session = build_session(weights=args.efficient_model, device=args.device, threads=args.threads)
-    sys.stdout.write(f"{measure_lesions(session, phantom)}\n")
+    measure = measure_find_rest if args.find_rest else measure_lesions
+    sys.stdout.write(f"{measure(session, phantom)}\n")
     return 0
 
 

@@ -54,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--name", action="append", default=[], metavar="NAME", help="segment name: one for all files, or one per file")
     each_help = "a segment for each point, box, line and curve, numbered: for many lesions"
     add("--one-segment-each", action="store_true", help=each_help)
+    rest_help = "also propose up to N others like what was found, each a numbered segment; look at them"
+    add("--find-rest", type=int, default=0, metavar="N", help=rest_help)
     output_help = ".seg.nrrd, DICOM SEG (.dcm), or a label map: .nii.gz, .nii, .nrrd, .mha, .npz"
     add("--output", type=Path, required=True, metavar="FILE", help=output_help)
     add("--propagate", choices=PROPAGATION_CHOICES, default="both", help="direction; default: both")
@@ -99,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     series = _series(args, [segment.name for segment in prompts])
     session = build_session(**engine_arguments(args))
     progress = None if args.quiet else progress_bar
-    results = segment_case(session, volume, prompts, propagation, window, args.modality, progress)
+    results = segment_case(session, volume, prompts, propagation, window, args.modality, progress, args.find_rest)
     written = write_results(args.output, args.preview, results, prompts, volume, session.window, series)
     if args.table:
         write_csv(args.table, COLUMNS, [measure(result, volume) for result in results])
@@ -119,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _prompts_of_files(args: argparse.Namespace) -> list[SegmentPrompts]:
     """Prompts of the markups files; none where a mask says all, or an .npz is left to bring its own."""
+    if args.find_rest < 0:
+        raise UserError(f"--find-rest is {args.find_rest}; give the number of others to look for at most.")
     if args.one_segment_each and args.mask:
         raise UserError("--one-segment-each begins new segments, and --mask an earlier one; give one of them.")
     if args.mask_segment and not args.mask:

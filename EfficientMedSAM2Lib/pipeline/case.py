@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Callable
 
 import numpy as np
@@ -88,6 +88,7 @@ def segment_case(
     window: IntensityWindow | None = None,
     modality: str | None = None,
     progress: ProgressWrapper | None = None,
+    find_rest: int = 0,
 ) -> list[SegmentResult]:
     """Segment a scan.
 
@@ -100,9 +101,10 @@ def segment_case(
         modality: Overrides what the file says.
         progress: Wraps the slice updates of a segment, for a progress bar. An exception that it raises, or that
             reaches it, ends the work.
+        find_rest: Afterwards look for so many others like the segments that were found, at most.
 
     Returns:
-        One result per entry of `prompts`, in that order. A mask may be empty.
+        One result per entry of `prompts`, in that order, of which a mask may be empty; then the others.
 
     Raises:
         UserError: A prompt lies outside the volume or has no size, or there is nothing to see in the volume.
@@ -115,7 +117,13 @@ def segment_case(
     prompted = [_prompt(session, segment, volume) for segment in prompts]
     if not has_contrast(volume.array):  # the network sees something in everything
         raise UserError(NOTHING_TO_SEE)
-    return [_propagate(session, segment, propagation, progress) for segment in prompted]
+    results = [_propagate(session, segment, propagation, progress) for segment in prompted]
+    examples = [result.name for result in results if result.mask.any()] if find_rest else []
+    others = session.find_rest(examples, find_rest) if examples else []
+    for name in others:
+        result = _propagate(session, _Prompted(name, session.slicing_axis(name), 0.0, "", None), propagation, progress)
+        results.append(replace(result, message=f"Found by its likeness. {result.message}".strip()))
+    return results
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.evaluation.lesions import lesion_phantom, measure_lesions
+from EfficientMedSAM2Lib.evaluation.lesions import lesion_phantom, measure_find_rest, measure_lesions
 
 SMALL = (24, 96, 96)
 
@@ -30,3 +30,14 @@ def test_clicks_on_lesions_find_them():
     assert (times.count, len(times.dice)) == (3, 3)
     assert times.dice.mean() > 0.7
     assert "3 lesions, a click each" in str(times)
+
+
+def test_others_like_the_examples_are_proposed_and_no_more():
+    from EfficientMedSAM2Lib.pipeline.engine import build_session
+
+    phantom = lesion_phantom(6, shape_kji=(30, 128, 128))
+    found = measure_find_rest(build_session(threads=2), phantom, examples=2)
+    assert found.count == 4
+    assert found.right >= 2
+    assert found.proposed <= found.right + 2
+    assert "precision" in str(found)

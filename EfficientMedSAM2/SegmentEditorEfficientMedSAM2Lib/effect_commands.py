@@ -30,6 +30,7 @@ class EffectCommands:
             "weakest": self.onWeakest,
             "useMarkups": lambda: self._act(lambda: self._useMarkups(self._markupsNode())),
             "useSegment": lambda: self._act(self.controller.use_segment),
+            "lock": self.onLock,
             "placeRoi": self.onPlaceRoi,
             "perTimePoint": lambda: self.controller.keep_one_per_time_point(slicer.modules.sequences.logic()),
             "include": lambda: self._set("Include", "0" if self.tools.include else "1"),
@@ -58,6 +59,11 @@ class EffectCommands:
             self.controller.cancel()
         else:
             self._act(self.controller.reject)
+
+    def onLock(self, *_checked):
+        """Lock the selected segment, or unlock it."""
+        self._act(lambda: self.controller.lock(not self.controller.is_locked))
+        self._onChanged()  # the button shows what the segment is, not that it was pressed
 
     def onWeakest(self):
         """Go to the slice with the lowest confidence."""

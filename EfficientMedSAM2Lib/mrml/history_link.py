@@ -80,13 +80,22 @@ class EditorStates:
         self.current = EditorState(depth, self._tags(), {**self.current.known, **known})
         self._states.append(self.current)
 
+    def branch(self) -> None:
+        """The editor's state was saved and tagged anew; nothing else of it has changed."""
+        while self._states and self._states[-1].depth > self.current.depth:
+            self._states.pop()
+        self.current = replace(self.current, tags=self._tags())
+        self._states.append(self.current)
+
     def note_edit(self, depth: int, segment_id: str, known: PackedMask) -> None:
         """Another effect changed the present state, and the engine knows it now: same tags, new voxels."""
-        changed = EditorState(depth, self.current.tags, {**self.current.known, segment_id: known})
-        while self._states and self._states[-1].depth >= self.current.depth:
+        old = self.current.depth
+        alike = [state for state in self._states if state.depth == old and state is not self.current]
+        while self._states and self._states[-1].depth >= old:
             self._states.pop()
-        self._states.append(changed)
-        self.current = changed
+        for state in (*alike, self.current):  # all that differ from it by their tags only
+            self.current = replace(state, depth=depth, known={**state.known, segment_id: known})
+            self._states.append(self.current)
 
     def find_present(self) -> EditorState | None:
         """The state that the editor is in now; None when it is one from before the session, or from elsewhere.

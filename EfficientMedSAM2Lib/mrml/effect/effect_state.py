@@ -19,6 +19,7 @@ from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask
 from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores, read_scores
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.segment_lock import is_locked
 from EfficientMedSAM2Lib.mrml.scene.sequences import time_point
 from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
 from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix
@@ -26,9 +27,7 @@ from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix
 logger = logging.getLogger(__name__)
 
 #: Why a propagation has ended and left nothing.
-UNDONE = (
-    "Undo or Redo cancelled the propagation, and changed the step before it as well; Redo or Undo brings that back."
-)
+UNDONE = "Undo cancelled the propagation; the segment is as it was before."
 CHANGED = "The scene has changed; the prompt was not used."
 CHANGED_PROPAGATION = "The scene has changed; the propagation was cancelled."
 
@@ -86,6 +85,14 @@ class EffectState:
     def has_preview(self) -> bool:
         """Whether a result waits for ``commit`` or ``reject``."""
         return self.session is not None and self.session.has_preview
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the selected segment is locked."""
+        try:
+            return is_locked(self.port.segmentation_node(), self.port.selected_segment_id())
+        except UserError:  # nothing is selected
+            return False
 
     @property
     def progress(self) -> PropagationProgress | None:

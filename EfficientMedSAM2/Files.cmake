@@ -125,6 +125,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/effect/outline.py
   EfficientMedSAM2Lib/mrml/effect/predictor_loader.py
   EfficientMedSAM2Lib/mrml/effect/progress.py
+  EfficientMedSAM2Lib/mrml/effect/prompt_changes.py
   EfficientMedSAM2Lib/mrml/effect/prompt_gesture.py
   EfficientMedSAM2Lib/mrml/effect/slice_scores.py
   EfficientMedSAM2Lib/mrml/effect/view_geometry.py

@@ -25,7 +25,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import tilt_hint, view_slice
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import tilt_hint, view_slice, xy_to_world
 from EfficientMedSAM2Lib.mrml.effect.worker import Worker
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import offered_markups
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
@@ -221,6 +221,10 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             return False
         if eventId == vtk.vtkCommand.LeftButtonPressEvent and not self.controller.is_ready:
             self._start()  # what was missing may have been installed since
+        if eventId == vtk.vtkCommand.LeftButtonPressEvent and self.panel.moveButton.checked:
+            sliceNode = self.scriptedEffect.viewNode(viewWidget)
+            self.movePrompt(xy_to_world([callerInteractor.GetEventPosition()], sliceNode)[0].tolist())
+            return True
         try:
             used = self.tools.process(callerInteractor, eventId, viewWidget, self.controller, volumeNode)
         except UserError as error:

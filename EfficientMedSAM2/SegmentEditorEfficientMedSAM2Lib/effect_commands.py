@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_slice
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_slice, view_slice
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import is_new_segment
 
 
@@ -31,6 +31,11 @@ class EffectCommands:
             "useMarkups": lambda: self._act(lambda: self._useMarkups(self._markupsNode())),
             "useSegment": lambda: self._act(self.controller.use_segment),
             "lock": self.onLock,
+            "next": self.onNext,
+            "goToPrompt": self.onGoToPrompt,
+            "deletePrompt": lambda: self._act(lambda: self.controller.delete_prompt(self.panel.chosenPrompt())),
+            "clearSlice": lambda: self._act(self._clearSlice),
+            "startOver": lambda: self._act(self.controller.start_over),
             "placeRoi": self.onPlaceRoi,
             "perTimePoint": lambda: self.controller.keep_one_per_time_point(slicer.modules.sequences.logic()),
             "include": lambda: self._set("Include", "0" if self.tools.include else "1"),
@@ -65,6 +70,40 @@ class EffectCommands:
         self._act(lambda: self.controller.lock(not self.controller.is_locked))
         self._onChanged()  # the button shows what the segment is, not that it was pressed
 
+    def onNext(self):
+        """Select the next segment, or a new one after the last."""
+        node = self.scriptedEffect.parameterSetNode()
+        segmentation = node.GetSegmentationNode().GetSegmentation()
+        segmentIDs = list(segmentation.GetSegmentIDs())
+        following = segmentIDs[segmentIDs.index(node.GetSelectedSegmentID()) + 1 :]
+        if not following:
+            self.scriptedEffect.saveStateForUndo()
+            following = [segmentation.AddEmptySegment()]
+        node.SetSelectedSegmentID(following[0])
+
+    def onGoToPrompt(self):
+        """Show the chosen prompt in the views along its axis."""
+        prompts, number, volumeNode = self.controller.prompts, self.panel.chosenPrompt(), self._volumeNode()
+        if volumeNode is not None and 0 <= number < len(prompts):
+            prompt = prompts[number]
+            show_slice(prompt.axis, prompt.index, volumeNode, slicer.util.getNodesByClass("vtkMRMLSliceNode"))
+
+    def movePrompt(self, worldPoint):
+        """Put the chosen prompt where the user has clicked."""
+        self.panel.moveButton.checked = False
+        self._act(lambda: self.controller.move_prompt(self.panel.chosenPrompt(), worldPoint))
+
+    def _clearSlice(self):
+        """Clear the slice that is on view."""
+        axis, index, volumeNode = self.controller.scores.axis, self.panel.strip.current, self._volumeNode()
+        views = slicer.util.getNodesByClass("vtkMRMLSliceNode") if volumeNode is not None else []
+        shown = [place[1] for place in (view_slice(view, volumeNode) for view in views) if place[0] == axis]
+        if index not in shown:
+            index = shown[0] if shown else -1
+        if not 0 <= index < self.controller.scores.count:
+            raise UserError(_("No view shows a slice of this volume along the segment's axis; go to the slice first."))
+        self.controller.clear_slice(axis, index)
+
     def onWeakest(self):
         """Go to the slice with the lowest confidence."""
         if not self.panel.strip.goToWeakest():
@@ -96,7 +135,7 @@ class EffectCommands:
         segment = (segmentationNode, node.GetSelectedSegmentID())
         if segment == self._segment:
             return
-        self._segment = segment
+        self._segment, self._hint = segment, ""
         if segmentationNode is not None and segment[1] and is_new_segment(*segment):
             self._set("Include", "1")
 

@@ -6,6 +6,7 @@ from EfficientMedSAM2ModuleLib.widgets import PanelWidgets
 from slicer.i18n import tr as _
 
 from EfficientMedSAM2Lib.core.windows import PRESETS
+from SegmentEditorEfficientMedSAM2Lib.panel_style import TOOL, colorWhenDown
 
 #: (value of the parameter, text); the order is that of the combo boxes.
 DIRECTIONS = (("both", "both ways"), ("forward", "forward (rising slice number)"), ("backward", "backward"))
@@ -21,13 +22,15 @@ WINDOWS = (
     ("displayed", "as displayed"),
     *((name, "CT, wide" if name == "ct" else f"CT {name}") for name in PRESETS),
 )
+#: Prompts that are seen at once.
+LIST_LINES = 4
 
 
 class MoreOptions(PanelWidgets):
     """Widgets of the section.
 
     Args:
-        commands: Callable of each command: "useMarkups", "useSegment", "perTimePoint".
+        commands: Callable of each command, by its name in EffectCommands.
         edited: Called without arguments when the user has changed a setting.
     """
 
@@ -46,10 +49,45 @@ class MoreOptions(PanelWidgets):
         frame = qt.QFrame()  # hidden as one: widgets in it may be shown and hidden while the section is closed
         column.addWidget(frame)
         self._form = qt.QFormLayout(frame)
+        self._addPromptList()
         self._addMarkups()
         self._addRange()
         self._addSettings()
         return self.moreSection
+
+    def _addPromptList(self):
+        self.promptList = qt.QListWidget()
+        self.promptList.toolTip = _("Prompts of the segment. Click on one to go there.")
+        self.promptList.setFixedHeight(LIST_LINES * self.promptList.fontMetrics().lineSpacing() + 6)
+        self._connect(self.promptList, "itemClicked(QListWidgetItem*)", lambda *_item: self.commands["goToPrompt"]())
+        tip = _("Take the chosen prompt away; its slice is as if it had never been given.")
+        self.deleteButton = self._button(_("Delete"), self.commands["deletePrompt"], tip)
+        tip = _("Then click where the middle of the chosen prompt shall be, in a view of its slices.")
+        self.moveButton = self._toolButton(_("Move"), "clicked(bool)", lambda *_on: None, tip)
+        tip = _("Take away what the slice on view shows, and its prompts; what was edited by hand stays.")
+        self.clearSliceButton = self._button(_("Clear slice"), self.commands["clearSlice"], tip)
+        tip = _("Empty the segment and drop its prompts; Undo brings them back.")
+        self.startOverButton = self._button(_("Start over"), self.commands["startOver"], tip)
+        self._form.addRow(self.promptList)
+        row = self._row(self.deleteButton, self.moveButton, self.clearSliceButton, self.startOverButton)
+        self._form.addRow(row)
+
+    def setPrompts(self, texts):
+        """Show the prompts of the segment; the chosen one stays chosen while the list is the same."""
+        shown = [self.promptList.item(n).text() for n in range(self.promptList.count)]
+        if shown != texts:
+            blocked = self.promptList.blockSignals(True)
+            self.promptList.clear()
+            for text in texts:
+                self.promptList.addItem(text)
+            self.promptList.blockSignals(blocked)
+        if not texts:
+            self.moveButton.checked = False
+        colorWhenDown(self.moveButton, TOOL)
+
+    def chosenPrompt(self):
+        """Number of the chosen prompt, the only one if there is but one, -1 for none."""
+        return 0 if self.promptList.count == 1 else self.promptList.currentRow
 
     def _addMarkups(self):
         self.markupsCombo = self._combo((), self._onEdited, _("Points, lines and ROIs of the scene."))

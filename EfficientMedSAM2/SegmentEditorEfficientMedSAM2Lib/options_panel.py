@@ -90,7 +90,10 @@ class OptionsPanel(MoreOptions):
             self.polarityGroup.addButton(button)
         tip = _("A locked segment is not changed by any prompt or propagation, nor does it lose voxels to another one.")
         self.lockButton = self._toolButton(_("Lock"), "clicked(bool)", self.commands["lock"], tip)
-        self._column.addLayout(self._row(self.includeButton, self.excludeButton, self.lockButton))
+        tip = _("Select the next segment; after the last one, add one.")
+        self.nextButton = self._toolButton(withKey(_("Next"), "next"), "clicked()", self.commands["next"], tip)
+        row = self._row(self.includeButton, self.excludeButton, self.lockButton, self.nextButton)
+        self._column.addLayout(row)
 
     def _addMessage(self):
         self.messageLabel = qt.QLabel()
@@ -181,6 +184,7 @@ class OptionsPanel(MoreOptions):
         self.weakestButton.enabled = bool(controller.scores.scores)
         self.lockButton.checked = controller.is_locked
         colorWhenDown(self.lockButton, LOCKED)
+        self.setPrompts([controller.describe_prompt(prompt) for prompt in controller.prompts])
         self.lockButton.text = _("Locked") if controller.is_locked else _("Lock")
 
     def showMessage(self, text, isError):

@@ -14,7 +14,7 @@ before ``commit``. Until ``commit`` the result is a preview, which ``reject`` dr
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from EfficientMedSAM2Lib.core.boxes import Box, union
@@ -22,7 +22,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, Propagation
-from EfficientMedSAM2Lib.mrml.history_link import EngineSteps
+from EfficientMedSAM2Lib.mrml.history_link import EngineSteps, PromptChange
 from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image
 from EfficientMedSAM2Lib.mrml.manual_edits import ManualEdit, read_manual_edit
 from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
@@ -149,9 +149,27 @@ class SegmentEditorSession:
 
     def run(self, prompts: Iterable[MarkupPrompt]) -> Box | None:
         """Let the engine answer prompts; all of them or, on an error, none. Any thread. Returns the changed box."""
+        return self._answer(lambda: self._steps.run(self._segment, self._prompts.mark(prompts)))
+
+    def change_prompts(self, changes: Sequence[PromptChange], axis: int, clear: Sequence[int] = ()) -> Box | None:
+        """Replace prompts of the segment, or take them away, and answer their slices anew. Any thread.
+
+        Args:
+            changes: (prompt in force, what takes its place or None).
+            axis: Slicing axis of them all.
+            clear: Further slices to be answered from the prompts that they have left.
+        """
+        marked = [(old, new if new is None else self._prompts.mark([new])[0]) for old, new in changes]
+        return self._answer(lambda: self._steps.change_prompts(self._segment, marked, axis, clear))
+
+    def start_over(self) -> Box | None:
+        """Empty the segment, and drop all its prompts. Any thread."""
+        return self._answer(lambda: self._steps.start_over(self._segment))
+
+    def _answer(self, ask: Callable[[], tuple[Box | None, str]]) -> Box | None:
         self.push_manual_edit()
         before = self._steps.depth
-        changed, self.last_message = self._steps.run(self._segment, self._prompts.mark(prompts))
+        changed, self.last_message = ask()
         self._pending_box = union(self._pending_box, changed)
         self._pending_steps += self._steps.depth - before
         return changed

@@ -10,10 +10,10 @@ from typing import Any
 from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.interaction import MarkupPrompt
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
-from EfficientMedSAM2Lib.mrml.effect.effect_state import EffectState
 from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import features_around, features_of
 from EfficientMedSAM2Lib.mrml.effect.progress import RangeRule
+from EfficientMedSAM2Lib.mrml.effect.prompt_changes import PromptChanges
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import read_scores
 from EfficientMedSAM2Lib.mrml.markups_reader import box_of, line_between, point_at
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
@@ -23,7 +23,7 @@ from EfficientMedSAM2Lib.mrml.scene.sequences import keep_one_per_time_point
 logger = logging.getLogger(__name__)
 
 
-class EffectController(EffectState):
+class EffectController(PromptChanges):
     """Actions of one segment editor; all are called on the main thread and return at once.
 
     Args:

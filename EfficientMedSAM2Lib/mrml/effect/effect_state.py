@@ -47,7 +47,6 @@ class EffectState:
         self.auto_commit = True
         self.keep_out = True
         self.window: IntensityWindow | None = None
-        self.message = ""
         self.is_error = False
         self.load_error: BaseException | None = None
         self.scores = SliceScores()
@@ -58,6 +57,7 @@ class EffectState:
         self._live: GrowingMask | None = None
         self._started = 0.0
         self._scene_changed = False
+        self._text, self._text_of = "", ""
 
     # --- state ---------------------------------------------------------------------------------------------------
 
@@ -65,6 +65,11 @@ class EffectState:
     def activity(self) -> Activity:
         """What is going on."""
         return self._queue.activity
+
+    @property
+    def message(self) -> str:
+        """What there is to say; of another segment than the selected one nothing."""
+        return self._text if self._text_of in ("", self._selected()) else ""
 
     @property
     def is_busy(self) -> bool:
@@ -89,10 +94,8 @@ class EffectState:
     @property
     def is_locked(self) -> bool:
         """Whether the selected segment is locked."""
-        try:
-            return is_locked(self.port.segmentation_node(), self.port.selected_segment_id())
-        except UserError:  # nothing is selected
-            return False
+        selected = self._selected()
+        return bool(selected) and is_locked(self.port.segmentation_node(), selected)
 
     @property
     def progress(self) -> PropagationProgress | None:
@@ -225,7 +228,8 @@ class EffectState:
 
     def _end_answer(self, session: SegmentEditorSession, propagated: bool = False) -> None:
         """Write or keep what the worker has found, unless the scene has changed since."""
-        text = session.last_message
+        self._read_scores()
+        text = self.scores.in_positions(session.last_message)
         if session.is_stale or session.editor_moved:
             undone = propagated and not session.is_stale
             session.reject()
@@ -244,9 +248,10 @@ class EffectState:
         session = self.session
         if session is None or not session.has_preview:
             return
-        text = session.last_message
+        texts = [session.last_message]
         session.commit()
-        self._say(" ".join(dict.fromkeys(part for part in (text, session.last_message) if part)))
+        texts.append(session.last_message)
+        self._say(" ".join(dict.fromkeys(self.scores.in_positions(text) for text in texts if text)))
 
     def _read_scores(self) -> None:
         try:
@@ -255,4 +260,11 @@ class EffectState:
             self.scores = SliceScores()
 
     def _say(self, text: str, error: bool = False) -> None:
-        self.message, self.is_error = text, error
+        self._text, self._text_of, self.is_error = text, self._selected(), error
+
+    def _selected(self) -> str:
+        """ID of the selected segment, "" where there is none."""
+        try:
+            return self.port.selected_segment_id()
+        except UserError:
+            return ""

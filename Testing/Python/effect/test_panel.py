@@ -14,7 +14,7 @@ def rows(user):
     panel = user.panel
     return (
         (*panel.toolButtons.values(), panel.roiButton),
-        (panel.includeButton, panel.excludeButton, panel.lockButton),
+        (panel.includeButton, panel.excludeButton, panel.lockButton, panel.nextButton),
         (panel.messageArea,),
         (panel.propagateButton, panel.staleLabel if panel.progressBar.isHidden() else panel.progressBar),
         (panel.strip.label, panel.weakestButton),

@@ -1,5 +1,6 @@
 """What the effect's buttons and keys do."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import slicer
@@ -8,7 +9,8 @@ from slicer.i18n import tr as _
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_slice, view_slice
-from EfficientMedSAM2Lib.mrml.scene.prompt_store import is_new_segment
+from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import is_new_segment, offered_markups
 
 
 class EffectCommands:
@@ -122,11 +124,32 @@ class EffectCommands:
         views = slicer.util.getNodesByClass("vtkMRMLSliceNode")
         self.controller.use_markups(node, axis_of_markups(node, self._volumeNode(), views))
 
-    def onPlaceRoi(self):
-        """Let the user place an ROI with Slicer's own tool."""
+    def _updateMarkups(self):
+        nodes = [(node.GetID(), node.GetName()) for node in offered_markups(slicer.mrmlScene)]
+        chosen = self._markupsNode()
+        self.panel.setMarkups(nodes, chosen.GetID() if chosen is not None else "")
+
+    def _markupsNode(self):
+        return self.scriptedEffect.nodeReference("Markups")
+
+    def onPlaceRoi(self, *_checked):
+        """Let the user place an ROI with Slicer's own tool; pressed again, give it up."""
         self.tools.cancel()
-        self.roiPlacement.start()
-        self._say(_("Place the ROI around the structure in the views."))
+        if self.roiPlacement.node is None:
+            self.roiPlacement.start()
+            self._say(_("Place the ROI around the structure in the views."))
+        else:
+            self.roiPlacement.stop()
+            self._say("")
+        self.panel.showPlacing(self.roiPlacement.node is not None)
+
+    def usePlacedRoi(self, node):
+        """A placed ROI becomes a prompt of the segment, with which it is shown, undone and removed; the node goes."""
+        try:
+            prompts = read_markups(node, self.controller.port.source_volume_node())
+        finally:
+            slicer.mrmlScene.RemoveNode(node)
+        self.controller.use_prompts([replace(p, origin=replace(p.origin, node_id=None)) for p in prompts])
 
     def _beginSegment(self):
         """A new segment begins with Include, whatever the one before was corrected with last."""

@@ -79,7 +79,7 @@ class OptionsPanel(MoreOptions):
             self.toolGroup.addButton(button)
             self.toolButtons[tool] = button
         tip = _("Place a 3D region of interest around the structure; its extent limits propagation, too.")
-        self.roiButton = self._toolButton(_("ROI"), "clicked()", self.commands["placeRoi"], tip)
+        self.roiButton = self._toolButton(_("ROI"), "clicked(bool)", self.commands["placeRoi"], tip)
         self._column.addLayout(self._row(*self.toolButtons.values(), self.roiButton))
         tip = _("Prompts are on the structure.")
         self.includeButton = self._toolButton("+ " + _("Include"), "clicked(bool)", self._onEdited, tip)
@@ -207,6 +207,11 @@ class OptionsPanel(MoreOptions):
             self.progressBar.maximum = progress.total  # 0 until it is known: the bar shows that something runs
             self.progressBar.value = min(progress.done, progress.total)
             self.progressBar.format = progress.text if progress.total else _("Preparing...")
+
+    def showPlacing(self, isPlacing):
+        """The button of the ROI is down while one is being placed."""
+        self.roiButton.checked = isPlacing
+        colorWhenDown(self.roiButton, TOOL)
 
     def showPreview(self, autoCommit, pending):
         """Buttons for a result that waits."""

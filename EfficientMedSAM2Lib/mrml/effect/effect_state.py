@@ -19,6 +19,7 @@ from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask
 from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores, read_scores
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import show_only
 from EfficientMedSAM2Lib.mrml.scene.segment_lock import is_locked
 from EfficientMedSAM2Lib.mrml.scene.sequences import time_point
 from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
@@ -50,6 +51,7 @@ class EffectState:
         self.is_error = False
         self.load_error: BaseException | None = None
         self.scores = SliceScores()
+        self.shows_prompts = True
         self._queue = ActionQueue(worker, self, changed)
         self._changed = changed
         self._predictor: Any = None
@@ -258,6 +260,17 @@ class EffectState:
             self.scores = read_scores(self.session, self.port, self.port.selected_segment_id())
         except UserError:  # no image or no segment yet
             self.scores = SliceScores()
+        self.show_prompts(self.shows_prompts)
+
+    def show_prompts(self, shown: bool) -> None:
+        """Show the prompts of the selected segment and of no other, or none at all."""
+        self.shows_prompts = shown
+        try:
+            node = self.port.segmentation_node()
+        except UserError:
+            return
+        if node.GetScene() is not None:
+            show_only(node, self._selected() if shown else "")
 
     def _say(self, text: str, error: bool = False) -> None:
         self._text, self._text_of, self.is_error = text, self._selected(), error

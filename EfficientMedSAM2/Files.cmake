@@ -148,6 +148,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/pipeline/case.py
   EfficientMedSAM2Lib/pipeline/engine.py
   EfficientMedSAM2Lib/pipeline/machine.py
+  EfficientMedSAM2Lib/pipeline/measurements.py
   EfficientMedSAM2Lib/pipeline/options.py
   EfficientMedSAM2Lib/pipeline/prompts.py
   EfficientMedSAM2Lib/predictors/__init__.py

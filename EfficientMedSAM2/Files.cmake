@@ -42,7 +42,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/results/__init__.py
   EfficientMedSAM2Lib/cohort/results/contact_sheet.py
   EfficientMedSAM2Lib/cohort/results/corrections.py
-  EfficientMedSAM2Lib/cohort/results/dicom_seg.py
   EfficientMedSAM2Lib/cohort/results/measurements.py
   EfficientMedSAM2Lib/cohort/results/picture.py
   EfficientMedSAM2Lib/cohort/results/review.py
@@ -67,6 +66,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/dicom/frames.py
   EfficientMedSAM2Lib/imaging/dicom/headers.py
   EfficientMedSAM2Lib/imaging/dicom/reader.py
+  EfficientMedSAM2Lib/imaging/dicom/seg_writer.py
   EfficientMedSAM2Lib/imaging/dicom/segmentations.py
   EfficientMedSAM2Lib/imaging/dicom/series.py
   EfficientMedSAM2Lib/imaging/dicom/stack.py

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.files import output_folder
 from EfficientMedSAM2Lib.evaluation.cases import ObjectCase, choose_cases
 from EfficientMedSAM2Lib.evaluation.cvpr25.run import CVPR25, run_cvpr25
 from EfficientMedSAM2Lib.evaluation.dataset.sample import sample_image
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         return run_cvpr25(args, _build_model(args))
     methods = _methods(args)
     cases = _cases(args)
-    args.output.mkdir(parents=True, exist_ok=True)
+    output_folder(args.output)
     every: list[Record] = []
     summaries: dict[str, dict[str, Any]] = {}
     for method in methods:

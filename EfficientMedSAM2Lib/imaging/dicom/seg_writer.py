@@ -1,7 +1,7 @@
 """Segments as a DICOM SEG object that refers to the series it was made from, for a PACS. Library: highdicom.
 
-What a segment is stands there as Slicer's terminology has it: category, type and its modifier, such as left or right, and
-the anatomic region.
+What a segment is stands there as Slicer's terminology has it: category, type and its modifier, such as left or right,
+and the anatomic region.
 """
 
 from __future__ import annotations

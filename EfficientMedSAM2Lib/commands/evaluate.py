@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, write `<protocol>.csv`, `<protocol>.json` and a gallery per model, and print the table."""
     from EfficientMedSAM2Lib.evaluation.report.corrections import corrections_text
     from EfficientMedSAM2Lib.evaluation.report.gallery import write_gallery
-    from EfficientMedSAM2Lib.evaluation.report.reliability import reliability_text
+    from EfficientMedSAM2Lib.evaluation.report.reliability import reliability_text, review_order_text
     from EfficientMedSAM2Lib.evaluation.report.tables import summarise, table, write_csv, write_json
 
     if args.limit is not None and args.limit < 1:
@@ -109,7 +109,8 @@ def run(args: argparse.Namespace) -> int:
     write_json(args.output / f"{args.protocol}.json", summaries, settings)
     sys.stdout.write(table(summaries) + "\n")
     for name, summary in summaries.items():
-        sys.stdout.write(reliability_text(name, summary) + corrections_text(name, summary))
+        texts = (reliability_text, review_order_text, corrections_text)
+        sys.stdout.write("".join(text(name, summary) for text in texts))
     return 0
 
 

@@ -14,10 +14,12 @@ from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 from EfficientMedSAM2Lib.evaluation import metrics
 from EfficientMedSAM2Lib.evaluation.cases import ObjectCase
 from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
-from EfficientMedSAM2Lib.evaluation.methods.interface import BOX, CLICKS, VOLUME, SegmentationMethod
+from EfficientMedSAM2Lib.evaluation.methods.interface import BOX, CLICKS, VOLUME, SegmentationMethod, VolumePrediction
 from EfficientMedSAM2Lib.evaluation.prompts import jittered_box
+from EfficientMedSAM2Lib.pipeline.volume_score import volume_score
 
 CLICK_COUNT = 5
+LOWEST_SLICE, WHOLE_VOLUME = "lowest slice", "volume score"
 PROTOCOLS = (BOX, CLICKS, VOLUME)
 
 
@@ -40,6 +42,8 @@ class Record:
         values: measures by name; `dice` is always there.
         score_pairs: (predicted score, true IoU) of every slice that has a score and the object, found or true.
         click_dices: Dice after each click that was given, for clicks.
+        case_scores: what a list of cases may be ordered by, for volumes whose slices have scores: the lowest of a
+            slice, and the volume's.
     """
 
     model: str
@@ -49,6 +53,7 @@ class Record:
     picture: Picture
     score_pairs: list[tuple[float, float]] = field(default_factory=list)
     click_dices: list[float] = field(default_factory=list)
+    case_scores: dict[str, float] = field(default_factory=dict)
 
 
 def run_protocol(
@@ -157,7 +162,16 @@ def _run_volume(method: SegmentationMethod, case: ObjectCase, generator: np.rand
         for number, score in found.scores.items()
         if found_slices[number].any() or truth_slices[number].any()
     ]
-    return Record(method.name, case, values, seconds, picture, pairs)
+    return Record(method.name, case, values, seconds, picture, pairs, case_scores=_case_scores(found, case))
+
+
+def _case_scores(found: VolumePrediction, case: ObjectCase) -> dict[str, float]:
+    areas = {n: int(np.count_nonzero(plane)) for n, plane in enumerate(np.moveaxis(found.mask, case.axis, 0))}
+    score = volume_score(found.scores, [case.index], areas)
+    if score is None or not found.scores:
+        return {}
+    lowest = min((found.scores[n] for n, area in areas.items() if area and n in found.scores), default=0.0)
+    return {LOWEST_SLICE: lowest, WHOLE_VOLUME: score}
 
 
 def _boxes_on_every_slice(

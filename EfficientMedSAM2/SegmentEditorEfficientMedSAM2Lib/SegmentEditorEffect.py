@@ -25,9 +25,8 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import tilt_hint, view_slice
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import tilt_hint, view_slice, xy_to_world
 from EfficientMedSAM2Lib.mrml.effect.worker import Worker
-from EfficientMedSAM2Lib.mrml.scene.prompt_store import offered_markups
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
 from SegmentEditorEfficientMedSAM2Lib.effect_commands import EffectCommands
 from SegmentEditorEfficientMedSAM2Lib.options_panel import OptionsPanel
@@ -118,6 +117,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self._hint = ""
         self.shortcuts.install()
         self.observer.start()
+        self.controller.shows_prompts = True
         self._start()
         self.updateGUIFromMRML()
 
@@ -133,6 +133,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.timer.stop()
         if not slicer.mrmlScene.IsClosing():
             self.controller.settle(LEAVE_S)
+            self.controller.show_prompts(False)
         self.pipelines.clear()
 
     def cleanup(self):
@@ -201,8 +202,8 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         """Placing markups must not end the effect; a placed ROI becomes a prompt."""
         node = self.roiPlacement.placed(interactionNode)
         if node is not None:
-            self.scriptedEffect.setNodeReference("Markups", node)
-            self._act(lambda: self._useMarkups(node))
+            self._act(lambda: self.usePlacedRoi(node))
+        self.panel.showPlacing(self.roiPlacement.node is not None)
 
     # --- views
 
@@ -223,6 +224,10 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             return False
         if eventId == vtk.vtkCommand.LeftButtonPressEvent and not self.controller.is_ready:
             self._start()  # what was missing may have been installed since
+        if eventId == vtk.vtkCommand.LeftButtonPressEvent and self.panel.moveButton.checked:
+            sliceNode = self.scriptedEffect.viewNode(viewWidget)
+            self.movePrompt(xy_to_world([callerInteractor.GetEventPosition()], sliceNode)[0].tolist())
+            return True
         try:
             used = self.tools.process(callerInteractor, eventId, viewWidget, self.controller, volumeNode)
         except UserError as error:
@@ -311,14 +316,6 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             current = index if axis == scores.axis else current
         self.panel.strip.show(scores, current)
 
-    def _updateMarkups(self):
-        nodes = [(node.GetID(), node.GetName()) for node in offered_markups(slicer.mrmlScene)]
-        chosen = self._markupsNode()
-        self.panel.setMarkups(nodes, chosen.GetID() if chosen is not None else "")
-
-    def _markupsNode(self):
-        return self.scriptedEffect.nodeReference("Markups")
-
     # --- called when the scene changes
 
     def _onEditorChanged(self):
@@ -338,6 +335,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
 
     def _onSceneClosing(self):
         self.roiPlacement.node = None
+        self.panel.showPlacing(False)
         self.controller.forget()
         self.pipelines.clear()
 

@@ -161,15 +161,6 @@ def voxels_under(points_kji: np.ndarray, shape_kji: Sequence[int]) -> np.ndarray
     return inside
 
 
-def filled_outline(outline: PackedMask, axis: int) -> PackedMask:
-    """An outline drawn on slices along an axis, with all that it encloses on each of them."""
-    from scipy import ndimage
-
-    drawn = np.moveaxis(outline.unpack(), axis, 0)
-    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in drawn])
-    return PackedMask.pack(np.moveaxis(filled, 0, axis), outline.origin)
-
-
 def enclosed_pixels(points_yx: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Pixels (H,W) bool whose centres a closed line through points (N,2) winds around.
 

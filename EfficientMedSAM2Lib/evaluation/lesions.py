@@ -12,6 +12,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.metrics import dice, intersection_over_union
 from EfficientMedSAM2Lib.interaction import PointPrompt
+from EfficientMedSAM2Lib.pipeline.find_rest import find_rest
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.interaction import InteractiveSession
@@ -155,7 +156,7 @@ def measure_find_rest(session: InteractiveSession, phantom: LesionPhantom, examp
     for _update in session.propagate_each(names):
         pass
     begun = time.perf_counter()
-    proposed = session.find_rest(names, most=2 * total)
+    proposed = find_rest(session, phantom.volume, names, most=2 * total)
     seconds = time.perf_counter() - begun
     found: set[int] = set()
     for name in proposed:

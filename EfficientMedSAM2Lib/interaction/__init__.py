@@ -2,8 +2,8 @@
 
 from EfficientMedSAM2Lib.interaction.checks import DIRECTIONS
 from EfficientMedSAM2Lib.interaction.history import History
-from EfficientMedSAM2Lib.interaction.many import LESION, check_each, numbered_name
 from EfficientMedSAM2Lib.interaction.predictor import VolumePredictor
+from EfficientMedSAM2Lib.interaction.prompt_calls import LESION, check_each, numbered_name
 from EfficientMedSAM2Lib.interaction.prompts import (
     PROMPT_ORDER,
     BoxPrompt,

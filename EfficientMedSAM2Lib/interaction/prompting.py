@@ -9,7 +9,6 @@ from typing import cast
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, slice_box, union
-from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE
 from EfficientMedSAM2Lib.interaction import checks
 from EfficientMedSAM2Lib.interaction.constraints import constrained, edited_voxels
@@ -21,7 +20,6 @@ from EfficientMedSAM2Lib.interaction.prompts import (
     LinePrompt,
     MaskPrompt,
     PointPrompt,
-    Prompt,
     ScribblePrompt,
     box_xyxy,
     clicks_of,
@@ -43,8 +41,10 @@ REFINED_MM = 10.0
 USER_SCORE = 1.0
 
 
-def apply_prompt(states: AxisStates, segment: SegmentState, prompt: Prompt) -> str:
-    """Add any prompt to the segment and bring its slices up to date."""
+def apply_prompt(
+    states: AxisStates, segment: SegmentState, prompt: PointPrompt | BoxPrompt | LinePrompt | MaskPrompt
+) -> str:
+    """Add a prompt that is not drawn to the segment and bring its slice up to date."""
     segment.prompts = (*segment.prompts, prompt)
     if isinstance(prompt, PointPrompt):
         return _apply_point(states, segment, prompt)
@@ -52,11 +52,9 @@ def apply_prompt(states: AxisStates, segment: SegmentState, prompt: Prompt) -> s
         return _apply_box(states, segment, prompt) if prompt.positive else _apply_exclusion(states, segment, prompt)
     if isinstance(prompt, LinePrompt):
         return _apply_line(states, segment, prompt)
-    if isinstance(prompt, (ScribblePrompt, LassoPrompt)):
-        return _apply_drawn(states, segment, prompt)
-    if prompt.index is not None:
-        return _apply_slice_mask(states, segment, prompt)
-    return _apply_mask(states, segment, prompt)
+    return (
+        _apply_slice_mask(states, segment, prompt) if prompt.index is not None else _apply_mask(states, segment, prompt)
+    )
 
 
 def reconcile(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> tuple[np.ndarray, str]:
@@ -185,37 +183,6 @@ def cut(states: AxisStates, segment: SegmentState, axis: int, box: Box, region: 
     return ""
 
 
-def _apply_drawn(states: AxisStates, segment: SegmentState, prompt: ScribblePrompt | LassoPrompt) -> str:
-    """A scribble becomes clicks along its middle, a lasso the box around what it encloses, or a cut.
-
-    Whatever the network says of them, the constraints make the result keep to what was drawn.
-    """
-    axis, mask = prompt.axis, prompt.mask.unpack()
-    drawn = np.flatnonzero(mask.any(axis=in_plane_axes(axis)))
-    slices = [prompt.mask.bounds[axis][0] + int(offset) for offset in drawn]
-    if isinstance(prompt, ScribblePrompt):
-        messages = [click_slice(states, segment, axis, index, clicks_of(prompt, axis, index)) for index in slices]
-    elif not prompt.positive:
-        messages = [cut(states, segment, axis, [list(bounds) for bounds in prompt.mask.bounds], mask)]
-    else:
-        messages = [_enclose(states, segment, prompt, index) for index in slices]
-    return next((message for message in messages if message), "")
-
-
-def _enclose(states: AxisStates, segment: SegmentState, lasso: LassoPrompt, index: int) -> str:
-    """Look for the object in a lasso on one slice; where there is none, the user's own outline counts."""
-    axis = lasso.axis
-    extent = slice_box(segment.bits.shape, axis, index)
-    region = lasso.mask.window(extent)
-    start_slice(
-        states, segment, axis, index, box_xyxy(PackedMask.pack(region, [low for low, _ in extent]).bounds, axis), []
-    )
-    if segment.read_slice(axis, index).any():
-        return ""
-    take_mask(states, segment, axis, index, region.squeeze(axis))
-    return f"Nothing was found in the lasso on slice {index}; what it encloses is taken as it is."
-
-
 def _apply_slice_mask(states: AxisStates, segment: SegmentState, prompt: MaskPrompt) -> str:
     axis, index = prompt.axis, cast(int, prompt.index)
     extent = slice_box(segment.bits.shape, axis, index)
@@ -314,6 +281,14 @@ def take_result(
 
 def _is_in(index_kji: Sequence[int], box: Sequence[Sequence[int]]) -> bool:
     return all(low <= index < high for index, (low, high) in zip(index_kji, box))
+
+
+def waiting_points(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> list[PointPrompt]:
+    """Clicks on a slice that its propagated mask goes past: negative ones that waited for a mask to take away from."""
+    points = [p for p in segment.prompts if isinstance(p, PointPrompt) and p.axis == axis and p.index == index]
+    row, column = in_plane_axes(axis)
+    wrong = any(mask[p.index_kji[row], p.index_kji[column]] != p.positive for p in points)
+    return points if wrong else []
 
 
 def drawn_on(segment: SegmentState, axis: int, index: int) -> bool:

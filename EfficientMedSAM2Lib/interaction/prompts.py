@@ -132,6 +132,11 @@ class ScribblePrompt:
     origin: Origin = field(default=Origin(), compare=False)
     kind: ClassVar[str] = "scribble"
 
+    @property
+    def index(self) -> int:
+        """Number of the slice along ``axis``: the middle one of several."""
+        return sum(self.mask.bounds[self.axis]) // 2
+
 
 @dataclass(frozen=True)
 class LassoPrompt:
@@ -142,6 +147,11 @@ class LassoPrompt:
     axis: int
     origin: Origin = field(default=Origin(), compare=False)
     kind: ClassVar[str] = "lasso"
+
+    @property
+    def index(self) -> int:
+        """Number of the slice along ``axis``: the middle one of several."""
+        return sum(self.mask.bounds[self.axis]) // 2
 
 
 #: Prompts that a scene can show as markups.

@@ -14,8 +14,8 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, union
 from EfficientMedSAM2Lib.interaction.history import SegmentStore
-from EfficientMedSAM2Lib.interaction.prompting import reconcile
-from EfficientMedSAM2Lib.interaction.prompts import PointPrompt, in_plane_axes, point_xy
+from EfficientMedSAM2Lib.interaction.prompting import reconcile, waiting_points
+from EfficientMedSAM2Lib.interaction.prompts import in_plane_axes, point_xy
 from EfficientMedSAM2Lib.interaction.segment import Records, SegmentState, SliceKind, SliceRecord
 
 
@@ -212,7 +212,7 @@ def _run_steps(
     try:
         for at, (index, predicted, score) in enumerate(source):
             predicted, kind = np.asarray(predicted, dtype=bool), SliceKind.PROPAGATED
-            waiting = _waiting_points(segment, axis, index, predicted)
+            waiting = waiting_points(segment, axis, index, predicted)
             if waiting:  # a negative click made before there was a mask: it corrects the one that has come
                 where, signs = [point_xy(p.index_kji, axis) for p in waiting], [int(p.positive) for p in waiting]
                 states.give_prompts(axis, index, segment.obj_id, where, signs)
@@ -237,14 +237,6 @@ def _run_steps(
     finally:
         if isinstance(source, Generator):
             source.close()
-
-
-def _waiting_points(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> list[PointPrompt]:
-    """Clicks on a slice that its propagated mask goes past: negative ones that waited for a mask to take away from."""
-    points = [p for p in segment.prompts if isinstance(p, PointPrompt) and p.axis == axis and p.index == index]
-    row, column = in_plane_axes(axis)
-    wrong = any(mask[p.index_kji[row], p.index_kji[column]] != p.positive for p in points)
-    return points if wrong else []
 
 
 def _write(segment: SegmentState, axis: int, index: int, predicted: np.ndarray) -> tuple[np.ndarray, Box | None, str]:

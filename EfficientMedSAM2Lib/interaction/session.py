@@ -13,16 +13,14 @@ from EfficientMedSAM2Lib.core.geometry import check_matrix, kji_from_ijk, slice_
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
 from EfficientMedSAM2Lib.interaction import checks
 from EfficientMedSAM2Lib.interaction.history import MAX_BYTES, MAX_STEPS, History, SegmentStore
-from EfficientMedSAM2Lib.interaction.many import ManyObjects
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates, VolumePredictor
 from EfficientMedSAM2Lib.interaction.prompt_calls import PromptCalls
-from EfficientMedSAM2Lib.interaction.prompting import apply_prompt
 from EfficientMedSAM2Lib.interaction.prompts import BoxPrompt, Prompt
 from EfficientMedSAM2Lib.interaction.propagation import Propagation, Run, StopRule, plan_runs, propagation_steps
 from EfficientMedSAM2Lib.interaction.segment import SegmentState, SliceKind, SliceRecord, stale_indices
 
 
-class InteractiveSession(PromptCalls, ManyObjects):
+class InteractiveSession(PromptCalls):
     """Interactive segmentation of one volume.
 
     Indices are voxels in (k, j, i) order, boxes half-open ``[[k0, k1], [j0, j1], [i0, i1]]``. ``axis`` is the array
@@ -122,17 +120,6 @@ class InteractiveSession(PromptCalls, ManyObjects):
         if 0 <= index < self.shape_kji[axis]:
             obj_id = self._segment(segment).obj_id if segment is not None else None
             states.predictor.prefetch(states[axis], int(index), obj_id)
-
-    # --- prompts -------------------------------------------------------------------------------------------------
-
-    def add_prompt(self, prompt: Prompt, segment: str = "1") -> Box | None:
-        """Add a prompt record, such as ``prompts`` lists. Returns the changed box."""
-        store = self._ready()
-        with store.change(segment, f"add {prompt.kind}") as state:
-            message = apply_prompt(store.states, state, prompt)
-        self.last_message = message
-        step = self._history.next_undo
-        return step.box if step is not None else None
 
     # --- propagation ---------------------------------------------------------------------------------------------
 

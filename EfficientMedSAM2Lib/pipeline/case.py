@@ -14,6 +14,7 @@ from EfficientMedSAM2Lib.core.boxes import box_slices
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE, IntensityWindow, has_contrast
 from EfficientMedSAM2Lib.interaction.checks import DIRECTIONS
+from EfficientMedSAM2Lib.pipeline.find_rest import find_rest as find_others
 from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, add_prompts
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class SegmentResult:
         mask: (D,H,W) bool on the volume's grid.
         scores: Slice number along `axis` to confidence 0...1, for every slice that was computed.
         axis: Array axis that the slices are counted along.
+        prompted: Slices whose masks come from prompts, not from propagation.
         seconds_prompting: Time from its first prompt to the last mask that a prompt made.
         slices_propagated: Number of slices that propagation visited.
         seconds_propagating: Time it took.
@@ -69,6 +71,7 @@ class SegmentResult:
     mask: np.ndarray
     scores: dict[int, float]
     axis: int
+    prompted: tuple[int, ...] = ()
     seconds_prompting: float = 0.0
     slices_propagated: int = 0
     seconds_propagating: float = 0.0
@@ -119,7 +122,7 @@ def segment_case(
         raise UserError(NOTHING_TO_SEE)
     results = [_propagate(session, segment, propagation, progress) for segment in prompted]
     examples = [result.name for result in results if result.mask.any()] if find_rest else []
-    others = session.find_rest(examples, find_rest) if examples else []
+    others = find_others(session, volume.array, examples, find_rest) if examples else []
     for name in others:
         result = _propagate(session, _Prompted(name, session.slicing_axis(name), 0.0, "", None), propagation, progress)
         results.append(replace(result, message=f"Found by its likeness. {result.message}".strip()))
@@ -161,7 +164,8 @@ def _propagate(
     box = session.bounding_box(segment.name)
     if box is not None:
         mask[box_slices(box)] = session.mask(segment.name, box)
-    return SegmentResult(segment.name, mask, scores, segment.axis, segment.seconds, count, seconds, message)
+    prompted = tuple(session.conditioning_slices(segment.name, segment.axis))
+    return SegmentResult(segment.name, mask, scores, segment.axis, prompted, segment.seconds, count, seconds, message)
 
 
 def _limits(session: InteractiveSession, segment: _Prompted, propagation: PropagationOptions) -> tuple[int, int] | None:

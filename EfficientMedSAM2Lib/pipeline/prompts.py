@@ -33,7 +33,7 @@ from EfficientMedSAM2Lib.imaging.markups import (
     sign_note,
 )
 from EfficientMedSAM2Lib.imaging.segmentations import read_segment, read_segmentation
-from EfficientMedSAM2Lib.interaction.many import numbered_name
+from EfficientMedSAM2Lib.interaction.prompt_calls import numbered_name
 from EfficientMedSAM2Lib.interaction.prompts import PROMPT_ORDER
 
 if TYPE_CHECKING:

@@ -10,20 +10,21 @@ from typing import Any
 from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.interaction import LESION, MarkupPrompt, check_each
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
-from EfficientMedSAM2Lib.mrml.effect.effect_state import EffectState
 from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import features_around, features_of
 from EfficientMedSAM2Lib.mrml.effect.progress import RangeRule
+from EfficientMedSAM2Lib.mrml.effect.prompt_changes import PromptChanges
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import read_scores
 from EfficientMedSAM2Lib.mrml.markups_reader import box_of, lasso_around, line_between, point_at, scribble_along
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.segment_lock import set_locked
 from EfficientMedSAM2Lib.mrml.scene.segments import begin_object
 from EfficientMedSAM2Lib.mrml.scene.sequences import keep_one_per_time_point
 
 logger = logging.getLogger(__name__)
 
 
-class EffectController(EffectState):
+class EffectController(PromptChanges):
     """Actions of one segment editor; all are called on the main thread and return at once.
 
     Args:
@@ -114,17 +115,22 @@ class EffectController(EffectState):
             self._commit()  # to propagate a preview is to accept it
             session.begin()
             engine, segment = session.engine, session.preview_segment
+
+            def limits() -> tuple[int, int] | None:
+                if segment not in engine.segments:
+                    return None
+                axis = engine.slicing_axis(segment)
+                prompted = engine.conditioning_slices(segment, axis)
+                return reach.limits(axis, prompted, engine.spacing_kji[axis], engine.shape_kji[axis])
+
+            if session.may_propagate(direction, limits()):
+                session.open_step()
             self.scores = read_scores(session, self.port, segment)
             self._started, self._live = time.perf_counter(), GrowingMask()
 
             def work(job: Any) -> None:
                 session.push_manual_edit()
-                limits = None
-                if segment in engine.segments:
-                    axis = engine.slicing_axis(segment)
-                    prompted = engine.conditioning_slices(segment, axis)
-                    limits = reach.limits(axis, prompted, engine.spacing_kji[axis], engine.shape_kji[axis])
-                propagation = session.plan_propagation(direction, limits, stop_when_lost)
+                propagation = session.plan_propagation(direction, limits(), stop_when_lost)
                 self._propagation = propagation
                 for update in propagation:
                     job.report(update)
@@ -175,6 +181,21 @@ class EffectController(EffectState):
                 self._say("The preview was dropped.")
 
         self._queue.request(Activity.ANSWERING, lambda: _nothing, finish)
+
+    def lock(self, locked: bool, segment_id: str = "") -> None:
+        """Lock or unlock a segment, by default the selected one: as soon as what is under way has been written."""
+        segment_id = segment_id or self.port.selected_segment_id()
+
+        def finish(_result: Any) -> None:
+            self._commit()
+            set_locked(self.port, segment_id, locked)
+            self._say("")
+
+        if self.is_ready and self._queue.is_busy:
+            self._queue.request(Activity.ANSWERING, lambda: _nothing, finish)
+        else:  # without a network there is nothing to wait for
+            finish(None)
+            self._changed()
 
     def keep_one_per_time_point(self, sequences_logic: Any) -> None:
         """Give each time point of the volume's sequence segments of its own."""

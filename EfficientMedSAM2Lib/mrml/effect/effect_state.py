@@ -19,6 +19,8 @@ from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask
 from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores, read_scores
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import show_only
+from EfficientMedSAM2Lib.mrml.scene.segment_lock import is_locked
 from EfficientMedSAM2Lib.mrml.scene.sequences import time_point
 from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
 from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix
@@ -26,9 +28,7 @@ from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix
 logger = logging.getLogger(__name__)
 
 #: Why a propagation has ended and left nothing.
-UNDONE = (
-    "Undo or Redo cancelled the propagation, and changed the step before it as well; Redo or Undo brings that back."
-)
+UNDONE = "Undo cancelled the propagation; the segment is as it was before."
 CHANGED = "The scene has changed; the prompt was not used."
 CHANGED_PROPAGATION = "The scene has changed; the propagation was cancelled."
 
@@ -54,10 +54,10 @@ class EffectState:
         self.keep_out = True
         self.each = False
         self.window: IntensityWindow | None = None
-        self.message = ""
         self.is_error = False
         self.load_error: BaseException | None = None
         self.scores = SliceScores()
+        self.shows_prompts = True
         self._queue = ActionQueue(worker, self, changed)
         self._changed = changed
         self._predictor: Any = None
@@ -65,6 +65,7 @@ class EffectState:
         self._live: GrowingMask | None = None
         self._started = 0.0
         self._scene_changed = False
+        self._text, self._text_of = "", ""
 
     # --- state ---------------------------------------------------------------------------------------------------
 
@@ -72,6 +73,11 @@ class EffectState:
     def activity(self) -> Activity:
         """What is going on."""
         return self._queue.activity
+
+    @property
+    def message(self) -> str:
+        """What there is to say; of another segment than the selected one nothing."""
+        return self._text if self._text_of in ("", self._selected()) else ""
 
     @property
     def is_busy(self) -> bool:
@@ -92,6 +98,12 @@ class EffectState:
     def has_preview(self) -> bool:
         """Whether a result waits for ``commit`` or ``reject``."""
         return self.session is not None and self.session.has_preview
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the selected segment is locked."""
+        selected = self._selected()
+        return bool(selected) and is_locked(self.port.segmentation_node(), selected)
 
     @property
     def progress(self) -> PropagationProgress | None:
@@ -224,7 +236,8 @@ class EffectState:
 
     def _end_answer(self, session: SegmentEditorSession, propagated: bool = False) -> None:
         """Write or keep what the worker has found, unless the scene has changed since."""
-        text = session.last_message
+        self._read_scores()
+        text = self.scores.in_positions(session.last_message)
         if session.is_stale or session.editor_moved:
             undone = propagated and not session.is_stale
             session.reject()
@@ -243,15 +256,34 @@ class EffectState:
         session = self.session
         if session is None or not session.has_preview:
             return
-        text = session.last_message
+        texts = [session.last_message]
         session.commit()
-        self._say(" ".join(dict.fromkeys(part for part in (text, session.last_message) if part)))
+        texts.append(session.last_message)
+        self._say(" ".join(dict.fromkeys(self.scores.in_positions(text) for text in texts if text)))
 
     def _read_scores(self) -> None:
         try:
             self.scores = read_scores(self.session, self.port, self.port.selected_segment_id())
         except UserError:  # no image or no segment yet
             self.scores = SliceScores()
+        self.show_prompts(self.shows_prompts)
+
+    def show_prompts(self, shown: bool) -> None:
+        """Show the prompts of the selected segment and of no other, or none at all."""
+        self.shows_prompts = shown
+        try:
+            node = self.port.segmentation_node()
+        except UserError:
+            return
+        if node.GetScene() is not None:
+            show_only(node, self._selected() if shown else "")
 
     def _say(self, text: str, error: bool = False) -> None:
-        self.message, self.is_error = text, error
+        self._text, self._text_of, self.is_error = text, self._selected(), error
+
+    def _selected(self) -> str:
+        """ID of the selected segment, "" where there is none."""
+        try:
+            return self.port.selected_segment_id()
+        except UserError:
+            return ""

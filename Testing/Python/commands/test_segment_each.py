@@ -92,16 +92,16 @@ def test_dicom_seg_of_anything_else_is_refused_before_any_work(run, scan, point,
 
 
 def test_others_are_looked_for_and_are_numbered(run, scan, point, tmp_path, monkeypatch):
-    from EfficientMedSAM2Lib.interaction import InteractiveSession, PointPrompt
+    from EfficientMedSAM2Lib.interaction import PointPrompt
 
     asked = []
 
-    def find(session, examples, most):
+    def find(session, _volume, examples, most):
         asked.append((examples, most))
         session.add_prompt(PointPrompt((3, 16, 16), True, 0), "ball 1")
         return ["ball 1"]
 
-    monkeypatch.setattr(InteractiveSession, "find_rest", find)
+    monkeypatch.setattr("EfficientMedSAM2Lib.pipeline.case.find_others", find)
     output = tmp_path / "out.seg.nrrd"
     code, _, err = run(scan, "--prompts", point, "--find-rest", "5", "--output", output)
     assert code == 0, err

@@ -93,21 +93,6 @@ def test_keys_are_none_of_slicers(user):
     assert len(set(KEYS.values())) == len(KEYS)
 
 
-def test_tool_tips(user):
-    panel = user.panel
-    for widget, key in (
-        (panel.toolButtons["point"], "(P)"),
-        (panel.toolButtons["box"], "(X)"),
-        (panel.toolButtons["line"], "(L)"),
-        (panel.includeButton, "(N)"),
-        (panel.propagateButton, "(M)"),
-        (panel.weakestButton, "(U)"),
-        (panel.commitButton, "(Enter)"),
-        (panel.rejectButton, "(Esc)"),
-    ):
-        assert key in widget.toolTip
-
-
 def test_enter_and_esc_belong_to_a_preview_only(user):
     from PySide6 import QtGui
 

@@ -125,3 +125,14 @@ def test_a_segment_with_drawn_prompts_is_undone_and_redone(case: Any) -> None:
     case.redo()
     assert [p.kind for p in case.session.prompts("A")] == ["lasso"]
     np.testing.assert_array_equal(case.scene.masks()["A"], case.tube_slice(5))
+
+
+def test_drawn_prompts_are_moved_as_they_are(scene: Any) -> None:
+    from EfficientMedSAM2Lib.mrml.effect.prompt_changes import moved_prompt
+
+    place_elsewhere(scene)
+    lasso = lasso_around(worlds(scene, SQUARE), scene.volume, axis=0)
+    moved: Any = moved_prompt(lasso, world_of(scene, (4, 6.8, 8.3)), scene.volume)
+    assert (lasso.index, moved.index, moved.kind) == (2, 4, "lasso")
+    shape = (8, 14, 16)
+    np.testing.assert_array_equal(moved.mask.full(shape)[4], np.roll(lasso.mask.full(shape)[2], (1, 2), (0, 1)))

@@ -41,6 +41,7 @@ class Page:
         server.state.trame__template_error = LOST
         self.workspace = workspace
         self._message, self._is_error = "", False
+        self._is_flat = False  # whether the open scan has one slice
         self._update_loop: UpdateLoop | None = None
         self.viewer = ViewerSession(load, self._mark)
         self.scheduler = RenderScheduler()
@@ -87,6 +88,11 @@ class Page:
                 self.commands.setting(name, value)
         self.commands.setting("network_window", "")
         self.viewer.controller.start()
+        assert self.viewer.volume is not None
+        is_flat = self.viewer.volume.shape_kji[0] == 1
+        if is_flat or self._is_flat:  # one large view for one slice, all four for a scan; else as the reader left it
+            self.commands.layouts.set_layout(next(iter(ORIENTATIONS)) if is_flat else FOUR)
+        self._is_flat = is_flat
         self.say("")
 
     def say(self, text: str, error: bool = False) -> None:

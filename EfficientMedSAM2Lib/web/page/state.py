@@ -9,13 +9,15 @@ from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
 from EfficientMedSAM2Lib.web.page.commands import Commands
-from EfficientMedSAM2Lib.web.session.measurements import Measurements
+from EfficientMedSAM2Lib.web.session.measurements import Measurement, Measurements
 from EfficientMedSAM2Lib.web.views.slice_views import SliceViews
 
 #: Names of the state variables, and their values before a volume is open.
 INITIAL: dict[str, Any] = {
     "volume_name": "",
     "volume_text": "",
+    "unit": "mm",
+    "is_picture": False,
     "is_gray": True,
     "is_ct": False,
     "segments": [],
@@ -80,10 +82,14 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
     segments = _segments(commands, measurements)
     strip = _strip(controller.scores, commands.views)
     depth, height, width = viewer.volume.shape_kji
+    sizes = (width, height) if viewer.is_picture else (width, height, depth)
     spacing = spacing_of(viewer.volume.ijk_to_ras)
+    size_text = f" {viewer.unit}" if viewer.unit != "mm" else " · " + " × ".join(f"{s:.3g}" for s in spacing) + " mm"
     state.update(
         volume_name=viewer.volume.name,
-        volume_text=f"{width} × {height} × {depth} · " + " × ".join(f"{s:.3g}" for s in spacing) + " mm",
+        volume_text=" × ".join(map(str, sizes)) + size_text,
+        unit=viewer.unit,
+        is_picture=viewer.is_picture,
         is_gray=shown is not None,
         is_ct=viewer.is_ct,
         segments=segments,
@@ -116,16 +122,18 @@ def _segments(commands: Commands, measurements: Measurements) -> list[dict[str, 
                 "color": commands.segments.color(segment_id),
                 "visible": commands.segments.is_visible(segment_id),
                 "selected": segment_id == commands.segments.selected,
-                "volume": _milliliters(measured.milliliters) if measured is not None else "",
+                "volume": _size(measured) if measured is not None else "",
                 "mean": f"{measured.mean:.1f}" if measured is not None and measured.mean is not None else "–",
             }
         )
     return rows
 
 
-def _milliliters(value: float | None) -> str:
+def _size(measured: Measurement) -> str:
+    """In ml, or the number of voxels or pixels where nobody knows how large they are."""
+    value = measured.milliliters
     if value is None:
-        return "–"
+        return str(measured.voxels)
     return "0" if value == 0 else f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 

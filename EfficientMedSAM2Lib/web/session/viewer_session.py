@@ -158,6 +158,11 @@ class ViewerSession:
         return "pixels" if self.volume.shape_kji[0] == 1 else "voxels"
 
     @property
+    def is_picture(self) -> bool:
+        """Whether it is a picture of pixels alone: one slice, and a file that knows no patient and no size."""
+        return self.volume is not None and not self.volume.spacing_known and self.volume.shape_kji[0] == 1
+
+    @property
     def is_ct(self) -> bool:
         """Whether values are Hounsfield units, by what the automatic window took the volume for."""
         return self.display_window.name == "ct"

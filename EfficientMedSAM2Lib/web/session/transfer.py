@@ -21,7 +21,8 @@ from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.markups_reader import prompts_of_file
 from EfficientMedSAM2Lib.web.connection import MALFORMED
-from EfficientMedSAM2Lib.web.session.exports import KINDS, add_prompts, add_segments, prepare
+from EfficientMedSAM2Lib.web.session.exports import KINDS, prepare
+from EfficientMedSAM2Lib.web.session.imports import add_prompts, add_segments, note_answered
 from EfficientMedSAM2Lib.web.session.reader import UploadContent, read_upload
 from EfficientMedSAM2Lib.web.session.segments import Segments
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
@@ -200,13 +201,18 @@ class Transfer:
         return {"question": "replace", "text": f"{text} Open it?"}
 
     async def _open(self, read: UploadContent) -> str:
-        if read.markups:
-            return await self._use_markups(read.markups)
+        texts = []
         if read.volume is not None:
             self._show(read.volume)
-            return " ".join([f"{read.name} is open.", *read.volume.notes])
-        count = add_segments(self.viewer, list(read.segments))
-        return f"{count} segment{'s were' if count > 1 else ' was'} added from {read.name}."
+            texts += [f"{read.name} is open.", *read.volume.notes]
+        if read.segments:
+            await self._settled()
+            count = add_segments(self.viewer, read.segments)
+            source = "" if read.volume is not None else f" from {read.name}"
+            texts.append(f"{count} segment{'s were' if count > 1 else ' was'} added{source}.")
+        if read.markups:
+            texts.append(await self._use_markups(read.markups))
+        return " ".join(texts)
 
     async def _use_markups(self, files: Sequence[Path]) -> str:
         """Files of prompts, each for the segment of its name; all are read before the first is used."""
@@ -216,16 +222,22 @@ class Transfer:
         named = [(markup_name(path), await asyncio.to_thread(read_markups, path)) for path in files]
         for _name, markups in named:
             prompts_of_file(markups, self.viewer.volume_node)
+        asked: list[str] = []
         for name, markups in named:
             await self._settled()
             if self.viewer.volume is not volume:
                 raise UserError("Another volume was opened in the meantime; open the prompts again.")
-            add_prompts(self.viewer, name, markups)
-        await self._settled()
-        if controller.is_error:
-            raise UserError(controller.message)
-        names = ", ".join(name for name, _markups in named)
-        return f"The prompts for {names} were used."
+            if add_prompts(self.viewer, name, markups):
+                asked.append(name)
+                await self._settled()
+                if controller.is_error:
+                    raise UserError(controller.message)
+                note_answered(self.viewer)
+        texts = [f"The prompts for {', '.join(asked)} were used."] if asked else []
+        kept = [name for name, _markups in named if name not in asked]
+        if kept:
+            texts.append(f"The prompts for {', '.join(kept)} were added; its voxels stay as they are.")
+        return " ".join(texts)
 
     async def _settled(self) -> None:
         """Until the network is loaded and has answered what was asked."""

@@ -79,7 +79,7 @@ class ViewerSession:
         volume: What was opened last, as it was read; None before.
         volume_node: Its vtkMRMLScalarVolumeNode or vtkMRMLVectorVolumeNode.
         segmentation_node: The vtkMRMLSegmentationNode on it.
-        from_files: Stamp of each segment that was opened from a file, as it was then.
+        from_files: Fingerprint of the voxels of each segment that was made of a file of prompts alone, as it was then.
     """
 
     def __init__(self, load: Callable[[], Any], changed: Callable[[], None]) -> None:

@@ -47,6 +47,9 @@ INITIAL: dict[str, Any] = {
     "is_drawing": False,
     "is_ready": False,
     "load_error": "",
+    "kept": "",
+    "kept_at": "",
+    "earlier": [],
 }
 #: Slices shown in the strip before and after those with a confidence, and at least in all.
 STRIP_MARGIN, STRIP_LEAST = 3, 30
@@ -77,7 +80,7 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         "load_error": str(controller.load_error or ""),
     }
     if viewer.volume is None or viewer.volume_node is None:
-        return {**INITIAL, **state, "message": "", "upload_limit": None}
+        return {**INITIAL, **state}
     shown = viewer.shown_window()
     segments = _segments(commands, measurements)
     strip = _strip(controller.scores, commands.views)

@@ -85,10 +85,11 @@ def test_a_lost_connection_comes_back_with_all_work(browser, gateway, user):
     page.goto(other_way.url)
     page.wait_for_selector(".header")
     assert other_way.wait_for_volume() == volume
+    other_way.wait_kept()
     relay.cut()
     page.wait_for_selector(".lost", state="attached")
     page.wait_for_selector("text=The server does not answer")  # nobody knows yet why
-    assert "kept" not in page.inner_text(".lost")
+    assert "All your work is kept on the server, as it was at" in page.inner_text(".lost")
     other_way.picture("lost")
     relay.is_cut = False
     page.wait_for_selector(".header")
@@ -97,6 +98,8 @@ def test_a_lost_connection_comes_back_with_all_work(browser, gateway, user):
     other_way.wait("segments", "value[0].volume === '0'")
     page.close()
     relay.listener.close()
+    user.page.click("text=Use it here")
+    user.page.wait_for_selector(".header")
 
 
 @pytest.mark.browser

@@ -24,7 +24,7 @@ from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 TITLE = "EfficientMedSAM2"
 #: Shown by trame's client in place of the page; session.js asks for the session until it answers, then loads it anew,
 #: and says what of the work is kept.
-LOST = '<div class="lost" role="alert"><p>The connection was lost. Connecting again…</p></div>'
+LOST = '<div class="lost" role="alert"><p>Connecting again…</p></div>'
 
 
 class Page:
@@ -134,7 +134,7 @@ class Page:
 
     def _take_over(self, window_id: str) -> None:
         """A window of the browser shows the page from now on, in its own size; any other one goes."""
-        self.server.state.window_id = str(window_id)
+        self.server.state.window_id = str(window_id)[:64]
 
     def _pointed(self, slice_node: Any, world_ras: Sequence[float]) -> None:
         self.scheduler.first = slice_node.GetSingletonTag()

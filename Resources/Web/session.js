@@ -62,7 +62,8 @@
     const kept = keptTexts[state("kept")];
     const until = state("kept_at") ? `, as it was at ${state("kept_at")}` : "";
     return "The server does not answer. Connecting again… "
-      + (kept ? `${kept}${until}. If the server was stopped, it can be gone on with when it is started again in time.` : "");
+      + (kept ? `${kept}${until}. If the server was stopped, it can be gone on with when it is started again in time.`
+        : "If the server was stopped, this session has ended with it; there was nothing to keep.");
   };
   let asking = false;
   const reconnect = async () => {

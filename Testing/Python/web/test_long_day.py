@@ -82,8 +82,7 @@ def test_a_long_day(browser, tmp_path, scans):
         go_back(tab, "CTChest4")
         assert rows(tab) == done["CTChest4"]
         tab.page.close()
-        user.page.click("text=Use it here")
-        user.page.wait_for_selector(".header")
+        user.use_here()
         user.wait("volume_name", "value === 'CTChest4'")
 
         go_back(user, "two")

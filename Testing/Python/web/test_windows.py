@@ -49,8 +49,7 @@ def test_a_session_is_in_one_window_at_a_time_and_clicks_land_where_they_should(
     second.picture("second-window")
 
     page.close()
-    user.page.click("text=Use it here")
-    user.page.wait_for_selector(".header")
+    user.use_here()
     assert user.wait_for_volume() == volume
     check_clicks(user)
     user.page.set_viewport_size({"width": 1600, "height": 700})  # a window that is made larger

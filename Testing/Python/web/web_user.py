@@ -126,6 +126,12 @@ class User:
         self.page.click(button, no_wait_after=True)
         self.page.wait_for_selector(".header", timeout=START_MS)
 
+    def use_here(self):
+        """Come back to a window that another one has taken the session over from."""
+        self.page.wait_for_url("**/elsewhere")
+        self.page.click("text=Use it here")
+        self.page.wait_for_selector(".header")
+
     def state(self, name):
         return self.page.evaluate("name => window.trame.state.get(name)", name)
 

@@ -19,6 +19,7 @@ INITIAL: dict[str, Any] = {
     "is_gray": True,
     "is_ct": False,
     "segments": [],
+    "stale_text": "",
     "selected_name": "",
     "tool": "navigate",
     "settings": {},
@@ -94,6 +95,7 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         readout=commands.views.readout(),
         window_width=round(shown[0]) if shown and shown[0] >= 10 else shown[0] if shown else 0,
         window_level=round(shown[1]) if shown and shown[0] >= 10 else shown[1] if shown else 0,
+        stale_text=controller.scores.stale_text,
         **strip,
     )
     return state
@@ -115,6 +117,7 @@ def _segments(commands: Commands, measurements: Measurements) -> list[dict[str, 
                 "name": commands.segments.get(segment_id).GetName(),
                 "color": commands.segments.color(segment_id),
                 "visible": commands.segments.is_visible(segment_id),
+                "locked": commands.segments.is_locked(segment_id),
                 "selected": segment_id == commands.segments.selected,
                 "volume": _milliliters(measured.milliliters) if measured is not None else "",
                 "mean": f"{measured.mean:.1f}" if measured is not None and measured.mean is not None else "–",

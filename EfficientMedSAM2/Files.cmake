@@ -45,7 +45,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/results/__init__.py
   EfficientMedSAM2Lib/cohort/results/contact_sheet.py
   EfficientMedSAM2Lib/cohort/results/corrections.py
-  EfficientMedSAM2Lib/cohort/results/dicom_seg.py
   EfficientMedSAM2Lib/cohort/results/measurements.py
   EfficientMedSAM2Lib/cohort/results/picture.py
   EfficientMedSAM2Lib/cohort/results/review.py
@@ -70,6 +69,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/dicom/frames.py
   EfficientMedSAM2Lib/imaging/dicom/headers.py
   EfficientMedSAM2Lib/imaging/dicom/reader.py
+  EfficientMedSAM2Lib/imaging/dicom/seg_writer.py
   EfficientMedSAM2Lib/imaging/dicom/segmentations.py
   EfficientMedSAM2Lib/imaging/dicom/series.py
   EfficientMedSAM2Lib/imaging/dicom/stack.py
@@ -119,6 +119,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/models/network.py
   EfficientMedSAM2Lib/models/timm_import.py
   EfficientMedSAM2Lib/mrml/__init__.py
+  EfficientMedSAM2Lib/mrml/editing.py
   EfficientMedSAM2Lib/mrml/effect/__init__.py
   EfficientMedSAM2Lib/mrml/effect/action_queue.py
   EfficientMedSAM2Lib/mrml/effect/controller.py
@@ -155,8 +156,10 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/pipeline/case.py
   EfficientMedSAM2Lib/pipeline/engine.py
   EfficientMedSAM2Lib/pipeline/machine.py
+  EfficientMedSAM2Lib/pipeline/measurements.py
   EfficientMedSAM2Lib/pipeline/options.py
   EfficientMedSAM2Lib/pipeline/prompts.py
+  EfficientMedSAM2Lib/pipeline/volume_score.py
   EfficientMedSAM2Lib/predictors/__init__.py
   EfficientMedSAM2Lib/predictors/automatic_mask_generator.py
   EfficientMedSAM2Lib/predictors/image_predictor.py

@@ -130,8 +130,14 @@ class MoreOptions(PanelWidgets):
             self._onEdited,
             _("Leave other segments their voxels, whatever Masking says. Off: what they lose is said."),
         )
+        self.hoverCheck = self._check(
+            _("show what a click would make"),
+            self._onEdited,
+            _("Outline it while the mouse rests over the image, with the tool Point."),
+        )
         self._form.addRow(_("Options:"), self.autoCommitCheck)
         self._form.addRow("", self.keepOutCheck)
+        self._form.addRow("", self.hoverCheck)
         self.sequenceFrame = qt.QFrame()
         row = qt.QHBoxLayout(self.sequenceFrame)
         row.setContentsMargins(0, 0, 0, 0)
@@ -179,6 +185,7 @@ class MoreOptions(PanelWidgets):
             self.windowCombo,
             self.autoCommitCheck,
             self.keepOutCheck,
+            self.hoverCheck,
         )
 
     def _moreValues(self):
@@ -190,6 +197,7 @@ class MoreOptions(PanelWidgets):
             "Window": WINDOWS[self.windowCombo.currentIndex][0],
             "AutoCommit": asFlag(self.autoCommitCheck.checked),
             "KeepOut": asFlag(self.keepOutCheck.checked),
+            "Hover": asFlag(self.hoverCheck.checked),
         }
 
     def _setMoreValues(self, values):
@@ -202,6 +210,7 @@ class MoreOptions(PanelWidgets):
         self.windowCombo.currentIndex = _position(WINDOWS, values["Window"])
         self.autoCommitCheck.checked = values["AutoCommit"] == "1"
         self.keepOutCheck.checked = values["KeepOut"] == "1"
+        self.hoverCheck.checked = values["Hover"] == "1"
 
 
 def asFlag(on):

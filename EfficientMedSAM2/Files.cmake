@@ -19,6 +19,7 @@ set(MODULE_PYTHON_SCRIPTS
   SegmentEditorEfficientMedSAM2Lib/__init__.py
   SegmentEditorEfficientMedSAM2Lib/confidence_strip.py
   SegmentEditorEfficientMedSAM2Lib/effect_commands.py
+  SegmentEditorEfficientMedSAM2Lib/hover_preview.py
   SegmentEditorEfficientMedSAM2Lib/more_options.py
   SegmentEditorEfficientMedSAM2Lib/options_panel.py
   SegmentEditorEfficientMedSAM2Lib/panel_style.py

@@ -29,6 +29,7 @@ from EfficientMedSAM2Lib.mrml.effect.view_geometry import tilt_hint, view_slice,
 from EfficientMedSAM2Lib.mrml.effect.worker import Worker
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
 from SegmentEditorEfficientMedSAM2Lib.effect_commands import EffectCommands
+from SegmentEditorEfficientMedSAM2Lib.hover_preview import HoverPreview
 from SegmentEditorEfficientMedSAM2Lib.options_panel import OptionsPanel
 from SegmentEditorEfficientMedSAM2Lib.preview_pipeline import PreviewPipelines
 from SegmentEditorEfficientMedSAM2Lib.prompt_tools import PromptTools, RoiPlacement, is_slicers_mouse
@@ -50,6 +51,7 @@ DEFAULTS = {
     "AutoCommit": "1",
     "KeepOut": "1",
     "Each": "0",
+    "Hover": "1",
 }
 POLL_MS = 5
 #: Leaving the effect waits at most so long for the slice that is being computed.
@@ -104,6 +106,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.roiPlacement = RoiPlacement()
         self.pipelines = PreviewPipelines(scriptedEffect)
         self.tools = PromptTools(scriptedEffect, self.pipelines)
+        self.hover = HoverPreview(scriptedEffect, self.tools, lambda: self.controller, lambda: self._volumeNode())
         commands = self.commands()
         self.panel = OptionsPanel(scriptedEffect, commands, self.updateMRMLFromGUI, self.onJump)
         self.shortcuts = Shortcuts(commands, self._wantsKeys)
@@ -129,6 +132,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.roiPlacement.stop()
         self.shortcuts.remove()
         self.tools.cancel()
+        self.hover.stop()
         self.observer.stop()
         self.timer.stop()
         if not slicer.mrmlScene.IsClosing():
@@ -144,6 +148,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.timer.stop()
         self.timer.disconnect("timeout()", self._onTimer)
         self.panel.cleanup()
+        self.hover.cleanup()
         self.controller.close()
         self.controller = None
 
@@ -167,6 +172,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.controller.auto_commit = values["AutoCommit"] == "1"
         self.controller.keep_out = values["KeepOut"] == "1"
         self.controller.each = values["Each"] == "1"
+        self.hover.enabled = values["Hover"] == "1"
         if self._isActive:
             self._updateMarkups()
             self._onEditorChanged()
@@ -224,6 +230,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             return False
         if eventId == vtk.vtkCommand.LeftButtonPressEvent and not self.controller.is_ready:
             self._start()  # what was missing may have been installed since
+        self.hover.process(callerInteractor, eventId, viewWidget)
         if eventId == vtk.vtkCommand.LeftButtonPressEvent and self.panel.moveButton.checked:
             sliceNode = self.scriptedEffect.viewNode(viewWidget)
             self.movePrompt(xy_to_world([callerInteractor.GetEventPosition()], sliceNode)[0].tolist())
@@ -252,13 +259,18 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         if self._settings is not None and self._settings != settings:
             self.controller.unload()
         self._settings, self._windowOf = settings, None
-        missing = [] if self.controller.is_ready else missing_packages()
+        try:
+            arguments = settings.build_arguments()
+        except UserError as error:
+            self.panel.showSetup(str(error))
+            return
+        missing = [] if self.controller.is_ready else missing_packages(arguments)
         if missing:
             text = _("EfficientMedSAM2 needs {packages}, which are not installed yet.")
             self.panel.showSetup(text.format(packages=", ".join(missing)))
             return
         self.panel.showSetup("")
-        self.controller.load = lambda: load_predictor(**settings.build_arguments())
+        self.controller.load = lambda: load_predictor(**arguments)
         self.controller.start()
 
     @staticmethod
@@ -279,10 +291,6 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         """A parameter as text; defaults are not there while a scene is being closed."""
         return self.scriptedEffect.parameter(name) if self.scriptedEffect.parameterDefined(name) else DEFAULTS[name]
 
-    def _wantsKeys(self):
-        state = self.controller
-        return self._isActive and (state.has_preview or self.tools.dragging or state.activity.is_propagation)
-
     def _onTimer(self):
         if self._markupsChanged and not slicer.mrmlScene.IsBatchProcessing():
             self._markupsChanged = False
@@ -298,10 +306,6 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.panel.showState(self.controller, self._hint)
         self._showStrip()
         self._showPreview()
-
-    def _say(self, text):
-        self._hint = text
-        self.panel.showMessage(text, False)
 
     def _showPreview(self, sliceWidgets=None):
         volumeNode = self._volumeNode()

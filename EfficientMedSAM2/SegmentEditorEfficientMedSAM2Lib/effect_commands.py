@@ -167,6 +167,14 @@ class EffectCommands:
         if segmentationNode is not None and segment[1] and is_new_segment(*segment):
             self._set("Include", "1")
 
+    def _wantsKeys(self):
+        state = self.controller
+        return self._isActive and (state.has_preview or self.tools.dragging or state.activity.is_propagation)
+
+    def _say(self, text):
+        self._hint = text
+        self.panel.showMessage(text, False)
+
     def _act(self, action):
         """Do what a command means; what a user did wrong becomes a message, faults go to the error log."""
         self._hint = ""

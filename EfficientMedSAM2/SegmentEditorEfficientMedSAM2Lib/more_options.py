@@ -35,6 +35,8 @@ class MoreOptions(PanelWidgets):
         edited: Called without arguments when the user has changed a setting.
     """
 
+    needsSetup = False  # whether something is missing without which nothing can be segmented
+
     def __init__(self, commands, edited):
         PanelWidgets.__init__(self)
         self.commands = commands
@@ -131,8 +133,14 @@ class MoreOptions(PanelWidgets):
             self._onEdited,
             _("Leave other segments their voxels, whatever Masking says. Off: what they lose is said."),
         )
+        self.hoverCheck = self._check(
+            _("show what a click would make"),
+            self._onEdited,
+            _("Outline it while the mouse rests over the image, with the tool Point."),
+        )
         self._form.addRow(_("Options:"), self.autoCommitCheck)
         self._form.addRow("", self.keepOutCheck)
+        self._form.addRow("", self.hoverCheck)
         tip = _("Many lesions: each prompt begins a new segment, Lesion 1, Lesion 2 ...; Propagate carries all.")
         self.eachCheck = self._check(_("One segment for each"), self._onEdited, f"{tip} ({KEYS['each']})")
         self._form.addRow("", self.eachCheck)
@@ -168,7 +176,7 @@ class MoreOptions(PanelWidgets):
                 combo.addItem(name, nodeID)
         combo.currentIndex = max(combo.findData(chosenID), 0)
         combo.blockSignals(blocked)
-        self.useMarkupsButton.enabled = combo.currentIndex > 0 and not self.setupLabel.text
+        self.useMarkupsButton.enabled = combo.currentIndex > 0 and not self.needsSetup
 
     def chosenMarkupsID(self):
         """ID of the chosen markups node, "" for none."""
@@ -184,6 +192,7 @@ class MoreOptions(PanelWidgets):
             self.autoCommitCheck,
             self.keepOutCheck,
             self.eachCheck,
+            self.hoverCheck,
         )
 
     def _moreValues(self):
@@ -196,6 +205,7 @@ class MoreOptions(PanelWidgets):
             "AutoCommit": asFlag(self.autoCommitCheck.checked),
             "KeepOut": asFlag(self.keepOutCheck.checked),
             "Each": asFlag(self.eachCheck.checked),
+            "Hover": asFlag(self.hoverCheck.checked),
         }
 
     def _setMoreValues(self, values):
@@ -209,6 +219,7 @@ class MoreOptions(PanelWidgets):
         self.autoCommitCheck.checked = values["AutoCommit"] == "1"
         self.keepOutCheck.checked = values["KeepOut"] == "1"
         self.eachCheck.checked = values["Each"] == "1"
+        self.hoverCheck.checked = values["Hover"] == "1"
 
 
 def asFlag(on):

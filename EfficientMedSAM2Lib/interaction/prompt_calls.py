@@ -17,7 +17,7 @@ from EfficientMedSAM2Lib.interaction import checks
 from EfficientMedSAM2Lib.interaction.drawn import answer_anew, apply_any_prompt, enclosed
 from EfficientMedSAM2Lib.interaction.history import SegmentStore
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
-from EfficientMedSAM2Lib.interaction.prompts import LassoPrompt, Prompt, ScribblePrompt, prompted_slices
+from EfficientMedSAM2Lib.interaction.prompts import LassoPrompt, PointPrompt, Prompt, ScribblePrompt, prompted_slices
 from EfficientMedSAM2Lib.interaction.propagation import Propagation, SliceUpdate, StopRule
 from EfficientMedSAM2Lib.interaction.segment import SegmentState
 from EfficientMedSAM2Lib.predictors.slices.similarity import SliceFeatures
@@ -102,6 +102,16 @@ class PromptCalls(ABC):
         return self._change(
             segment, "change prompts", lambda states, state: answer_anew(states, state, axis, indices, prompts)
         )
+
+    def try_prompt(self, prompt: PointPrompt, segment: str = "1") -> np.ndarray:
+        """The mask, bool (rows, columns), that a click would make of its slice; the segment stays as it is."""
+        store = self._ready()
+        trial = store.begin(segment, "try")
+        try:
+            apply_any_prompt(store.states, trial.segment, prompt)
+            return trial.segment.read_slice(prompt.axis, prompt.index)
+        finally:
+            store.roll_back(trial)
 
     def _change(self, segment: str, label: str, action: Callable[[AxisStates, SegmentState], str]) -> Box | None:
         store = self._ready()

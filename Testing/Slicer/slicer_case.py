@@ -147,6 +147,11 @@ class Editor:
         found = slicer.util.findChildren(self.effect.optionsFrame(), className="QPushButton")
         return [button for button in found if button.text.split(" (")[0] == text]
 
+    def tool_button(self, text):
+        """The button of the effect's options that stays down, with this text, whether or not a key stands behind it."""
+        found = slicer.util.findChildren(self.effect.optionsFrame(), className="QToolButton")
+        return next(button for button in found if button.text.split(" (")[0] == text)
+
     def press(self, text):
         """Press a button of the effect's options; returns whether there is one with this text."""
         buttons = self.buttons(text)

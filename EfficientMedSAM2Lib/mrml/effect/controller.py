@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.interaction import LESION, MarkupPrompt, check_each
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
-from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask
+from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, HoverMask
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import features_around, features_of
 from EfficientMedSAM2Lib.mrml.effect.progress import RangeRule
 from EfficientMedSAM2Lib.mrml.effect.prompt_changes import PromptChanges
@@ -84,6 +85,37 @@ class EffectController(PromptChanges):
         self._queue.idle_work.append(features_of(session.engine, index, axis))
         self._changed()
         return True
+
+    def hover(self, point_world_ras: Sequence[float], include: bool = True, axis: int | None = None) -> bool:
+        """Show what a click would make, as soon as the worker has time; nothing is changed by it.
+
+        Returns False, and shows nothing, while there is something else to be done, and where a click would be refused.
+        """
+        self._hovered = None
+        if self._predictor is None or self.is_busy or self.has_preview or self.is_locked:
+            return False
+        try:
+            segment = self.port.selected_segment_id()
+            prompt = point_at(point_world_ras, self.port.source_volume_node(), include, axis)
+            session = self._session()
+            session.refresh()
+        except UserError:
+            return False
+
+        def work(job: Any) -> None:
+            mask = session.engine.try_prompt(prompt, segment)
+            if not job.cancelled:
+                job.report(HoverMask(prompt.axis, prompt.index, mask))
+
+        self._queue.idle_work.append(work)
+        self._changed()
+        return True
+
+    def unhover(self) -> None:
+        """Show it no more."""
+        if self._hovered is not None:
+            self._hovered = None
+            self._changed()
 
     def use_segment(self) -> None:
         """Start propagation from the selected segment as it is now."""

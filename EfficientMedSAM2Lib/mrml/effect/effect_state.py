@@ -15,7 +15,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, Propagation, SliceUpdate
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Action, ActionQueue, Activity
-from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask
+from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, HoverMask
 from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores, read_scores
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
@@ -63,6 +63,7 @@ class EffectState:
         self._predictor: Any = None
         self._propagation: Propagation | None = None
         self._live: GrowingMask | None = None
+        self._hovered: HoverMask | None = None
         self._started = 0.0
         self._scene_changed = False
         self._text, self._text_of = "", ""
@@ -113,18 +114,20 @@ class EffectState:
         return PropagationProgress(self._propagation.done, self._propagation.total, time.perf_counter() - self._started)
 
     def preview_image(self) -> Any:
-        """vtkOrientedImageData (0, 1; volume's local frame) of the pending result, None when there is none."""
+        """vtkOrientedImageData (0, 1; volume's local frame) of the pending result, or of what a click would make."""
         if self._live is not None:
             return self._live.image(volume_matrix(self.port.source_volume_node()))
-        if self.session is None or not self.session.has_preview or self.session.preview_box is None:
-            return None
-        return self.session.preview_image()
+        if self.session is not None and self.session.has_preview and self.session.preview_box is not None:
+            return self.session.preview_image()
+        if self._hovered is not None and not self._queue.is_under_way(Activity.ANSWERING):
+            return self._hovered.image(volume_matrix(self.port.source_volume_node()))
+        return None
 
     # --- life ----------------------------------------------------------------------------------------------------
 
     def scene_changed(self) -> None:
         """The editor's segmentation, segment or volume may have changed: undo, redo, selection, other effects."""
-        self._scene_changed = True
+        self._scene_changed, self._hovered = True, None
         session = self.session
         if self.activity is Activity.PROPAGATING and session is not None and not self._queue.polling:
             try:
@@ -138,7 +141,8 @@ class EffectState:
     def forget(self) -> None:
         """The scene is closed: nothing of it may be kept. Work under way ends without being written."""
         self._queue.abandon()
-        self.session, self._live, self._propagation, self._scene_changed = None, None, None, False
+        self.session, self._live, self._propagation, self._hovered = None, None, None, None
+        self._scene_changed = False
         self.scores = SliceScores()
 
     def unload(self) -> None:
@@ -168,15 +172,18 @@ class EffectState:
             return False
         return True
 
-    def reported(self, item: SliceUpdate) -> None:
-        """A slice was propagated."""
+    def reported(self, item: SliceUpdate | HoverMask) -> None:
+        """A slice was propagated, or a click was tried."""
+        if isinstance(item, HoverMask):
+            self._hovered = item
+            return
         self.scores = self.scores.with_slice(item.index, item.score, bool(item.mask.any()))
         if self._live is not None:
             self._live.put_slice(item.axis, item.index, item.mask)
 
     def ended(self, _action: Action) -> None:
         """Show what has become of the action."""
-        self._live = self._propagation = None
+        self._live = self._propagation = self._hovered = None
         self._read_scores()
 
     def failed(self, action: Action, error: BaseException) -> None:

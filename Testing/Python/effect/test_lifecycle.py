@@ -252,7 +252,7 @@ def test_scene_is_closed_while_it_works(user):
 def test_torch_is_missing(make_user, monkeypatch):
     import EfficientMedSAM2Lib.mrml.effect.predictor_loader as loader
 
-    monkeypatch.setattr(loader, "missing_packages", lambda: ["torch", "timm"])
+    monkeypatch.setattr(loader, "missing_packages", lambda _arguments: ["torch", "timm"])
     user = make_user()
     assert shown_in_panel(user.panel.setupFrame)
     assert "torch, timm" in user.panel.setupLabel.text
@@ -263,7 +263,7 @@ def test_torch_is_missing(make_user, monkeypatch):
     monkeypatch.setattr(slicer.util, "selectModule", shown.append, raising=False)
     user.press(user.panel.setupButton)
     assert shown == ["EfficientMedSAM2"]
-    monkeypatch.setitem(user.effect.activate.__globals__, "missing_packages", list)
+    monkeypatch.setitem(user.effect.activate.__globals__, "missing_packages", lambda _arguments: [])
     user.editor.widget.setActiveEffectByName("")
     user.editor.widget.setActiveEffectByName("EfficientMedSAM2")
     user.wait()

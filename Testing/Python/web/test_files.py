@@ -234,7 +234,7 @@ def test_prompts_that_cannot_be_used_are_refused(sample, tmp_path):
     assert "not a markups file" in said["text.mrk.json"]
     assert "no list of markups" in said["other.json"]
     assert "outside" in said["far.mrk.json"]
-    assert "no point, box or line" in said["empty.mrk.json"]
+    assert "no point, box, line or curve" in said["empty.mrk.json"]
     assert "cannot be a prompt" in said["plane.mrk.json"]
     assert "too large for prompts" in said["long.mrk.json"]
     assert [segment["name"] for segment in user.state("segments")] == ["Segment_1"]

@@ -80,12 +80,12 @@ def test_a_list_of_points_is_as_many_segments(many):
     for index in (INSIDE, BESIDE):
         node.AddControlPointWorld(many.world(index), "F")
     many.controller.use_markups(node)
-    many.wait()
+    many.wait(60_000)
     assert names(many) == [*BEGUN, "Lesion 1", "Lesion 2"]
     np.testing.assert_array_equal(mask(many, "Lesion 2"), other_slice())
     node.AddControlPointWorld(many.world(INSIDE), "-")
     many.controller.use_markups(node)
-    many.wait()
+    many.wait(60_000)
     assert "1 of 3 prompts exclude" in many.controller.message
     assert names(many) == [*BEGUN, "Lesion 1", "Lesion 2"]
 

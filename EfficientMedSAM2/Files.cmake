@@ -19,7 +19,10 @@ set(MODULE_PYTHON_SCRIPTS
   SegmentEditorEfficientMedSAM2Lib/__init__.py
   SegmentEditorEfficientMedSAM2Lib/confidence_strip.py
   SegmentEditorEfficientMedSAM2Lib/effect_commands.py
+  SegmentEditorEfficientMedSAM2Lib/hover_preview.py
+  SegmentEditorEfficientMedSAM2Lib/more_options.py
   SegmentEditorEfficientMedSAM2Lib/options_panel.py
+  SegmentEditorEfficientMedSAM2Lib/panel_style.py
   SegmentEditorEfficientMedSAM2Lib/preview_pipeline.py
   SegmentEditorEfficientMedSAM2Lib/prompt_tools.py
   SegmentEditorEfficientMedSAM2Lib/scripted_effect_port.py
@@ -124,6 +127,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/effect/outline.py
   EfficientMedSAM2Lib/mrml/effect/predictor_loader.py
   EfficientMedSAM2Lib/mrml/effect/progress.py
+  EfficientMedSAM2Lib/mrml/effect/prompt_changes.py
   EfficientMedSAM2Lib/mrml/effect/prompt_gesture.py
   EfficientMedSAM2Lib/mrml/effect/slice_scores.py
   EfficientMedSAM2Lib/mrml/effect/view_geometry.py
@@ -135,9 +139,12 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/ports/__init__.py
   EfficientMedSAM2Lib/mrml/ports/editor_port.py
   EfficientMedSAM2Lib/mrml/ports/segment_editor_logic_port.py
+  EfficientMedSAM2Lib/mrml/result_writer.py
   EfficientMedSAM2Lib/mrml/scene/__init__.py
   EfficientMedSAM2Lib/mrml/scene/case_nodes.py
+  EfficientMedSAM2Lib/mrml/scene/other_segments.py
   EfficientMedSAM2Lib/mrml/scene/prompt_store.py
+  EfficientMedSAM2Lib/mrml/scene/segment_lock.py
   EfficientMedSAM2Lib/mrml/scene/segmentation_prompts.py
   EfficientMedSAM2Lib/mrml/scene/segments.py
   EfficientMedSAM2Lib/mrml/scene/sequences.py

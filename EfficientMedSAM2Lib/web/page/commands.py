@@ -98,6 +98,7 @@ class Commands:
             "recolor_segment": self.segments.recolor,
             "select_segment": self.segments.select,
             "show_segment": self.segments.show,
+            "lock_segment": self.segments.lock,
             "remove_segment": self.remove_segment,
             "next_segment": self.next_segment,
             "toggle_masks": self.toggle_masks,

@@ -10,16 +10,19 @@ from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
 from EfficientMedSAM2Lib.pipeline.measurements import Diameters
 from EfficientMedSAM2Lib.web.page.commands import Commands
-from EfficientMedSAM2Lib.web.session.measurements import Measurements
+from EfficientMedSAM2Lib.web.session.measurements import Measurement, Measurements
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
 #: Names of the state variables, and their values before a volume is open.
 INITIAL: dict[str, Any] = {
     "volume_name": "",
     "volume_text": "",
+    "unit": "mm",
+    "is_picture": False,
     "is_gray": True,
     "is_ct": False,
     "segments": [],
+    "stale_text": "",
     "selected_name": "",
     "tool": "navigate",
     "settings": {},
@@ -49,6 +52,9 @@ INITIAL: dict[str, Any] = {
     "load_error": "",
     "rulers": [],
     "file_windows": [],
+    "kept": "",
+    "kept_at": "",
+    "earlier": [],
 }
 #: Slices shown in the strip before and after those with a confidence, and at least in all.
 STRIP_MARGIN, STRIP_LEAST = 3, 30
@@ -80,15 +86,19 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         "load_error": str(controller.load_error or ""),
     }
     if viewer.volume is None or viewer.volume_node is None:
-        return {**INITIAL, **state, "message": "", "upload_limit": None}
+        return {**INITIAL, **state}
     shown = viewer.shown_window()
     segments = _segments(commands, measurements)
     strip = _strip(controller.scores, commands.views)
     depth, height, width = viewer.volume.shape_kji
+    sizes = (width, height) if viewer.is_picture else (width, height, depth)
     spacing = spacing_of(viewer.volume.ijk_to_ras)
+    size_text = f" {viewer.unit}" if viewer.unit != "mm" else " · " + " × ".join(f"{s:.3g}" for s in spacing) + " mm"
     state.update(
         volume_name=viewer.volume.name,
-        volume_text=f"{width} × {height} × {depth} · " + " × ".join(f"{s:.3g}" for s in spacing) + " mm",
+        volume_text=" × ".join(map(str, sizes)) + size_text,
+        unit=viewer.unit,
+        is_picture=viewer.is_picture,
         is_gray=shown is not None,
         is_ct=viewer.is_ct,
         file_windows=[
@@ -103,6 +113,7 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         readout=commands.views.readout(),
         window_width=round(shown[0]) if shown and shown[0] >= 10 else shown[0] if shown else 0,
         window_level=round(shown[1]) if shown and shown[0] >= 10 else shown[1] if shown else 0,
+        stale_text=controller.scores.stale_text,
         **strip,
         strip_axis=_axis_name(commands.views, controller.scores.axis),
     )
@@ -125,8 +136,9 @@ def _segments(commands: Commands, measurements: Measurements) -> list[dict[str, 
                 "name": commands.segments.get(segment_id).GetName(),
                 "color": commands.segments.color(segment_id),
                 "visible": commands.segments.is_visible(segment_id),
+                "locked": commands.segments.is_locked(segment_id),
                 "selected": segment_id == commands.segments.selected,
-                "volume": _milliliters(measured.milliliters) if measured is not None else "",
+                "volume": _size(measured) if measured is not None else "",
                 "diameters": _diameters(measured.diameters) if measured is not None else "",
                 "diameters_text": _diameters_text(measured.diameters) if measured is not None else "",
                 "mean": f"{measured.mean:.1f}" if measured is not None and measured.mean is not None else "–",
@@ -135,9 +147,11 @@ def _segments(commands: Commands, measurements: Measurements) -> list[dict[str, 
     return rows
 
 
-def _milliliters(value: float | None) -> str:
+def _size(measured: Measurement) -> str:
+    """In ml, or the number of voxels or pixels where nobody knows how large they are."""
+    value = measured.milliliters
     if value is None:
-        return "–"
+        return str(measured.voxels)
     return "0" if value == 0 else f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 

@@ -131,6 +131,8 @@ class SliceViews:
         directions = from_vtk_matrix(node.GetSliceToRAS())[:3, :3]
         right, up = side(directions[:, 0]), side(directions[:, 1])
         letters = {"right": right, "left": side(-directions[:, 0]), "top": up, "bottom": side(-directions[:, 1])}
+        if self.viewer.is_picture:  # of no patient: no file says where its left or right is
+            letters = dict.fromkeys(letters, "")
         numbers = {"axis": axis, "index": index, "last": count - 1, "text": f"{index} / {count - 1}"}
         return {**numbers, **letters, **self._scale(node)}
 
@@ -154,6 +156,9 @@ class SliceViews:
         value = np.asarray(volume.array[k, j, i])
         text = " ".join(f"{v:g}" for v in value.ravel())
         unit = " HU" if self.viewer.is_ct else ""
+        if not volume.spacing_known:
+            place = f"{i} {j}" if self.viewer.is_picture else f"{i} {j} {k}"
+            return f"{self.viewer.unit[:-1]} {place}   value {text}{unit}"
         r, a, s = self.world
         position = (
             f"{'R' if r >= 0 else 'L'} {abs(r):.0f}",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.files import output_folder
 from EfficientMedSAM2Lib.evaluation.cases import ObjectCase, choose_cases
 from EfficientMedSAM2Lib.evaluation.cvpr25.run import CVPR25, run_cvpr25
 from EfficientMedSAM2Lib.evaluation.dataset.sample import sample_image
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, write `<protocol>.csv`, `<protocol>.json` and a gallery per model, and print the table."""
     from EfficientMedSAM2Lib.evaluation.report.corrections import corrections_text
     from EfficientMedSAM2Lib.evaluation.report.gallery import write_gallery
-    from EfficientMedSAM2Lib.evaluation.report.reliability import reliability_text
+    from EfficientMedSAM2Lib.evaluation.report.reliability import reliability_text, review_order_text
     from EfficientMedSAM2Lib.evaluation.report.tables import summarise, table, write_csv, write_json
 
     if args.limit is not None and args.limit < 1:
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         return run_cvpr25(args, _build_model(args))
     methods = _methods(args)
     cases = _cases(args)
-    args.output.mkdir(parents=True, exist_ok=True)
+    output_folder(args.output)
     every: list[Record] = []
     summaries: dict[str, dict[str, Any]] = {}
     for method in methods:
@@ -111,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
     write_json(args.output / f"{args.protocol}.json", summaries, settings)
     sys.stdout.write(table(summaries) + "\n")
     for name, summary in summaries.items():
-        sys.stdout.write(reliability_text(name, summary) + corrections_text(name, summary))
+        texts = (reliability_text, review_order_text, corrections_text)
+        sys.stdout.write("".join(text(name, summary) for text in texts))
     return 0
 
 

@@ -24,8 +24,10 @@ from EfficientMedSAM2Lib.evaluation.methods.interface import (
     VolumePrediction,
 )
 from EfficientMedSAM2Lib.evaluation.prompts import jittered_box
+from EfficientMedSAM2Lib.pipeline.volume_score import volume_score
 
 CLICK_COUNT = 5
+LOWEST_SLICE, WHOLE_VOLUME = "lowest slice", "volume score"
 PROTOCOLS = (BOX, CLICKS, VOLUME, MASK)
 VOLUME_PROTOCOLS = (VOLUME, MASK)  # of whole objects in volumes
 
@@ -49,6 +51,8 @@ class Record:
         values: measures by name; `dice` is always there.
         score_pairs: (predicted score, true IoU) of every slice that has a score and the object, found or true.
         click_dices: Dice after each click that was given, for clicks.
+        case_scores: what a list of cases may be ordered by, for volumes whose slices have scores: the lowest of a
+            slice, and the volume's.
     """
 
     model: str
@@ -58,6 +62,7 @@ class Record:
     picture: Picture
     score_pairs: list[tuple[float, float]] = field(default_factory=list)
     click_dices: list[float] = field(default_factory=list)
+    case_scores: dict[str, float] = field(default_factory=dict)
 
 
 def run_protocol(
@@ -160,7 +165,8 @@ def _run_volume(method: SegmentationMethod, case: ObjectCase, generator: np.rand
         "dice_of_boxes": dice(every_slice, truth_slices),
     }
     picture = Picture(windowed_slice(case), case.mask, found_slices[case.index], box)
-    return Record(method.name, case, values, seconds, picture, _score_pairs(found, found_slices, truth_slices))
+    pairs = _score_pairs(found, found_slices, truth_slices)
+    return Record(method.name, case, values, seconds, picture, pairs, case_scores=_case_scores(found, case))
 
 
 def _run_mask(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:  # noqa: ARG001
@@ -191,6 +197,15 @@ def _score_pairs(found: VolumePrediction, masks: np.ndarray, truth: np.ndarray) 
         for number, score in found.scores.items()
         if masks[number].any() or truth[number].any()
     ]
+
+
+def _case_scores(found: VolumePrediction, case: ObjectCase) -> dict[str, float]:
+    areas = {n: int(np.count_nonzero(plane)) for n, plane in enumerate(np.moveaxis(found.mask, case.axis, 0))}
+    score = volume_score(found.scores, [case.index], areas)
+    if score is None or not found.scores:
+        return {}
+    lowest = min((found.scores[n] for n, area in areas.items() if area and n in found.scores), default=0.0)
+    return {LOWEST_SLICE: lowest, WHOLE_VOLUME: score}
 
 
 def _boxes_on_every_slice(

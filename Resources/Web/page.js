@@ -15,6 +15,8 @@
     }
   };
 
+  // what went wrong is read by now
+  document.addEventListener("pointerdown", () => { if (byId("transfer")?.classList.contains("error")) note(""); }, true);
   document.addEventListener("note", (event) => note(...event.detail));
 
   const answer = (request) => {
@@ -119,7 +121,11 @@
     "open-files": () => choose(false),
     "open-folder": () => choose(true),
     "open-sample": () => openSample(),
-    download: (element) => download(element.dataset.kind),
+    // the numbers of a label map mean nothing without their names
+    download: async ({ dataset: { kind } }) => {
+      await download(kind);
+      if (kind === "nifti") await download("labels");
+    },
     help,
     end: endSession,
   };
@@ -160,6 +166,9 @@
     l: () => command("tool", "line"),
     c: () => command("tool", "navigate"),
     w: () => command("tool", "window"),
+    t: () => command("tool", "paint"),
+    v: () => command("tool", "erase"),
+    r: () => command("tool", "ruler"),
     n: () => command("toggle_include"),
     m: () => command("propagate"),
     u: () => command("weakest"),

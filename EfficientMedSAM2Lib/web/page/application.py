@@ -15,13 +15,17 @@ from EfficientMedSAM2Lib.web.session.measurements import Measurements
 from EfficientMedSAM2Lib.web.session.surfaces import Surfaces
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.session.workspace import Workspace
+from EfficientMedSAM2Lib.web.views.brush import Brush
 from EfficientMedSAM2Lib.web.views.layout import FOUR, create_views
 from EfficientMedSAM2Lib.web.views.prompt_effect import PromptEffect
 from EfficientMedSAM2Lib.web.views.render_scheduler import RenderScheduler
 from EfficientMedSAM2Lib.web.views.roi import RoiDraft
+from EfficientMedSAM2Lib.web.views.rulers import Rulers
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
 TITLE = "EfficientMedSAM2"
+#: Commands after which what was said of the segment before is no longer true of what is shown.
+OTHER_SEGMENT = ("add_segment", "remove_segment", "select_segment", "next_segment", "undo", "redo")
 #: Shown by trame's client in place of the page; session.js asks for the session until it answers, then loads it anew,
 #: and says what of the work is kept.
 LOST = '<div class="lost" role="alert"><p>Connecting again…</p></div>'
@@ -54,7 +58,8 @@ class Page:
         editor = self.viewer.app.segmentation_editor
         self.effect = editor.get_effect(PromptEffect)
         self.roi = RoiDraft(self.viewer)
-        self.effect.connect(self.viewer, self._pointed, self.say, self._drawn)
+        brush, rulers = Brush(self.viewer), Rulers(self.viewer, self._mark)
+        self.effect.connect(self.viewer, self._pointed, self.say, self._drawn, brush, rulers)
         self.commands = Commands(self.viewer, self.views, self.effect, self.roi, layouts)
         self.measurements, self.surfaces = Measurements(self.viewer), Surfaces(self.viewer)
         for view in self.viewer.app.view_manager.get_views():
@@ -84,7 +89,7 @@ class Page:
         self.measurements.clear()
         self.surfaces.clear()
         self.commands.masks_shown = True
-        self.views.fit()
+        self.views.show()
         self.commands.segments.add(undoable=False)
         editor = self.viewer.app.segmentation_editor
         editor.set_active_segment_id(self.commands.segments.selected)
@@ -124,6 +129,8 @@ class Page:
     def _command(self, name: str, *arguments: Any) -> None:
         """A button or a key."""
         self._message, self._is_error = "", False
+        if name in OTHER_SEGMENT:
+            self.viewer.controller.message = ""
         if arguments and arguments[0] in ORIENTATIONS:
             self.scheduler.first = arguments[0]
         try:

@@ -8,9 +8,10 @@ from EfficientMedSAM2Lib.core.geometry import spacing_of
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
+from EfficientMedSAM2Lib.pipeline.measurements import Diameters
 from EfficientMedSAM2Lib.web.page.commands import Commands
 from EfficientMedSAM2Lib.web.session.measurements import Measurement, Measurements
-from EfficientMedSAM2Lib.web.views.slice_views import SliceViews
+from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
 #: Names of the state variables, and their values before a volume is open.
 INITIAL: dict[str, Any] = {
@@ -21,6 +22,7 @@ INITIAL: dict[str, Any] = {
     "is_gray": True,
     "is_ct": False,
     "segments": [],
+    "stale_text": "",
     "selected_name": "",
     "tool": "navigate",
     "settings": {},
@@ -37,6 +39,7 @@ INITIAL: dict[str, Any] = {
     "strip_text": "",
     "strip_current": -1,
     "strip_range": [0, 0],
+    "strip_axis": "",
     "slices": {},
     "readout": "",
     "layout": "four",
@@ -47,6 +50,8 @@ INITIAL: dict[str, Any] = {
     "is_drawing": False,
     "is_ready": False,
     "load_error": "",
+    "rulers": [],
+    "file_windows": [],
     "kept": "",
     "kept_at": "",
     "earlier": [],
@@ -77,6 +82,7 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         "is_drawing": commands.effect.gesture.dragging,
         "roi_text": commands.roi.text() if commands.roi.is_open else "",
         "is_ready": controller.is_ready,
+        "rulers": [f"{length:.1f}" for length in commands.effect.rulers.lengths_mm()],
         "load_error": str(controller.load_error or ""),
     }
     if viewer.volume is None or viewer.volume_node is None:
@@ -95,6 +101,10 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         is_picture=viewer.is_picture,
         is_gray=shown is not None,
         is_ct=viewer.is_ct,
+        file_windows=[
+            [f"file{n}", f"{window.name}: {window.width:g} / {window.level:g}"]
+            for n, window in enumerate(viewer.volume.file_windows)
+        ],
         segments=segments,
         selected_name=next((s["name"] for s in segments if s["selected"]), ""),
         can_undo=controller.has_preview or viewer.port.can_undo(),
@@ -103,7 +113,9 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         readout=commands.views.readout(),
         window_width=round(shown[0]) if shown and shown[0] >= 10 else shown[0] if shown else 0,
         window_level=round(shown[1]) if shown and shown[0] >= 10 else shown[1] if shown else 0,
+        stale_text=controller.scores.stale_text,
         **strip,
+        strip_axis=_axis_name(commands.views, controller.scores.axis),
     )
     return state
 
@@ -124,8 +136,11 @@ def _segments(commands: Commands, measurements: Measurements) -> list[dict[str, 
                 "name": commands.segments.get(segment_id).GetName(),
                 "color": commands.segments.color(segment_id),
                 "visible": commands.segments.is_visible(segment_id),
+                "locked": commands.segments.is_locked(segment_id),
                 "selected": segment_id == commands.segments.selected,
                 "volume": _size(measured) if measured is not None else "",
+                "diameters": _diameters(measured.diameters) if measured is not None else "",
+                "diameters_text": _diameters_text(measured.diameters) if measured is not None else "",
                 "mean": f"{measured.mean:.1f}" if measured is not None and measured.mean is not None else "–",
             }
         )
@@ -138,6 +153,23 @@ def _size(measured: Measurement) -> str:
     if value is None:
         return str(measured.voxels)
     return "0" if value == 0 else f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _diameters(found: Diameters | None) -> str:
+    return "–" if found is None else f"{found.longest_mm:.0f} × {found.short_mm:.0f}"
+
+
+def _diameters_text(found: Diameters | None) -> str:
+    if found is None:
+        return "No diameters: it is empty, or the scan does not say how large a voxel is"
+    lengths = f"Longest diameter {found.longest_mm:.1f} mm, short axis {found.short_mm:.1f} mm"
+    return f"{lengths}, on slice {found.index}"
+
+
+def _axis_name(views: SliceViews, axis: int) -> str:
+    """Whose slices a strip counts: those of a view, by its name."""
+    tags = [tag for tag in views.nodes if views.describe(tag)["axis"] == axis]
+    return f"{ORIENTATIONS[tags[0]].lower()} slices" if tags else "slices"
 
 
 def _strip(scores: SliceScores, views: SliceViews) -> dict[str, Any]:

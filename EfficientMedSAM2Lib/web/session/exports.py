@@ -15,12 +15,14 @@ from EfficientMedSAM2Lib.imaging.segmentations import write_segmentation
 from EfficientMedSAM2Lib.interaction import MarkupPrompt
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import PROMPTS_TAG, decode_prompts, get_tag
 from EfficientMedSAM2Lib.mrml.scene.segments import read_segments
+from EfficientMedSAM2Lib.web.session.tables import prepare_table
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.session.workspace import file_name, unique
 
 #: Kind of download -> ending of its file.
 SEGMENTATION_ENDINGS = {"segmentation": ".seg.nrrd", "nifti": "-label.nii.gz"}
-KINDS = (*SEGMENTATION_ENDINGS, "prompts")
+TABLES = ("measurements", "labels")
+KINDS = (*SEGMENTATION_ENDINGS, "prompts", *TABLES)
 Export = tuple[str, Callable[[Path], object]]
 
 
@@ -33,8 +35,12 @@ def prepare(viewer: ViewerSession, kind: str) -> Export:
     volume = viewer.volume
     if volume is None:
         raise UserError("There is nothing to save yet; open a volume and segment something.")
+    if viewer.controller.has_preview:
+        raise UserError("What is shown as a preview is in no segment yet; apply it (Enter) or discard it (Esc) first.")
     if kind == "prompts":
         return _prepare_prompts(viewer)
+    if kind in TABLES:
+        return prepare_table(viewer, kind)
     segments = read_segments(viewer.segmentation_node, viewer.volume_node)
     if not any(segment.mask.any() for segment in segments):
         raise UserError("All segments are empty; there is nothing to save yet.")

@@ -20,6 +20,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.imaging.components import SeveralVolumes
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume, volume_name
@@ -136,6 +137,7 @@ def _collect(workspace: Workspace) -> UploadContent:
             fields["name"],
             tuple(fields["notes"]),
             fields["spacing_known"],
+            file_windows=tuple(IntensityWindow(*window) for window in fields["file_windows"]),
         )
     segments = [
         Segment(name, _load(workspace, f"mask{n}"), tuple(color) if color else None, terminology)
@@ -230,6 +232,7 @@ def _keep_volume(workspace: Workspace, volume: Volume, name: str) -> dict[str, A
         "name": f"{volume.title[0] or volume_name(name)} {volume.title[1]}".strip(),  # patients' scans differ
         "notes": volume.notes,
         "spacing_known": volume.spacing_known,
+        "file_windows": [(window.low, window.high, window.name) for window in volume.file_windows],
     }
 
 

@@ -112,7 +112,7 @@ class ViewerSession:
         self.volume = volume
         self.volume_node = add_volume(self.scene, volume)
         self.display_window = choose_window(volume.array, volume.modality)
-        self.set_display_window(self.display_window)
+        self.set_display_window(volume.file_windows[0] if volume.file_windows else self.display_window)
         editor = self.app.segmentation_editor
         node = editor.create_empty_segmentation_node()
         node.SetName(f"{volume.name} segmentation")

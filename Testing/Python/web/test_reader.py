@@ -217,8 +217,8 @@ def test_dicom_segmentations_open_on_the_open_grid_and_contours_say_what_to_do(w
     from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
-    from EfficientMedSAM2Lib.cohort.results.dicom_seg import dicom_series as open_series
-    from EfficientMedSAM2Lib.cohort.results.dicom_seg import write_dicom_seg
+    from EfficientMedSAM2Lib.imaging.dicom.seg_writer import dicom_series as open_series
+    from EfficientMedSAM2Lib.imaging.dicom.seg_writer import write_dicom_seg
 
     rng = np.random.default_rng(5)
     folder = dicom_series(tmp_path / "ct", np.zeros((4, 6, 5), dtype=np.int16))

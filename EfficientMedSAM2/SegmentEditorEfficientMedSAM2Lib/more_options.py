@@ -34,6 +34,8 @@ class MoreOptions(PanelWidgets):
         edited: Called without arguments when the user has changed a setting.
     """
 
+    needsSetup = False  # whether something is missing without which nothing can be segmented
+
     def __init__(self, commands, edited):
         PanelWidgets.__init__(self)
         self.commands = commands
@@ -170,7 +172,7 @@ class MoreOptions(PanelWidgets):
                 combo.addItem(name, nodeID)
         combo.currentIndex = max(combo.findData(chosenID), 0)
         combo.blockSignals(blocked)
-        self.useMarkupsButton.enabled = combo.currentIndex > 0 and not self.setupLabel.text
+        self.useMarkupsButton.enabled = combo.currentIndex > 0 and not self.needsSetup
 
     def chosenMarkupsID(self):
         """ID of the chosen markups node, "" for none."""

@@ -154,7 +154,7 @@ class OptionsPanel(MoreOptions):
 
     def showSetup(self, text):
         """Explain what is missing; nothing is missing when the text is empty."""
-        self.setupLabel.text = text
+        self.setupLabel.text, self.needsSetup = text, bool(text)
         self.setupFrame.visible = bool(text)
         for widget in (
             *self.toolButtons.values(),

@@ -24,8 +24,6 @@ from EfficientMedSAM2Lib.web.views.rulers import Rulers
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
 TITLE = "EfficientMedSAM2"
-#: Commands after which what was said of the segment before is no longer true of what is shown.
-OTHER_SEGMENT = ("add_segment", "remove_segment", "select_segment", "next_segment", "undo", "redo")
 #: Shown by trame's client in place of the page; session.js asks for the session until it answers, then loads it anew,
 #: and says what of the work is kept.
 LOST = '<div class="lost" role="alert"><p>Connecting again…</p></div>'
@@ -58,7 +56,7 @@ class Page:
         editor = self.viewer.app.segmentation_editor
         self.effect = editor.get_effect(PromptEffect)
         self.roi = RoiDraft(self.viewer)
-        brush, rulers = Brush(self.viewer), Rulers(self.viewer, self._mark)
+        brush, rulers = Brush(self.viewer), Rulers(self.viewer, self.mark)
         self.effect.connect(self.viewer, self._pointed, self.say, self._drawn, brush, rulers)
         self.commands = Commands(self.viewer, self.views, self.effect, self.roi, layouts)
         self.measurements, self.surfaces = Measurements(self.viewer), Surfaces(self.viewer)
@@ -129,8 +127,6 @@ class Page:
     def _command(self, name: str, *arguments: Any) -> None:
         """A button or a key."""
         self._message, self._is_error = "", False
-        if name in OTHER_SEGMENT:
-            self.viewer.controller.message = ""
         if arguments and arguments[0] in ORIENTATIONS:
             self.scheduler.first = arguments[0]
         try:

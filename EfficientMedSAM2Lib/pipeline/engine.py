@@ -79,10 +79,10 @@ def build_model(
     if threads is not None and threads < 1:
         raise UserError(f"A network needs at least one thread, not {threads}.")
     known = None if task is None else read_task(task)
-    if encoder is None and weights is None:
-        encoder = DEFAULT_ENCODER if known is None else known.encoder
-    elif encoder is None:
+    if encoder is None and weights is not None:
         encoder = encoder_of(weights)
+    elif encoder is None:
+        encoder = DEFAULT_ENCODER if known is None else known.encoder
     model = build_efficient_medsam2_model(encoder, weights, device, runtime=runtime, precision=precision, task=known)
     if threads is not None:
         model.set_threads(threads)

@@ -76,14 +76,14 @@ def changed(graph: bytes, changes: Sequence[Change]) -> bytes:
     """
     content = bytearray(graph)
     for name, base, value in changes:
-        for turn in (np.array, np.transpose) if base.ndim == 2 else (np.array,):
-            before = turn(base).tobytes()
+        for arrange in (np.array, np.transpose) if base.ndim == 2 else (np.array,):
+            before = arrange(base).tobytes()
             place = graph.find(before)
             if place >= 0:
                 break
         if place < 0 or graph.find(before, place + 1) >= 0:
             raise UserError(f"A task cannot be used with this exported network ({name}); take --runtime torch.")
-        content[place : place + len(before)] = turn(value).tobytes()
+        content[place : place + len(before)] = arrange(value).tobytes()
     return bytes(content)
 
 

@@ -150,6 +150,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/pipeline/machine.py
   EfficientMedSAM2Lib/pipeline/options.py
   EfficientMedSAM2Lib/pipeline/prompts.py
+  EfficientMedSAM2Lib/pipeline/proposals.py
   EfficientMedSAM2Lib/predictors/__init__.py
   EfficientMedSAM2Lib/predictors/automatic_mask_generator.py
   EfficientMedSAM2Lib/predictors/image_predictor.py
@@ -163,6 +164,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/slices/dense_prompts.py
   EfficientMedSAM2Lib/predictors/slices/feature_cache.py
   EfficientMedSAM2Lib/predictors/slices/inference_thread.py
+  EfficientMedSAM2Lib/predictors/slices/proposals.py
   EfficientMedSAM2Lib/predictors/slices/rejection.py
   EfficientMedSAM2Lib/predictors/slices/roundness.py
   EfficientMedSAM2Lib/predictors/slices/slice_data.py
@@ -192,11 +194,16 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/network.py
   EfficientMedSAM2Lib/runtimes/onnx/__init__.py
   EfficientMedSAM2Lib/runtimes/onnx/calibration.py
+  EfficientMedSAM2Lib/runtimes/onnx/changed_weights.py
   EfficientMedSAM2Lib/runtimes/onnx/export.py
   EfficientMedSAM2Lib/runtimes/onnx/onnx_file.py
   EfficientMedSAM2Lib/runtimes/onnx/onnx_network.py
   EfficientMedSAM2Lib/runtimes/onnx/quantise.py
   EfficientMedSAM2Lib/runtimes/out_of_memory.py
+  EfficientMedSAM2Lib/runtimes/tasks/__init__.py
+  EfficientMedSAM2Lib/runtimes/tasks/task.py
+  EfficientMedSAM2Lib/runtimes/tasks/task_file.py
+  EfficientMedSAM2Lib/runtimes/tasks/torch_task.py
   EfficientMedSAM2Lib/runtimes/torch_arrays.py
   EfficientMedSAM2Lib/runtimes/weights_metadata.py
   )

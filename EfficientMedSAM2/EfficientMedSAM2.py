@@ -83,7 +83,7 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._check: Any = None  # a Future while the network is checked
         self._was_ready = None
         self._timer: Any = None
-        self._cohort: Any = None
+        self.cohort: Any = None
 
     def setup(self):
         """Make the panel from its .ui file and connect it."""
@@ -114,6 +114,7 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.windowComboBox.addItem(_("Custom"), CUSTOM)
         self._show_settings()
         self.ui.setupButton.connect("clicked()", self.on_setup)
+        self.ui.torchButton.connect("clicked()", lambda: self.on_setup(with_torch=True))
         self.ui.restartButton.connect("clicked()", slicer.util.restart)
         self.ui.openEditorButton.connect("clicked()", self.on_open_editor)
         self.ui.sampleButton.connect("clicked()", self.on_sample)
@@ -128,10 +129,10 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._timer = qt.QTimer()
         self._timer.interval = self.CHECK_INTERVAL_MS
         self._timer.connect("timeout()", self.on_timer)
-        section = ctk.ctkCollapsibleButton()
+        section = self.cohort_section = ctk.ctkCollapsibleButton()
         section.text = TITLE
         section.collapsed = True
-        self._cohort = CohortPanel(qt.QVBoxLayout(section))
+        self.cohort = CohortPanel(qt.QVBoxLayout(section))
         self.layout.addWidget(section)
         self.layout.addStretch(1)
         self.update_state()
@@ -145,8 +146,8 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._timer is not None:
             self._timer.stop()
         self._check = None
-        if self._cohort is not None:
-            self._cohort.cleanup()
+        if self.cohort is not None:
+            self.cohort.cleanup()
         self.removeObservers()
 
     def onReload(self):
@@ -162,12 +163,13 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         state = self.logic.state()
         ui = self.ui
         ui.stateLabel.text = state.summary
-        ui.torchLabel.text = f"PyTorch {state.torch}" if state.torch else _("missing")
+        ui.torchLabel.text = state.torch or (_("missing") if state.needs_torch else _("not installed, and not needed"))
         missing = [_("missing: {names}").format(names=", ".join(state.missing))] if state.missing else []
         ui.packagesLabel.text = "; ".join([*state.packages, *missing])
         ui.weightsLabel.text = state.weights or _("missing")
         ui.setupButton.enabled = state.installable
         ui.setupButton.text = _("Set up") if state.installable else _("Set up: nothing to do")
+        ui.torchButton.visible = state.torch_offered
         ui.restartButton.visible = state.restart_needed
         ui.checkButton.enabled = state.ready and self._check is None
         if not state.ready:
@@ -178,11 +180,11 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._was_ready = state.ready
             ui.setupSection.collapsed = state.ready
 
-    def on_setup(self):
+    def on_setup(self, with_torch=False):
         """Install what is missing; each step asks first."""
         try:
             with slicer.util.tryWithErrorDisplay(_("The set-up failed."), waitCursor=True):
-                if not self.logic.set_up():
+                if not self.logic.set_up(with_torch):
                     slicer.util.showStatusMessage(_("The set-up was cancelled."), 5000)
         finally:
             self.update_state()  # an earlier step may have succeeded
@@ -278,7 +280,7 @@ class EfficientMedSAM2Test(ScriptedLoadableModuleTest):
         logic = EfficientMedSAM2Logic()
         state = logic.state()
         assert state.summary
-        assert state.ready == (state.summary == "Ready.")
+        assert state.ready == state.summary.startswith("Ready")
         settings = logic.settings()
         settings.save()
         assert logic.settings() == settings

@@ -19,7 +19,10 @@ set(MODULE_PYTHON_SCRIPTS
   SegmentEditorEfficientMedSAM2Lib/__init__.py
   SegmentEditorEfficientMedSAM2Lib/confidence_strip.py
   SegmentEditorEfficientMedSAM2Lib/effect_commands.py
+  SegmentEditorEfficientMedSAM2Lib/hover_preview.py
+  SegmentEditorEfficientMedSAM2Lib/more_options.py
   SegmentEditorEfficientMedSAM2Lib/options_panel.py
+  SegmentEditorEfficientMedSAM2Lib/panel_style.py
   SegmentEditorEfficientMedSAM2Lib/preview_pipeline.py
   SegmentEditorEfficientMedSAM2Lib/prompt_tools.py
   SegmentEditorEfficientMedSAM2Lib/scripted_effect_port.py
@@ -42,7 +45,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/results/__init__.py
   EfficientMedSAM2Lib/cohort/results/contact_sheet.py
   EfficientMedSAM2Lib/cohort/results/corrections.py
-  EfficientMedSAM2Lib/cohort/results/dicom_seg.py
   EfficientMedSAM2Lib/cohort/results/measurements.py
   EfficientMedSAM2Lib/cohort/results/picture.py
   EfficientMedSAM2Lib/cohort/results/review.py
@@ -67,6 +69,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/dicom/frames.py
   EfficientMedSAM2Lib/imaging/dicom/headers.py
   EfficientMedSAM2Lib/imaging/dicom/reader.py
+  EfficientMedSAM2Lib/imaging/dicom/seg_writer.py
   EfficientMedSAM2Lib/imaging/dicom/segmentations.py
   EfficientMedSAM2Lib/imaging/dicom/series.py
   EfficientMedSAM2Lib/imaging/dicom/stack.py
@@ -116,6 +119,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/models/network.py
   EfficientMedSAM2Lib/models/timm_import.py
   EfficientMedSAM2Lib/mrml/__init__.py
+  EfficientMedSAM2Lib/mrml/editing.py
   EfficientMedSAM2Lib/mrml/effect/__init__.py
   EfficientMedSAM2Lib/mrml/effect/action_queue.py
   EfficientMedSAM2Lib/mrml/effect/controller.py
@@ -123,6 +127,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/effect/outline.py
   EfficientMedSAM2Lib/mrml/effect/predictor_loader.py
   EfficientMedSAM2Lib/mrml/effect/progress.py
+  EfficientMedSAM2Lib/mrml/effect/prompt_changes.py
   EfficientMedSAM2Lib/mrml/effect/prompt_gesture.py
   EfficientMedSAM2Lib/mrml/effect/slice_scores.py
   EfficientMedSAM2Lib/mrml/effect/view_geometry.py
@@ -134,9 +139,12 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/ports/__init__.py
   EfficientMedSAM2Lib/mrml/ports/editor_port.py
   EfficientMedSAM2Lib/mrml/ports/segment_editor_logic_port.py
+  EfficientMedSAM2Lib/mrml/result_writer.py
   EfficientMedSAM2Lib/mrml/scene/__init__.py
   EfficientMedSAM2Lib/mrml/scene/case_nodes.py
+  EfficientMedSAM2Lib/mrml/scene/other_segments.py
   EfficientMedSAM2Lib/mrml/scene/prompt_store.py
+  EfficientMedSAM2Lib/mrml/scene/segment_lock.py
   EfficientMedSAM2Lib/mrml/scene/segmentation_prompts.py
   EfficientMedSAM2Lib/mrml/scene/segments.py
   EfficientMedSAM2Lib/mrml/scene/sequences.py
@@ -148,9 +156,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/pipeline/case.py
   EfficientMedSAM2Lib/pipeline/engine.py
   EfficientMedSAM2Lib/pipeline/machine.py
+  EfficientMedSAM2Lib/pipeline/measurements.py
   EfficientMedSAM2Lib/pipeline/options.py
   EfficientMedSAM2Lib/pipeline/prompts.py
   EfficientMedSAM2Lib/pipeline/proposals.py
+  EfficientMedSAM2Lib/pipeline/volume_score.py
   EfficientMedSAM2Lib/predictors/__init__.py
   EfficientMedSAM2Lib/predictors/automatic_mask_generator.py
   EfficientMedSAM2Lib/predictors/image_predictor.py

@@ -1,4 +1,4 @@
-"""One-click set-up: PyTorch through the PyTorch extension, then the few Python packages. Asks before each."""
+"""One-click set-up: ONNX Runtime; where it is needed or wanted, PyTorch through its extension. Asks before each."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class SetupDeclinedError(Exception):
     """The user said no; nothing was changed by the step that was declined."""
 
 
-def install_missing(state: SetupState) -> bool:
+def install_missing(state: SetupState, with_torch: bool = False) -> bool:
     """Install what is missing, step by step.
 
     Args:
         state: What is there.
+        with_torch: Install PyTorch, too, where the choices do not need it.
 
     Returns:
         Whether Slicer has to be restarted before the set-up can go on.
@@ -37,13 +38,15 @@ def install_missing(state: SetupState) -> bool:
         SetupDeclinedError: The user declined a step.
         RuntimeError: A step failed; the message says what to do.
     """
-    if state.torch is None and not state.extension:
+    with_torch = with_torch or state.needs_torch
+    if with_torch and state.torch is None and not state.extension:
         _install_pytorch_extension()
         return True
-    if state.torch is None:
+    if with_torch and state.torch is None:
         _install_torch()
-    if state.missing or state.recommended:
-        _install_packages([*state.missing, *state.recommended])
+    packages = [*(state.missing_for_torch if with_torch else ()), *state.missing_for_onnx]
+    if packages:
+        _install_packages(packages)
     importlib.invalidate_caches()
     return False
 

@@ -38,18 +38,18 @@ class EfficientMedSAM2Logic(ScriptedLoadableModuleLogic):
         return setup_state(self.settings(), self.requirements(), self.restart_needed)
 
     def requirements(self):
-        """Python packages that are needed besides PyTorch."""
+        """Python packages that PyTorch needs besides."""
         from EfficientMedSAM2Lib.core.resources import resource_path
         from EfficientMedSAM2ModuleLib.setup_state import read_requirements
 
         return read_requirements(resource_path("requirements.txt"))
 
-    def set_up(self):
-        """Install what is missing; returns False when the user declined."""
+    def set_up(self, with_torch=False):
+        """Install what is missing, with PyTorch even where it is not needed; returns False when the user declined."""
         from EfficientMedSAM2ModuleLib.installer import SetupDeclinedError, install_missing
 
         try:
-            self.restart_needed = install_missing(self.state())
+            self.restart_needed = install_missing(self.state(), with_torch)
         except SetupDeclinedError:
             return False
         return True
@@ -96,9 +96,29 @@ class EfficientMedSAM2Logic(ScriptedLoadableModuleLogic):
         return text
 
     def load_sample(self):
-        """Download and load the tutorial's chest CT; returns its volume node."""
-        import SampleData
+        """Load the tutorial's chest CT; returns its volume node.
 
+        It is downloaded once. Without a network, the coarser copy that comes with the slicerio package is taken.
+
+        Raises:
+            UserError: neither is there.
+        """
+        import SampleData
+        import slicer
+
+        from EfficientMedSAM2Lib.core.errors import UserError
+        from EfficientMedSAM2Lib.runtimes.choice import installed
         from EfficientMedSAM2ModuleLib.sample_data import CT_SAMPLE
 
-        return SampleData.SampleDataLogic().downloadSample(CT_SAMPLE)
+        try:
+            node = SampleData.SampleDataLogic().downloadSample(CT_SAMPLE)
+        except Exception:  # Slicer raises whatever comes of it: an IndexError where nothing was downloaded
+            logger.info("The sample could not be downloaded.", exc_info=True)
+            node = None
+        if node is None and installed("slicerio"):
+            from EfficientMedSAM2Lib.imaging.sample import sample_scan
+
+            node = slicer.util.loadVolume(str(sample_scan()))
+        if node is None:
+            raise UserError("The sample cannot be downloaded; check the network, or open a scan of your own.")
+        return node

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from EfficientMedSAM2Lib.runtimes.choice import installed
+
 ROUNDS = 3
 
 
@@ -80,6 +82,8 @@ def _device_reason(device: Any, wanted: str) -> str:
         return "PyTorch finds an NVIDIA GPU"
     if device.type == "mps":
         return "PyTorch finds an Apple GPU"
+    if not installed("torch"):
+        return "PyTorch is not installed, which only a GPU needs"
     import torch
 
     if torch.version.cuda is None:

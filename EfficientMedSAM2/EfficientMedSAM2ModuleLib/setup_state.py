@@ -10,12 +10,13 @@ from pathlib import Path
 from packaging.requirements import Requirement  # Slicer bundles it
 
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.runtimes.choice import may_have_gpu, runs_without_torch
 
 from .settings import EngineSettings, task_facts, weights_facts
 
 TORCH_REQUIREMENT = ">=2.1"
-RECOMMENDED = ("onnxruntime>=1.17",)
-"""Works without it: a CPU is slower then, most of all one that other programs use too."""
+ONNX_REQUIREMENT = "onnxruntime>=1.17"
+"""Alone enough for a CPU: 20 MB, without a restart, and faster there than PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,10 @@ class SetupState:
     Attributes:
         extension: Whether the PyTorch extension is loaded.
         torch: Version of PyTorch, None when there is none.
-        missing: Requirements that are not met, such as "timm>=1.0.9".
-        recommended: Those of `RECOMMENDED` that are not met.
+        needs_torch: Whether the choices need PyTorch: a GPU by name, or weights that are not exported.
+        gpu: Whether there is a driver of a GPU, which PyTorch would use.
+        missing_for_torch: What PyTorch needs besides, and is not there, such as "timm>=1.0.9".
+        missing_for_onnx: The same for ONNX Runtime.
         packages: Versions of the packages that are there.
         weights: Where the weights come from and under which licence.
         weights_problem: Why the chosen weights cannot be used; empty when they can.
@@ -35,37 +38,59 @@ class SetupState:
 
     extension: bool
     torch: str | None
-    missing: tuple[str, ...]
+    needs_torch: bool
+    gpu: bool
+    missing_for_torch: tuple[str, ...]
+    missing_for_onnx: tuple[str, ...]
     packages: tuple[str, ...]
     weights: str
     weights_problem: str
     restart_needed: bool = False
-    recommended: tuple[str, ...] = ()
+
+    @property
+    def torch_complete(self) -> bool:
+        """Whether PyTorch can compute."""
+        return self.torch is not None and not self.missing_for_torch
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What the set-up button installs besides PyTorch; ONNX Runtime, which is faster on a CPU, in any case."""
+        return (*(self.missing_for_torch if self.needs_torch else ()), *self.missing_for_onnx)
 
     @property
     def installable(self) -> bool:
         """Whether the set-up button has something to do."""
-        return not self.restart_needed and (self.torch is None or bool(self.missing or self.recommended))
+        return not self.restart_needed and ((self.needs_torch and self.torch is None) or bool(self.missing))
+
+    @property
+    def torch_offered(self) -> bool:
+        """Whether PyTorch can be installed too, and would help."""
+        return not self.restart_needed and not self.needs_torch and self.gpu and not self.torch_complete
 
     @property
     def ready(self) -> bool:
         """Whether the network can be used."""
-        return self.torch is not None and not self.missing and not self.weights_problem and not self.restart_needed
+        can_compute = self.torch_complete or (not self.needs_torch and not self.missing_for_onnx)
+        return can_compute and not self.weights_problem and not self.restart_needed
 
     @property
     def summary(self) -> str:
-        """One sentence: what the user can do now."""
+        """What the user can do now, in a sentence or two."""
         if self.restart_needed:
             return "Restart Slicer to go on with the set-up."
-        if self.torch is None and not self.extension:
+        if self.needs_torch and self.torch is None and not self.extension:
             return "PyTorch is missing. Set up installs Slicer's PyTorch extension first, and asks before it does."
-        if self.torch is None:
+        if self.needs_torch and self.torch is None:
             return "PyTorch is missing. Set up installs it, and asks before it does."
-        if self.missing:
+        if self.needs_torch and not self.torch_complete:
             return "Some Python packages are missing. Set up installs them, and asks before it does."
+        if not self.needs_torch and self.missing_for_onnx and not self.torch_complete:
+            return "ONNX Runtime is missing. Set up installs it (20 MB, no restart), and asks before it does."
         if self.weights_problem:
             return self.weights_problem
-        if self.recommended:
+        if self.torch_offered:
+            return "Ready, on the processor. This computer seems to have a GPU, which PyTorch would use."
+        if self.missing_for_onnx:
             return "Ready. Set up installs ONNX Runtime too, which is faster on a CPU, and asks before it does."
         return "Ready."
 
@@ -75,24 +100,34 @@ def setup_state(settings: EngineSettings, requirements: list[str], restart_neede
 
     Args:
         settings: The user's choices.
-        requirements: Lines such as "timm>=1.0.9".
+        requirements: What PyTorch needs besides, lines such as "timm>=1.0.9".
         restart_needed: Passed on.
     """
     importlib.invalidate_caches()
-    wanted = {line: Requirement(line) for line in (*requirements, *RECOMMENDED)}
+    wanted = {line: Requirement(line) for line in (*requirements, ONNX_REQUIREMENT)}
     found = {line: installed_version(requirement.name) for line, requirement in wanted.items()}
     unmet = [line for line, requirement in wanted.items() if not _is_met(requirement, found[line])]
     weights, problem = _weights(settings)
     return SetupState(
         extension=importlib.util.find_spec("PyTorchUtils") is not None,
         torch=installed_version("torch"),
-        missing=tuple(line for line in unmet if line not in RECOMMENDED),
+        needs_torch=_needs_torch(settings),
+        gpu=may_have_gpu(),
+        missing_for_torch=tuple(line for line in unmet if line != ONNX_REQUIREMENT),
+        missing_for_onnx=tuple(line for line in unmet if line == ONNX_REQUIREMENT),
         packages=tuple(f"{wanted[line].name} {version}" for line, version in found.items() if version),
         weights=weights,
         weights_problem=problem,
         restart_needed=restart_needed,
-        recommended=tuple(line for line in unmet if line in RECOMMENDED),
     )
+
+
+def _needs_torch(settings: EngineSettings) -> bool:
+    try:
+        arguments = settings.build_arguments()
+        return not runs_without_torch(arguments["encoder_type"], arguments["checkpoint"], arguments["device"])
+    except UserError:  # of the weights, which is said elsewhere
+        return False
 
 
 def read_requirements(path: Path) -> list[str]:

@@ -25,11 +25,11 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import tilt_hint, view_slice
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import tilt_hint, view_slice, xy_to_world
 from EfficientMedSAM2Lib.mrml.effect.worker import Worker
-from EfficientMedSAM2Lib.mrml.scene.prompt_store import offered_markups
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
 from SegmentEditorEfficientMedSAM2Lib.effect_commands import EffectCommands
+from SegmentEditorEfficientMedSAM2Lib.hover_preview import HoverPreview
 from SegmentEditorEfficientMedSAM2Lib.options_panel import OptionsPanel
 from SegmentEditorEfficientMedSAM2Lib.preview_pipeline import PreviewPipelines
 from SegmentEditorEfficientMedSAM2Lib.prompt_tools import PromptTools, RoiPlacement, is_slicers_mouse
@@ -50,6 +50,7 @@ DEFAULTS = {
     "Window": "",
     "AutoCommit": "1",
     "KeepOut": "1",
+    "Hover": "1",
 }
 POLL_MS = 5
 #: Leaving the effect waits at most so long for the slice that is being computed.
@@ -104,6 +105,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.roiPlacement = RoiPlacement()
         self.pipelines = PreviewPipelines(scriptedEffect)
         self.tools = PromptTools(scriptedEffect, self.pipelines)
+        self.hover = HoverPreview(scriptedEffect, self.tools, lambda: self.controller, lambda: self._volumeNode())
         commands = self.commands()
         self.panel = OptionsPanel(scriptedEffect, commands, self.updateMRMLFromGUI, self.onJump)
         self.shortcuts = Shortcuts(commands, self._wantsKeys)
@@ -117,6 +119,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self._hint = ""
         self.shortcuts.install()
         self.observer.start()
+        self.controller.shows_prompts = True
         self._start()
         self.updateGUIFromMRML()
 
@@ -128,10 +131,12 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.roiPlacement.stop()
         self.shortcuts.remove()
         self.tools.cancel()
+        self.hover.stop()
         self.observer.stop()
         self.timer.stop()
         if not slicer.mrmlScene.IsClosing():
             self.controller.settle(LEAVE_S)
+            self.controller.show_prompts(False)
         self.pipelines.clear()
 
     def cleanup(self):
@@ -142,6 +147,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.timer.stop()
         self.timer.disconnect("timeout()", self._onTimer)
         self.panel.cleanup()
+        self.hover.cleanup()
         self.controller.close()
         self.controller = None
 
@@ -164,6 +170,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             self.tools.tool = values["Tool"]
         self.controller.auto_commit = values["AutoCommit"] == "1"
         self.controller.keep_out = values["KeepOut"] == "1"
+        self.hover.enabled = values["Hover"] == "1"
         if self._isActive:
             self._updateMarkups()
             self._onEditorChanged()
@@ -199,8 +206,8 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         """Placing markups must not end the effect; a placed ROI becomes a prompt."""
         node = self.roiPlacement.placed(interactionNode)
         if node is not None:
-            self.scriptedEffect.setNodeReference("Markups", node)
-            self._act(lambda: self._useMarkups(node))
+            self._act(lambda: self.usePlacedRoi(node))
+        self.panel.showPlacing(self.roiPlacement.node is not None)
 
     # --- views
 
@@ -221,6 +228,11 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             return False
         if eventId == vtk.vtkCommand.LeftButtonPressEvent and not self.controller.is_ready:
             self._start()  # what was missing may have been installed since
+        self.hover.process(callerInteractor, eventId, viewWidget)
+        if eventId == vtk.vtkCommand.LeftButtonPressEvent and self.panel.moveButton.checked:
+            sliceNode = self.scriptedEffect.viewNode(viewWidget)
+            self.movePrompt(xy_to_world([callerInteractor.GetEventPosition()], sliceNode)[0].tolist())
+            return True
         try:
             used = self.tools.process(callerInteractor, eventId, viewWidget, self.controller, volumeNode)
         except UserError as error:
@@ -245,13 +257,18 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         if self._settings is not None and self._settings != settings:
             self.controller.unload()
         self._settings, self._windowOf = settings, None
-        missing = [] if self.controller.is_ready else missing_packages()
+        try:
+            arguments = settings.build_arguments()
+        except UserError as error:
+            self.panel.showSetup(str(error))
+            return
+        missing = [] if self.controller.is_ready else missing_packages(arguments)
         if missing:
             text = _("EfficientMedSAM2 needs {packages}, which are not installed yet.")
             self.panel.showSetup(text.format(packages=", ".join(missing)))
             return
         self.panel.showSetup("")
-        self.controller.load = lambda: load_predictor(**settings.build_arguments())
+        self.controller.load = lambda: load_predictor(**arguments)
         self.controller.start()
 
     @staticmethod
@@ -272,10 +289,6 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         """A parameter as text; defaults are not there while a scene is being closed."""
         return self.scriptedEffect.parameter(name) if self.scriptedEffect.parameterDefined(name) else DEFAULTS[name]
 
-    def _wantsKeys(self):
-        state = self.controller
-        return self._isActive and (state.has_preview or self.tools.dragging or state.activity.is_propagation)
-
     def _onTimer(self):
         if self._markupsChanged and not slicer.mrmlScene.IsBatchProcessing():
             self._markupsChanged = False
@@ -292,10 +305,6 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self._showStrip()
         self._showPreview()
 
-    def _say(self, text):
-        self._hint = text
-        self.panel.showMessage(text, False)
-
     def _showPreview(self, sliceWidgets=None):
         volumeNode = self._volumeNode()
         image = self.controller.preview_image() if volumeNode is not None else None
@@ -308,14 +317,6 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             axis, index = view_slice(sliceNode, volumeNode)
             current = index if axis == scores.axis else current
         self.panel.strip.show(scores, current)
-
-    def _updateMarkups(self):
-        nodes = [(node.GetID(), node.GetName()) for node in offered_markups(slicer.mrmlScene)]
-        chosen = self._markupsNode()
-        self.panel.setMarkups(nodes, chosen.GetID() if chosen is not None else "")
-
-    def _markupsNode(self):
-        return self.scriptedEffect.nodeReference("Markups")
 
     # --- called when the scene changes
 
@@ -336,6 +337,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
 
     def _onSceneClosing(self):
         self.roiPlacement.node = None
+        self.panel.showPlacing(False)
         self.controller.forget()
         self.pipelines.clear()
 

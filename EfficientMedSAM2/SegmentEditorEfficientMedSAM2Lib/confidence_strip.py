@@ -4,6 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
+from SegmentEditorEfficientMedSAM2Lib.panel_style import isDark
 
 HEIGHT = 26
 SURE, UNSURE = (96, 170, 90), (214, 86, 60)
@@ -130,8 +131,9 @@ class ConfidenceStrip:
         """Draw the strip into the label's pixmap."""
         width = max(self.label.width, 1)
         pixmap = qt.QPixmap(width, HEIGHT)
-        isDark = self.label.palette.color(qt.QPalette.Window).lightness() < 128
-        ground, frame, empty, mark, hatch = (qt.QColor(grey, grey, grey) for grey in (DARK if isDark else LIGHT))
+        ground, frame, empty, mark, hatch = (
+            qt.QColor(grey, grey, grey) for grey in (DARK if isDark(self.label) else LIGHT)
+        )
         pixmap.fill(ground)
         canvas = qt.QPainter()
         canvas.begin(pixmap)

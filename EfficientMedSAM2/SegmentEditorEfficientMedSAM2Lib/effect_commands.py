@@ -1,5 +1,6 @@
 """What the effect's buttons and keys do."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import slicer
@@ -7,8 +8,9 @@ from slicer.i18n import tr as _
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_slice
-from EfficientMedSAM2Lib.mrml.scene.prompt_store import is_new_segment
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_slice, view_slice
+from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import is_new_segment, offered_markups
 
 
 class EffectCommands:
@@ -30,6 +32,12 @@ class EffectCommands:
             "weakest": self.onWeakest,
             "useMarkups": lambda: self._act(lambda: self._useMarkups(self._markupsNode())),
             "useSegment": lambda: self._act(self.controller.use_segment),
+            "lock": self.onLock,
+            "next": self.onNext,
+            "goToPrompt": self.onGoToPrompt,
+            "deletePrompt": lambda: self._act(lambda: self.controller.delete_prompt(self.panel.chosenPrompt())),
+            "clearSlice": lambda: self._act(self._clearSlice),
+            "startOver": lambda: self._act(self.controller.start_over),
             "placeRoi": self.onPlaceRoi,
             "perTimePoint": lambda: self.controller.keep_one_per_time_point(slicer.modules.sequences.logic()),
             "include": lambda: self._set("Include", "0" if self.tools.include else "1"),
@@ -59,6 +67,45 @@ class EffectCommands:
         else:
             self._act(self.controller.reject)
 
+    def onLock(self, *_checked):
+        """Lock the selected segment, or unlock it."""
+        self._act(lambda: self.controller.lock(not self.controller.is_locked))
+        self._onChanged()  # the button shows what the segment is, not that it was pressed
+
+    def onNext(self):
+        """Select the next segment, or a new one after the last."""
+        node = self.scriptedEffect.parameterSetNode()
+        segmentation = node.GetSegmentationNode().GetSegmentation()
+        segmentIDs = list(segmentation.GetSegmentIDs())
+        following = segmentIDs[segmentIDs.index(node.GetSelectedSegmentID()) + 1 :]
+        if not following:
+            self.scriptedEffect.saveStateForUndo()
+            following = [segmentation.AddEmptySegment()]
+        node.SetSelectedSegmentID(following[0])
+
+    def onGoToPrompt(self):
+        """Show the chosen prompt in the views along its axis."""
+        prompts, number, volumeNode = self.controller.prompts, self.panel.chosenPrompt(), self._volumeNode()
+        if volumeNode is not None and 0 <= number < len(prompts):
+            prompt = prompts[number]
+            show_slice(prompt.axis, prompt.index, volumeNode, slicer.util.getNodesByClass("vtkMRMLSliceNode"))
+
+    def movePrompt(self, worldPoint):
+        """Put the chosen prompt where the user has clicked."""
+        self.panel.moveButton.checked = False
+        self._act(lambda: self.controller.move_prompt(self.panel.chosenPrompt(), worldPoint))
+
+    def _clearSlice(self):
+        """Clear the slice that is on view."""
+        axis, index, volumeNode = self.controller.scores.axis, self.panel.strip.current, self._volumeNode()
+        views = slicer.util.getNodesByClass("vtkMRMLSliceNode") if volumeNode is not None else []
+        shown = [place[1] for place in (view_slice(view, volumeNode) for view in views) if place[0] == axis]
+        if index not in shown:
+            index = shown[0] if shown else -1
+        if not 0 <= index < self.controller.scores.count:
+            raise UserError(_("No view shows a slice of this volume along the segment's axis; go to the slice first."))
+        self.controller.clear_slice(axis, index)
+
     def onWeakest(self):
         """Go to the slice with the lowest confidence."""
         if not self.panel.strip.goToWeakest():
@@ -77,11 +124,32 @@ class EffectCommands:
         views = slicer.util.getNodesByClass("vtkMRMLSliceNode")
         self.controller.use_markups(node, axis_of_markups(node, self._volumeNode(), views))
 
-    def onPlaceRoi(self):
-        """Let the user place an ROI with Slicer's own tool."""
+    def _updateMarkups(self):
+        nodes = [(node.GetID(), node.GetName()) for node in offered_markups(slicer.mrmlScene)]
+        chosen = self._markupsNode()
+        self.panel.setMarkups(nodes, chosen.GetID() if chosen is not None else "")
+
+    def _markupsNode(self):
+        return self.scriptedEffect.nodeReference("Markups")
+
+    def onPlaceRoi(self, *_checked):
+        """Let the user place an ROI with Slicer's own tool; pressed again, give it up."""
         self.tools.cancel()
-        self.roiPlacement.start()
-        self._say(_("Place the ROI around the structure in the views."))
+        if self.roiPlacement.node is None:
+            self.roiPlacement.start()
+            self._say(_("Place the ROI around the structure in the views."))
+        else:
+            self.roiPlacement.stop()
+            self._say("")
+        self.panel.showPlacing(self.roiPlacement.node is not None)
+
+    def usePlacedRoi(self, node):
+        """A placed ROI becomes a prompt of the segment, with which it is shown, undone and removed; the node goes."""
+        try:
+            prompts = read_markups(node, self.controller.port.source_volume_node())
+        finally:
+            slicer.mrmlScene.RemoveNode(node)
+        self.controller.use_prompts([replace(p, origin=replace(p.origin, node_id=None)) for p in prompts])
 
     def _beginSegment(self):
         """A new segment begins with Include, whatever the one before was corrected with last."""
@@ -90,9 +158,17 @@ class EffectCommands:
         segment = (segmentationNode, node.GetSelectedSegmentID())
         if segment == self._segment:
             return
-        self._segment = segment
+        self._segment, self._hint = segment, ""
         if segmentationNode is not None and segment[1] and is_new_segment(*segment):
             self._set("Include", "1")
+
+    def _wantsKeys(self):
+        state = self.controller
+        return self._isActive and (state.has_preview or self.tools.dragging or state.activity.is_propagation)
+
+    def _say(self, text):
+        self._hint = text
+        self.panel.showMessage(text, False)
 
     def _act(self, action):
         """Do what a command means; what a user did wrong becomes a message, faults go to the error log."""

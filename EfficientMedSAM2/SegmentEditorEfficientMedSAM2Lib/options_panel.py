@@ -1,61 +1,55 @@
-"""The effect's options: widgets only. What they mean is the effect's business."""
+"""The effect's options: widgets only. What they mean is the effect's business.
+
+What a reader needs for each structure is at the top, in places that never move: prompts, message, Propagate with its
+progress, confidence. All else is in the section *More*. The page in the browser has the same order.
+"""
 
 import qt
-from EfficientMedSAM2ModuleLib.widgets import PanelWidgets, message_html
+from EfficientMedSAM2ModuleLib.widgets import SPACING, message_html
 from slicer.i18n import tr as _
 
-from EfficientMedSAM2Lib.core.windows import PRESETS
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from SegmentEditorEfficientMedSAM2Lib.confidence_strip import ConfidenceStrip
+from SegmentEditorEfficientMedSAM2Lib.more_options import MoreOptions, asFlag
+from SegmentEditorEfficientMedSAM2Lib.panel_style import EXCLUDE, INCLUDE, LOCKED, TOOL, colorWhenDown, errorColor
 from SegmentEditorEfficientMedSAM2Lib.shortcuts import KEYS
 
-#: (value of the parameter, text); the order is that of the combo boxes.
-DIRECTIONS = (("both", "both ways"), ("forward", "forward (rising slice number)"), ("backward", "backward"))
-RANGES = (
-    ("all", "whole volume, or the ROI given"),
-    ("slices", "slices beyond the prompts"),
-    ("mm", "mm beyond the prompts"),
-    ("roi", "extent of the markups ROI"),
-)
-WINDOWS = (
-    ("", "as set in the module"),
-    ("automatic", "automatic"),
-    ("displayed", "as displayed"),
-    *((name, "CT, wide" if name == "ct" else f"CT {name}") for name in PRESETS),
-)
+#: The message has room for so many lines; longer ones can be scrolled.
+MESSAGE_LINES = 2
 
 
-class OptionsPanel(PanelWidgets):
+class OptionsPanel(MoreOptions):
     """Widgets of the options frame.
 
     Args:
         scriptedEffect: Gets the rows.
-        commands: Callable of each command: "setup", "propagate", "commit", "reject", "weakest", "useMarkups",
-            "useSegment", "placeRoi", "perTimePoint".
+        commands: Callable of each command, by its name in EffectCommands.
         edited: Called without arguments when the user has changed a setting.
         jump: Called with the number of the slice to show.
     """
 
     def __init__(self, scriptedEffect, commands, edited, jump):
-        PanelWidgets.__init__(self)
+        MoreOptions.__init__(self, commands, edited)
         self.scriptedEffect = scriptedEffect
-        self.commands = commands
-        self._onEdited = lambda *_values: edited()
         self._addSetup()
+        frame = qt.QFrame()
+        self._column = qt.QVBoxLayout(frame)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(SPACING)
+        scriptedEffect.addOptionsWidget(frame)
+        frame.setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Fixed)  # Slicer gives added widgets another one
         self._addPrompts()
+        self._addMessage()
+        self._addPreview()
         self._addPropagation()
         self.strip = ConfidenceStrip(jump)
         self._addStrip()
-        self._addSettings()
-        self.messageLabel = qt.QLabel()
-        self.messageLabel.wordWrap = True
-        self.messageLabel.objectName = "EfficientMedSAM2Message"
-        scriptedEffect.addOptionsWidget(self.messageLabel)
+        scriptedEffect.addOptionsWidget(self._addMore())
 
     def cleanup(self):
         """Disconnect all signals."""
-        PanelWidgets.cleanup(self)
+        MoreOptions.cleanup(self)
         self.strip.cleanup()
 
     # --- rows
@@ -81,118 +75,86 @@ class OptionsPanel(PanelWidgets):
             ("box", _("Box"), _("Drag a box around the structure on one slice.")),
             ("line", _("Line"), _("Draw the longest diameter of a lesion, as for RECIST.")),
         ):
-            button = self._toolButton(text, "clicked(bool)", self._onEdited, f"{tip} ({KEYS[tool]})")
+            button = self._toolButton(withKey(text, tool), "clicked(bool)", self._onEdited, tip)
             self.toolGroup.addButton(button)
             self.toolButtons[tool] = button
         tip = _("Place a 3D region of interest around the structure; its extent limits propagation, too.")
-        self.roiButton = self._toolButton(_("ROI"), "clicked()", self.commands["placeRoi"], tip)
-        row = self._row(*self.toolButtons.values(), self.roiButton)
-        self.scriptedEffect.addLabeledOptionsWidget(_("Prompt:"), row)
-        key = f" ({KEYS['include']})"
-        tip = _("Prompts are on the structure.") + key
-        self.includeButton = self._toolButton(_("Include"), "clicked(bool)", self._onEdited, tip)
-        tip = _("Prompts are on what does not belong to it.") + key
-        self.excludeButton = self._toolButton(_("Exclude"), "clicked(bool)", self._onEdited, tip)
+        self.roiButton = self._toolButton(_("ROI"), "clicked(bool)", self.commands["placeRoi"], tip)
+        self._column.addLayout(self._row(*self.toolButtons.values(), self.roiButton))
+        tip = _("Prompts are on the structure.")
+        self.includeButton = self._toolButton("+ " + _("Include"), "clicked(bool)", self._onEdited, tip)
+        tip = _("Prompts are on what does not belong to it.")
+        self.excludeButton = self._toolButton("\N{MINUS SIGN} " + _("Exclude"), "clicked(bool)", self._onEdited, tip)
         self.polarityGroup = qt.QButtonGroup()
         for button in (self.includeButton, self.excludeButton):
             self.polarityGroup.addButton(button)
-        self.scriptedEffect.addLabeledOptionsWidget("", self._row(self.includeButton, self.excludeButton))
-        self.markupsCombo = self._combo((), self._onEdited, _("Points, lines and ROIs of the scene."))
-        self.markupsCombo.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
-        tip = _("Use the chosen markups as prompts.")
-        self.useMarkupsButton = self._button(_("Use"), self.commands["useMarkups"], tip)
-        tip = _("Start propagation from the selected segment as it is now, however it was made.")
-        self.useSegmentButton = self._button(_("Use segment"), self.commands["useSegment"], tip)
-        row = self._row(self.markupsCombo, self.useMarkupsButton, self.useSegmentButton)
-        self.scriptedEffect.addLabeledOptionsWidget(_("Markups:"), row)
-        tip = _("Write the preview to the segment.") + " (Enter)"
-        self.commitButton = self._button(_("Apply preview"), self.commands["commit"], tip)
-        tip = _("Drop the preview; the segment stays.") + " (Esc)"
-        self.rejectButton = self._button(_("Discard"), self.commands["reject"], tip)
-        row = self._row(self.commitButton, self.rejectButton)
+        tip = _("A locked segment is not changed by any prompt or propagation, nor does it lose voxels to another one.")
+        self.lockButton = self._toolButton(_("Lock"), "clicked(bool)", self.commands["lock"], tip)
+        tip = _("Select the next segment; after the last one, add one.")
+        self.nextButton = self._toolButton(withKey(_("Next"), "next"), "clicked()", self.commands["next"], tip)
+        row = self._row(self.includeButton, self.excludeButton, self.lockButton, self.nextButton)
+        self._column.addLayout(row)
+
+    def _addMessage(self):
+        self.messageLabel = qt.QLabel()
+        self.messageLabel.wordWrap = True
+        self.messageLabel.alignment = qt.Qt.AlignTop | qt.Qt.AlignLeft
+        self.messageLabel.objectName = "EfficientMedSAM2Message"
+        self.messageArea = qt.QScrollArea()
+        self.messageArea.setWidget(self.messageLabel)
+        self.messageArea.widgetResizable = True
+        for widget in (self.messageLabel, self.messageArea.viewport()):
+            widget.autoFillBackground = False  # the panel's own ground
+        self.messageArea.setFrameShape(qt.QFrame.NoFrame)
+        self.messageArea.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+        self.messageArea.setFixedHeight(MESSAGE_LINES * self.messageLabel.fontMetrics().lineSpacing() + 4)
+        self._column.addWidget(self.messageArea)
+
+    def _addPreview(self):
+        tip = _("Write the preview to the segment.")
+        self.commitButton = self._button(_("Apply preview") + " (Enter)", self.commands["commit"], tip)
+        tip = _("Drop the preview; the segment stays.")
+        self.rejectButton = self._button(_("Discard") + " (Esc)", self.commands["reject"], tip)
         self.previewFrame = qt.QFrame()
+        row = self._row(self.commitButton, self.rejectButton)
         self.previewFrame.setLayout(row)
         row.setContentsMargins(0, 0, 0, 0)
-        self.scriptedEffect.addOptionsWidget(self.previewFrame)
+        self._column.addWidget(self.previewFrame)
 
     def _addPropagation(self):
-        self.directionCombo = self._combo(DIRECTIONS, self._onEdited, _("Slices visited from the prompted ones."))
-        self.rangeCombo = self._combo(RANGES, self._onEdited, _("How far from the prompted slices propagation may go."))
-        self.rangeSpin = qt.QDoubleSpinBox()
-        self.rangeSpin.minimum = 1
-        self.rangeSpin.maximum = 9999
-        self.rangeSpin.decimals = 0
-        self._connect(self.rangeSpin, "valueChanged(double)", self._onEdited)
-        self.stopCheck = self._check(
-            _("stop where the structure ends"),
-            self._onEdited,
-            _("End a direction when no sure trace is found over 8 mm, or over two thicker slices."),
-        )
-        self.scriptedEffect.addLabeledOptionsWidget(_("Direction:"), self.directionCombo)
-        self.scriptedEffect.addLabeledOptionsWidget(_("Range:"), self._row(self.rangeCombo, self.rangeSpin))
-        self.scriptedEffect.addLabeledOptionsWidget("", self.stopCheck)
-        self.propagateButton = self._button(_("Propagate"), self.commands["propagate"], self.propagateTip())
+        self.propagateButton = self._button(propagateText(), self.commands["propagate"], self.propagateTip())
+        self.propagateButton.minimumWidth = self.propagateButton.sizeHint.width() + 12  # room for its other roles
         self.staleLabel = qt.QLabel()
         self.staleLabel.objectName = "EfficientMedSAM2Stale"
-        row = self._row()
-        row.addWidget(self.propagateButton, 1)
-        row.addWidget(self.staleLabel)
-        self.scriptedEffect.addOptionsWidget(row)
         self.progressBar = qt.QProgressBar()
         self.progressBar.textVisible = True
         self.progressBar.visible = False
-        self.scriptedEffect.addOptionsWidget(self.progressBar)
+        for widget in (self.staleLabel, self.progressBar):  # one place for both
+            widget.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
+            widget.setFixedHeight(self.propagateButton.sizeHint.height())
+        row = self._row(self.propagateButton)
+        row.addWidget(self.staleLabel, 1)
+        row.addWidget(self.progressBar, 1)
+        self._column.addLayout(row)
 
     def _addStrip(self):
-        tip = _("Go to the slice with the lowest confidence; again: to the next one.") + f" ({KEYS['weakest']})"
-        self.weakestButton = self._button(_("Weakest"), self.commands["weakest"], tip)
+        tip = _("Go to the slice with the lowest confidence; again: to the next one.")
+        self.weakestButton = self._button(withKey(_("Weakest"), "weakest"), self.commands["weakest"], tip)
         row = self._row()
         row.addWidget(self.strip.label, 1)
         row.addWidget(self.weakestButton)
-        self.scriptedEffect.addLabeledOptionsWidget(_("Confidence:"), row)
-
-    def _addSettings(self):
-        tip = _("Intensities that the network sees; the volume itself is never changed.")
-        self.windowCombo = self._combo(WINDOWS, self._onEdited, tip)
-        self.scriptedEffect.addLabeledOptionsWidget(_("Window:"), self.windowCombo)
-        self.autoCommitCheck = self._check(
-            _("write results at once"),
-            self._onEdited,
-            _("Each prompt is one undo step. Off: results are outlined until Enter writes or Esc drops them."),
-        )
-        self.keepOutCheck = self._check(
-            _("do not enter other segments"),
-            self._onEdited,
-            _("Leave other segments their voxels, whatever Masking says. Off: what they lose is said."),
-        )
-        self.scriptedEffect.addLabeledOptionsWidget(_("Options:"), self.autoCommitCheck)
-        self.scriptedEffect.addLabeledOptionsWidget("", self.keepOutCheck)
-        self.sequenceFrame = qt.QFrame()
-        row = qt.QHBoxLayout(self.sequenceFrame)
-        row.setContentsMargins(0, 0, 0, 0)
-        self.sequenceLabel = qt.QLabel()
-        row.addWidget(self.sequenceLabel, 1)
-        tip = _(
-            "Keep segments of their own for each time point; now all time points have the same. "
-            "A time point that is visited for the first time begins with the segments of the one before."
-        )
-        self.perTimePointButton = self._button(_("Segments for each"), self.commands["perTimePoint"], tip)
-        row.addWidget(self.perTimePointButton)
-        self.sequenceFrame.visible = False
-        self.scriptedEffect.addOptionsWidget(self.sequenceFrame)
+        self._column.addLayout(row)
 
     # --- what is shown
 
     @staticmethod
     def propagateTip():
         """Tool tip of the button in its first role."""
-        return _("Carry the segment from its prompted slices to the others; out-of-date slices are done anew.") + (
-            f" ({KEYS['propagate']})"
-        )
+        return _("Carry the segment from its prompted slices to the others; out-of-date slices are done anew.")
 
     def showSetup(self, text):
         """Explain what is missing; nothing is missing when the text is empty."""
-        self.setupLabel.text = text
+        self.setupLabel.text, self.needsSetup = text, bool(text)
         self.setupFrame.visible = bool(text)
         for widget in (
             *self.toolButtons.values(),
@@ -220,25 +182,36 @@ class OptionsPanel(PanelWidgets):
         self.showMessage(text, controller.is_error)
         self.staleLabel.text = controller.scores.stale_text
         self.weakestButton.enabled = bool(controller.scores.scores)
+        self.lockButton.checked = controller.is_locked
+        colorWhenDown(self.lockButton, LOCKED)
+        self.setPrompts([controller.describe_prompt(prompt) for prompt in controller.prompts])
+        self.lockButton.text = _("Locked") if controller.is_locked else _("Lock")
 
     def showMessage(self, text, isError):
-        """One message; errors are bold."""
-        self.messageLabel.text = message_html(text, isError)
+        """One message; errors are bold and red."""
+        html = message_html(text, isError)
+        if isError and text:
+            html = f'<span style="color: {errorColor(self.messageLabel)}">{html}</span>'
+        self.messageLabel.text = html
+        self.messageLabel.toolTip = text
 
     def showProgress(self, progress, cancelling):
         """Propagate or Cancel, and how far it is (None: nothing runs)."""
         running = progress is not None
-        self.propagateButton.text = (_("Cancelling...") if cancelling else _("Cancel")) if running else _("Propagate")
-        self.propagateButton.toolTip = (
-            _("End at the next slice; slices already done are kept.") + f" ({KEYS['propagate']})"
-            if running
-            else self.propagateTip()
-        )
+        self.propagateButton.text = cancelText(cancelling) if running else propagateText()
+        tip = _("End at the next slice; slices already done are kept.") if running else self.propagateTip()
+        self.propagateButton.toolTip = tip
         self.progressBar.visible = running
+        self.staleLabel.visible = not running
         if running:
-            self.progressBar.maximum = max(progress.total, 1)
+            self.progressBar.maximum = progress.total  # 0 until it is known: the bar shows that something runs
             self.progressBar.value = min(progress.done, progress.total)
-            self.progressBar.format = progress.text
+            self.progressBar.format = progress.text if progress.total else _("Preparing...")
+
+    def showPlacing(self, isPlacing):
+        """The button of the ROI is down while one is being placed."""
+        self.roiButton.checked = isPlacing
+        colorWhenDown(self.roiButton, TOOL)
 
     def showPreview(self, autoCommit, pending):
         """Buttons for a result that waits."""
@@ -246,80 +219,47 @@ class OptionsPanel(PanelWidgets):
         self.commitButton.enabled = pending
         self.rejectButton.enabled = pending
 
-    def showSequence(self, text, shared):
-        """Which time point of a sequence is shown, and whether all have the same segments; no text: no sequence."""
-        self.sequenceLabel.text = text[:1].upper() + text[1:]
-        self.perTimePointButton.visible = shared
-        self.sequenceFrame.visible = bool(text)
-
-    def setMarkups(self, nodes, chosenID):
-        """Choices of the markups box: (node ID, name)."""
-        wanted = [(_("none"), ""), *((name, nodeID) for nodeID, name in nodes)]
-        combo = self.markupsCombo
-        shown = [(combo.itemText(n), combo.itemData(n)) for n in range(combo.count)]
-        blocked = combo.blockSignals(True)
-        if shown != wanted:
-            combo.clear()
-            for name, nodeID in wanted:
-                combo.addItem(name, nodeID)
-        combo.currentIndex = max(combo.findData(chosenID), 0)
-        combo.blockSignals(blocked)
-        self.useMarkupsButton.enabled = combo.currentIndex > 0 and not self.setupLabel.text
-
-    def chosenMarkupsID(self):
-        """ID of the chosen markups node, "" for none."""
-        return self.markupsCombo.itemData(self.markupsCombo.currentIndex) or ""
-
     # --- settings
 
     def values(self):
         """Parameters of the effect, by name, as text."""
         tool = next((name for name, button in self.toolButtons.items() if button.checked), "point")
-        return {
-            "Tool": tool,
-            "Include": _flag(not self.excludeButton.checked),
-            "Direction": DIRECTIONS[self.directionCombo.currentIndex][0],
-            "Range": RANGES[self.rangeCombo.currentIndex][0],
-            "RangeValue": str(round(self.rangeSpin.value)),
-            "StopWhenLost": _flag(self.stopCheck.checked),
-            "Window": WINDOWS[self.windowCombo.currentIndex][0],
-            "AutoCommit": _flag(self.autoCommitCheck.checked),
-            "KeepOut": _flag(self.keepOutCheck.checked),
-        }
+        return {"Tool": tool, "Include": asFlag(not self.excludeButton.checked), **self._moreValues()}
 
     def setValues(self, values):
         """Show parameters; no signal is sent."""
-        widgets = (
-            *self.toolButtons.values(),
-            self.includeButton,
-            self.excludeButton,
-            self.directionCombo,
-            self.rangeCombo,
-            self.rangeSpin,
-            self.stopCheck,
-            self.windowCombo,
-            self.autoCommitCheck,
-            self.keepOutCheck,
-        )
+        widgets = (*self.toolButtons.values(), self.includeButton, self.excludeButton, *self._moreWidgets())
         before = [widget.blockSignals(True) for widget in widgets]
         self.toolButtons.get(values["Tool"], self.toolButtons["point"]).checked = True
-        (self.includeButton if values["Include"] == "1" else self.excludeButton).checked = True
-        self.directionCombo.currentIndex = _position(DIRECTIONS, values["Direction"])
-        self.rangeCombo.currentIndex = _position(RANGES, values["Range"])
-        self.rangeSpin.value = float(values["RangeValue"] or 10)
-        self.rangeSpin.visible = values["Range"] in ("slices", "mm")
-        self.rangeSpin.suffix = " mm" if values["Range"] == "mm" else ""
-        self.stopCheck.checked = values["StopWhenLost"] == "1"
-        self.windowCombo.currentIndex = _position(WINDOWS, values["Window"])
-        self.autoCommitCheck.checked = values["AutoCommit"] == "1"
-        self.keepOutCheck.checked = values["KeepOut"] == "1"
+        isIncluding = values["Include"] == "1"
+        chosen, other = self.includeButton, self.excludeButton
+        chosen, other = (chosen, other) if isIncluding else (other, chosen)
+        chosen.checked = True
+        chosen.text, other.text = _named(chosen.text), withKey(_named(other.text), "include")
+        self._setMoreValues(values)
+        for button in self.toolButtons.values():
+            colorWhenDown(button, TOOL)
+        colorWhenDown(self.includeButton, INCLUDE)
+        colorWhenDown(self.excludeButton, EXCLUDE)
         for widget, blocked in zip(widgets, before):
             widget.blockSignals(blocked)
 
 
-def _flag(on):
-    return "1" if on else "0"
+def withKey(text, command):
+    """Text of a button with its key."""
+    return f"{text} ({KEYS[command]})"
 
 
-def _position(choices, value):
-    return next((n for n, (known, _text) in enumerate(choices) if known == value), 0)
+def propagateText():
+    """Text of the button in its first role."""
+    return withKey(_("Propagate"), "propagate")
+
+
+def cancelText(cancelling):
+    """Text of the button while propagation runs."""
+    return _("Cancelling...") if cancelling else _("Cancel") + " (Esc)"
+
+
+def _named(text):
+    """Text of a button without its key."""
+    return text.split(" (")[0]

@@ -66,6 +66,7 @@ class RoiPlacement:
         interactionNode.SetPlaceModePersistence(0)  # before there is a node: the editor reports this change, too
         self.node = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", scene.GenerateUniqueName("ROI"))
         self.node.CreateDefaultDisplayNodes()
+        self.node.GetDisplayNode().SetFillVisibility(False)  # what it is placed around must be seen
         selectionNode = scene.GetSingletonNode("Singleton", "vtkMRMLSelectionNode")
         selectionNode.SetReferenceActivePlaceNodeClassName("vtkMRMLMarkupsROINode")
         selectionNode.SetActivePlaceNodeID(self.node.GetID())

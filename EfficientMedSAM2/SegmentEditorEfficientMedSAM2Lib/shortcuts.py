@@ -12,6 +12,7 @@ KEYS = {
     "line": "L",
     "propagate": "M",
     "weakest": "U",
+    "next": "S",
 }
 TEXT_WIDGETS = ("QLineEdit", "QSpinBox", "QDoubleSpinBox", "QTextEdit", "QPlainTextEdit")
 
@@ -24,6 +25,8 @@ def helpText():
 <li><b>Box (X), Line (L):</b> drag around the structure, or along its longest diameter.
 <li><b>Propagate (M):</b> carry the result to the other slices; again, or Esc: cancel; finished slices are kept.
 <li><b>Confidence:</b> click a bar to go to its slice, <b>U</b> goes to the least sure one. Hatched: out of date.
+<li><b>Next (S):</b> the next segment, or a new one. <b>Lock:</b> nothing changes the segment any more.
+<li><b>More:</b> go to a prompt, delete or move it; clear a slice; start over.
 <li><b>Enter / Esc:</b> apply or discard a preview, when results are not written at once.
 <li>With Shift, Ctrl or Alt the mouse works as without the effect.
 </ul><p>""")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.core.files import output_folder, replacing
 from EfficientMedSAM2Lib.evaluation.benchmark.jobs import BenchmarkResult, existing
 from EfficientMedSAM2Lib.evaluation.benchmark.networks import (
     EFFICIENT_MEDSAM2,
@@ -95,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     plan = _plan(args)
     if args.document is not None:
         check_document(args.document)
+    output_folder(args.output)
     load = _load_average()
     with tempfile.TemporaryDirectory(prefix="efficient-medsam2-benchmark-") as folder:
         scan = make_scan(images_of(args.data_dir), args.size)
@@ -104,7 +105,6 @@ def run(args: argparse.Namespace) -> int:
         waiting = jobs(plan, Path(folder))
         results = list(_progress(run_jobs(waiting, plan.threads), args, len(waiting)))
         masks = _masks(Path(folder), plan, scan, results)
-        args.output.mkdir(parents=True, exist_ok=True)
         if args.save_visualizations and masks:
             from EfficientMedSAM2Lib.evaluation.benchmark.results.overlays import write_overlays
 

@@ -81,7 +81,7 @@ def _add_review(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("output", type=Path, metavar="FOLDER", help="what `cohort run` wrote")
     add("--limit", type=int, metavar="N", help="only the N least certain cases")
-    add("--below", type=float, metavar="SCORE", help="only cases with a slice of a lower score than this")
+    add("--below", type=float, metavar="SCORE", help="only cases whose expected Dice is lower than this")
 
 
 def _add_benchmark(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.commands.segment import progress_bar, write_results
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.files import output_folder
 from EfficientMedSAM2Lib.core.metrics import dice
 from EfficientMedSAM2Lib.core.resources import resource_path
 from EfficientMedSAM2Lib.imaging.sample import sample_scan, sample_segmentation
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from EfficientMedSAM2Lib.imaging.volumes import read_volume
 
     started = time.perf_counter()
-    args.output.mkdir(parents=True, exist_ok=True)
+    output_folder(args.output)
     volume = read_volume(sample_scan())
     reference = read_segmentation(sample_segmentation(), volume)
     prompts = read_prompts(sorted(resource_path("Demo").glob("*.mrk.json")))

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.files import output_folder
 from EfficientMedSAM2Lib.evaluation.cases import ObjectCase, choose_cases
 from EfficientMedSAM2Lib.evaluation.cvpr25.run import CVPR25, run_cvpr25
 from EfficientMedSAM2Lib.evaluation.dataset.sample import sample_image
-from EfficientMedSAM2Lib.evaluation.methods import EfficientMedSAM2Method, method_builders
-from EfficientMedSAM2Lib.evaluation.methods.interface import VOLUME, SegmentationMethod
-from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, Record, check_protocol, run_protocol
+from EfficientMedSAM2Lib.evaluation.methods import CopyMaskMethod, EfficientMedSAM2Method, method_builders
+from EfficientMedSAM2Lib.evaluation.methods.interface import MASK, SegmentationMethod
+from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, VOLUME_PROTOCOLS, Record, check_protocol, run_protocol
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 EFFICIENT_MEDSAM2 = EfficientMedSAM2Method.name
-MODELS = (EFFICIENT_MEDSAM2, "litemedsam", "ellipse", "growfromseeds")
+MODELS = (EFFICIENT_MEDSAM2, "litemedsam", "ellipse", "growfromseeds", CopyMaskMethod.name)
 DEFAULT_MODELS = (EFFICIENT_MEDSAM2, "ellipse")
+DEFAULT_MODELS_OF_MASKS = (EFFICIENT_MEDSAM2, CopyMaskMethod.name)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,13 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=_model_name,
         choices=MODELS,
-        help=f"compared side by side; default: {' '.join(DEFAULT_MODELS)}, for cvpr25 {EFFICIENT_MEDSAM2}",
+        help=f"compared side by side; default: {' '.join(DEFAULT_MODELS)}, for mask copymask instead of ellipse, for "
+        f"cvpr25 {EFFICIENT_MEDSAM2} alone",
     )
     parser.add_argument(
         "--protocol",
         choices=(*PROTOCOLS, CVPR25),
         default="box",
-        help="default: box; cvpr25: the challenge's, a box and five clicks in 3D",
+        help="default: box; mask: of an object's first slice, followed to its last; cvpr25: the challenge's, a box and "
+        "five clicks in 3D",
     )
     split_help = "default: dev of an index.json, all of a folder"
     parser.add_argument("--split", choices=("train", "dev", "all"), help=split_help)
@@ -80,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, write `<protocol>.csv`, `<protocol>.json` and a gallery per model, and print the table."""
     from EfficientMedSAM2Lib.evaluation.report.corrections import corrections_text
     from EfficientMedSAM2Lib.evaluation.report.gallery import write_gallery
-    from EfficientMedSAM2Lib.evaluation.report.reliability import reliability_text
+    from EfficientMedSAM2Lib.evaluation.report.reliability import reliability_text, review_order_text
     from EfficientMedSAM2Lib.evaluation.report.tables import summarise, table, write_csv, write_json
 
     if args.limit is not None and args.limit < 1:
@@ -93,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         return run_cvpr25(args, _build_model(args))
     methods = _methods(args)
     cases = _cases(args)
-    args.output.mkdir(parents=True, exist_ok=True)
+    output_folder(args.output)
     every: list[Record] = []
     summaries: dict[str, dict[str, Any]] = {}
     for method in methods:
@@ -108,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
     write_json(args.output / f"{args.protocol}.json", summaries, settings)
     sys.stdout.write(table(summaries) + "\n")
     for name, summary in summaries.items():
-        sys.stdout.write(reliability_text(name, summary) + corrections_text(name, summary))
+        texts = (reliability_text, review_order_text, corrections_text)
+        sys.stdout.write("".join(text(name, summary) for text in texts))
     return 0
 
 
@@ -123,7 +128,7 @@ def _build_model(args: argparse.Namespace) -> Any:
 def _methods(args: argparse.Namespace) -> list[SegmentationMethod]:
     """Build all models first: what is missing shows before the long work."""
     HeuristicsConfig().without(args.without)  # refuses unknown names before anything is loaded
-    names = list(dict.fromkeys(args.model or DEFAULT_MODELS))
+    names = list(dict.fromkeys(args.model or (DEFAULT_MODELS_OF_MASKS if args.protocol == MASK else DEFAULT_MODELS)))
     if args.without and EFFICIENT_MEDSAM2 not in names:
         raise UserError(f"--without switches rules of '{EFFICIENT_MEDSAM2}' off; add it to --model.")
     builders = method_builders(lambda: _build_model(args))
@@ -137,7 +142,7 @@ def _cases(args: argparse.Namespace) -> list[ObjectCase]:
     if args.manifest is None and args.datasets:
         raise UserError("--datasets chooses data sets of a manifest; give one with --manifest.")
     images = [sample_image()] if args.manifest is None else _listed_images(args)
-    cases = choose_cases(images, args.limit, args.seed, as_volumes=args.protocol == VOLUME)
+    cases = choose_cases(images, args.limit, args.seed, as_volumes=args.protocol in VOLUME_PROTOCOLS)
     if not cases:
         raise UserError(f"{args.manifest} has no object for protocol '{args.protocol}': labels are too small or flat.")
     return cases

@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sessions", type=int, default=4, metavar="N", help="most users at a time (default 4)")
     idle_help = "end a session whose page has been closed for so long (default 30)"
     parser.add_argument("--idle", type=float, default=30, metavar="MINUTES", help=idle_help)
+    keep_help = "keep segments and prompts of a session that its user has not ended for so long (default 12)"
+    parser.add_argument("--keep", type=float, default=12, metavar="HOURS", help=keep_help)
     add_engine_options(parser)
 
 
@@ -60,8 +62,10 @@ def run(args: argparse.Namespace) -> int:
         asks = "; it asks for the token" if config.token else ""
         print(f"EfficientMedSAM2 is at http://{host}:{port}/{asks}. Ctrl+C ends it.", flush=True)
 
+    kept: list[int] = []
+
     async def serve_until_asked() -> None:
-        task = asyncio.ensure_future(serve(config, started))
+        task = asyncio.ensure_future(serve(config, started, kept.append))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
@@ -73,7 +77,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         asyncio.run(serve_until_asked())
     except (asyncio.CancelledError, KeyboardInterrupt):
-        print("All sessions are ended, their data is removed.")
+        if any(kept):
+            print(
+                f"All sessions are ended. Work of {kept[0]} that their users did not end is kept in the temporary "
+                f"folder; start the server again within {args.keep:g} hours to go on with it, or later to remove it."
+            )
+        else:
+            print("All sessions are ended, their data is removed.")
     return 0
 
 
@@ -95,8 +105,8 @@ def build_config(args: argparse.Namespace) -> Any:
     for option, value, most in (("port", args.port, 65535), ("sessions", args.sessions, 1000)):
         if not (option == "sessions") <= value <= most:
             raise UserError(f"--{option} {value} cannot be; at most {most}.")
-    if not args.max_upload > 0 or not args.idle > 0:
-        raise UserError("--max-upload and --idle have to be more than 0.")
+    if not args.max_upload > 0 or not args.idle > 0 or not args.keep >= 0:
+        raise UserError("--max-upload and --idle have to be more than 0, --keep at least 0.")
     volume = args.volume
     if args.sample:
         if volume is not None:
@@ -119,6 +129,7 @@ def build_config(args: argparse.Namespace) -> Any:
         int(args.max_upload * MEGABYTE),
         args.sessions,
         args.idle * 60,
+        args.keep * 3600,
         str(volume.resolve()) if volume is not None else None,
         {**engine_arguments(args), **resolved},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 import unicodedata
 import uuid
 from collections.abc import Iterator
@@ -88,6 +89,21 @@ def check_place(path: Path) -> None:
         raise UserError(f"Cannot write {path}: it is a folder; give the name of a file.")
     if not path.parent.is_dir():
         raise UserError(f"Cannot write {path}: there is no folder {path.parent}; create it first.")
+
+
+def output_folder(path: Path) -> Path:
+    """A folder for results: made if it is not there, and found to take files, before any work is done for them.
+
+    Raises:
+        UserError: It cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError(f"Cannot write to {path}: {error.strerror or error}; choose another output folder.") from error
+    return path
 
 
 def _flush(path: Path) -> None:

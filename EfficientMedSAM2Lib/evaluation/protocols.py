@@ -1,4 +1,4 @@
-"""The protocols: a box on one slice, clicks on the largest error, a box on the middle slice of a volume."""
+"""The protocols: a box on one slice, clicks, a box on a volume's middle slice, a mask on an object's first slice."""
 
 from __future__ import annotations
 
@@ -14,11 +14,22 @@ from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 from EfficientMedSAM2Lib.evaluation import metrics
 from EfficientMedSAM2Lib.evaluation.cases import ObjectCase
 from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
-from EfficientMedSAM2Lib.evaluation.methods.interface import BOX, CLICKS, VOLUME, SegmentationMethod
+from EfficientMedSAM2Lib.evaluation.methods.interface import (
+    BOX,
+    CLICKS,
+    MASK,
+    VOLUME,
+    MaskFollower,
+    SegmentationMethod,
+    VolumePrediction,
+)
 from EfficientMedSAM2Lib.evaluation.prompts import jittered_box
+from EfficientMedSAM2Lib.pipeline.volume_score import volume_score
 
 CLICK_COUNT = 5
-PROTOCOLS = (BOX, CLICKS, VOLUME)
+LOWEST_SLICE, WHOLE_VOLUME = "lowest slice", "volume score"
+PROTOCOLS = (BOX, CLICKS, VOLUME, MASK)
+VOLUME_PROTOCOLS = (VOLUME, MASK)  # of whole objects in volumes
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,8 @@ class Record:
         values: measures by name; `dice` is always there.
         score_pairs: (predicted score, true IoU) of every slice that has a score and the object, found or true.
         click_dices: Dice after each click that was given, for clicks.
+        case_scores: what a list of cases may be ordered by, for volumes whose slices have scores: the lowest of a
+            slice, and the volume's.
     """
 
     model: str
@@ -49,6 +62,7 @@ class Record:
     picture: Picture
     score_pairs: list[tuple[float, float]] = field(default_factory=list)
     click_dices: list[float] = field(default_factory=list)
+    case_scores: dict[str, float] = field(default_factory=dict)
 
 
 def run_protocol(
@@ -57,7 +71,7 @@ def run_protocol(
     """Run a method over objects; one record each, in order.
 
     Args:
-        protocol: "box", "clicks" or "volume".
+        protocol: "box", "clicks", "volume" or "mask".
         method: what is tested.
         cases: the objects, from `choose_cases`.
         seed: of the jitter; with the same seed every method gets the same boxes.
@@ -66,7 +80,7 @@ def run_protocol(
         UserError: the protocol is unknown or the method cannot take its prompts.
     """
     check_protocol(protocol, method)
-    runs = {BOX: _run_box, CLICKS: _run_clicks, VOLUME: _run_volume}
+    runs = {BOX: _run_box, CLICKS: _run_clicks, VOLUME: _run_volume, MASK: _run_mask}
     for case in cases:
         yield runs[protocol](method, case, np.random.default_rng([seed, case.seed]))
 
@@ -151,13 +165,47 @@ def _run_volume(method: SegmentationMethod, case: ObjectCase, generator: np.rand
         "dice_of_boxes": dice(every_slice, truth_slices),
     }
     picture = Picture(windowed_slice(case), case.mask, found_slices[case.index], box)
-    # IoU is a matter of slices where at least one of both masks has voxels: behind the object's end there is none.
-    pairs = [
-        (score, intersection_over_union(found_slices[number], truth_slices[number]))
+    pairs = _score_pairs(found, found_slices, truth_slices)
+    return Record(method.name, case, values, seconds, picture, pairs, case_scores=_case_scores(found, case))
+
+
+def _run_mask(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:  # noqa: ARG001
+    if case.volume_mask is None:
+        raise ValueError(f"{case.name} is not an object of a volume; choose cases with as_volumes=True.")
+    assert isinstance(method, MaskFollower)
+    truth = np.moveaxis(case.volume_mask, case.axis, 0)
+    present = np.flatnonzero(truth.any(axis=(1, 2)))
+    slices = range(int(present[0]), int(present[-1]) + 1)
+    volume, spacing = _windowed(case.image.voxels, case.image), case.image.spacing_mm
+    start = time.perf_counter()
+    found = method.follow_mask(volume, spacing, case.axis, slices, truth[slices.start])
+    seconds = time.perf_counter() - start
+    found_slices = np.moveaxis(found.mask, case.axis, 0)
+    values = {
+        "dice": dice(found_slices[slices.start + 1 :], truth[slices.start + 1 :]),
+        "nsd": metrics.surface_dice(found.mask, case.volume_mask, spacing),
+    }
+    found.scores.pop(slices.start, None)  # that mask was given
+    picture = Picture(windowed_slice(case), case.mask, found_slices[case.index], None)
+    return Record(method.name, case, values, seconds, picture, _score_pairs(found, found_slices, truth))
+
+
+def _score_pairs(found: VolumePrediction, masks: np.ndarray, truth: np.ndarray) -> list[tuple[float, float]]:
+    """Score and IoU of slices where at least one of both masks has voxels: behind the object's end there is no IoU."""
+    return [
+        (score, intersection_over_union(masks[number], truth[number]))
         for number, score in found.scores.items()
-        if found_slices[number].any() or truth_slices[number].any()
+        if masks[number].any() or truth[number].any()
     ]
-    return Record(method.name, case, values, seconds, picture, pairs)
+
+
+def _case_scores(found: VolumePrediction, case: ObjectCase) -> dict[str, float]:
+    areas = {n: int(np.count_nonzero(plane)) for n, plane in enumerate(np.moveaxis(found.mask, case.axis, 0))}
+    score = volume_score(found.scores, [case.index], areas)
+    if score is None or not found.scores:
+        return {}
+    lowest = min((found.scores[n] for n, area in areas.items() if area and n in found.scores), default=0.0)
+    return {LOWEST_SLICE: lowest, WHOLE_VOLUME: score}
 
 
 def _boxes_on_every_slice(

@@ -20,6 +20,7 @@ from EfficientMedSAM2Lib.core.geometry import check_matrix, grid_offset, lps_to_
 from EfficientMedSAM2Lib.imaging.formats.files import quiet_libraries
 from EfficientMedSAM2Lib.imaging.formats.nifti import NiftiForms
 from EfficientMedSAM2Lib.imaging.segment import GRID_TOLERANCE, NOTES_KEY, Segment, Written, check_geometry
+from EfficientMedSAM2Lib.imaging.terminology import segment_colors
 from EfficientMedSAM2Lib.imaging.volumes import Volume, image_to_ras
 
 if TYPE_CHECKING:
@@ -167,3 +168,19 @@ def _read_by_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with quiet_libraries():
         image = sitk.ReadImage(str(path))
     return sitk.GetArrayFromImage(image), image_to_ras(image)
+
+
+def write_label_names(path: Path, segments: Sequence[Segment]) -> None:
+    """Write what the numbers of a label map mean, as BIDS has it: a TSV of index, name and colour.
+
+    Args:
+        path: The ``.tsv`` file.
+        segments: As they were given to the writer of the label map: 1, 2, ... in their order.
+    """
+    colors = segment_colors([s.name for s in segments], [s.color for s in segments])
+    lines = ["index\tname\tcolor"]
+    for number, (segment, color) in enumerate(zip(segments, colors), start=1):
+        shown = "#" + "".join(f"{round(255 * value):02x}" for value in color)
+        lines.append(f"{number}\t{' '.join(segment.name.split())}\t{shown}")
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

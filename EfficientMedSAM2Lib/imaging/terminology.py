@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from colorsys import hsv_to_rgb
 from typing import NamedTuple
 
 from EfficientMedSAM2Lib.core.resources import resource_path
@@ -55,10 +56,16 @@ PALETTE: tuple[Color, ...] = (
     (0.94, 0.89, 0.26),
     (0.80, 0.47, 0.65),
     (0.84, 0.37, 0.00),
-    (0.20, 0.55, 0.90),
+    (0.60, 0.50, 1.00),
 )
+#: Where the palette has been used up: bright colours of any hue, of which the one farthest from all others is taken.
+_MORE = [
+    hsv_to_rgb(hue / 18, saturation, value)
+    for saturation, value in ((1.0, 1.0), (0.55, 1.0), (1.0, 0.72))
+    for hue in range(18)
+]
 #: Colours closer than this (in RGB, 0 ... 1) look the same as thin contours.
-_CLOSE = 0.15
+_CLOSE = 0.2
 
 
 def terminology_entry(name: str) -> str:
@@ -84,7 +91,7 @@ def segment_colors(names: Sequence[str], colors: Sequence[Color | None]) -> list
             wanted = [] if term is _DEFAULT else [(red, green, blue)]
             choices = [*wanted, *PALETTE]
             free = [choice for choice in choices if all(_distance(choice, other) > _CLOSE for other in taken)]
-            color = free[0] if free else choices[len(result) % len(choices)]
+            color = free[0] if free else max(_MORE, key=lambda new: min(_distance(new, other) for other in taken))
             taken.append(color)
         result.append(color)
     return result

@@ -12,6 +12,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import normal_name
 from EfficientMedSAM2Lib.core.geometry import check_matrix, lps_to_ras
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.imaging.components import time_index
 from EfficientMedSAM2Lib.imaging.dicom.reader import is_dicom, read_dicom
 from EfficientMedSAM2Lib.imaging.formats.contained import check_contained
@@ -55,6 +56,7 @@ class Volume:
         spacing_known: False where the file does not say how large a voxel is: then nothing is told in mm or ml.
         nifti_forms: Both places of a NIfTI file, for results that keep them; None for other formats.
         window: Intensities (low, high) that the file's values were spread over before, where it tells; else None.
+        file_windows: Windows that a DICOM scan wants to be shown in, the first unless the user chooses another.
         title: Of a DICOM scan: patient, study and series in words, as far as its files tell, and the end of its UID.
         axes: Axes of the array in the file: "kji", or for an ``.npz`` also "jik", or "ji" for a picture.
     """
@@ -69,6 +71,7 @@ class Volume:
     window: tuple[float, float] | None = None
     axes: str = "kji"
     title: tuple[str, str] = ("", "")
+    file_windows: tuple[IntensityWindow, ...] = ()
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 and not (self.array.ndim == 4 and self.array.shape[3] == 3):
@@ -146,7 +149,7 @@ def _read(path: Path, time_point: int | None, series: str | None) -> Volume:
         if path.is_dir() or is_dicom(path):
             array, scan = read_dicom(path, time_point, series)
             known = scan.stack.ijk_to_ras, scan.modality, name, scan.notes, scan.spacing_known
-            return Volume(array, *known, title=scan.title)
+            return Volume(array, *known, title=scan.title, file_windows=scan.windows)
         if path.stat().st_size == 0:
             raise UserError("it is empty; export it again.")
         if path.name.lower().endswith(".npz"):

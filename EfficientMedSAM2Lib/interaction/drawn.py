@@ -1,4 +1,4 @@
-"""What scribbles and lassos do to a segment.
+"""What scribbles and lassos do to a segment, and how slices are answered anew when their prompts have changed.
 
 The network was trained with clicks, boxes and masks. A scribble becomes clicks along its middle, and its own voxels are
 inside (or outside) the result whatever the network says. A lasso becomes the box around what it encloses, and the
@@ -7,13 +7,32 @@ result keeps within it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import slice_box
 from EfficientMedSAM2Lib.core.masks import PackedMask
+from EfficientMedSAM2Lib.interaction.constraints import constrained
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
-from EfficientMedSAM2Lib.interaction.prompting import apply_prompt, click_slice, cut, start_slice, take_mask
-from EfficientMedSAM2Lib.interaction.prompts import LassoPrompt, Prompt, ScribblePrompt, box_xyxy, clicks_of
-from EfficientMedSAM2Lib.interaction.segment import SegmentState
+from EfficientMedSAM2Lib.interaction.prompting import (
+    apply_prompt,
+    click_slice,
+    cut,
+    drawn_on,
+    slices_of,
+    start_slice,
+    take_mask,
+)
+from EfficientMedSAM2Lib.interaction.prompts import (
+    LassoPrompt,
+    MaskPrompt,
+    Prompt,
+    ScribblePrompt,
+    box_xyxy,
+    clicks_of,
+)
+from EfficientMedSAM2Lib.interaction.segment import SegmentState, SliceKind, SliceRecord, with_correction
 
 
 def enclosed(mask: PackedMask, axis: int) -> PackedMask:
@@ -59,4 +78,57 @@ def _enclose(states: AxisStates, segment: SegmentState, lasso: LassoPrompt, inde
     return f"Nothing was found in the lasso on slice {index}; what it encloses is taken as it is."
 
 
-__all__ = ["apply_any_prompt", "enclosed"]
+def answer_anew(
+    states: AxisStates, segment: SegmentState, axis: int, indices: Sequence[int], prompts: Sequence[Prompt]
+) -> str:
+    """Answer slices of an axis from these prompts, oldest first, in place of those that they had.
+
+    Voxels edited by hand stay. A slice without a prompt is as it was given, or else empty until propagation reaches it.
+    """
+    there = set(indices)
+    gone = [p for p in segment.prompts if not isinstance(p, MaskPrompt) and there & set(slices_of(p, axis))]
+    segment.prompts = tuple(p for p in segment.prompts if all(p is not other for other in gone))
+    for index in sorted(there | {i for p in gone for i in slices_of(p, axis)}):
+        _begin_anew(states, segment, axis, index)
+    messages = [apply_any_prompt(states, segment, prompt) for prompt in prompts]
+    sources = [i for i, r in segment.slice_records(axis).items() if r.kind is SliceKind.CONDITIONING]
+    if not prompts and segment.latest is not None and segment.latest[0] == axis and segment.latest[1] not in sources:
+        last = segment.latest[1]
+        segment.latest = (axis, min(sources, key=lambda i: abs(i - last))) if sources else None
+    return next((message for message in messages if message), "")
+
+
+def _begin_anew(states: AxisStates, segment: SegmentState, axis: int, index: int) -> None:
+    """A slice as it was before its prompts."""
+    states.forget_prompts(axis, index, segment.obj_id)
+    records = with_correction(segment.slice_records(axis), index, 0.0)  # what it governed is out of date
+    del records[index]
+    segment.records[axis] = records
+    given = _given(segment, axis, index)
+    empty = np.zeros_like(segment.read_slice(axis, index))
+    mask = constrained(segment, axis, index, empty if given is None else given)
+    if given is not None or (mask.any() and drawn_on(segment, axis, index)):
+        take_mask(states, segment, axis, index, mask)
+        return
+    segment.write_slice(axis, index, mask)
+    if any(record.fixed for record in records.values()):
+        segment.records[axis][index] = SliceRecord(SliceKind.PROPAGATED, stale=True)
+
+
+def _given(segment: SegmentState, axis: int, index: int) -> np.ndarray | None:
+    """The mask, bool (rows, columns), that a user gave a slice, apart from prompts; None where there is none."""
+    for prompt in reversed(segment.prompts):
+        if not isinstance(prompt, MaskPrompt) or prompt.index not in (None, index):
+            continue
+        if prompt.index is None:
+            record = (prompt.records or {}).get(index)
+            if record is not None and not record.given:  # the answer to prompts of an earlier session
+                return None
+        elif prompt.axis != axis or prompt.edited is not None:
+            continue  # of a slice edited by hand only the edited voxels are given
+        mask = prompt.mask.window(slice_box(segment.bits.shape, axis, index)).squeeze(axis)
+        return mask if prompt.index is not None or mask.any() else None
+    return None
+
+
+__all__ = ["answer_anew", "apply_any_prompt", "enclosed"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ import numpy as np
 from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.core.geometry import kji_from_ijk, ras_to_ijk
 from EfficientMedSAM2Lib.interaction import checks
-from EfficientMedSAM2Lib.interaction.drawn import enclosed
-from EfficientMedSAM2Lib.interaction.prompts import LassoPrompt, Prompt, ScribblePrompt
+from EfficientMedSAM2Lib.interaction.drawn import answer_anew, apply_any_prompt, enclosed
+from EfficientMedSAM2Lib.interaction.history import SegmentStore
+from EfficientMedSAM2Lib.interaction.predictor import AxisStates
+from EfficientMedSAM2Lib.interaction.prompts import LassoPrompt, PointPrompt, Prompt, ScribblePrompt
+from EfficientMedSAM2Lib.interaction.segment import SegmentState
 
 
 class PromptCalls(ABC):
@@ -40,8 +44,50 @@ class PromptCalls(ABC):
         """4x4 matrix of the volume, mm."""
 
     @abstractmethod
+    def _ready(self) -> SegmentStore:
+        """The segments, with no propagation open."""
+
     def add_prompt(self, prompt: Prompt, segment: str = "1") -> Box | None:
-        """Add a prompt record. Returns the changed box."""
+        """Add a prompt record, such as ``prompts`` lists. Returns the changed box."""
+        return self._change(
+            segment, f"add {prompt.kind}", lambda states, state: apply_any_prompt(states, state, prompt)
+        )
+
+    def answer_anew(
+        self, axis: int, indices: Sequence[int], prompts: Sequence[Prompt], segment: str = "1"
+    ) -> Box | None:
+        """Answer slices from these prompts, in place of those that they had, as one undo step. Returns the changed box.
+
+        Voxels edited by hand stay. A slice without a prompt is as it was given, or else empty until it is propagated.
+
+        Args:
+            axis: Slicing axis.
+            indices: Slices; prompts that were given on one of them are dropped.
+            prompts: All prompts that hold on these slices now, oldest first; none clears the slices.
+            segment: Name of the segment.
+        """
+        axis = checks.check_axis(axis, self.default_axis)
+        return self._change(
+            segment, "change prompts", lambda states, state: answer_anew(states, state, axis, indices, prompts)
+        )
+
+    def try_prompt(self, prompt: PointPrompt, segment: str = "1") -> np.ndarray:
+        """The mask, bool (rows, columns), that a click would make of its slice; the segment stays as it is."""
+        store = self._ready()
+        trial = store.begin(segment, "try")
+        try:
+            apply_any_prompt(store.states, trial.segment, prompt)
+            return trial.segment.read_slice(prompt.axis, prompt.index)
+        finally:
+            store.roll_back(trial)
+
+    def _change(self, segment: str, label: str, action: Callable[[AxisStates, SegmentState], str]) -> Box | None:
+        store = self._ready()
+        with store.change(segment, label) as state:
+            message = action(store.states, state)
+        self.last_message = message
+        step = store.history.next_undo
+        return step.box if step is not None else None
 
     def add_point_interaction(
         self, index_kji: Any, include_interaction: bool = True, segment: str = "1", axis: int | None = None

@@ -304,7 +304,7 @@ def release(states: AxisStates, segment: SegmentState, axis: int, index: int) ->
     first = segment.prompts[0]
     if not isinstance(first, MaskPrompt) or first.fixed or first.index is not None or first.axis != axis:
         return
-    prompted = {i for prompt in segment.prompts[1:] for i in _slices_of(prompt, axis)}
+    prompted = {i for prompt in segment.prompts[1:] for i in slices_of(prompt, axis)}
     reach = REFINED_MM / states.spacing_kji[axis]
     for i, record in list(segment.slice_records(axis).items()):
         given = record.kind is SliceKind.CONDITIONING and i not in prompted
@@ -313,7 +313,8 @@ def release(states: AxisStates, segment: SegmentState, axis: int, index: int) ->
             segment.slice_records(axis)[i] = replace(record, kind=SliceKind.PROPAGATED)
 
 
-def _slices_of(prompt: Prompt, axis: int) -> range:
+def slices_of(prompt: Prompt, axis: int) -> range:
+    """Slices along an axis that a prompt was given on."""
     if prompt.axis != axis:
         return range(0)
     if isinstance(prompt, (ScribblePrompt, LassoPrompt)):

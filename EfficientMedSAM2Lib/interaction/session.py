@@ -12,7 +12,6 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import check_matrix, kji_from_ijk, slice_axis, spacing_of
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
 from EfficientMedSAM2Lib.interaction import checks
-from EfficientMedSAM2Lib.interaction.drawn import apply_any_prompt
 from EfficientMedSAM2Lib.interaction.history import MAX_BYTES, MAX_STEPS, History, SegmentStore
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates, VolumePredictor
 from EfficientMedSAM2Lib.interaction.prompt_calls import PromptCalls
@@ -121,17 +120,6 @@ class InteractiveSession(PromptCalls):
         if 0 <= index < self.shape_kji[axis]:
             obj_id = self._segment(segment).obj_id if segment is not None else None
             states.predictor.prefetch(states[axis], int(index), obj_id)
-
-    # --- prompts -------------------------------------------------------------------------------------------------
-
-    def add_prompt(self, prompt: Prompt, segment: str = "1") -> Box | None:
-        """Add a prompt record, such as ``prompts`` lists. Returns the changed box."""
-        store = self._ready()
-        with store.change(segment, f"add {prompt.kind}") as state:
-            message = apply_any_prompt(store.states, state, prompt)
-        self.last_message = message
-        step = self._history.next_undo
-        return step.box if step is not None else None
 
     # --- propagation ---------------------------------------------------------------------------------------------
 

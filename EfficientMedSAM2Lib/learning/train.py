@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from EfficientMedSAM2Lib.core.files import output_folder
 from EfficientMedSAM2Lib.learning.precision import choose_precision
 from EfficientMedSAM2Lib.learning.stages.slices import PromptTraining, lightning
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, save_model
@@ -82,7 +83,7 @@ def train(
     Returns:
         The network with averaged weights.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    output_folder(output)
     precision = choose_precision(precision)
     average = lightning.pytorch.callbacks.EMAWeightAveraging(decay=EMA_DECAY)
     keeper = lightning.pytorch.callbacks.ModelCheckpoint(

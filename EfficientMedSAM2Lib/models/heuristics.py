@@ -82,8 +82,9 @@ class HeuristicsConfig:
 
     roundness: bool = True
     """Masks of a box alone are drawn towards the ellipse in it, the more, the less sure they are. Off: left alone."""
-    roundness_logit: float = 13.0
-    """Logits added at the ellipse's centre for a mask that agrees with it and is nowhere sure. Chosen on dev."""
+    roundness_logit: float = 4.0
+    """Logits added at the ellipse's centre for a mask that agrees with it and is nowhere sure. Of 0, 3, 6 and 13
+    nearly the best on other, where 0 is; without any, elongated bones leak on CT (docs/experiments/02-rules)."""
     roundness_unsure: float = 0.45
     """Share of the box's area that counts as unsure at most. Chosen on dev."""
 
@@ -96,9 +97,11 @@ class HeuristicsConfig:
     """In propagation the neighbouring slice's mask is a prompt for the next. Off: memory alone tells of the object."""
 
     neighbour_distance: bool = True
-    """... and counts as far away, or errors grow from slice to slice. Off: at its true distance."""
+    """... and counts as no nearer than a share of the object's size, or errors grow. Off: at its true distance."""
+    neighbour_distance_radii: float = 0.5
+    """That least distance in radii of the mask. Of 0.25, 0.5 and 1 chosen on other; see docs/experiments/02-rules."""
     neighbour_distance_mm: float = 25.0
-    """Least distance in mm that it counts as. Chosen on dev: true distance .596, 12 mm .639, 25 mm .687, 40 mm .693."""
+    """... and in mm at most, what the network was trained for. Chosen on dev, where organs are large."""
 
     memory_range: bool = True
     """Memories of slices without prompts count up to a distance. Off: however far away."""
@@ -109,8 +112,14 @@ class HeuristicsConfig:
 
     presence_threshold: bool = True
     """The further from prompts, the more it takes to believe that the object is there. Off: object logit above 0."""
-    presence_threshold_limit: float = 1.5
-    """Most that the object logit has to exceed; less where fewer radii away. Chosen on dev and train."""
+    presence_threshold_limit: float = 0.5
+    """Most that the object logit has to exceed; less where fewer radii away. Of 0, 0.5 and 1.5 the best on other."""
+
+    distance_doubt: bool = True
+    """The further from prompts, the lower the score of a mask. Off: as the network predicts it."""
+    distance_doubt_limit: float = 1.0
+    """Most that is taken from the object logit for it, besides the threshold; less where fewer radii away. Together as
+    much as the threshold alone once was."""
 
     orthogonal_prior: bool = True
     """Six orthogonal slices through the prompted mask say where the object ends on other slices. Off: none."""

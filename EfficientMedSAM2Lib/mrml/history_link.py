@@ -8,9 +8,9 @@ the engine has to go back or forth.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -18,10 +18,14 @@ from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, slice_box, union
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, checks
+from EfficientMedSAM2Lib.interaction.constraints import edited_voxels
+from EfficientMedSAM2Lib.interaction.prompting import slices_of
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import STATE_TAG, get_tag
 from EfficientMedSAM2Lib.mrml.scene.slice_store import SavedSlices
 
+#: A prompt in force, and what takes its place, if anything.
+PromptChange = tuple[MarkupPrompt, Optional[MarkupPrompt]]
 #: States that are remembered; the engine and the editor forget old steps, too.
 MAX_STATES = 64
 #: A manual edit of at most so many slices corrects these slices; a larger one replaces the segment.
@@ -80,13 +84,22 @@ class EditorStates:
         self.current = EditorState(depth, self._tags(), {**self.current.known, **known})
         self._states.append(self.current)
 
+    def branch(self) -> None:
+        """The editor's state was saved and tagged anew; nothing else of it has changed."""
+        while self._states and self._states[-1].depth > self.current.depth:
+            self._states.pop()
+        self.current = replace(self.current, tags=self._tags())
+        self._states.append(self.current)
+
     def note_edit(self, depth: int, segment_id: str, known: PackedMask) -> None:
         """Another effect changed the present state, and the engine knows it now: same tags, new voxels."""
-        changed = EditorState(depth, self.current.tags, {**self.current.known, segment_id: known})
-        while self._states and self._states[-1].depth >= self.current.depth:
+        old = self.current.depth
+        alike = [state for state in self._states if state.depth == old and state is not self.current]
+        while self._states and self._states[-1].depth >= old:
             self._states.pop()
-        self._states.append(changed)
-        self.current = changed
+        for state in (*alike, self.current):  # all that differ from it by their tags only
+            self.current = replace(state, depth=depth, known={**state.known, segment_id: known})
+            self._states.append(self.current)
 
     def find_present(self) -> EditorState | None:
         """The state that the editor is in now; None when it is one from before the session, or from elsewhere.
@@ -119,7 +132,7 @@ class EngineSteps:
 
     def restart(self) -> None:
         """The engine has just been given an image, or was reset."""
-        self._prompts: dict[str, list[tuple[int, MarkupPrompt]]] = {}
+        self._prompts: dict[str, list[_Given]] = {}
         self._written: dict[str, PackedMask] = {}
 
     @property
@@ -140,7 +153,7 @@ class EngineSteps:
         try:
             for prompt in prompts:
                 changed = union(changed, self.engine.add_prompt(prompt, segment))
-                self._prompts.setdefault(segment, []).append((self.depth, prompt))
+                self._prompts.setdefault(segment, []).append(_Given(prompt, self.depth))
                 messages += [text for text in (prompt.origin.warning, self.engine.last_message) if text]
         except Exception:
             self.take_back(self.depth - start)
@@ -222,14 +235,80 @@ class EngineSteps:
 
     def prompts(self, segment: str) -> list[MarkupPrompt]:
         """Prompts in force, oldest first; those of undone steps are not."""
-        return [prompt for depth, prompt in self._prompts.get(segment, []) if depth <= self.depth]
+        return [given.prompt for given in self._prompts.get(segment, []) if given.holds(self.depth)]
 
     def adopt_prompts(self, segment: str, prompts: Iterable[MarkupPrompt]) -> None:
         """Prompts of a segment that came with the scene: kept and shown, but not asked again."""
         if segment not in self._prompts:
-            self._prompts[segment] = [(0, prompt) for prompt in prompts]
+            self._prompts[segment] = [_Given(prompt, 0) for prompt in prompts]
+
+    def change_prompts(
+        self, segment: str, changes: Sequence[PromptChange], axis: int, clear: Sequence[int]
+    ) -> tuple[Box | None, str]:
+        """Replace prompts, or take them away, and answer their slices anew: one step.
+
+        Args:
+            segment: Segment ID.
+            changes: (prompt in force, what takes its place or None).
+            axis: Slicing axis of them all.
+            clear: Further slices to be answered from the prompts that they have left.
+
+        Returns:
+            The changed box and what the user should know.
+        """
+        instead = {id(old): new for old, new in changes}
+        before = self.prompts(segment)
+        after = [new for new in (instead.get(id(p), p) for p in before) if new is not None]
+        there = set(clear)
+        for old, new in changes:
+            there |= {i for p in (old, new) if p is not None for i in slices_of(p, axis)}
+        left = [p for p in after if there & set(slices_of(p, axis))]
+        changed = self.engine.answer_anew(axis, sorted(there), left, segment)
+        self.retire(segment, instead)
+        return changed, self.engine.last_message
+
+    def retire(self, segment: str, instead: Mapping[int, MarkupPrompt | None]) -> None:
+        """From the newest step on, prompts, by their ``id``, do not hold any more; others may take their places."""
+        listed: list[_Given] = []
+        for given in self._prompts.get(segment, []):
+            is_gone = id(given.prompt) in instead and given.holds(self.depth)
+            listed.append(replace(given, until=self.depth) if is_gone else given)
+            new = instead.get(id(given.prompt)) if is_gone else None
+            listed += [_Given(new, self.depth)] if new is not None else []
+        self._prompts[segment] = listed
+
+    def start_over(self, segment: str) -> tuple[Box | None, str]:
+        """Empty a segment and drop its prompts, as one step; returns as ``run``.
+
+        Raises:
+            UserError: there is nothing to drop.
+        """
+        if segment not in self.engine.segments:
+            raise UserError("The segment is empty; there is nothing to start over from.")
+        dropped = self.prompts(segment)
+        edited = edited_voxels(self.engine.prompts(segment)).area
+        changed = self.engine.remove_segment(segment)
+        self.retire(segment, {id(prompt): None for prompt in dropped})
+        also = f", {edited} voxels edited by hand with them" if edited else ""
+        return changed, f"The segment is empty again{also}; Undo brings it back."
 
     def forget_undone(self) -> None:
         """A new action begins: steps that were undone cannot come back."""
         for segment, listed in self._prompts.items():
-            self._prompts[segment] = [(depth, prompt) for depth, prompt in listed if depth <= self.depth]
+            self._prompts[segment] = [given.at(self.depth) for given in listed if given.since <= self.depth]
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A prompt, the step that brought it, and the one that took it away, if any."""
+
+    prompt: MarkupPrompt
+    since: int
+    until: int | None = None
+
+    def holds(self, depth: int) -> bool:
+        return self.since <= depth and (self.until is None or depth < self.until)
+
+    def at(self, depth: int) -> _Given:
+        """The same where all steps behind this one are forgotten."""
+        return replace(self, until=None) if self.until is not None and self.until > depth else self

@@ -14,7 +14,7 @@ before ``commit``. Until ``commit`` the result is a preview, which ``reject`` dr
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from EfficientMedSAM2Lib.core.boxes import Box, union
@@ -22,24 +22,16 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, Propagation
-from EfficientMedSAM2Lib.mrml.history_link import EditorStates, EngineSteps
+from EfficientMedSAM2Lib.mrml.history_link import EngineSteps, PromptChange
 from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image
 from EfficientMedSAM2Lib.mrml.manual_edits import ManualEdit, read_manual_edit
 from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.result_writer import ResultWriter
+from EfficientMedSAM2Lib.mrml.scene.other_segments import draws_inside, read_kept_voxels
+from EfficientMedSAM2Lib.mrml.scene.segment_lock import is_locked, require_unlocked
 from EfficientMedSAM2Lib.mrml.scene.segmentation_prompts import SegmentationPrompts
-from EfficientMedSAM2Lib.mrml.scene.slice_store import write_slices
-from EfficientMedSAM2Lib.mrml.segment_voxels import (
-    Change,
-    WriteReport,
-    changes_elsewhere,
-    draws_inside,
-    read_each_other_segment,
-    read_other_segments,
-    read_segment,
-    segment_stamp,
-    write_change,
-)
+from EfficientMedSAM2Lib.mrml.segment_voxels import WriteReport, segment_stamp
 from EfficientMedSAM2Lib.mrml.volume_reader import Fingerprint, fingerprint, volume_from_node, volume_matrix
 
 logger = logging.getLogger(__name__)
@@ -69,10 +61,9 @@ class SegmentEditorSession:
         self._fingerprint: Fingerprint | None = None
         self._steps = EngineSteps(engine)
         self._prompts = SegmentationPrompts(port, self._steps)
-        self._states = EditorStates(port.segmentation_node())
+        self._writer = ResultWriter(port, engine, self._steps, self._prompts)
         self._propagation: Propagation | None = None
         self._depth_before = 0
-        self._seen: dict[str, tuple[int, int]] = {}  # stamps of labelmaps whose voxels the engine knows
         self._segment = ""
         self._edit: ManualEdit | None = None
         self._pending_steps = 0
@@ -137,6 +128,7 @@ class SegmentEditorSession:
         """
         self._end_propagation()
         segment_id = self.port.selected_segment_id()
+        require_unlocked(self.port.segmentation_node(), segment_id)
         self.refresh()
         self.sync_with_editor()
         if self._pending_steps and segment_id != self._segment:
@@ -151,15 +143,33 @@ class SegmentEditorSession:
         edit, self._edit = self._edit, None
         if edit is not None and edit.mask is not None:
             self._steps.import_mask(self._segment, edit.mask, edit.box, edit.by_hand, edit.saved)
-            self._states.note_edit(self._steps.depth, self._segment, PackedMask.pack(edit.mask))
+            self._writer.states.note_edit(self._steps.depth, self._segment, PackedMask.pack(edit.mask))
         if edit is not None:
-            self._seen[self._segment] = edit.stamp
+            self._writer.seen[self._segment] = edit.stamp
 
     def run(self, prompts: Iterable[MarkupPrompt]) -> Box | None:
         """Let the engine answer prompts; all of them or, on an error, none. Any thread. Returns the changed box."""
+        return self._answer(lambda: self._steps.run(self._segment, self._prompts.mark(prompts)))
+
+    def change_prompts(self, changes: Sequence[PromptChange], axis: int, clear: Sequence[int] = ()) -> Box | None:
+        """Replace prompts of the segment, or take them away, and answer their slices anew. Any thread.
+
+        Args:
+            changes: (prompt in force, what takes its place or None).
+            axis: Slicing axis of them all.
+            clear: Further slices to be answered from the prompts that they have left.
+        """
+        marked = [(old, new if new is None else self._prompts.mark([new])[0]) for old, new in changes]
+        return self._answer(lambda: self._steps.change_prompts(self._segment, marked, axis, clear))
+
+    def start_over(self) -> Box | None:
+        """Empty the segment, and drop all its prompts. Any thread."""
+        return self._answer(lambda: self._steps.start_over(self._segment))
+
+    def _answer(self, ask: Callable[[], tuple[Box | None, str]]) -> Box | None:
         self.push_manual_edit()
         before = self._steps.depth
-        changed, self.last_message = self._steps.run(self._segment, self._prompts.mark(prompts))
+        changed, self.last_message = ask()
         self._pending_box = union(self._pending_box, changed)
         self._pending_steps += self._steps.depth - before
         return changed
@@ -180,6 +190,18 @@ class SegmentEditorSession:
             self._segment, direction, limits, stop_when_lost=stop_when_lost, axis=axis
         )
         return self._propagation
+
+    def open_step(self) -> None:
+        """A propagation begins that will have something to write: *Undo* during it takes back nothing else."""
+        self._writer.open_step(self._segment)
+
+    def may_propagate(self, direction: str, limits: tuple[int, int] | None) -> bool:
+        """Whether a propagation would visit a slice, as far as it is known before a manual edit is sent."""
+        if self._edit is not None and self._edit.mask is not None:
+            return True
+        if self._segment not in self.engine.segments:
+            return False
+        return bool(self.engine.slices_to_propagate(self._segment, direction, limits))
 
     def finish_propagation(self) -> None:
         """End a propagation, finished or not; what it has computed is one action, to be committed."""
@@ -203,7 +225,7 @@ class SegmentEditorSession:
         if self._pending_box is None:
             raise UserError("There is no preview; give a prompt first.")
         mask, start = self._steps.mask(self._segment, self._pending_box), [low for low, _high in self._pending_box]
-        mask &= ~read_other_segments(self.port, self._segment, self._pending_box, self._keeps_out)
+        mask &= ~read_kept_voxels(self.port, self._segment, self._pending_box, self._keeps_out)
         return oriented_image(mask, start, volume_matrix(self.port.source_volume_node()))
 
     def prompts(self, segment_id: str) -> list[MarkupPrompt]:
@@ -219,35 +241,19 @@ class SegmentEditorSession:
             self.reject()
             return WriteReport()
         with self.port.selecting(self._segment):
-            if not self.port.confirm_selected_segment_visible():
+            refused = "The segment is hidden; nothing was changed."
+            if is_locked(self.port.segmentation_node(), self._segment):
+                refused = "The segment is locked; nothing was changed."
+            elif self.port.confirm_selected_segment_visible():
+                refused = ""
+            if refused:
                 self.reject()
-                self.last_message = "The segment is hidden; nothing was changed."
+                self.last_message = refused
                 return WriteReport()
-            return self._write()
-
-    def _write(self) -> WriteReport:
-        notes: list[str] = []
-        box, report = self._pending_box, WriteReport()
-        self.port.save_state_for_undo()
-        if box is not None:
-            after, changed = self._steps.unwritten(self._segment, box)
-            left = changed & after & read_other_segments(self.port, self._segment, box, self._keeps_out)
-            if left.any():
-                notes.append(f"{left.sum()} voxels belong to other segments and were left to them.")
-            before = read_each_other_segment(self.port, self._segment, box)
-            report = write_change(self.port, Change(after, changed & ~left, (box[0][0], box[1][0], box[2][0])))
-            notes += changes_elsewhere(self.port, self._segment, box, before)
-            self._steps.mark_written(self._segment, box)
-        known = self._known_after(box)
-        self._prompts.write(self._segment, self._states.next_tag())
-        segment = self.port.segmentation_node().GetSegmentation().GetSegment(self._segment)
-        write_slices(segment, self.port.source_volume_node(), self.engine, self._segment, known[self._segment])
-        self._states.record(self._steps.depth, known)
-        self._clear_pending()
-        if report.refused:
-            notes.append(f"{report.refused} voxels were kept as they are by the editor's masking settings.")
-        self.last_message = " ".join(notes) or self.last_message
-        return report
+            report = self._writer.write(self._segment, self._pending_box, self._keeps_out)
+            self._clear_pending()
+            self.last_message = self._writer.message or self.last_message
+            return report
 
     @property
     def _keeps_out(self) -> bool:
@@ -256,7 +262,7 @@ class SegmentEditorSession:
     @property
     def preview_segment(self) -> str:
         """ID of the segment of the last action, and of the preview; "" when the editor does not have it any more."""
-        return self._segment if self._states.holds(self.port, self._segment) else ""
+        return self._segment if self._writer.states.holds(self.port, self._segment) else ""
 
     def reject(self) -> None:
         """Drop the preview; the segment is as it was."""
@@ -269,7 +275,7 @@ class SegmentEditorSession:
     @property
     def editor_moved(self) -> bool:
         """Whether the editor is in another state than the engine: *Undo* or *Redo* was pressed."""
-        return self._fingerprint is not None and not self._states.is_present(self._states.current)
+        return self._fingerprint is not None and not self._writer.states.is_present(self._writer.states.current)
 
     def sync_with_editor(self) -> bool:
         """Bring the engine to the state that the editor shows; call it after the editor's own Undo or Redo.
@@ -277,9 +283,9 @@ class SegmentEditorSession:
         Returns:
             Whether the editor was in another state than the engine.
         """
-        if self._states.segmentation_node != self.port.segmentation_node():
+        if self._writer.states.segmentation_node != self.port.segmentation_node():
             return False  # the next action starts anew, anyway
-        before, state = self._states.current, self._states.find_present()
+        before, state = self._writer.states.current, self._writer.states.find_present()
         if state is before:
             return False
         self._end_propagation()
@@ -300,8 +306,7 @@ class SegmentEditorSession:
 
     def _restart(self) -> None:
         self._steps.restart()
-        self._states = EditorStates(self.port.segmentation_node())
-        self._seen = {}
+        self._writer.restart()
         self._clear_pending()
 
     def _clear_pending(self) -> None:
@@ -324,20 +329,6 @@ class SegmentEditorSession:
 
     def _read_edit(self, segment_id: str, whole: bool) -> ManualEdit | None:
         stamp = segment_stamp(self.port.segmentation_node(), segment_id)
-        if not whole and self._seen.get(segment_id) == stamp:
+        if not whole and self._writer.seen.get(segment_id) == stamp:
             return None
-        return read_manual_edit(self.port, segment_id, stamp, self._states.current.known.get(segment_id), whole)
-
-    def _known_after(self, box: Box | None) -> dict[str, PackedMask]:
-        """What the editor holds now of the written segment, and of those that it may have overwritten."""
-        segmentation, volume = self.port.segmentation_node(), self.port.source_volume_node()
-        known = dict(self._states.current.known)
-        known.setdefault(self._segment, PackedMask.empty(3))
-        for segment_id in self.port.segment_ids():
-            if segment_id in known and box is not None:
-                whole = union(known[segment_id].box, box)
-                assert whole is not None
-                mask = read_segment(segmentation, segment_id, volume, whole)
-                known[segment_id] = PackedMask.pack(mask, [low for low, _high in whole])
-                self._seen[segment_id] = segment_stamp(segmentation, segment_id)
-        return known
+        return read_manual_edit(self.port, segment_id, stamp, self._writer.states.current.known.get(segment_id), whole)

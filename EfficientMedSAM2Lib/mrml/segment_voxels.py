@@ -14,7 +14,6 @@ Facts of Slicer's editor (5.6 ... 5.13, tested in Testing/Python/mrml) that deci
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +32,7 @@ from EfficientMedSAM2Lib.mrml.labelmaps import (
     transform_between,
 )
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort, ModificationMode
+from EfficientMedSAM2Lib.mrml.scene.segment_lock import locked_losers, locked_segments, require_unlocked
 from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix, volume_shape
 
 
@@ -117,43 +117,6 @@ def read_segment(segmentation_node: Any, segment_id: str, volume_node: Any, box_
     return resample_mask(alone, affine, box, transform_between(segmentation_node, volume_node))
 
 
-def read_other_segments(port: EditorPort, segment_id: str, box_kji: Box, wanted: bool = True) -> np.ndarray:
-    """Voxels of all segments but one in a half-open box of the volume's grid, bool; none when not wanted."""
-    mask = np.zeros([high - low for low, high in box_kji], dtype=bool)
-    for other in read_each_other_segment(port, segment_id, box_kji).values() if wanted else []:
-        mask |= other
-    return mask
-
-
-def draws_inside(port: EditorPort) -> bool:
-    """Whether the user asks to draw inside of other segments, by the editable area."""
-    node = port.segmentation_node()
-    inside = (
-        node.EditAllowedInsideAllSegments,
-        node.EditAllowedInsideVisibleSegments,
-        node.EditAllowedInsideSingleSegment,
-    )
-    return port.mask_mode() in inside
-
-
-def read_each_other_segment(port: EditorPort, segment_id: str, box_kji: Box) -> dict[str, np.ndarray]:
-    """Voxels of each segment but one in a half-open box of the volume's grid, bool, by segment ID."""
-    segmentation, volume = port.segmentation_node(), port.source_volume_node()
-    others = [other for other in port.segment_ids() if other != segment_id]
-    return {other: read_segment(segmentation, other, volume, box_kji) for other in others}
-
-
-def changes_elsewhere(port: EditorPort, segment_id: str, box_kji: Box, before: Mapping[str, np.ndarray]) -> list[str]:
-    """What a change has taken from other segments or given to them, a sentence for each; ``before`` as they were."""
-    notes: list[str] = []
-    for other, after in read_each_other_segment(port, segment_id, box_kji).items():
-        name = port.segmentation_node().GetSegmentation().GetSegment(other).GetName()
-        lost, gained = (before[other] & ~after).sum(), (after & ~before[other]).sum()
-        notes += [f"'{name}' lost {lost} voxels to this segment."] if lost else []
-        notes += [f"'{name}' was given {gained} voxels of this segment."] if gained else []
-    return notes
-
-
 def segment_stamp(segmentation_node: Any, segment_id: str) -> tuple[int, int]:
     """Changes whenever the labelmap that holds the segment may have changed."""
     label = segmentation_node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
@@ -163,8 +126,12 @@ def segment_stamp(segmentation_node: Any, segment_id: str) -> tuple[int, int]:
 def write_change(port: EditorPort, change: Change) -> WriteReport:
     """Bring the selected segment to the wanted state under the user's masking rules.
 
-    The caller has saved the state for undo. Nothing is called when no voxel differs.
+    The caller has saved the state for undo. Nothing is called when no voxel differs. Locked segments stay as they are.
+
+    Raises:
+        UserError: The selected segment is locked.
     """
+    require_unlocked(port.segmentation_node(), port.selected_segment_id())
     reference = port.reference_geometry_image()
     affine = image_matrix(reference)
     after, changed, box = _on_reference_grid(port, change, reference, affine)
@@ -173,6 +140,7 @@ def write_change(port: EditorPort, change: Change) -> WriteReport:
     layer, label = _selected_layer(port, affine)
     before = mask_in_box(layer, box, label)
     added, removed = changed & after & ~before, changed & ~after & before
+    _spare_locked(port, affine, box, added, removed)
     tight = bounding_box(added | removed)
     if tight is None:
         return WriteReport()
@@ -186,6 +154,28 @@ def write_change(port: EditorPort, change: Change) -> WriteReport:
     got = mask_in_box(layer, box, label)
     refused = np.count_nonzero((added | removed) & (got == before))
     return WriteReport(box, int(added.sum()), int(removed.sum()), int(refused), len(calls))
+
+
+def _spare_locked(port: EditorPort, affine: np.ndarray, box: Box, added: np.ndarray, removed: np.ndarray) -> None:
+    """Leave out voxels that a locked segment would lose, or be given back, on the grid that is edited."""
+    selected = port.selected_segment_id()
+    for other in locked_losers(port, selected):
+        added &= ~_on_grid(port, other, affine, box)
+    if _must_return_voxels(port) and port.mask_segment_id() in locked_segments(port, selected):
+        removed &= _on_grid(port, str(port.mask_segment_id()), affine, box)
+
+
+def _on_grid(port: EditorPort, segment_id: str, affine: np.ndarray, box: Box) -> np.ndarray:
+    """Voxels of a segment in a half-open box of the grid that is edited, bool."""
+    node = port.segmentation_node()
+    labelmap, label = segment_labelmap(node, segment_id), node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
+    held = box_of_extent(labelmap.GetExtent())
+    if held is None or labelmap.GetPointData().GetScalars() is None:
+        return np.zeros([high - low for low, high in box], dtype=bool)
+    if np.allclose(image_matrix(labelmap), affine, atol=1e-4):
+        return mask_in_box(labelmap, box, label)
+    alone = oriented_image(mask_in_box(labelmap, held, label), [low for low, _high in held], image_matrix(labelmap))
+    return resample_mask(alone, affine, box, transform_between(node, node))
 
 
 Call = tuple[ModificationMode, Any, tuple[int, ...]]

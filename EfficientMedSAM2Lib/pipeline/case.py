@@ -58,6 +58,7 @@ class SegmentResult:
         mask: (D,H,W) bool on the volume's grid.
         scores: Slice number along `axis` to confidence 0...1, for every slice that was computed.
         axis: Array axis that the slices are counted along.
+        prompted: Slices whose masks come from prompts, not from propagation.
         seconds_prompting: Time from its first prompt to the last mask that a prompt made.
         slices_propagated: Number of slices that propagation visited.
         seconds_propagating: Time it took.
@@ -68,6 +69,7 @@ class SegmentResult:
     mask: np.ndarray
     scores: dict[int, float]
     axis: int
+    prompted: tuple[int, ...] = ()
     seconds_prompting: float = 0.0
     slices_propagated: int = 0
     seconds_propagating: float = 0.0
@@ -147,7 +149,8 @@ def _propagate(
             message = f"{message} {session.last_message}".strip()
     seconds = time.perf_counter() - begun
     mask, scores = session.mask(segment.name), session.scores(segment.name)
-    return SegmentResult(segment.name, mask, scores, segment.axis, segment.seconds, count, seconds, message)
+    prompted = tuple(session.conditioning_slices(segment.name, segment.axis))
+    return SegmentResult(segment.name, mask, scores, segment.axis, prompted, segment.seconds, count, seconds, message)
 
 
 def _limits(session: InteractiveSession, segment: _Prompted, propagation: PropagationOptions) -> tuple[int, int] | None:

@@ -15,6 +15,10 @@
     }
   };
 
+  // what went wrong is read by now
+  document.addEventListener("pointerdown", () => { if (byId("transfer")?.classList.contains("error")) note(""); }, true);
+  document.addEventListener("note", (event) => note(...event.detail));
+
   const answer = (request) => {
     try {
       return JSON.parse(request.responseText);
@@ -117,7 +121,11 @@
     "open-files": () => choose(false),
     "open-folder": () => choose(true),
     "open-sample": () => openSample(),
-    download: (element) => download(element.dataset.kind),
+    // the numbers of a label map mean nothing without their names
+    download: async ({ dataset: { kind } }) => {
+      await download(kind);
+      if (kind === "nifti") await download("labels");
+    },
     help,
     end: endSession,
   };
@@ -158,6 +166,9 @@
     l: () => command("tool", "line"),
     c: () => command("tool", "navigate"),
     w: () => command("tool", "window"),
+    t: () => command("tool", "paint"),
+    v: () => command("tool", "erase"),
+    r: () => command("tool", "ruler"),
     n: () => command("toggle_include"),
     m: () => command("propagate"),
     u: () => command("weakest"),
@@ -263,25 +274,5 @@
   window.addEventListener("pointerdown", (event) => event.target.closest?.("[data-view]")?.focus({ preventScroll: true }), true);
   window.addEventListener("contextmenu", (event) => { if (event.target.closest?.("[data-view]")) event.preventDefault(); });
 
-  // --- connection
-
-  const noAnswer = "The server does not answer. Connecting again… If only the network is interrupted, your work is still there. "
-    + "If the server was stopped, this session has ended with it, and what you have not saved is lost.";
-  let asking = false;
-  setInterval(async () => {
-    const lost = document.querySelector(".lost");
-    if (!lost || asking) return;
-    asking = true;
-    try {
-      const response = await fetch("alive", { cache: "no-store" });
-      if (response.ok) window.location.reload();
-      else if (response.status === 410) window.location.assign("ended");
-      else if (response.status === 401) window.location.assign("./");
-    } catch {
-      lost.querySelector("p").textContent = noAnswer;
-    } finally {
-      asking = false;
-    }
-  }, 1000);
   document.documentElement.lang = "en";
 })();

@@ -63,3 +63,42 @@ def segment_editor():
     from host.running_editor import start_editor
 
     return start_editor
+
+
+@pytest.fixture
+def dicom_series():
+    """Write an array as a CT series, a file a slice."""
+
+    def write(folder, array):
+        import pydicom
+        from pydicom.dataset import FileMetaDataset
+        from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+        folder.mkdir(parents=True)
+        study, series, frame = generate_uid(), generate_uid(), generate_uid()
+        for number, plane in enumerate(array):
+            meta = FileMetaDataset()
+            meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+            meta.MediaStorageSOPInstanceUID = generate_uid()
+            meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            slice_ = pydicom.Dataset()
+            slice_.file_meta = meta
+            slice_.SOPClassUID, slice_.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+            slice_.StudyInstanceUID, slice_.SeriesInstanceUID, slice_.FrameOfReferenceUID = study, series, frame
+            slice_.PatientID, slice_.PatientName, slice_.PatientBirthDate, slice_.PatientSex = "1", "A^B", "", ""
+            slice_.StudyID, slice_.StudyDate, slice_.StudyTime, slice_.AccessionNumber = "1", "20200101", "120000", ""
+            slice_.ReferringPhysicianName = ""
+            slice_.Modality, slice_.SeriesNumber, slice_.InstanceNumber = "CT", 1, number + 1
+            slice_.ImagePositionPatient = [10.0, 20.0, 5.0 * number]
+            slice_.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+            slice_.PixelSpacing, slice_.SliceThickness = [2.0, 1.0], 5.0
+            slice_.Rows, slice_.Columns = plane.shape
+            slice_.SamplesPerPixel, slice_.PhotometricInterpretation = 1, "MONOCHROME2"
+            slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = 16, 16, 15, 1
+            slice_.RescaleSlope, slice_.RescaleIntercept = 1, 0
+            slice_.PixelData = plane.astype("<i2").tobytes()
+            # names against the order of slices, which positions tell
+            slice_.save_as(folder / f"{len(array) - number:03}.dcm", enforce_file_format=True)
+        return folder
+
+    return write

@@ -143,8 +143,14 @@ class Editor:
         slicer.util.clickAndDrag(widget, start=ends[0], end=ends[1], steps=1 if start_kji == end_kji else 10)
 
     def buttons(self, text):
-        """Buttons of the effect's options with this text."""
-        return slicer.util.findChildren(self.effect.optionsFrame(), text=text, className="QPushButton")
+        """Buttons of the effect's options with this text, whether or not a key stands behind it."""
+        found = slicer.util.findChildren(self.effect.optionsFrame(), className="QPushButton")
+        return [button for button in found if button.text.split(" (")[0] == text]
+
+    def tool_button(self, text):
+        """The button of the effect's options that stays down, with this text, whether or not a key stands behind it."""
+        found = slicer.util.findChildren(self.effect.optionsFrame(), className="QToolButton")
+        return next(button for button in found if button.text.split(" (")[0] == text)
 
     def press(self, text):
         """Press a button of the effect's options; returns whether there is one with this text."""

@@ -72,6 +72,7 @@ class Tutorial(Editor):
         self.look(RIGHT_LUNG)
         self.click(RIGHT_LUNG, jump=False)
         self.wait("a click is answered")
+        require(self.mask(self.segment_id)[RIGHT_LUNG], "the click has made no mask")
         take("tutorial-1-click")
         self.panel.propagateButton.click()
         wait_until(lambda: (p := self.controller.progress) is not None and p.done >= 8, "eight slices are done")
@@ -82,6 +83,7 @@ class Tutorial(Editor):
             if self.panel.strip.current >= SHOULDER:
                 break
         k = self.panel.strip.current
+        require(k >= SHOULDER, f"no weak slice lies above the lung (the last one is {k}); the text of step 4 says so")
         take("tutorial-3-weakest")
         self.panel.excludeButton.click()
         clicks = 0
@@ -91,16 +93,27 @@ class Tutorial(Editor):
             self.click(place, jump=False)
             self.wait("a correction is answered")
             clicks += 1
+        require(not self.mask(self.segment_id)[k].any(), f"slice {k} is not empty after {clicks} clicks")
         print(f"slice {k} is empty after {clicks} clicks")
+        require(bool(self.panel.staleLabel.text), "no slice is out of date after the correction")
         take("tutorial-4-correct")
         box = slicer.util.findChild(self.widget, "OptionsGroupBox")
         box.grab().save(str(FOLDER / "effect-panel.png"))
         self.panel.propagateButton.click()
         self.wait("the second propagation has ended")
+        mask = self.mask(self.segment_id)
+        require(not mask[k:].any(), f"the lung does not end below slice {k} after the second propagation")
+        require(mask[:SHOULDER].any(axis=(1, 2)).sum() > 10, "the lung is lost")
         self.segmentation.CreateClosedSurfaceRepresentation()
         self.look(RIGHT_LUNG)
         slicer.util.resetThreeDViews()
         take("tutorial-5-result")
+
+
+def require(condition, text):
+    """A picture must show what the text beside it says."""
+    if not condition:
+        raise AssertionError(f"the tutorial does not fit: {text}")
 
 
 def take(name, seconds=1.0):
@@ -114,7 +127,7 @@ def take_module(cohort):
     """The module's panel; and its cohort section with one case done and one open."""
     slicer.util.selectModule("EfficientMedSAM2")
     panel = slicer.modules.efficientmedsam2.widgetRepresentation().self()
-    section, cases = panel._kept[:2]
+    section, cases = panel.cohort_section, panel.cohort
     panel.ui.setupSection.collapsed = False
     section.collapsed = True
     let_work(1.0)

@@ -40,12 +40,12 @@ class Ledger:
         folder: The output folder of a cohort; it must exist.
 
     Raises:
-        UserError: The file is not a ledger, or of a later version.
+        UserError: The file is not a ledger, is of a later version, or cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
-        self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=30.0)
+        self._connection = _open(self.path, 30.0)
         try:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version > _VERSION:
@@ -56,9 +56,10 @@ class Ledger:
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.executescript(_SCHEMA)
             self._connection.execute(f"PRAGMA user_version = {_VERSION}")
-        except sqlite3.OperationalError:  # locked, or the disk is full: not a matter of what is in the file
+        except sqlite3.OperationalError as error:
             self._connection.close()
-            raise
+            _check_writable(self.path, error)
+            raise  # locked, or the disk is full: not a matter of what is in the file
         except sqlite3.DatabaseError as error:
             self._connection.close()
             raise UserError(f"{self.path} is not a readable ledger ({error}); remove it to start anew.") from error
@@ -128,15 +129,16 @@ class RunLock:
     """Keeps a second run out of an output folder; the system lifts it when the process ends, however it ends.
 
     Raises:
-        UserError: Another run is at work there.
+        UserError: Another run is at work there, or the folder cannot be written to.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._connection = sqlite3.connect(folder / ".lock.sqlite", isolation_level=None, timeout=0.5)
+        self._connection = _open(folder / ".lock.sqlite", 0.5)
         try:
             self._connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             self._connection.close()
+            _check_writable(folder / ".lock.sqlite", error)
             if "locked" not in str(error):
                 raise
             raise UserError(f"Another run is at work in {folder}; wait for it, or give another --output.") from error
@@ -146,3 +148,19 @@ class RunLock:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+
+def _open(path: Path, timeout_s: float) -> sqlite3.Connection:
+    try:
+        return sqlite3.connect(path, isolation_level=None, timeout=timeout_s)
+    except sqlite3.OperationalError as error:
+        _check_writable(path, error)
+        raise
+
+
+def _check_writable(path: Path, error: sqlite3.OperationalError) -> None:
+    """UserError where SQLite has found that a file, or its folder, cannot be written."""
+    if any(text in str(error) for text in ("readonly", "unable to open")):
+        raise UserError(
+            f"Cannot write {path} ({error}); change the rights of its folder, or copy it to where you may write."
+        ) from error

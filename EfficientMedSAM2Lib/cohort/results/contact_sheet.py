@@ -14,6 +14,7 @@ from urllib.parse import quote
 from EfficientMedSAM2Lib.cohort.records.folders import CASES, PICTURE
 from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.imaging.terminology import Color, segment_colors
 
 FILE_NAME = "contact-sheet.html"
 _STYLE = """
@@ -24,14 +25,15 @@ article.failed { border-left: 4px solid #e66; } article.empty { border-left: 4px
 img { width: 100%; image-rendering: auto; display: block; background: #000; }
 h2 { font-size: 15px; margin: 0 0 6px; } p { margin: 4px 0 0; } a { color: #8cf; }
 .note { color: #eb3; }
+.swatch { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .4em; }
 .score { float: right; font-variant-numeric: tabular-nums; }
 """
 
 
 def confidence(outcome: CaseOutcome) -> float:
-    """Lowest slice score over the segments of a case, 0 ... 1: 0 where one is empty, 1 where all were given."""
-    segments = outcome.record.get("segments", ())
-    return min((1.0 if s["score_lowest"] is None else float(s["score_lowest"]) for s in segments), default=0.0)
+    """Dice to be expected of the worst segment of a case, 0 ... 1: 0 where one is empty, 1 where all were given."""
+    scores = [segment.get("score_volume", segment["score_lowest"]) for segment in outcome.record.get("segments", ())]
+    return min((1.0 if score is None else float(score) for score in scores), default=0.0)
 
 
 def review_status(outcome: CaseOutcome) -> str:
@@ -59,12 +61,13 @@ def write_contact_sheet(folder: Path, outcomes: Sequence[CaseOutcome], title: st
         UserError: It cannot be written.
     """
     done, failed = by_uncertainty(outcomes), [outcome for outcome in outcomes if outcome.failed]
-    head = f"{len(done)} cases, lowest confidence first; {len(failed)} failed"
+    head = f"{len(done)} cases, lowest expected Dice first; {len(failed)} failed"
     articles = [_done(folder, outcome) for outcome in done] + [_failed(outcome) for outcome in failed]
     page = (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style></head>\n<body><h1>{html.escape(title)}</h1><p>{head}. Left: the least certain slice. "
-        f"Right: the largest.</p>\n<main>\n{chr(10).join(articles)}\n</main></body></html>\n"
+        "Right: the largest. Outlines have the colours of the list.</p>\n"
+        f"<main>\n{chr(10).join(articles)}\n</main></body></html>\n"
     )
     with replacing(folder / FILE_NAME) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -76,11 +79,18 @@ def _done(folder: Path, outcome: CaseOutcome) -> str:
     picture = ""
     if (folder / CASES / outcome.name / PICTURE).is_file():
         picture = f'<a href="{place}/"><img loading="lazy" src="{place}/{PICTURE}" alt="{name}"></a>'
-    lines = "".join(f"<p>{_line(segment)}</p>" for segment in segments)
+    colors = segment_colors([s["segment"] for s in segments], [s.get("color") for s in segments])
+    lines = "".join(f"<p>{_swatch(color)}{_line(segment)}</p>" for color, segment in zip(colors, segments))
     kind = ' class="empty"' if any(segment["empty"] for segment in segments) else ""
     score = f'<span class="score">{review_status(outcome)}</span>'
     notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in outcome.record.get("notes", ()))
     return f"<article{kind}><h2>{score}{name}</h2>{picture}{lines}{notes}</article>"
+
+
+def _swatch(color: Color) -> str:
+    """The legend of the picture: the colour of a segment's outline."""
+    red, green, blue = (round(255 * value) for value in color)
+    return f'<span class="swatch" style="background: rgb({red}, {green}, {blue})"></span>'
 
 
 def _line(segment: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from EfficientMedSAM2Lib.cohort.records.hashing import sha256_of
 from EfficientMedSAM2Lib.cohort.records.ledger import FILE_NAME, Ledger, RunLock
 from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome, utc
 from EfficientMedSAM2Lib.cohort.results.contact_sheet import write_contact_sheet
-from EfficientMedSAM2Lib.cohort.results.measurements import measure
+from EfficientMedSAM2Lib.cohort.results.measurements import SCORES, measure
 from EfficientMedSAM2Lib.cohort.results.picture import write_picture
 from EfficientMedSAM2Lib.cohort.results.tables import write_tables
 from EfficientMedSAM2Lib.core.errors import UserError
@@ -138,8 +138,11 @@ def _corrected(
 def _measured(volume: Volume, segments: Sequence[Segment], before: dict[str, Any]) -> list[dict[str, Any]]:
     if not segments:
         raise UserError("The segmentation holds no segment any more; add one, even if it stays empty.")
-    measured = [{**measure(result, volume), "message": result.message} for result in _results(segments, before)]
-    return [{**segment, "scores": {}, "score_mean": None, "score_lowest": None} for segment in measured]
+    measured = [
+        {**measure(result, volume), "message": result.message, "color": segment.color}
+        for result, segment in zip(_results(segments, before), segments)
+    ]
+    return [{**segment, "scores": {}, **dict.fromkeys(SCORES)} for segment in measured]
 
 
 def _results(segments: Sequence[Segment], before: dict[str, Any]) -> list[SegmentResult]:

@@ -27,7 +27,7 @@ class ReviewItem:
 
     Attributes:
         name: The case.
-        confidence: Lowest slice score of its segments, 0 ... 1.
+        confidence: Dice to be expected of its worst segment, 0 ... 1.
         text: Its segments in short.
         scene: The ``.mrml`` file; None where the scan is gone.
         problem: Why there is no scene.

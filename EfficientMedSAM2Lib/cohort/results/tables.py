@@ -16,7 +16,7 @@ MEASUREMENTS, FAILURES = "measurements.csv", "failures.csv"
 _CASE_COLUMNS = ("case",)
 _LATER_COLUMNS = ("message", "notes", "seconds", "image", "weights_sha256")
 _TEXT = {"case", "segment", "message", "notes", "image", "weights_sha256"}
-_WHOLE = {"voxels", "slices", "slice_lowest", "slice_axis"}
+_WHOLE = {"voxels", "slice_of_diameters", "slices", "slice_lowest", "slice_axis"}
 
 
 def write_tables(folder: Path, outcomes: Sequence[CaseOutcome]) -> None:

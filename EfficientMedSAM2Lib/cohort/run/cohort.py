@@ -23,7 +23,7 @@ from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions, connect, dash
 from EfficientMedSAM2Lib.cohort.run.feeding import Stopped, feed
 from EfficientMedSAM2Lib.cohort.run.progress import RunProgress
 from EfficientMedSAM2Lib.cohort.run.reserve import Reserve
-from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.core.files import output_folder, replacing
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,12 @@ def run_cohort(
         announce: Gets the address of the dashboard, and what is trusted of a scheduler that was given.
 
     Raises:
-        UserError: The weights cannot be used, another run is at work in the folder, or no scheduler answers.
+        UserError: The weights cannot be used, the folder cannot be written to, another run is at work there, or no
+            scheduler answers.
     """
     settings = settings.resolved()
-    output = output.resolve()
-    (output / CASES).mkdir(parents=True, exist_ok=True)
+    output = output_folder(output.resolve())
+    output_folder(output / CASES)
     with RunLock(output), Ledger(output) as ledger, Reserve(output) as reserve:
         remove_leftovers(output)
         _write_run(output, settings, len(cases))

@@ -66,7 +66,7 @@ def compute_and_write(
     prompts = case_prompts(case, volume, session, window)
     notes = list(volume.notes)
     if settings.output_format == "dicom-seg":
-        from EfficientMedSAM2Lib.cohort.results.dicom_seg import check_dicom_seg, dicom_series
+        from EfficientMedSAM2Lib.imaging.dicom.seg_writer import check_dicom_seg, dicom_series
 
         series = dicom_series(case.image, case.time_point, case.series)
         check_dicom_seg(series, [spec.name for spec in case.segments])
@@ -104,7 +104,7 @@ def _write_files(
     terminology = {spec.name: spec.terminology for spec in case.segments}
     segments = [Segment(result.name, result.mask, terminology=terminology[result.name]) for result in results]
     if settings.output_format == "dicom-seg":
-        from EfficientMedSAM2Lib.cohort.results.dicom_seg import dicom_series, write_dicom_seg
+        from EfficientMedSAM2Lib.imaging.dicom.seg_writer import dicom_series, write_dicom_seg
 
         if any(segment.mask.any() for segment in segments):  # DICOM SEG has no way to say that nothing was found
             series = dicom_series(case.image, case.time_point, case.series)

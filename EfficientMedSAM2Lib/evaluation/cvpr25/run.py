@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.files import output_folder
 
 CVPR25 = "cvpr25"
 
@@ -39,7 +40,7 @@ def run_cvpr25(args: argparse.Namespace, model: Any) -> int:
     if not results:
         raise UserError(f"{args.manifest} holds no case with a label.")
     summary = summarise(results)
-    args.output.mkdir(parents=True, exist_ok=True)
+    output_folder(args.output)
     write_csv(args.output / f"{CVPR25}.csv", results)
     settings = {key: str(value) for key, value in vars(args).items() if key not in ("run", "command", "debug")}
     write_json(args.output / f"{CVPR25}.json", {method.name: summary}, settings)

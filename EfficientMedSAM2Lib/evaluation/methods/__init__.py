@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from EfficientMedSAM2Lib.evaluation.methods.copy_mask import CopyMaskMethod
 from EfficientMedSAM2Lib.evaluation.methods.efficient_medsam2 import EfficientMedSAM2Method
 from EfficientMedSAM2Lib.evaluation.methods.ellipse import EllipseMethod
 from EfficientMedSAM2Lib.evaluation.methods.grow_from_seeds import GrowFromSeedsMethod
@@ -27,4 +28,5 @@ def method_builders(build_model: Callable[[], Any]) -> dict[str, Callable[[], Se
         "litemedsam": litemedsam,
         "ellipse": EllipseMethod,
         "growfromseeds": GrowFromSeedsMethod,
+        CopyMaskMethod.name: CopyMaskMethod,
     }

@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
-from EfficientMedSAM2Lib.evaluation.methods.interface import WHOLE_RANGE, BoxPredictions, Prediction, SliceEmbedding
+from EfficientMedSAM2Lib.evaluation.methods.interface import (
+    BOX,
+    CLICKS,
+    MASK,
+    VOLUME,
+    WHOLE_RANGE,
+    BoxPredictions,
+    Prediction,
+    SliceEmbedding,
+    VolumePrediction,
+)
 from EfficientMedSAM2Lib.evaluation.methods.network import NetworkMethod, image_tensor, scaled_size, weights_bytes
 
 OBJECT = 1
@@ -32,6 +42,7 @@ class EfficientMedSAM2Method(NetworkMethod):
     """
 
     name = "efficient-medsam2"
+    protocols: tuple[str, ...] = (BOX, CLICKS, VOLUME, MASK)
 
     def __init__(self, network: Any, weights: Path | None = None) -> None:
         self.network, self.weights = network, weights
@@ -110,6 +121,18 @@ class EfficientMedSAM2Method(NetworkMethod):
         frames = range(index, -1, -1) if reverse else range(index, self._state["num_frames"])
         for number, mask, score in self._volumes.propagate_object(self._state, OBJECT, index, frames, reverse):
             yield number, Prediction(mask, float(score))
+
+    def follow_mask(
+        self, volume: np.ndarray, spacing_mm: tuple[float, float, float], axis: int, slices: range, mask: np.ndarray
+    ) -> VolumePrediction:
+        """Propagate from the mask, which is believed, to the last slice."""
+        found = VolumePrediction(np.zeros(volume.shape[:3], bool))
+        target = np.moveaxis(found.mask, axis, 0)
+        self.set_volume(volume, spacing_mm, axis)
+        self._volumes.add_new_mask(self._state, slices.start, OBJECT, mask, need_output=False)
+        for number, part, score in self._volumes.propagate_object(self._state, OBJECT, slices.start, slices, False):
+            target[number], found.scores[number] = part, float(score)
+        return found
 
     def forget(self) -> None:
         self._volumes.reset_state(self._state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from EfficientMedSAM2Lib.core.windows import IntensityWindow
 if TYPE_CHECKING:
     import torch
 
-BOX, CLICKS, VOLUME = "box", "clicks", "volume"
+BOX, CLICKS, VOLUME, MASK = "box", "clicks", "volume", "mask"
 WHOLE_RANGE = IntensityWindow(0.0, 1.0, "as given")
 
 
@@ -83,6 +83,20 @@ class SegmentationMethod(Protocol):
         self, volume: np.ndarray, spacing_mm: tuple[float, float, float], axis: int, index: int, box: np.ndarray
     ) -> VolumePrediction:
         """Segment a whole object from one box on one slice."""
+        ...
+
+
+@runtime_checkable
+class MaskFollower(Protocol):
+    """A method for the protocol "mask"."""
+
+    name: str
+    protocols: tuple[str, ...]
+
+    def follow_mask(
+        self, volume: np.ndarray, spacing_mm: tuple[float, float, float], axis: int, slices: range, mask: np.ndarray
+    ) -> VolumePrediction:
+        """Segment an object whose mask (H, W) bool on the first of some slices is known, on all of these slices."""
         ...
 
 

@@ -33,6 +33,46 @@ def reliability(records: Iterable[Record]) -> dict[str, Any]:
     return {"pairs": len(pairs), "correlation": _correlation(pairs), "calibration_error": error, "bins": bins}
 
 
+def review_order(records: Iterable[Record]) -> dict[str, Any]:
+    """How far a list of cases, the worst first, is in the order of their true Dice, by each score of a whole case.
+
+    Returns:
+        `cases` (their number) and, by the name of a score, `spearman` with Dice (None for few or constant values) and
+        `worst_found`: which part of the worst third by Dice stands in the first third of the list.
+    """
+    from scipy.stats import spearmanr
+
+    scored = [record for record in records if record.case_scores]
+    found: dict[str, Any] = {"cases": len(scored)}
+    dices = np.array([record.values["dice"] for record in scored])
+    third = len(scored) // 3
+    for name in scored[0].case_scores if scored else ():
+        values = np.array([record.case_scores[name] for record in scored])
+        known = len(scored) >= MIN_PAIRS and np.ptp(values) > 0 and np.ptp(dices) > 0
+        first, worst = (set(np.argsort(order, kind="stable")[:third].tolist()) for order in (values, dices))
+        found[name] = {
+            "spearman": float(spearmanr(values, dices)[0]) if known else None,
+            "worst_found": len(first & worst) / third if third else None,
+        }
+    return found
+
+
+def review_order_text(name: str, summary: dict[str, Any]) -> str:
+    """The same for people; empty where no case has a score."""
+    found = dict(summary["review_order"])
+    cases = found.pop("cases")
+    if not cases:
+        return ""
+    lines = [
+        f"\nOrder of review by scores of {name}, {cases} cases",
+        "  by             Spearman with Dice   worst third found",
+    ]
+    for score, values in found.items():
+        shown = ["-" if values[key] is None else f"{values[key]:.3f}" for key in ("spearman", "worst_found")]
+        lines.append(f"  {score:14}{shown[0]:>19}{shown[1]:>20}")
+    return "\n".join(lines) + "\n"
+
+
 def reliability_text(name: str, summary: dict[str, Any]) -> str:
     """The table of a method's summary for people; empty where it has no scores."""
     every, compact = summary["reliability"], summary["compact_reliability"]

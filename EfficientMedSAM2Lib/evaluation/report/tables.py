@@ -15,7 +15,7 @@ from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.evaluation.metrics import SIZE_CLASSES
 from EfficientMedSAM2Lib.evaluation.protocols import Record
 from EfficientMedSAM2Lib.evaluation.report.corrections import corrections
-from EfficientMedSAM2Lib.evaluation.report.reliability import reliability
+from EfficientMedSAM2Lib.evaluation.report.reliability import reliability, review_order
 from EfficientMedSAM2Lib.imaging.formats.files import csv_cell
 
 
@@ -49,6 +49,7 @@ def summarise(records: Sequence[Record]) -> dict[str, Any]:
         },
         "reliability": reliability(records),
         "compact_reliability": reliability(compact),
+        "review_order": review_order(records),
         "corrections": corrections(records),
         "compact_corrections": corrections(compact),
         "seconds": float(np.median([record.seconds for record in records])) if records else None,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.imaging.dicom.frames import TIME_TAGS, Frame, frame_of, whole_number
 from EfficientMedSAM2Lib.imaging.formats.files import check_name, one_line
 
@@ -125,6 +127,45 @@ def title_of(path: Path) -> tuple[str, str]:
         uid = one_line(str(about.get("SeriesInstanceUID") or ""))
     parts = [patient or name, *others]
     return " ".join(part[:_LONGEST_PART] for part in parts if part), uid[-_UID_ENDING:].strip(".")
+
+
+def windows_of(path: Path, frame: int = 0) -> tuple[IntensityWindow, ...]:
+    """The windows that an image file wants to be shown in, in its order; none where they cannot be used.
+
+    They are of the values after rescaling. What is stored inverted (MONOCHROME1) has none: it is read as it is.
+    """
+    import pydicom
+
+    wanted = ["WindowCenter", "WindowWidth", "WindowCenterWidthExplanation"]
+    groups = ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
+    found: list[IntensityWindow] = []
+    with warnings.catch_warnings(), contextlib.suppress(TypeError, ValueError, LookupError, AttributeError):
+        warnings.simplefilter("ignore")
+        tags = [*wanted, *groups, "PhotometricInterpretation"]
+        about = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=True)
+        if about.get("PhotometricInterpretation") != "MONOCHROME2":
+            return ()
+        shared, own = (about.get(group) or [] for group in groups)
+        items = [*own[frame : frame + 1], *shared[:1]]
+        nested = (item for group in items for item in group.get("FrameVOILUTSequence") or [])
+        source = about if "WindowCenter" in about else next(nested, about)
+        levels, widths, names = (_several(source.get(tag)) for tag in wanted)
+        for number, (level, width) in enumerate(zip(levels, widths)):
+            name = one_line(str(names[number])) if number < len(names) else ""
+            with contextlib.suppress(UserError):
+                window = IntensityWindow.from_width_level(float(width), float(level), name[:_LONGEST_PART] or "file")
+                found += [] if any((w.low, w.high) == (window.low, window.high) for w in found) else [window]
+    return tuple(found)
+
+
+def _several(value: Any) -> list[Any]:
+    """Values of an element that may hold one, several or none."""
+    if value is None or isinstance(value, str):
+        return [value] if value else []
+    try:
+        return list(value)
+    except TypeError:
+        return [value]
 
 
 def read_folder(files: Sequence[Path]) -> tuple[list[Frame], list[Unreadable], dict[str, int]]:

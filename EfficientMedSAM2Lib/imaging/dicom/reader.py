@@ -11,6 +11,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import walk
 from EfficientMedSAM2Lib.core.geometry import lps_to_ras
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.imaging.dicom.frames import Frame
 from EfficientMedSAM2Lib.imaging.dicom.headers import (
     DicomError,
@@ -20,6 +21,7 @@ from EfficientMedSAM2Lib.imaging.dicom.headers import (
     read_folder,
     read_frames,
     title_of,
+    windows_of,
 )
 from EfficientMedSAM2Lib.imaging.dicom.series import (
     Selection,
@@ -62,6 +64,12 @@ class DicomScan:
     def title(self) -> tuple[str, str]:
         """Patient, study and series in words, and the end of the series' UID, in which scans differ."""
         return title_of(self.frames[0].path)
+
+    @property
+    def windows(self) -> tuple[IntensityWindow, ...]:
+        """The windows that the slice in the middle wants to be shown in."""
+        middle = self.frames[len(self.frames) // 2]
+        return windows_of(middle.path, middle.index)
 
     @property
     def modality(self) -> str | None:

@@ -18,6 +18,20 @@ from EfficientMedSAM2Lib.imaging.dicom.voxels import decode
 _HALF = 0.5
 
 
+def holds_segments(path: Path) -> bool:
+    """Whether a DICOM file says that it holds a segmentation, not an image; that it can be read is another matter."""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
+    except (InvalidDicomError, OSError, ValueError):
+        return False
+    return header.get("Modality") in ("SEG", "RTSTRUCT")
+
+
 def read_dicom_seg(path: Path) -> tuple[list[tuple[str, np.ndarray]], np.ndarray]:
     """Name and mask (D,H,W) of each segment, in the order of their numbers, and their RAS matrix.
 

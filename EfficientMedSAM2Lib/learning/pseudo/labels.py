@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.core.files import output_folder, replacing
 from EfficientMedSAM2Lib.evaluation.dataset.manifest import read_manifest
 from EfficientMedSAM2Lib.learning.pseudo.filters import ULTRASOUND_RULES, TrustRules, distinct
 from EfficientMedSAM2Lib.learning.pseudo.proposals import propose_boxes
@@ -182,7 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     until = time.time() + 60 * options.max_minutes
-    options.output.mkdir(parents=True, exist_ok=True)
+    output_folder(options.output)
     todo = requests(options.data_dir, tuple(options.extra), options.seed)[options.worker :: options.workers]
     logger.info("%d slices to label", len(todo))
     teacher = load_teacher(options.teacher_checkpoint, precision="bfloat16" if cpu_has_bfloat16() else "float32")

@@ -270,7 +270,8 @@ def collate_clips(clips: Sequence[Clip]) -> dict[str, Any]:
 
     Returns:
         `images` (B, T, 3, S, S) in [0, 1], `masks` (B, T, S, S) of 0 and 1, `distance_mm` (B, T) signed from the first
-        slice, `present` (B, T) bool, `pixel_scale` (B,) network pixels per slice pixel, `name` list of B.
+        slice, `present` (B, T) bool, `pixel_scale` (B,) network pixels per slice pixel, `pixel_mm` (B,) side of a
+        network pixel, `name` list of B.
     """
     masks = torch.stack([clip.masks for clip in clips])
     return {
@@ -279,5 +280,6 @@ def collate_clips(clips: Sequence[Clip]) -> dict[str, Any]:
         "distance_mm": torch.stack([clip.distance_mm for clip in clips]),
         "present": masks.flatten(2).any(dim=2),
         "pixel_scale": torch.tensor([clip.pixel_scale for clip in clips]),
+        "pixel_mm": torch.tensor([clip.pixel_mm for clip in clips]),
         "name": [clip.name for clip in clips],
     }

@@ -32,6 +32,7 @@ class Clip:
     masks: torch.Tensor  # (T, S, S) of 0 and 1; empty where the object has ended
     distance_mm: torch.Tensor  # (T,) signed, from the first slice
     pixel_scale: float  # network pixels per slice pixel
+    pixel_mm: float  # side of a network pixel
     name: str
 
 
@@ -89,13 +90,15 @@ class LabelledClips:
         shape = (part.shape[0], part.shape[1])
         if box is None:
             return None
-        view = random_view(box, shape, image.slice_spacing(key.axis), rng, self.wide_probability)
+        row_mm, column_mm = image.slice_spacing(key.axis)
+        view = random_view(box, shape, (row_mm, column_mm), rng, self.wide_probability)
         planes = [image.slice_voxels(key.axis, number) for number in slices]
         seen = _resampled_slices(image, planes, masks, view, rng)
         if seen is None:
             return None
         distance = torch.tensor([(number - slices[0]) * spacing_mm for number in slices], dtype=torch.float32)
-        return Clip(seen[0], seen[1], distance, view.pixel_scale, f"{image.name}:{key.axis}:{slices[0]}")
+        pixel_mm = (row_mm * column_mm) ** 0.5 / view.pixel_scale
+        return Clip(seen[0], seen[1], distance, view.pixel_scale, pixel_mm, f"{image.name}:{key.axis}:{slices[0]}")
 
 
 class SyntheticClips:
@@ -125,7 +128,7 @@ class SyntheticClips:
                 continue
             spacing_mm = float(rng.uniform(0.8, 5.0)) * (1 if rng.random() < 0.5 else -1)
             distance = torch.arange(self.length, dtype=torch.float32) * spacing_mm
-            return Clip(seen[0], seen[1], distance, view.pixel_scale, "synthetic")
+            return Clip(seen[0], seen[1], distance, view.pixel_scale, 1 / view.pixel_scale, "synthetic")
 
 
 def random_slices(start: int, count: int, length: int, spacing_mm: float, rng: np.random.Generator) -> list[int] | None:

@@ -113,11 +113,21 @@ class ClipTraining(PromptTraining):
             step = (batch["distance_mm"][:, t] - batch["distance_mm"][:, t - 1]).float().cpu()
             prompts.neighbour_logits = logits.detach().clamp(-20, 20)
             if self.learned_slices is not None:
-                # As it is given in use: in bits, and far away.
+                # As it is given in use: in bits, and no nearer than a share of the object's size.
                 prompts.neighbour_logits = torch.where(logits.detach() > 0, MASK_LOGIT, -MASK_LOGIT)
-                step = torch.copysign(step.abs().clamp_min(self.model.heuristics.neighbour_distance_mm), step)
+                step = self._as_far_as_in_use(step, logits.detach() > 0, batch["pixel_mm"])
             prompts.neighbour_mm = torch.where(shown, step, torch.tensor(math.nan))
         return on_device(prompts, masks.device)
+
+    def _as_far_as_in_use(self, step_mm: Tensor, shown: Tensor, pixel_mm: Tensor) -> Tensor:
+        """Distances (B,) in mm that neighbouring masks (B,1,h,h) bool count as."""
+        heuristics = self.model.heuristics
+        if not heuristics.neighbour_distance:
+            return step_mm
+        ratio = self.model.config.image_size / shown.shape[-1]
+        radius_mm = (shown.flatten(1).sum(dim=1).cpu() / math.pi).sqrt() * ratio * pixel_mm.cpu()
+        least = (heuristics.neighbour_distance_radii * radius_mm).clamp_max(heuristics.neighbour_distance_mm)
+        return torch.copysign(torch.maximum(step_mm.abs(), least), step_mm)
 
     def _bank(self, batch: dict[str, Any], memories: list[tuple[Tensor, Tensor]], t: int) -> MemoryBank:
         """The first slice, which had the prompt, and those before slice t, as many as are remembered in use."""

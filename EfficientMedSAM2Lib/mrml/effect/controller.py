@@ -8,21 +8,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.interaction import MarkupPrompt
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
-from EfficientMedSAM2Lib.mrml.effect.effect_state import EffectState
-from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask
+from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, HoverMask
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import features_around, features_of
 from EfficientMedSAM2Lib.mrml.effect.progress import RangeRule
+from EfficientMedSAM2Lib.mrml.effect.prompt_changes import PromptChanges
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import read_scores
 from EfficientMedSAM2Lib.mrml.markups_reader import box_of, line_between, point_at
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.segment_lock import set_locked
 from EfficientMedSAM2Lib.mrml.scene.sequences import keep_one_per_time_point
 
 logger = logging.getLogger(__name__)
 
 
-class EffectController(EffectState):
+class EffectController(PromptChanges):
     """Actions of one segment editor; all are called on the main thread and return at once.
 
     Args:
@@ -75,6 +77,37 @@ class EffectController(EffectState):
         self._changed()
         return True
 
+    def hover(self, point_world_ras: Sequence[float], include: bool = True, axis: int | None = None) -> bool:
+        """Show what a click would make, as soon as the worker has time; nothing is changed by it.
+
+        Returns False, and shows nothing, while there is something else to be done, and where a click would be refused.
+        """
+        self._hovered = None
+        if self._predictor is None or self.is_busy or self.has_preview or self.is_locked:
+            return False
+        try:
+            segment = self.port.selected_segment_id()
+            prompt = point_at(point_world_ras, self.port.source_volume_node(), include, axis)
+            session = self._session()
+            session.refresh()
+        except UserError:
+            return False
+
+        def work(job: Any) -> None:
+            mask = session.engine.try_prompt(prompt, segment)
+            if not job.cancelled:
+                job.report(HoverMask(prompt.axis, prompt.index, mask))
+
+        self._queue.idle_work.append(work)
+        self._changed()
+        return True
+
+    def unhover(self) -> None:
+        """Show it no more."""
+        if self._hovered is not None:
+            self._hovered = None
+            self._changed()
+
     def use_segment(self) -> None:
         """Start propagation from the selected segment as it is now."""
 
@@ -99,17 +132,22 @@ class EffectController(EffectState):
             self._commit()  # to propagate a preview is to accept it
             session.begin()
             engine, segment = session.engine, session.preview_segment
+
+            def limits() -> tuple[int, int] | None:
+                if segment not in engine.segments:
+                    return None
+                axis = engine.slicing_axis(segment)
+                prompted = engine.conditioning_slices(segment, axis)
+                return reach.limits(axis, prompted, engine.spacing_kji[axis], engine.shape_kji[axis])
+
+            if session.may_propagate(direction, limits()):
+                session.open_step()
             self.scores = read_scores(session, self.port, segment)
             self._started, self._live = time.perf_counter(), GrowingMask()
 
             def work(job: Any) -> None:
                 session.push_manual_edit()
-                limits = None
-                if segment in engine.segments:
-                    axis = engine.slicing_axis(segment)
-                    prompted = engine.conditioning_slices(segment, axis)
-                    limits = reach.limits(axis, prompted, engine.spacing_kji[axis], engine.shape_kji[axis])
-                propagation = session.plan_propagation(direction, limits, stop_when_lost)
+                propagation = session.plan_propagation(direction, limits(), stop_when_lost)
                 self._propagation = propagation
                 for update in propagation:
                     job.report(update)
@@ -137,6 +175,21 @@ class EffectController(EffectState):
                 self._say("The preview was dropped.")
 
         self._queue.request(Activity.ANSWERING, lambda: _nothing, finish)
+
+    def lock(self, locked: bool, segment_id: str = "") -> None:
+        """Lock or unlock a segment, by default the selected one: as soon as what is under way has been written."""
+        segment_id = segment_id or self.port.selected_segment_id()
+
+        def finish(_result: Any) -> None:
+            self._commit()
+            set_locked(self.port, segment_id, locked)
+            self._say("")
+
+        if self.is_ready and self._queue.is_busy:
+            self._queue.request(Activity.ANSWERING, lambda: _nothing, finish)
+        else:  # without a network there is nothing to wait for
+            finish(None)
+            self._changed()
 
     def keep_one_per_time_point(self, sequences_logic: Any) -> None:
         """Give each time point of the volume's sequence segments of its own."""

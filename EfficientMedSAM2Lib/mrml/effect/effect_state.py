@@ -15,10 +15,12 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, Propagation, SliceUpdate
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Action, ActionQueue, Activity
-from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask
+from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, HoverMask
 from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores, read_scores
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import show_only
+from EfficientMedSAM2Lib.mrml.scene.segment_lock import is_locked
 from EfficientMedSAM2Lib.mrml.scene.sequences import time_point
 from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
 from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix
@@ -26,9 +28,7 @@ from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix
 logger = logging.getLogger(__name__)
 
 #: Why a propagation has ended and left nothing.
-UNDONE = (
-    "Undo or Redo cancelled the propagation, and changed the step before it as well; Redo or Undo brings that back."
-)
+UNDONE = "Undo cancelled the propagation; the segment is as it was before."
 CHANGED = "The scene has changed; the prompt was not used."
 CHANGED_PROPAGATION = "The scene has changed; the propagation was cancelled."
 
@@ -48,17 +48,19 @@ class EffectState:
         self.auto_commit = True
         self.keep_out = True
         self.window: IntensityWindow | None = None
-        self.message = ""
         self.is_error = False
         self.load_error: BaseException | None = None
         self.scores = SliceScores()
+        self.shows_prompts = True
         self._queue = ActionQueue(worker, self, changed)
         self._changed = changed
         self._predictor: Any = None
         self._propagation: Propagation | None = None
         self._live: GrowingMask | None = None
+        self._hovered: HoverMask | None = None
         self._started = 0.0
         self._scene_changed = False
+        self._text, self._text_of = "", ""
 
     # --- state ---------------------------------------------------------------------------------------------------
 
@@ -66,6 +68,11 @@ class EffectState:
     def activity(self) -> Activity:
         """What is going on."""
         return self._queue.activity
+
+    @property
+    def message(self) -> str:
+        """What there is to say; of another segment than the selected one nothing."""
+        return self._text if self._text_of in ("", self._selected()) else ""
 
     @property
     def is_busy(self) -> bool:
@@ -88,6 +95,12 @@ class EffectState:
         return self.session is not None and self.session.has_preview
 
     @property
+    def is_locked(self) -> bool:
+        """Whether the selected segment is locked."""
+        selected = self._selected()
+        return bool(selected) and is_locked(self.port.segmentation_node(), selected)
+
+    @property
     def progress(self) -> PropagationProgress | None:
         """How far the propagation is, None when there is none."""
         if self._propagation is None:
@@ -95,18 +108,20 @@ class EffectState:
         return PropagationProgress(self._propagation.done, self._propagation.total, time.perf_counter() - self._started)
 
     def preview_image(self) -> Any:
-        """vtkOrientedImageData (0, 1; volume's local frame) of the pending result, None when there is none."""
+        """vtkOrientedImageData (0, 1; volume's local frame) of the pending result, or of what a click would make."""
         if self._live is not None:
             return self._live.image(volume_matrix(self.port.source_volume_node()))
-        if self.session is None or not self.session.has_preview or self.session.preview_box is None:
-            return None
-        return self.session.preview_image()
+        if self.session is not None and self.session.has_preview and self.session.preview_box is not None:
+            return self.session.preview_image()
+        if self._hovered is not None and not self._queue.is_under_way(Activity.ANSWERING):
+            return self._hovered.image(volume_matrix(self.port.source_volume_node()))
+        return None
 
     # --- life ----------------------------------------------------------------------------------------------------
 
     def scene_changed(self) -> None:
         """The editor's segmentation, segment or volume may have changed: undo, redo, selection, other effects."""
-        self._scene_changed = True
+        self._scene_changed, self._hovered = True, None
         session = self.session
         if self.activity is Activity.PROPAGATING and session is not None and not self._queue.polling:
             try:
@@ -120,7 +135,8 @@ class EffectState:
     def forget(self) -> None:
         """The scene is closed: nothing of it may be kept. Work under way ends without being written."""
         self._queue.abandon()
-        self.session, self._live, self._propagation, self._scene_changed = None, None, None, False
+        self.session, self._live, self._propagation, self._hovered = None, None, None, None
+        self._scene_changed = False
         self.scores = SliceScores()
 
     def unload(self) -> None:
@@ -150,15 +166,18 @@ class EffectState:
             return False
         return True
 
-    def reported(self, item: SliceUpdate) -> None:
-        """A slice was propagated."""
+    def reported(self, item: SliceUpdate | HoverMask) -> None:
+        """A slice was propagated, or a click was tried."""
+        if isinstance(item, HoverMask):
+            self._hovered = item
+            return
         self.scores = self.scores.with_slice(item.index, item.score, bool(item.mask.any()))
         if self._live is not None:
             self._live.put_slice(item.axis, item.index, item.mask)
 
     def ended(self, _action: Action) -> None:
         """Show what has become of the action."""
-        self._live = self._propagation = None
+        self._live = self._propagation = self._hovered = None
         self._read_scores()
 
     def failed(self, action: Action, error: BaseException) -> None:
@@ -218,7 +237,8 @@ class EffectState:
 
     def _end_answer(self, session: SegmentEditorSession, propagated: bool = False) -> None:
         """Write or keep what the worker has found, unless the scene has changed since."""
-        text = session.last_message
+        self._read_scores()
+        text = self.scores.in_positions(session.last_message)
         if session.is_stale or session.editor_moved:
             undone = propagated and not session.is_stale
             session.reject()
@@ -237,15 +257,34 @@ class EffectState:
         session = self.session
         if session is None or not session.has_preview:
             return
-        text = session.last_message
+        texts = [session.last_message]
         session.commit()
-        self._say(" ".join(dict.fromkeys(part for part in (text, session.last_message) if part)))
+        texts.append(session.last_message)
+        self._say(" ".join(dict.fromkeys(self.scores.in_positions(text) for text in texts if text)))
 
     def _read_scores(self) -> None:
         try:
             self.scores = read_scores(self.session, self.port, self.port.selected_segment_id())
         except UserError:  # no image or no segment yet
             self.scores = SliceScores()
+        self.show_prompts(self.shows_prompts)
+
+    def show_prompts(self, shown: bool) -> None:
+        """Show the prompts of the selected segment and of no other, or none at all."""
+        self.shows_prompts = shown
+        try:
+            node = self.port.segmentation_node()
+        except UserError:
+            return
+        if node.GetScene() is not None:
+            show_only(node, self._selected() if shown else "")
 
     def _say(self, text: str, error: bool = False) -> None:
-        self.message, self.is_error = text, error
+        self._text, self._text_of, self.is_error = text, self._selected(), error
+
+    def _selected(self) -> str:
+        """ID of the selected segment, "" where there is none."""
+        try:
+            return self.port.selected_segment_id()
+        except UserError:
+            return ""

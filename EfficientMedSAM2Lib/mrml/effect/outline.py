@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,27 @@ def show_lines(mapper: Any, actor: Any, data: Any) -> bool:
     mapper.SetInputData(data if visible else vtk.vtkPolyData())
     actor.SetVisibility(visible)
     return was_visible or visible
+
+
+@dataclass(frozen=True)
+class HoverMask:
+    """What a click under the mouse would make of its slice.
+
+    Attributes:
+        axis: Slicing axis.
+        index: Number of the slice.
+        mask: bool (rows, columns).
+    """
+
+    axis: int
+    index: int
+    mask: np.ndarray
+
+    def image(self, ijk_to_ras: np.ndarray) -> Any:
+        """vtkOrientedImageData in the frame of the matrix; None when there is nothing to show."""
+        grown = GrowingMask()
+        grown.put_slice(self.axis, self.index, self.mask)
+        return grown.image(ijk_to_ras)
 
 
 class GrowingMask:

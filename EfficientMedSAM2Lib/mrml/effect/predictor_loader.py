@@ -8,25 +8,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import sha256_of
 from EfficientMedSAM2Lib.core.resources import shipped_weights
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.interaction.predictor import warm_up
-from EfficientMedSAM2Lib.runtimes.choice import installed
+from EfficientMedSAM2Lib.runtimes import choice
 
 logger = logging.getLogger(__name__)
 
-#: What Slicer does not bring along.
-REQUIRED = ("torch", "timm", "safetensors")
 #: Slices on each side of an answered one whose features are computed while the user thinks.
 PREFETCH_REACH = 3
 #: The one network that the process keeps, by the content of its weights and how it computes.
 _kept: dict[tuple[Any, ...], Any] = {}
 
 
-def missing_packages() -> list[str]:
-    """Names of the packages that have to be set up first; they are looked for, not imported."""
-    return [name for name in REQUIRED if not installed(name)]
+def missing_packages(build_arguments: dict[str, Any]) -> list[str]:
+    """Names of the packages that have to be set up before ``load_predictor`` with these arguments."""
+    try:
+        wanted = (build_arguments[name] for name in ("encoder_type", "checkpoint", "device"))
+        return choice.missing_packages(*wanted)
+    except UserError:  # of the weights, which loading them says better
+        return []
 
 
 def load_predictor(

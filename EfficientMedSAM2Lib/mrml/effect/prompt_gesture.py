@@ -90,7 +90,7 @@ class PromptGesture:
         axis = view_axis(node, volume_node)
         if self.tool == LINE:
             first, second = xy_to_world([start, xy], node).tolist()
-            controller.draw_line(first, second, axis)
+            self.draw_line(first, second, axis, controller)
         else:
             self.draw_box(rectangle_box(start, xy, node, volume_node), axis, controller)
         return True
@@ -98,6 +98,10 @@ class PromptGesture:
     def draw_box(self, bbox_kji: Any, axis: int, controller: Any) -> None:
         """A rectangle is complete; a front end with other tools than this one's may use it otherwise."""
         controller.draw_box(bbox_kji, self.include, axis)
+
+    def draw_line(self, first_ras: Any, second_ras: Any, axis: int, controller: Any) -> None:
+        """A line is complete; as for a rectangle."""
+        controller.draw_line(first_ras, second_ras, axis)
 
     def cancel(self) -> None:
         """Forget what is being drawn."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import MarkupPrompt
 from EfficientMedSAM2Lib.interaction.constraints import edited_voxels
 from EfficientMedSAM2Lib.interaction.segment import SliceKind, SliceRecord
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import SlicePositions, slice_positions
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import PROMPTS_TAG, decode_prompts, get_tag
 from EfficientMedSAM2Lib.mrml.scene.slice_store import read_slices
@@ -31,6 +33,7 @@ class SliceScores:
         prompted: Slices with prompts.
         filled: Slices on which the segment has voxels.
         edited: Slices with voxels painted or erased by hand.
+        places: Positions of the volume's slices, as slice views show them; None where there is no volume.
     """
 
     axis: int = 0
@@ -40,6 +43,18 @@ class SliceScores:
     prompted: frozenset[int] = frozenset()
     filled: frozenset[int] = frozenset()
     edited: frozenset[int] = frozenset()
+    places: SlicePositions | None = None
+
+    def position(self, index: int, axis: int | None = None) -> str:
+        """Where a slice is, in the words of a slice view; its number where that is not known."""
+        axis = self.axis if axis is None else axis
+        return f"slice {index}" if self.places is None else self.places.text(axis, index)
+
+    def in_positions(self, text: str) -> str:
+        """A message that names slices of this axis by numbers, with their positions instead."""
+        if self.places is None:
+            return text
+        return re.sub(r"\bslice (\d+)\b", lambda found: f"slice {self.position(int(found[1]))}", text)
 
     @property
     def known(self) -> frozenset[int]:
@@ -88,7 +103,7 @@ class SliceScores:
     def describe(self, index: int) -> str:
         """One slice in words, for a tool tip."""
         if index not in self.known:
-            return f"Slice {index}: not segmented"
+            return f"{self._title(index)}: not segmented"
         score = self.scores.get(index)
         notes = ["confidence not known" if score is None else f"confidence {100 * score:.0f} %"]
         if index in self.edited:
@@ -99,7 +114,11 @@ class SliceScores:
             notes.append("structure not seen")
         if index in self.stale:
             notes.append("out of date: press Propagate")
-        return f"Slice {index}: {', '.join(notes)}"
+        return f"{self._title(index)}: {', '.join(notes)}"
+
+    def _title(self, index: int) -> str:
+        text = self.position(index)
+        return text[0].upper() + text[1:]
 
 
 def read_scores(session: SegmentEditorSession | None, port: EditorPort, segment: str) -> SliceScores:
@@ -117,7 +136,7 @@ def read_scores(session: SegmentEditorSession | None, port: EditorPort, segment:
     edited = edited_voxels(engine.prompts(segment))
     prompted = _prompted(session.prompts(segment), axis)
     records = engine.slice_records(segment, axis)
-    return _scores(axis, engine.shape_kji, records, filled, prompted, edited)
+    return _scores(volume, axis, records, filled, prompted, edited)
 
 
 def _saved_scores(port: EditorPort, volume: Any, segment_id: str) -> SliceScores:
@@ -125,9 +144,9 @@ def _saved_scores(port: EditorPort, volume: Any, segment_id: str) -> SliceScores
     segment = port.segmentation_node().GetSegmentation().GetSegment(segment_id)
     saved = read_slices(segment, volume) if segment is not None else None
     if saved is None:
-        return SliceScores(default_axis(volume), shape[default_axis(volume)])
+        return SliceScores(default_axis(volume), shape[default_axis(volume)], places=slice_positions(volume))
     prompts = decode_prompts(get_tag(segment, PROMPTS_TAG), volume)
-    return _scores(saved.axis, shape, saved.records, saved.filled, _prompted(prompts, saved.axis), saved.edited)
+    return _scores(volume, saved.axis, saved.records, saved.filled, _prompted(prompts, saved.axis), saved.edited)
 
 
 def _prompted(prompts: Iterable[MarkupPrompt], axis: int) -> frozenset[int]:
@@ -135,8 +154,8 @@ def _prompted(prompts: Iterable[MarkupPrompt], axis: int) -> frozenset[int]:
 
 
 def _scores(
+    volume: Any,
     axis: int,
-    shape: Sequence[int],
     records: Mapping[int, SliceRecord],
     filled: Iterable[int],
     prompted: frozenset[int],
@@ -146,4 +165,5 @@ def _scores(
     seen = edited_by_hand.unpack().any(axis=tuple(a for a in range(3) if a != axis))
     edited = {edited_by_hand.bounds[axis][0] + int(n) for n in np.flatnonzero(seen)}
     stale = frozenset(i for i, r in records.items() if r.stale)
-    return SliceScores(axis, shape[axis], judged, stale, prompted, frozenset(filled), frozenset(edited))
+    known = frozenset(filled), frozenset(edited)
+    return SliceScores(axis, volume_shape(volume)[axis], judged, stale, prompted, *known, slice_positions(volume))

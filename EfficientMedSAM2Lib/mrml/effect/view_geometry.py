@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,37 @@ def slice_center_world(axis: int, index: int, volume_node: Any, near_kji: Sequen
     kji[axis] = float(index)
     local = transform_points(np.array([kji[::-1]]), volume_matrix(volume_node))
     return np.asarray(local_to_world(local, volume_node)[0], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class SlicePositions:
+    """Where the slices of a volume are, as slice views show it: the coordinate along the axis that they are nearest to.
+
+    Attributes:
+        letters: R, A or S, for each array axis.
+        starts: Coordinate of its slice 0, mm.
+        steps: mm from a slice to the next.
+    """
+
+    letters: tuple[str, ...]
+    starts: tuple[float, ...]
+    steps: tuple[float, ...]
+
+    def text(self, axis: int, index: int) -> str:
+        """Such as "S -12.5 mm"."""
+        return f"{self.letters[axis]} {self.starts[axis] + self.steps[axis] * index:.1f} mm"
+
+
+def slice_positions(volume_node: Any) -> SlicePositions:
+    """Positions of the slices of all axes; under a nonlinear transform, of their middles near the first slice."""
+    letters, starts, steps = [], [], []
+    for axis in range(3):
+        first, second = (slice_center_world(axis, index, volume_node) for index in (0, 1))
+        along = int(np.abs(second - first).argmax())
+        letters.append("RAS"[along])
+        starts.append(float(first[along]))
+        steps.append(float(second[along] - first[along]))
+    return SlicePositions(tuple(letters), tuple(starts), tuple(steps))
 
 
 def show_slice(axis: int, index: int, volume_node: Any, slice_nodes: Sequence[Any]) -> int:

@@ -63,7 +63,7 @@ class EditorPort(ABC):
         """ID of the segment that is edited; UserError when none is selected."""
         segment_id = self.editor_node.GetSelectedSegmentID() or ""
         if not segment_id or self.segmentation_node().GetSegmentation().GetSegment(segment_id) is None:
-            raise UserError("No segment is selected; add or select one in the Segment Editor.")
+            raise UserError("No segment is selected; add or select one first.")
         return str(segment_id)
 
     @contextmanager

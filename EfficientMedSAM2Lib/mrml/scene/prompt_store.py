@@ -137,6 +137,14 @@ def prompt_nodes(segmentation_node: Any, segment_id: str | None = None) -> list[
     ]
 
 
+def show_only(segmentation_node: Any, segment_id: str) -> None:
+    """Of our markups nodes of a segmentation, show those of one segment; "" hides them all."""
+    for node in prompt_nodes(segmentation_node):
+        display, visible = node.GetDisplayNode(), node.GetAttribute(SEGMENT_ATTRIBUTE) == segment_id
+        if display is not None and bool(display.GetVisibility()) != visible:
+            display.SetVisibility(visible)
+
+
 def offered_markups(scene: Any) -> list[Any]:
     """The user's own points, lines and ROIs, which can be taken for prompts."""
     return [
@@ -207,7 +215,9 @@ def _new_node(segmentation_node: Any, segment_id: str, kind: str) -> Any:
     segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
     name = f"{segment.GetName() if segment is not None else segment_id} {kind}"
     scene = segmentation_node.GetScene()
-    node = scene.AddNewNodeByClass(_NODE_CLASSES[kind], scene.GenerateUniqueName(name))
+    taken = {node.GetName() for node in prompt_nodes(segmentation_node, segment_id)}
+    names = (name if number == 1 else f"{name} {number}" for number in range(1, len(taken) + 2))
+    node = scene.AddNewNodeByClass(_NODE_CLASSES[kind], next(name for name in names if name not in taken))
     node.SetAttribute(KIND_ATTRIBUTE, kind)
     node.SetAttribute(SEGMENT_ATTRIBUTE, segment_id)
     node.SetNodeReferenceID(SEGMENTATION_ROLE, segmentation_node.GetID())
@@ -234,15 +244,19 @@ def _set_points(node: Any, points: list[tuple[Sequence[float], bool]]) -> None:
 
 
 def _set_style(node: Any, kind: str) -> None:
-    """Nothing may hide the mask: no handles, which a locked box cannot use anyway, and no fill."""
+    """Nothing may hide anatomy or mask: no handles, which a locked box cannot use anyway, no fill, no lengths in mm.
+
+    Prompts are given on slices, and not shown in 3D.
+    """
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
+    display.SetVisibility3D(False)
+    display.SetPropertiesLabelVisibility(False)
     display.SetSelectedColor(INCLUDE_COLOR)
     display.SetColor(EXCLUDE_COLOR)  # of points that are not selected
     if kind == "box":
         display.SetHandlesInteractive(False)
         display.SetFillVisibility(False)
-        display.SetPropertiesLabelVisibility(False)
 
 
 def _color_shape(display: Any, positive: bool) -> None:

@@ -167,7 +167,16 @@ class SlicePrediction:
     @property
     def presence(self) -> float:
         """Probability that the object is on the slice."""
-        return float(1 / (1 + np.exp(-np.clip(self.object_logit, -60, 60))))
+        return _probability(self.object_logit)
+
+    def score(self, choice: int, doubt: float = 0.0) -> float:
+        """Predicted IoU of one mask times the probability that the object is there, 0...1.
+
+        Args:
+            choice: The mask.
+            doubt: Taken from the object logit, for what the network does not know.
+        """
+        return float(self.iou[choice]) * _probability(self.object_logit - doubt)
 
     def full_logits(self, choice: int, slice_shape: tuple[int, int]) -> np.ndarray:
         """Logits (H,W) float32 of one mask on the whole slice."""
@@ -179,3 +188,7 @@ class SlicePrediction:
         if part.width == 0 or part.height == 0:
             return np.zeros((0, 0), bool), part
         return resample(self.logits[choice], self.viewport, part, (part.height, part.width)) > 0, part
+
+
+def _probability(logit: float) -> float:
+    return float(1 / (1 + np.exp(-np.clip(logit, -60, 60))))

@@ -97,7 +97,9 @@ class Propagator:
             away = (frame_idx - leading[0]) * volume.slice_mm
             if self.heuristics.neighbour_distance:
                 # Given the true distance, the network copied the mask, and errors grew from slice to slice.
-                away = float(np.copysign(max(abs(away), self.heuristics.neighbour_distance_mm), away))
+                least = self.heuristics.neighbour_distance_radii * neighbour.radius_mm(volume.slice_spacing)
+                least = min(least, self.heuristics.neighbour_distance_mm)
+                away = float(np.copysign(max(abs(away), least), away))
             mask = self._context_mask(track, frame_idx, volume, viewport) or neighbour.from_bits()
             prompts = dataclasses.replace(prompts, neighbour=mask, neighbour_mm=away)
         prediction, choice = self.predictor.predict(
@@ -110,6 +112,9 @@ class Propagator:
             prediction = dataclasses.replace(prediction, logits=logits)
         prediction = self._with_object_logit(prediction, prediction.object_logit + presence)
         result = self._result(prediction, choice, prediction.object_logit > 0, image, keep_logits=False)
+        if self.heuristics.distance_doubt:
+            doubt = self._radii_from_prompts(track, frame_idx, volume, self.heuristics.distance_doubt_limit)
+            result = dataclasses.replace(result, score=prediction.score(choice, doubt))
         track.results[frame_idx] = result
         track.memories[frame_idx] = self._memory(prediction, choice, result)
         track.forget_memories(frame_idx, self.max_memories)
@@ -225,13 +230,13 @@ class Propagator:
             logit.
         """
         heuristics, size = self.heuristics, self.predictor.low_res
-        threshold = self._presence_threshold(track, frame_idx, volume)
+        threshold = 0.0
+        if heuristics.presence_threshold:
+            threshold = self._radii_from_prompts(track, frame_idx, volume, heuristics.presence_threshold_limit)
         context = self._context(track, volume)
         if context is None:
             orthogonal = self._orthogonal_prior(track, frame_idx, volume)
-            if orthogonal is None:
-                return None, -threshold
-            return orthogonal.prior(frame_idx, viewport, size, heuristics), -threshold
+            return (None if orthogonal is None else orthogonal.prior(frame_idx, viewport, size, heuristics)), -threshold
         prior = context.prior(frame_idx, viewport, size, heuristics.context_logit)
         # Between two slices on which the user showed the object it is there.
         if not heuristics.context_presence or track.leading_prompt(frame_idx) is None:
@@ -257,18 +262,18 @@ class Propagator:
             track.context = known, predict_context(self.predictor, volume, known)
         return track.context[1]
 
-    def _presence_threshold(self, track: ObjectTrack, frame_idx: int, volume: VolumeContext) -> float:
-        """How much clearer than 0 the object logit of a slice without prompts has to be.
+    def _radii_from_prompts(self, track: ObjectTrack, frame_idx: int, volume: VolumeContext, limit: float) -> float:
+        """How far a slice is from the prompted one that leads it, in radii of the object there, up to a limit.
 
-        Most objects are about as deep as they are wide, so the further away from prompts, the more it takes to believe
-        that the object is still there. Between two slices on which the user showed it, nothing more than above 0.
+        Most objects are about as deep as they are wide, so the further away from prompts, the less sure it is that the
+        object is still there. Between two slices on which the user showed it, it is: 0.
         """
         nearest = track.leading_prompt(frame_idx)
-        if nearest is None or not self.heuristics.presence_threshold:
+        if nearest is None:
             return 0.0
-        area_mm2 = track.results[nearest].mask.area * volume.slice_spacing[0] * volume.slice_spacing[1]
-        radius_mm = math.sqrt(area_mm2 / math.pi)
-        return min(abs(nearest - frame_idx) * volume.slice_mm / radius_mm, self.heuristics.presence_threshold_limit)
+        distance_mm = abs(nearest - frame_idx) * volume.slice_mm
+        radius_mm = track.results[nearest].radius_mm(volume.slice_spacing)
+        return limit if distance_mm >= limit * radius_mm else distance_mm / radius_mm
 
     def _orthogonal_prior(self, track: ObjectTrack, frame_idx: int, volume: VolumeContext) -> OrthogonalPrior | None:
         """What orthogonal slices through the mask on the leading slice say; segmented once for each mask."""
@@ -335,7 +340,7 @@ class Propagator:
                 part = clean_mask(part, self.max_hole_area, 0, outside_xy=outside)
             packed = PackedMask.pack(part, (rectangle.y0, rectangle.x0))
         logits = prediction.logits[choice].astype(np.float16) if keep_logits and not packed.is_empty else None
-        return SliceResult(packed, float(prediction.iou[choice]) * prediction.presence, prediction.viewport, logits)
+        return SliceResult(packed, prediction.score(choice), prediction.viewport, logits)
 
     def _memory(self, prediction: SlicePrediction, choice: int, result: SliceResult) -> SliceMemory:
         logits = prediction.logits[choice]

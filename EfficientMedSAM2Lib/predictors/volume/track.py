@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -49,6 +50,10 @@ class SliceResult:
     score: float
     viewport: Viewport
     logits: np.ndarray | None = None
+
+    def radius_mm(self, slice_spacing: tuple[float, float]) -> float:
+        """Radius in mm of a disk as large as the mask; spacing in mm of rows and columns."""
+        return math.sqrt(self.mask.area * slice_spacing[0] * slice_spacing[1] / math.pi)
 
     def placed(self) -> PlacedLogits | None:
         """The mask as logits for a next prompt, None when it is empty."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 from urllib.parse import urlsplit
 
@@ -13,6 +14,9 @@ from EfficientMedSAM2Lib.web.connection import is_same
 from EfficientMedSAM2Lib.web.gateway.login_attempts import LoginAttempts
 
 COOKIE_BYTES = 32
+#: The cookie of work that is kept when its session or server has ended; its name goes on with that of the work.
+WORK_COOKIE = "efficientmedsam2-work-"
+WORK_NAME = re.compile(r"\w{4,32}", re.ASCII)
 #: Pages that other sites may link to: they show what there is, and change nothing.
 LINKED = ("/", "/ended")
 #: Everything comes from this server. The page's templates are compiled in the browser, which counts as eval.
@@ -84,9 +88,20 @@ class Access:
         """Key of this browser's session, "" for none."""
         return request.cookies.get(self._session_cookie, "")
 
-    def new_session(self, response: web.StreamResponse, request: web.Request, key: str) -> None:
-        """Tie a session to this browser."""
+    def new_session(self, response: web.StreamResponse, request: web.Request, key: str, work: str) -> None:
+        """Tie a session, and the work that it saves, to this browser."""
         _set_cookie(response, request, self._session_cookie, key)
+        _set_cookie(response, request, f"{WORK_COOKIE}{work}", key)
+
+    def work_keys(self, request: web.Request) -> dict[str, str]:
+        """Keys of work that this browser has, by the name of the work."""
+        start = len(WORK_COOKIE)
+        found = {name[start:]: key for name, key in request.cookies.items() if name.startswith(WORK_COOKIE)}
+        return {name: key for name, key in found.items() if WORK_NAME.fullmatch(name)}
+
+    def forget_work(self, response: web.StreamResponse, name: str) -> None:
+        """Work of this browser is not there any more."""
+        response.del_cookie(f"{WORK_COOKIE}{name}", path="/")
 
     def is_foreign(self, request: web.Request) -> bool:
         """Whether another site has made the browser send this.

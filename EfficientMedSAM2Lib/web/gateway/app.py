@@ -20,9 +20,13 @@ from EfficientMedSAM2Lib.web.gateway.access import Access, add_headers, is_loopb
 from EfficientMedSAM2Lib.web.gateway.login_attempts import TooManyAttempts
 from EfficientMedSAM2Lib.web.gateway.proxy import pass_request, pass_socket
 from EfficientMedSAM2Lib.web.gateway.sessions import Sessions, TooManySessions
+from EfficientMedSAM2Lib.web.gateway.works import KeptWork
 from EfficientMedSAM2Lib.web.session.workspace import MEGABYTE
 
 logger = logging.getLogger(__name__)
+
+#: A session's process may say nothing for so long, in seconds, while it reads a large file.
+SILENT_S = 1200.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class GatewayConfig:
         max_bytes: Largest upload.
         sessions: Most sessions at a time.
         idle_s: Seconds after which a session without a page is ended.
+        keep_s: Seconds for which the work of a session is kept that its user has not ended.
         volume: File or folder that every session opens at its start.
         network: Arguments of pipeline.engine.build_model.
     """
@@ -46,6 +51,7 @@ class GatewayConfig:
     max_bytes: int = 2048 * MEGABYTE
     sessions: int = 4
     idle_s: float = 1800.0
+    keep_s: float = 12 * 3600.0
     volume: str | None = None
     network: dict[str, Any] = field(default_factory=dict)
 
@@ -65,7 +71,7 @@ class Gateway:
         self.config = config
         self.access = Access(config.token, is_loopback(config.host))
         options = {"max_bytes": config.max_bytes, "volume": config.volume, "network": config.network}
-        self.sessions = Sessions(options, config.sessions, config.idle_s)
+        self.sessions = Sessions(options, config.sessions, config.idle_s, config.keep_s)
         self._client: aiohttp.ClientSession | None = None
 
     def application(self) -> web.Application:
@@ -76,6 +82,7 @@ class Gateway:
                 web.get("/", self.index, expect_handler=expect),
                 web.get("/alive", self.alive, expect_handler=expect),
                 web.get("/ended", self._ended_page, expect_handler=expect),
+                web.get("/elsewhere", self._elsewhere_page, expect_handler=expect),
                 web.post("/end", self.end, expect_handler=expect),
                 web.post("/start", self.start, expect_handler=expect),
                 web.post("/token", self.token, expect_handler=expect),
@@ -101,23 +108,30 @@ class Gateway:
             if not self.access.check_token(given, request):
                 return pages.ask_token(wrong=True)
             # not redirected: a browser that follows another site's link would not send the cookie that it gets here
-            response = pages.first()
+            response = self._first(request)
             self.access.remember_token(response, request)
             return response
         if given:  # the token must not stay in the address
             return pages.go_on()
         if self._session(request) is not None:
             return await self._pass(request, "/index.html")
-        return pages.first() if self.sessions.has_room() else pages.no_room(self.config.sessions)
+        return self._first(request) if self.sessions.has_room() else pages.no_room(self.config.sessions)
 
     async def start(self, request: web.Request) -> web.StreamResponse:
-        """The button of the first page: a session for this browser, which keeps the one that it has."""
+        """A button of the first page: a session for this browser, new or with kept work; it keeps one that it has."""
         if not self.access.knows_token(request):
             return pages.ask_token()
         response = pages.go_on()
         if self._session(request) is None:
             try:
-                key = await self.sessions.open()
+                wanted = (await request.post()).get("work", "")
+            except MALFORMED:
+                return pages.not_understood()
+            kept = next((work.name for work in self._kept(request) if work.name == wanted), "")
+            if wanted and not kept:
+                return self._first(request, "This work is not kept any more.")
+            try:
+                key = await self.sessions.open(kept)
             except TooManySessions:
                 return pages.no_room(self.config.sessions)
             except RuntimeError:
@@ -125,7 +139,12 @@ class Gateway:
                 return pages.failed()
             if request.transport is None or request.transport.is_closing():  # the browser did not wait
                 await self.sessions.end(key)
-            self.access.new_session(response, request, key)
+            session = self.sessions.get(key)
+            if session is not None:
+                self.access.new_session(response, request, key, session.work)
+                for name in self.access.work_keys(request):
+                    if not self.sessions.works.folder(name).is_dir():
+                        self.access.forget_work(response, name)
         return response
 
     async def token(self, request: web.Request) -> web.StreamResponse:
@@ -160,6 +179,7 @@ class Gateway:
         if session is None:
             return web.Response(status=403)
         assert self._client is not None
+        self.sessions.connected(session)
         return await pass_socket(self._client, session, request)
 
     async def other(self, request: web.Request) -> web.StreamResponse:
@@ -189,8 +209,19 @@ class Gateway:
         except aiohttp.ClientError:
             return web.json_response({"error": "The session does not answer; load the page anew."}, status=502)
 
-    async def _ended_page(self, _request: web.Request) -> web.StreamResponse:
-        return pages.ended()
+    async def _ended_page(self, request: web.Request) -> web.StreamResponse:
+        return pages.ended(self._kept(request), self.config.keep_s)
+
+    async def _elsewhere_page(self, _request: web.Request) -> web.StreamResponse:
+        return pages.elsewhere()
+
+    def _first(self, request: web.Request, text: str = "") -> web.StreamResponse:
+        return pages.first(self._kept(request), self.config.keep_s, text)
+
+    def _kept(self, request: web.Request) -> list[KeptWork]:
+        """Work of this browser, which knows the token, whose session has ended."""
+        self.sessions.has_room()  # notices processes that have ended by themselves
+        return self.sessions.works.of(self.access.work_keys(request)) if self.access.knows_token(request) else []
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -203,7 +234,7 @@ class Gateway:
         return response
 
     async def _life(self, _app: web.Application) -> AsyncIterator[None]:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SILENT_S)
         async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as self._client:
             watching = asyncio.ensure_future(self.sessions.watch())
             self.sessions.prepare()
@@ -216,14 +247,15 @@ class Gateway:
                 await self.sessions.close()
 
 
-async def serve(config: GatewayConfig, started: Any) -> None:
-    """Serve until cancelled; ``started`` is called with the port.
+async def serve(config: GatewayConfig, started: Any, ended: Any) -> None:
+    """Serve until cancelled; ``started`` is called with the port, ``ended`` with the number of sessions with work left.
 
     Raises:
         UserError: the address cannot be listened on.
     """
     asyncio.get_running_loop().set_exception_handler(unless_gone)
-    runner = web.AppRunner(Gateway(config).application(), access_log=None, shutdown_timeout=1.0)
+    gateway = Gateway(config)
+    runner = web.AppRunner(gateway.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, config.host, config.port)
@@ -236,3 +268,4 @@ async def serve(config: GatewayConfig, started: Any) -> None:
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
+        ended(gateway.sessions.kept)

@@ -33,6 +33,10 @@ _HOP = {
     SECRET_HEADER.lower(),
 }
 CHUNK = 1 << 16
+#: A session's process answers a new web socket within so many seconds.
+CONNECT_S = 30.0
+#: A browser that is gone does not answer when its web socket is closed; it is waited for so long, in seconds.
+CLOSE_S = 3.0
 MAX_MESSAGE = 32 * 2**20
 
 
@@ -59,14 +63,16 @@ async def pass_request(client: aiohttp.ClientSession, session: Session, request:
 
 async def pass_socket(client: aiohttp.ClientSession, session: Session, request: web.Request) -> web.StreamResponse:
     """Pass on a web socket until either side closes it."""
-    browser = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, heartbeat=20.0)
+    browser = web.WebSocketResponse(max_msg_size=MAX_MESSAGE, heartbeat=20.0, timeout=CLOSE_S)
     await browser.prepare(request)
     session.connections, session.was_connected = session.connections + 1, True
     try:
         url = _address(session.base_url.replace("http", "ws", 1), request)
-        async with client.ws_connect(
+        connecting = client.ws_connect(
             url, headers={SECRET_HEADER: session.secret}, max_msg_size=MAX_MESSAGE, compress=0
-        ) as process:
+        )
+        process = await asyncio.wait_for(connecting, CONNECT_S)
+        try:
             tasks = [
                 asyncio.ensure_future(_pump(browser, process)),
                 asyncio.ensure_future(_pump(process, browser)),
@@ -75,8 +81,10 @@ async def pass_socket(client: aiohttp.ClientSession, session: Session, request: 
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-    except aiohttp.ClientError:
-        pass  # the process has ended: the page notices by its socket
+        finally:
+            await process.close()
+    except (aiohttp.ClientError, asyncio.TimeoutError):
+        pass  # the process has ended, or hangs: the page notices by its socket
     finally:
         session.connections -= 1
         session.seen = time.monotonic()

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import secrets
 import shutil
 import tempfile
@@ -15,39 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from EfficientMedSAM2Lib.web.connection import python_process
+from EfficientMedSAM2Lib.web.gateway.works import ROOT_PREFIX, Works
 from EfficientMedSAM2Lib.web.session.config import SessionConfig
 
 logger = logging.getLogger(__name__)
 
-START_S, END_S = 120.0, 3.0
+#: A process may take so long to start, to end, and to save what is new before it ends, in seconds.
+START_S, END_S, SAVE_S = 120.0, 3.0, 8.0
 #: A new session whose page asks for nothing, and never opens its web socket, is ended after so long, in seconds.
 CONNECT_S = 45.0
 KEY_BYTES = 32
-
-
-#: Folders of servers in the temporary folder, with the number of their process behind it.
-PREFIX = "efficient-medsam2-web-"
-
-
-def remove_leftovers() -> None:
-    """Remove folders of servers of this user that were killed: nobody else does, and scans may be in them."""
-    if os.name != "posix":  # a number of a process tells nothing there
-        return
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
-        number = folder.name[len(PREFIX) :].split("-")[0]
-        with contextlib.suppress(OSError):
-            if number.isdecimal() and folder.lstat().st_uid == os.getuid() and not _is_running(int(number)):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_running(number: int) -> bool:
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 class TooManySessions(Exception):
@@ -58,6 +34,8 @@ class Session:
     """A process and its folder.
 
     Attributes:
+        work: Name of its work folder.
+        kept: Name of earlier work that its page will go on with, "" for none.
         base_url: Where it serves.
         secret: What its requests have to carry.
         connections: Open web sockets.
@@ -65,9 +43,10 @@ class Session:
         seen: When it was used last.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, folder: str, secret: str, port: int) -> None:
-        self.process, self.folder, self.secret = process, folder, secret
+    def __init__(self, process: asyncio.subprocess.Process, folder: str, work: str, secret: str, port: int) -> None:
+        self.process, self.folder, self.work, self.secret = process, folder, work, secret
         self.base_url = f"http://127.0.0.1:{port}"
+        self.kept = ""
         self.connections, self.was_connected = 0, False
         self.seen = time.monotonic()
 
@@ -76,12 +55,12 @@ class Session:
         """Whether the process runs."""
         return self.process.returncode is None
 
-    async def end(self) -> None:
-        """End the process, and remove its files whatever it did."""
+    async def end(self, seconds: float = END_S) -> None:
+        """End the process, and remove its files whatever it did; it may take so long to save what is new."""
         try:
             if self.process.stdin is not None:
                 self.process.stdin.close()
-            await asyncio.wait_for(self.process.wait(), END_S)
+            await asyncio.wait_for(self.process.wait(), seconds)
         except (asyncio.TimeoutError, OSError):
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
@@ -98,15 +77,20 @@ class Sessions:
         options: ``max_bytes``, ``volume`` and ``network`` of every SessionConfig.
         most: Sessions at a time; each needs about 1 GB of memory besides its scan.
         idle_s: A session without a page is ended after so long.
+        keep_s: Its work is kept for so long after that, or after a crash.
+
+    Attributes:
+        kept: After ``close``: of how many sessions work is kept.
     """
 
-    def __init__(self, options: dict[str, Any], most: int, idle_s: float) -> None:
+    def __init__(self, options: dict[str, Any], most: int, idle_s: float, keep_s: float) -> None:
         self.options, self.most, self.idle_s = options, most, idle_s
         self._running: dict[str, Session] = {}
-        self._starting = 0
+        self._starting = self.kept = 0
         self._spare: asyncio.Task[Session] | None = None
-        remove_leftovers()
-        self._root = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")
+        self._root = tempfile.mkdtemp(prefix=ROOT_PREFIX)
+        self.works = Works(Path(self._root), keep_s)
+        self.works.adopt_leftovers()
 
     @property
     def count(self) -> int:
@@ -120,6 +104,7 @@ class Sessions:
             logger.warning("A session process has ended by itself with code %s.", session.process.returncode)
             del self._running[key]
             shutil.rmtree(session.folder, ignore_errors=True)
+            self.works.release(session.work)
             return None
         return session
 
@@ -134,8 +119,11 @@ class Sessions:
         if self._spare is None and self.count < self.most:
             self._spare = asyncio.ensure_future(self._start())
 
-    async def open(self) -> str:
+    async def open(self, kept: str = "") -> str:
         """A session for a new browser; returns its key.
+
+        Args:
+            kept: Name of kept work that it goes on with, which the browser owns.
 
         Raises:
             TooManySessions: as many as are allowed are running.
@@ -154,13 +142,24 @@ class Sessions:
         key = secrets.token_urlsafe(KEY_BYTES)
         session.seen = time.monotonic()
         self._running[key] = session
+        self.works.own(session.work, key)
+        session.kept = kept
         return key
 
-    async def end(self, key: str) -> None:
-        """End a browser's session and remove its data."""
+    def connected(self, session: Session) -> None:
+        """Its page is there: kept work becomes its own. An aborted load, before, loses nothing."""
+        kept, session.kept = session.kept, ""
+        if kept:
+            self.works.move(kept, session.work)
+
+    async def end(self, key: str, keep_work: bool = False) -> None:
+        """End a browser's session and remove its data, or all but the saved work."""
         session = self._running.pop(key, None)
         if session is not None:
-            await session.end()
+            if not keep_work:
+                self.works.remove(session.work)
+            await session.end(SAVE_S if keep_work else END_S)
+            self.works.release(session.work)
 
     async def watch(self) -> None:
         """End sessions whose page has been closed for too long; until cancelled."""
@@ -169,23 +168,30 @@ class Sessions:
             now = time.monotonic()
             for key, session in list(self._running.items()):
                 patience = self.idle_s if session.was_connected else min(CONNECT_S, self.idle_s)
+                if self.get(key) is None:
+                    continue
+                self.works.note_running(session.work)
                 if session.connections:
                     session.seen = now
                 elif now - session.seen > patience:
                     logger.warning("A session was ended after %.0f seconds without its page.", patience)
-                    await self.end(key)
+                    await self.end(key, keep_work=True)
+            self.works.sweep()
 
     async def close(self) -> None:
-        """End all sessions."""
+        """End all sessions; what they have saved is kept for the next server."""
         if self._spare is not None:
             self._spare.cancel()  # one that still starts is not waited for
             with contextlib.suppress(Exception, asyncio.CancelledError):
                 await (await self._spare).end()
-        await asyncio.gather(*(self.end(key) for key in list(self._running)))
-        shutil.rmtree(self._root, ignore_errors=True)
+        await asyncio.gather(*(self.end(key, keep_work=True) for key in list(self._running)))
+        self.kept = self.works.close()
+        if not self.kept:
+            shutil.rmtree(self._root, ignore_errors=True)
 
     async def _start(self) -> Session:
         folder, secret = tempfile.mkdtemp(prefix="session-", dir=self._root), secrets.token_urlsafe(KEY_BYTES)
+        work = self.works.create()
         command, environment = python_process("EfficientMedSAM2Lib.web.session.process")
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -198,17 +204,19 @@ class Sessions:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            config = SessionConfig(secret, folder, **self.options)
+            config = SessionConfig(secret, folder, str(self.works.folder(work)), **self.options)
             process.stdin.write(f"{config.to_json()}\n".encode())
-            await process.stdin.drain()
+            await asyncio.wait_for(process.stdin.drain(), START_S)
             line = await asyncio.wait_for(process.stdout.readline(), START_S)
             port = int(json.loads(line)["port"])
         except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(process.wait(), END_S)
             shutil.rmtree(folder, ignore_errors=True)
+            self.works.remove(work)
             if not isinstance(error, Exception):
                 raise
             raise RuntimeError("A session could not be started; the log of the server tells why.") from error
-        return Session(process, folder, secret, port)
+        return Session(process, folder, work, secret, port)

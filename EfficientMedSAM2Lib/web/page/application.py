@@ -15,16 +15,18 @@ from EfficientMedSAM2Lib.web.session.measurements import Measurements
 from EfficientMedSAM2Lib.web.session.surfaces import Surfaces
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.session.workspace import Workspace
+from EfficientMedSAM2Lib.web.views.brush import Brush
 from EfficientMedSAM2Lib.web.views.layout import FOUR, create_views
 from EfficientMedSAM2Lib.web.views.prompt_effect import PromptEffect
 from EfficientMedSAM2Lib.web.views.render_scheduler import RenderScheduler
 from EfficientMedSAM2Lib.web.views.roi import RoiDraft
+from EfficientMedSAM2Lib.web.views.rulers import Rulers
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
 TITLE = "EfficientMedSAM2"
-#: Shown by trame's client in place of the page; page.js asks for the session until it answers, then loads it anew. It
-#: says what is known, which is nothing yet of the work.
-LOST = '<div class="lost" role="alert"><p>The connection was lost. Connecting again…</p></div>'
+#: Shown by trame's client in place of the page; session.js asks for the session until it answers, then loads it anew,
+#: and says what of the work is kept.
+LOST = '<div class="lost" role="alert"><p>Connecting again…</p></div>'
 
 
 class Page:
@@ -34,6 +36,9 @@ class Page:
         server: The trame server.
         load: Returns the volume predictor; called in the worker thread.
         workspace: Files of the session; its messages are shown without paths.
+
+    Attributes:
+        describe_kept: Tells by state variables what of the work is kept on the server.
     """
 
     def __init__(self, server: Any, load: Callable[[], Any], workspace: Workspace) -> None:
@@ -41,27 +46,33 @@ class Page:
         server.state.trame__template_error = LOST
         self.workspace = workspace
         self._message, self._is_error = "", False
+        self._is_flat = False  # whether the open scan has one slice
         self._update_loop: UpdateLoop | None = None
-        self.viewer = ViewerSession(load, self._mark)
+        self.describe_kept: Callable[[], dict[str, Any]] = dict
+        self.viewer = ViewerSession(load, self.mark)
         self.scheduler = RenderScheduler()
         layouts = create_views(self.viewer.app, server, self.scheduler)
         self.views = SliceViews(self.viewer)
         editor = self.viewer.app.segmentation_editor
         self.effect = editor.get_effect(PromptEffect)
         self.roi = RoiDraft(self.viewer)
-        self.effect.connect(self.viewer, self._pointed, self.say, self._drawn)
+        brush, rulers = Brush(self.viewer), Rulers(self.viewer, self.mark)
+        self.effect.connect(self.viewer, self._pointed, self.say, self._drawn, brush, rulers)
         self.commands = Commands(self.viewer, self.views, self.effect, self.roi, layouts)
         self.measurements, self.surfaces = Measurements(self.viewer), Surfaces(self.viewer)
         for view in self.viewer.app.view_manager.get_views():
-            view.modified.connect(lambda *_: self._mark())
+            view.modified.connect(lambda *_: self.mark())
         state = {
             **INITIAL,
             "upload_bytes": workspace.max_bytes,
             "upload_limit": workspace.limit_text,
             "trame__title": TITLE,
+            "window_id": "",
         }
         server.state.update(state)
         server.trigger("command")(self._command)
+        server.trigger("take_over")(self._take_over)
+        server.trigger("beat")(lambda: server.state.window_id)
         self._build(layouts)
         layouts.set_layout(FOUR)
         warm_up(self.commands, self.measurements, self.surfaces, self.opened)
@@ -76,7 +87,7 @@ class Page:
         self.measurements.clear()
         self.surfaces.clear()
         self.commands.masks_shown = True
-        self.views.fit()
+        self.views.show()
         self.commands.segments.add(undoable=False)
         editor = self.viewer.app.segmentation_editor
         editor.set_active_segment_id(self.commands.segments.selected)
@@ -87,12 +98,17 @@ class Page:
                 self.commands.setting(name, value)
         self.commands.setting("network_window", "")
         self.viewer.controller.start()
+        assert self.viewer.volume is not None
+        is_flat = self.viewer.volume.shape_kji[0] == 1
+        if is_flat or self._is_flat:  # one large view for one slice, all four for a scan; else as the reader left it
+            self.commands.layouts.set_layout(next(iter(ORIENTATIONS)) if is_flat else FOUR)
+        self._is_flat = is_flat
         self.say("")
 
     def say(self, text: str, error: bool = False) -> None:
         """Show a message until the next one."""
         self._message, self._is_error = self.workspace.without_paths(text), error
-        self._mark()
+        self.mark()
 
     @property
     def message(self) -> tuple[str, bool]:
@@ -117,13 +133,17 @@ class Page:
             self.commands.run(str(name), list(arguments))
         except ValueError as error:
             self.say(str(error), error=True)
-        self._mark()
+        self.mark()
+
+    def _take_over(self, window_id: str) -> None:
+        """A window of the browser shows the page from now on, in its own size; any other one goes."""
+        self.server.state.window_id = str(window_id)[:64]
 
     def _pointed(self, slice_node: Any, world_ras: Sequence[float]) -> None:
         self.scheduler.first = slice_node.GetSingletonTag()
         self.views.point_at(world_ras, slice_node)
         self._message, self._is_error = "", False
-        self._mark()
+        self.mark()
 
     def _drawn(self, bbox_kji: Any, axis: int) -> None:
         """An ROI was drawn: from now on the mouse shapes it."""
@@ -136,9 +156,11 @@ class Page:
         """Show state variables, with the page's own message."""
         text, is_error = self.message
         with self.server.state as shown:
-            shown.update({**state, "message": text, "is_error": is_error, "upload_limit": self.workspace.limit_text})
+            own = {"message": text, "is_error": is_error, "upload_limit": self.workspace.limit_text}
+            shown.update({**state, **own, **self.describe_kept()})
 
-    def _mark(self) -> None:
+    def mark(self) -> None:
+        """Something that is shown has changed."""
         if self._update_loop is not None:
             self._update_loop.mark()
 
@@ -149,7 +171,11 @@ class Page:
         web = resource_path("Web")
         address = "efficient-medsam2"
         self.server.enable_module(
-            {"serve": {address: str(web)}, "scripts": [f"{address}/page.js"], "styles": [f"{address}/page.css"]}
+            {
+                "serve": {address: str(web)},
+                "scripts": [f"{address}/page.js", f"{address}/session.js"],
+                "styles": [f"{address}/page.css"],
+            }
         )
         self.server.state.trame__favicon = f"{address}/icon.svg"
         with DivLayout(self.server, classes="page") as layout:

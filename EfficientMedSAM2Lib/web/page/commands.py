@@ -6,18 +6,23 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import PRESETS, IntensityWindow, parse_window
 from EfficientMedSAM2Lib.interaction import DIRECTIONS
+from EfficientMedSAM2Lib.mrml.editing import largest_island_change, smoothing_change
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import RANGES, RangeRule
 from EfficientMedSAM2Lib.web.session.segments import Segments
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
+from EfficientMedSAM2Lib.web.views.brush import BRUSHES, edit
 from EfficientMedSAM2Lib.web.views.prompt_effect import NAVIGATE, ROI, WINDOW, PromptEffect
 from EfficientMedSAM2Lib.web.views.roi import RoiDraft
+from EfficientMedSAM2Lib.web.views.rulers import RULER
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
-TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line")
+TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line", *BRUSHES, RULER)
 
 
 def _finite(value: Any) -> float:
@@ -37,6 +42,11 @@ SETTINGS: dict[str, Callable[[Any], Any]] = {
     "keep_out": bool,
     "network_window": str,
     "include": bool,
+    "brush_mm": lambda value: min(max(_finite(value), 0.1), 500.0),
+    "smooth_mm": lambda value: min(max(_finite(value), 0.1), 50.0),
+    "fill": lambda value: min(max(_finite(value), 0.0), 100.0),
+    "outline": bool,
+    "slices_in_3d": bool,
     "roi_depth": lambda value: min(max(_finite(value or 0), 0.0), 9999.0),
 }
 
@@ -65,6 +75,11 @@ class Commands:
             "network_window": "",
             "include": True,
             "roi_depth": 0.0,
+            "brush_mm": 10.0,
+            "smooth_mm": 3.0,
+            "fill": 30.0,
+            "outline": True,
+            "slices_in_3d": True,
         }
         self.masks_shown = True
         self._commands: dict[str, Callable[..., None]] = {
@@ -83,6 +98,7 @@ class Commands:
             "recolor_segment": self.segments.recolor,
             "select_segment": self.segments.select,
             "show_segment": self.segments.show,
+            "lock_segment": self.segments.lock,
             "remove_segment": self.remove_segment,
             "next_segment": self.next_segment,
             "toggle_masks": self.toggle_masks,
@@ -95,7 +111,10 @@ class Commands:
             "place": self.place,
             "jump": self.jump,
             "weakest": self.weakest,
-            "use_roi": self.roi.use,
+            "largest_island": self.largest_island,
+            "smooth": self.smooth,
+            "clear_rulers": self.effect.rulers.clear,
+            "use_roi": self.use_roi,
             "drop_roi": self.roi.drop,
         }
 
@@ -135,6 +154,8 @@ class Commands:
         self.viewer.controller.auto_commit = self.settings["auto_commit"]
         self.viewer.controller.keep_out = self.settings["keep_out"]
         self.effect.gesture.include = self.settings["include"]
+        self.effect.brush.diameter_mm = self.settings["brush_mm"]
+        self._show_as_set()
 
     def toggle_include(self) -> None:
         """Include <-> exclude."""
@@ -143,11 +164,11 @@ class Commands:
     def place(self, tag: str) -> None:
         """The keyboard's press of the mouse: at the crosshair; for boxes and lines once for each corner or end."""
         self._tag(tag)
-        hands_free = self.effect.tool in (NAVIGATE, WINDOW)
+        hands_free = self.effect.tool in (NAVIGATE, WINDOW) or self._is_prompted()
         if self.roi.is_open or (hands_free and self.viewer.controller.has_preview):
             self.commit()
             return
-        if hands_free:
+        if self.effect.tool in (NAVIGATE, WINDOW):
             raise UserError("Choose a tool first: P point, X box, L line, O region of interest.")
         view = self.effect.view_of(self.views.node(tag))
         if view is None:
@@ -160,6 +181,13 @@ class Commands:
         else:
             self.effect.release(view, xy)
 
+    def _is_prompted(self) -> bool:
+        """Whether the crosshair is where the last prompt was given: Enter then applies what came of it."""
+        place = self.effect.prompted_at
+        return (
+            place is not None and not self.effect.gesture.dragging and np.allclose(place, self.views.world, atol=1e-3)
+        )
+
     def step(self, tag: str, right: int, up: int, slices: int) -> None:
         """Move the crosshair by voxels, as seen in a view; what is being drawn follows."""
         self.views.step(self._tag(tag), *(min(max(int(count), -1000), 1000) for count in (right, up, slices)))
@@ -169,9 +197,13 @@ class Commands:
     def commit(self) -> None:
         """Use the ROI, or write the preview."""
         if self.roi.is_open:
-            self.roi.use()
+            self.use_roi()
         else:
             self.viewer.controller.commit()
+
+    def use_roi(self) -> None:
+        """Use the ROI, and show the slice whose mask comes from it."""
+        self.views.jump(*self.roi.use())
 
     def discard(self) -> None:
         """Forget what is being drawn, the ROI, or the preview; the first that there is."""
@@ -235,15 +267,36 @@ class Commands:
         self.masks_shown = not self.masks_shown
         self.viewer.segmentation_node.GetDisplayNode().SetVisibility(self.masks_shown)
 
+    def largest_island(self) -> None:
+        """Keep the largest part of the selected segment."""
+        edit(self.viewer, largest_island_change(self.viewer.port, self.viewer.volume_node))
+
+    def smooth(self) -> None:
+        """Smooth the selected segment."""
+        edit(self.viewer, smoothing_change(self.viewer.port, self.viewer.volume_node, self.settings["smooth_mm"]))
+
     # --- display
+
+    def _show_as_set(self) -> None:
+        """How segments look in the slices, and whether slices are shown in 3D."""
+        if self.viewer.segmentation_node is None:
+            return
+        display = self.viewer.segmentation_node.GetDisplayNode()
+        display.SetOpacity2DFill(self.settings["fill"] / 100)
+        display.SetVisibility2DFill(self.settings["fill"] > 0)
+        display.SetVisibility2DOutline(self.settings["outline"])
+        for node in self.views.nodes.values():
+            node.SetSliceVisible(self.settings["slices_in_3d"])
 
     def window(self, width: Any, level: Any) -> None:
         """Grey values on the screen."""
         self.viewer.set_display_window(IntensityWindow.from_width_level(_finite(width), _finite(level)))
 
     def window_preset(self, name: str) -> None:
-        """A preset, or "auto"."""
-        self.viewer.set_display_window(PRESETS.get(name, self.viewer.display_window))
+        """A preset, "auto", or "file" and the number of one of the file's own."""
+        volume = self.viewer.volume
+        own = {f"file{n}": window for n, window in enumerate(volume.file_windows)} if volume is not None else {}
+        self.viewer.set_display_window({**PRESETS, **own}.get(name, self.viewer.display_window))
 
     def fit(self) -> None:
         """Show the whole volume in all views."""

@@ -8,17 +8,21 @@ from EfficientMedSAM2Lib.core.geometry import spacing_of
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
+from EfficientMedSAM2Lib.pipeline.measurements import Diameters
 from EfficientMedSAM2Lib.web.page.commands import Commands
-from EfficientMedSAM2Lib.web.session.measurements import Measurements
-from EfficientMedSAM2Lib.web.views.slice_views import SliceViews
+from EfficientMedSAM2Lib.web.session.measurements import Measurement, Measurements
+from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
 #: Names of the state variables, and their values before a volume is open.
 INITIAL: dict[str, Any] = {
     "volume_name": "",
     "volume_text": "",
+    "unit": "mm",
+    "is_picture": False,
     "is_gray": True,
     "is_ct": False,
     "segments": [],
+    "stale_text": "",
     "selected_name": "",
     "tool": "navigate",
     "settings": {},
@@ -35,6 +39,7 @@ INITIAL: dict[str, Any] = {
     "strip_text": "",
     "strip_current": -1,
     "strip_range": [0, 0],
+    "strip_axis": "",
     "slices": {},
     "readout": "",
     "layout": "four",
@@ -45,6 +50,11 @@ INITIAL: dict[str, Any] = {
     "is_drawing": False,
     "is_ready": False,
     "load_error": "",
+    "rulers": [],
+    "file_windows": [],
+    "kept": "",
+    "kept_at": "",
+    "earlier": [],
 }
 #: Slices shown in the strip before and after those with a confidence, and at least in all.
 STRIP_MARGIN, STRIP_LEAST = 3, 30
@@ -72,20 +82,29 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         "is_drawing": commands.effect.gesture.dragging,
         "roi_text": commands.roi.text() if commands.roi.is_open else "",
         "is_ready": controller.is_ready,
+        "rulers": [f"{length:.1f}" for length in commands.effect.rulers.lengths_mm()],
         "load_error": str(controller.load_error or ""),
     }
     if viewer.volume is None or viewer.volume_node is None:
-        return {**INITIAL, **state, "message": "", "upload_limit": None}
+        return {**INITIAL, **state}
     shown = viewer.shown_window()
     segments = _segments(commands, measurements)
     strip = _strip(controller.scores, commands.views)
     depth, height, width = viewer.volume.shape_kji
+    sizes = (width, height) if viewer.is_picture else (width, height, depth)
     spacing = spacing_of(viewer.volume.ijk_to_ras)
+    size_text = f" {viewer.unit}" if viewer.unit != "mm" else " · " + " × ".join(f"{s:.3g}" for s in spacing) + " mm"
     state.update(
         volume_name=viewer.volume.name,
-        volume_text=f"{width} × {height} × {depth} · " + " × ".join(f"{s:.3g}" for s in spacing) + " mm",
+        volume_text=" × ".join(map(str, sizes)) + size_text,
+        unit=viewer.unit,
+        is_picture=viewer.is_picture,
         is_gray=shown is not None,
         is_ct=viewer.is_ct,
+        file_windows=[
+            [f"file{n}", f"{window.name}: {window.width:g} / {window.level:g}"]
+            for n, window in enumerate(viewer.volume.file_windows)
+        ],
         segments=segments,
         selected_name=next((s["name"] for s in segments if s["selected"]), ""),
         can_undo=controller.has_preview or viewer.port.can_undo(),
@@ -94,7 +113,9 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         readout=commands.views.readout(),
         window_width=round(shown[0]) if shown and shown[0] >= 10 else shown[0] if shown else 0,
         window_level=round(shown[1]) if shown and shown[0] >= 10 else shown[1] if shown else 0,
+        stale_text=controller.scores.stale_text,
         **strip,
+        strip_axis=_axis_name(commands.views, controller.scores.axis),
     )
     return state
 
@@ -115,18 +136,40 @@ def _segments(commands: Commands, measurements: Measurements) -> list[dict[str, 
                 "name": commands.segments.get(segment_id).GetName(),
                 "color": commands.segments.color(segment_id),
                 "visible": commands.segments.is_visible(segment_id),
+                "locked": commands.segments.is_locked(segment_id),
                 "selected": segment_id == commands.segments.selected,
-                "volume": _milliliters(measured.milliliters) if measured is not None else "",
+                "volume": _size(measured) if measured is not None else "",
+                "diameters": _diameters(measured.diameters) if measured is not None else "",
+                "diameters_text": _diameters_text(measured.diameters) if measured is not None else "",
                 "mean": f"{measured.mean:.1f}" if measured is not None and measured.mean is not None else "–",
             }
         )
     return rows
 
 
-def _milliliters(value: float | None) -> str:
+def _size(measured: Measurement) -> str:
+    """In ml, or the number of voxels or pixels where nobody knows how large they are."""
+    value = measured.milliliters
     if value is None:
-        return "–"
+        return str(measured.voxels)
     return "0" if value == 0 else f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _diameters(found: Diameters | None) -> str:
+    return "–" if found is None else f"{found.longest_mm:.0f} × {found.short_mm:.0f}"
+
+
+def _diameters_text(found: Diameters | None) -> str:
+    if found is None:
+        return "No diameters: it is empty, or the scan does not say how large a voxel is"
+    lengths = f"Longest diameter {found.longest_mm:.1f} mm, short axis {found.short_mm:.1f} mm"
+    return f"{lengths}, on slice {found.index}"
+
+
+def _axis_name(views: SliceViews, axis: int) -> str:
+    """Whose slices a strip counts: those of a view, by its name."""
+    tags = [tag for tag in views.nodes if views.describe(tag)["axis"] == axis]
+    return f"{ORIENTATIONS[tags[0]].lower()} slices" if tags else "slices"
 
 
 def _strip(scores: SliceScores, views: SliceViews) -> dict[str, Any]:

@@ -17,6 +17,7 @@ class SessionConfig:
     Attributes:
         secret: Value of SECRET_HEADER.
         folder: Empty folder for the session's files; removed by whichever process ends last.
+        work: Folder that the work is saved in; the gateway's, which decides how long it is kept.
         max_bytes: Largest upload.
         volume: File or folder to open at the start, None for none.
         network: Arguments of pipeline.engine.build_model.
@@ -24,6 +25,7 @@ class SessionConfig:
 
     secret: str
     folder: str
+    work: str
     max_bytes: int
     volume: str | None = None
     network: dict[str, Any] = field(default_factory=dict)

@@ -1,14 +1,15 @@
-"""Volume and mean intensity of each segment, measured again only when its voxels have changed."""
+"""Volume, diameters and mean intensity of each segment, measured again only when its voxels have changed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, box_slices
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box, segment_stamp
+from EfficientMedSAM2Lib.pipeline.measurements import Diameters, diameters_in_slice
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
 
@@ -17,12 +18,16 @@ class Measurement:
     """A segment in numbers.
 
     Attributes:
-        milliliters: Number of voxels times the volume of one; None where the scan does not say how large one is.
+        voxels: Number of voxels.
+        milliliters: Their volume; None where the scan does not say how large one is.
+        diameters: RECIST's two, in the scan's own slices; None without voxels or their size.
         mean: Mean of the volume's own values (HU for CT) inside; None for an empty segment and for colour volumes.
     """
 
+    voxels: int
     milliliters: float | None
     mean: float | None
+    diameters: Diameters | None = None
 
 
 class Measurements:
@@ -58,11 +63,15 @@ class Measurements:
         volume = self.viewer.volume
         assert volume is not None
         if box is None:
-            return Measurement(0.0 if volume.spacing_known else None, None)
+            return Measurement(0, 0.0 if volume.spacing_known else None, None)
         mask = read_segment(self.viewer.segmentation_node, segment_id, self.viewer.volume_node, box)
         voxels = int(np.count_nonzero(mask))
         milliliters = voxels * volume.voxel_mm3 / 1000.0 if volume.spacing_known else None
+        diameters = None
+        if voxels and volume.spacing_known:
+            found = diameters_in_slice(mask, volume.ijk_to_ras)
+            diameters = replace(found, index=found.index + box[0][0])
         if not voxels or volume.array.ndim == 4:
-            return Measurement(milliliters, None)
+            return Measurement(voxels, milliliters, None, diameters)
         inside = volume.array[box_slices(box)][mask]
-        return Measurement(milliliters, float(np.mean(inside, dtype=np.float64)))
+        return Measurement(voxels, milliliters, float(np.mean(inside, dtype=np.float64)), diameters)

@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from EfficientMedSAM2Lib.web.log import set_up_log
 from EfficientMedSAM2Lib.web.session.config import SECRET_HEADER, SessionConfig
 
 logger = logging.getLogger(__name__)
+
+#: The process ends at the latest so many seconds after its stdin was closed.
+LAST_S = 12.0
 
 
 def main() -> int:
@@ -48,6 +52,7 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     from EfficientMedSAM2Lib.web.page.application import Page
     from EfficientMedSAM2Lib.web.session.transfer import Transfer
     from EfficientMedSAM2Lib.web.session.workspace import Workspace
+    from EfficientMedSAM2Lib.web.work.autosave import Autosave
 
     _quiet_vtk()
     _send_no_tracebacks()
@@ -55,7 +60,9 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     server = get_server(f"session-{os.getpid()}", client_type="vue3")
     workspace = Workspace(config.folder, config.max_bytes)
     page = Page(server, lambda: _load(config.network), workspace)
-    transfer = Transfer(page.viewer, workspace, page.opened)
+    autosave = Autosave(page.viewer, Path(config.work), page.opened, page.say, page.mark)
+    page.describe_kept = autosave.describe
+    transfer = Transfer(page.viewer, workspace, page.opened, autosave)
 
     def bind(wslink_server: Any) -> None:
         wslink_server.app.middlewares.append(_only_gateway(config.secret))
@@ -87,8 +94,10 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     if config.volume is not None:
         with contextlib.suppress(asyncio.CancelledError):
             await _open_first(page, transfer, Path(config.volume))
+    autosave.start()
     await asyncio.wait([asyncio.ensure_future(ended.wait()), serving], return_when=asyncio.FIRST_COMPLETED)
     updating.cancel()
+    await autosave.finish()
     page.viewer.controller.forget()
     shutil.rmtree(config.folder, ignore_errors=True)
     os._exit(0)  # a slice that is being computed is waited for by nobody
@@ -116,6 +125,8 @@ def _wait_for_end(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None
     sys.stdin.read()
     with contextlib.suppress(RuntimeError):  # the loop is closed already
         loop.call_soon_threadsafe(ended.set)
+    time.sleep(LAST_S)
+    os._exit(1)  # the loop is stuck, and nobody may be left to end this process
 
 
 def _only_gateway(secret: str) -> Any:

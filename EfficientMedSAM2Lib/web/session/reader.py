@@ -20,6 +20,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.imaging.components import SeveralVolumes
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume, volume_name
@@ -35,6 +36,8 @@ ANSWER = "answer.json"
 MAX_LABELS, ALIKE = 128, 0.5
 #: Reading may take so long, in seconds, and as much longer as these many bytes of the upload take.
 READ_S, BYTES_PER_S = 60.0, 4 * MEGABYTE
+#: A process that was killed is gone after so long, in seconds, or it hangs in the system and is left to it.
+KILLED_S = 5.0
 #: A scan is in memory so often while it is read, beside the libraries.
 COPIES, LIBRARY_BYTES = 4, 2**30
 #: One thread is enough, and each has memory of its own.
@@ -43,13 +46,13 @@ _THREADS = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "OMP_NUM_THREADS", "OPENBLAS
 
 @dataclass(frozen=True)
 class UploadContent:
-    """What an upload holds: a volume, segments, or files of prompts that have passed the checks.
+    """What an upload holds: a volume, segments, files of prompts that have passed the checks, or several of them.
 
     Attributes:
         name: What the user calls it.
         volume: The scan, None for others.
-        segments: Segments on the grid of the open volume, empty for others.
-        markups: Files of prompts, empty for others.
+        segments: Segments on the grid of that scan, or else of the open one.
+        markups: Files of prompts for it.
         time_points: Volumes of a time series of which the user has to choose one, else 0.
         is_labelmap: Whether the volume looks like labels on the grid of the open one.
     """
@@ -110,7 +113,8 @@ async def read_upload(
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(process.wait(), KILLED_S)
     return await asyncio.to_thread(_collect, workspace)
 
 
@@ -133,6 +137,7 @@ def _collect(workspace: Workspace) -> UploadContent:
             fields["name"],
             tuple(fields["notes"]),
             fields["spacing_known"],
+            file_windows=tuple(IntensityWindow(*window) for window in fields["file_windows"]),
         )
     segments = [
         Segment(name, _load(workspace, f"mask{n}"), tuple(color) if color else None, terminology)
@@ -193,30 +198,42 @@ def _read(workspace: Workspace, task: dict[str, Any]) -> dict[str, Any]:
     if task["grid"] is not None:
         shape, ijk_to_ras = task["grid"]
         grid = Volume(np.broadcast_to(np.uint8(0), shape), np.array(ijk_to_ras))
-    if upload.markups:
-        return {"name": upload.name, "markups": [str(path) for path in upload.markups]}
-    if upload.is_segmentation or task["as_segments"]:
+    scan, segmentation = upload.scan, upload.segmentation
+    if scan is not None and segmentation is None and task["as_segments"]:
+        scan, segmentation = None, scan
+    answer: dict[str, Any] = {"name": upload.name, "markups": [str(path) for path in upload.markups]}
+    if scan is not None:
+        try:
+            volume = read_volume(scan, task["time_point"])
+        except ValueError as error:
+            if isinstance(error.__cause__, SeveralVolumes):
+                return {"name": upload.name, "time_points": error.__cause__.count}
+            raise
+        is_alone = segmentation is None and not upload.markups
+        answer["is_labelmap"] = is_alone and grid is not None and _is_labelmap(volume, grid)
+        answer["volume"] = _keep_volume(workspace, volume, upload.name)
+        grid = volume
+    if segmentation is not None:
         if grid is None:
             raise UserError("A segmentation needs its volume; open the volume first.")
-        segments = read_segmentation(upload.path, grid)
+        segments = read_segmentation(segmentation, grid)
         for n, segment in enumerate(segments):
             np.save(workspace.folder / f"mask{n}.npy", segment.mask)
-        return {"name": upload.name, "segments": [(s.name, s.color, s.terminology) for s in segments]}
-    try:
-        volume = read_volume(upload.path, task["time_point"])
-    except ValueError as error:
-        if isinstance(error.__cause__, SeveralVolumes):
-            return {"name": upload.name, "time_points": error.__cause__.count}
-        raise
+        answer["segments"] = [(s.name, s.color, s.terminology) for s in segments]
+    return answer
+
+
+def _keep_volume(workspace: Workspace, volume: Volume, name: str) -> dict[str, Any]:
+    """Write the voxels for the session; returns all else of a volume."""
     np.save(workspace.folder / "volume.npy", volume.array)
-    fields = {
+    return {
         "ijk_to_ras": volume.ijk_to_ras.tolist(),
         "modality": volume.modality,
-        "name": f"{volume.title[0] or volume_name(upload.name)} {volume.title[1]}".strip(),  # patients' scans differ
+        "name": f"{volume.title[0] or volume_name(name)} {volume.title[1]}".strip(),  # patients' scans differ
         "notes": volume.notes,
         "spacing_known": volume.spacing_known,
+        "file_windows": [(window.low, window.high, window.name) for window in volume.file_windows],
     }
-    return {"name": upload.name, "volume": fields, "is_labelmap": grid is not None and _is_labelmap(volume, grid)}
 
 
 def _is_labelmap(volume: Volume, grid: Volume) -> bool:

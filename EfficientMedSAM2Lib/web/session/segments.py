@@ -8,6 +8,7 @@ from typing import Any
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.formats.files import one_line
 from EfficientMedSAM2Lib.imaging.terminology import segment_colors, terminology_entry
+from EfficientMedSAM2Lib.mrml.scene.segment_lock import is_locked, require_unlocked
 from EfficientMedSAM2Lib.mrml.segment_voxels import segment_box
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
@@ -94,6 +95,7 @@ class Segments:
         """Remove a segment; undo brings it back with its prompts."""
         ids, selected = self.ids, self.selected
         self.get(segment_id)
+        require_unlocked(self.viewer.segmentation_node, segment_id)
         if self.viewer.controller.is_busy and self.viewer.controller.has_preview:
             self.viewer.controller.reject()
         self.viewer.port.save_state_for_undo()
@@ -103,6 +105,15 @@ class Segments:
             selected = left[max(ids.index(segment_id) - 1, 0)] if left else ""
         self.viewer.editor_node.SetSelectedSegmentID(selected)
         self.viewer.controller.scene_changed()
+
+    def lock(self, segment_id: str, locked: bool) -> None:
+        """Lock or unlock a segment; see mrml/scene/segment_lock.py."""
+        self.get(segment_id)
+        self.viewer.controller.lock(bool(locked), segment_id)
+
+    def is_locked(self, segment_id: str) -> bool:
+        """Whether nothing may change it."""
+        return is_locked(self.viewer.segmentation_node, segment_id)
 
     def color(self, segment_id: str) -> str:
         """ "#rrggbb"."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from aiohttp import BodyPartReader, web
@@ -21,7 +22,8 @@ from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.markups_reader import prompts_of_file
 from EfficientMedSAM2Lib.web.connection import MALFORMED
-from EfficientMedSAM2Lib.web.session.exports import KINDS, add_prompts, add_segments, prepare
+from EfficientMedSAM2Lib.web.session.exports import KINDS, prepare
+from EfficientMedSAM2Lib.web.session.imports import add_prompts, add_segments, note_answered
 from EfficientMedSAM2Lib.web.session.reader import UploadContent, read_upload
 from EfficientMedSAM2Lib.web.session.segments import Segments
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
@@ -32,6 +34,29 @@ logger = logging.getLogger(__name__)
 CHUNK = MEGABYTE
 #: Seconds between two checks whether prompts have been answered.
 POLL_S = 0.03
+#: The network may take so long to load or to answer prompts of files, in seconds.
+ANSWERED_S = 300.0
+
+
+class EarlierScan(Protocol):
+    """A scan of this session that can be gone back to."""
+
+    @property
+    def text(self) -> str:
+        """Its name and what it holds."""
+
+
+class EarlierWork(Protocol):
+    """Keeps the work on a scan when another one is opened."""
+
+    async def put_aside(self) -> None:
+        """Save the work on the open scan; UserError when that cannot be done."""
+
+    def to_drop(self) -> Sequence[EarlierScan]:
+        """What there is no room for any more then."""
+
+    async def go_back(self, key: str) -> str:
+        """Open an earlier scan; returns what to tell the user."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +94,13 @@ class Transfer:
         viewer: The scene.
         workspace: The session's files.
         opened: Called when a volume was opened.
+        earlier: Keeps what was open before.
     """
 
-    def __init__(self, viewer: ViewerSession, workspace: Workspace, opened: Callable[[], None]) -> None:
-        self.viewer, self.workspace, self._opened = viewer, workspace, opened
+    def __init__(
+        self, viewer: ViewerSession, workspace: Workspace, opened: Callable[[], None], earlier: EarlierWork
+    ) -> None:
+        self.viewer, self.workspace, self._opened, self._earlier = viewer, workspace, opened, earlier
         self._lock = asyncio.Lock()
 
     def routes(self) -> list[Any]:
@@ -80,6 +108,7 @@ class Transfer:
         return [
             web.post("/upload", self.upload),
             web.post("/sample", self.sample),
+            web.post("/earlier", self.earlier),
             web.get("/download/{kind}", self.download),
         ]
 
@@ -122,12 +151,26 @@ class Transfer:
         if question is not None:
             return web.json_response(question)
         async with self._lock:
-            await self.open_path(sample_scan())
+            try:
+                await self.open_path(sample_scan())
+            except UserError as error:
+                return _refusal(503, str(error))
         return web.json_response({"message": "The sample scan is open."})
+
+    async def earlier(self, request: web.Request) -> web.Response:
+        """Go back to a scan that was open before."""
+        if self._lock.locked():
+            return _refusal(409, "Another file is being opened; wait until it is shown.")
+        async with self._lock:
+            try:
+                text = await self._earlier.go_back(request.query.get("key", ""))
+            except UserError as error:
+                return _refusal(409, str(error))
+        return web.json_response({"message": text})
 
     async def open_path(self, path: Path) -> None:
         """Open a file of this machine that the command line, not the browser, has named."""
-        self._show(await asyncio.to_thread(read_volume, path))
+        await self._show(await asyncio.to_thread(read_volume, path))
 
     async def download(self, request: web.Request) -> web.StreamResponse:
         """Write a file and send it."""
@@ -190,23 +233,31 @@ class Transfer:
         return self._loss(read.name, answers) if read.volume is not None else None
 
     def _loss(self, name: str, answers: UploadAnswers) -> dict[str, Any] | None:
-        """The question before another scan takes the place of segments."""
+        """The question before another scan takes the place of segments, which are kept to be gone back to."""
         segments = Segments(self.viewer) if self.viewer.volume is not None else None
         made = [] if segments is None else [name for name in segments.ids if not segments.is_unused(name)]
         if not made or answers.replace:
             return None
         count = f"{len(made)} segments" if len(made) > 1 else "1 segment"
-        text = f"{name} takes the place of the open scan, whose {count} and prompts are lost. Save first what you need."
+        text = f"{name} takes the place of the open scan, whose {count} and prompts are kept: Earlier scans leads back."
+        dropped = ", ".join(scan.text for scan in self._earlier.to_drop())
+        if dropped:
+            text += f" There is no room to keep this one any longer: {dropped}."
         return {"question": "replace", "text": f"{text} Open it?"}
 
     async def _open(self, read: UploadContent) -> str:
-        if read.markups:
-            return await self._use_markups(read.markups)
+        texts = []
         if read.volume is not None:
-            self._show(read.volume)
-            return " ".join([f"{read.name} is open.", *read.volume.notes])
-        count = add_segments(self.viewer, list(read.segments))
-        return f"{count} segment{'s were' if count > 1 else ' was'} added from {read.name}."
+            await self._show(read.volume)
+            texts += [f"{read.name} is open.", *read.volume.notes]
+        if read.segments:
+            await self._settled()
+            count = add_segments(self.viewer, read.segments)
+            source = "" if read.volume is not None else f" from {read.name}"
+            texts.append(f"{count} segment{'s were' if count > 1 else ' was'} added{source}.")
+        if read.markups:
+            texts.append(await self._use_markups(read.markups))
+        return " ".join(texts)
 
     async def _use_markups(self, files: Sequence[Path]) -> str:
         """Files of prompts, each for the segment of its name; all are read before the first is used."""
@@ -216,23 +267,33 @@ class Transfer:
         named = [(markup_name(path), await asyncio.to_thread(read_markups, path)) for path in files]
         for _name, markups in named:
             prompts_of_file(markups, self.viewer.volume_node)
+        asked: list[str] = []
         for name, markups in named:
             await self._settled()
             if self.viewer.volume is not volume:
                 raise UserError("Another volume was opened in the meantime; open the prompts again.")
-            add_prompts(self.viewer, name, markups)
-        await self._settled()
-        if controller.is_error:
-            raise UserError(controller.message)
-        names = ", ".join(name for name, _markups in named)
-        return f"The prompts for {names} were used."
+            if add_prompts(self.viewer, name, markups):
+                asked.append(name)
+                await self._settled()
+                if controller.is_error:
+                    raise UserError(controller.message)
+                note_answered(self.viewer)
+        texts = [f"The prompts for {', '.join(asked)} were used."] if asked else []
+        kept = [name for name, _markups in named if name not in asked]
+        if kept:
+            texts.append(f"The prompts for {', '.join(kept)} were added; its voxels stay as they are.")
+        return " ".join(texts)
 
     async def _settled(self) -> None:
-        """Until the network is loaded and has answered what was asked."""
+        """Until the network is loaded and has answered what was asked; UserError when that takes too long."""
+        until = time.monotonic() + ANSWERED_S
         while self.viewer.controller.activity is not Activity.IDLE:
+            if time.monotonic() > until:
+                raise UserError("The network is still busy; open the prompts again when it is idle.")
             await asyncio.sleep(POLL_S)
 
-    def _show(self, volume: Volume) -> None:
+    async def _show(self, volume: Volume) -> None:
+        await self._earlier.put_aside()
         self.viewer.open(volume)
         self._opened()
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import last_line
 from EfficientMedSAM2Lib.imaging.dicom.headers import has_dicom_mark
+from EfficientMedSAM2Lib.imaging.dicom.segmentations import holds_segments
 from EfficientMedSAM2Lib.imaging.formats.contained import check_contained
 from EfficientMedSAM2Lib.imaging.formats.itk_files import voxel_bytes
 from EfficientMedSAM2Lib.imaging.markups import SUFFIX as MARKUPS_SUFFIX
@@ -29,15 +30,15 @@ class Upload:
     """Files that were sent together and have passed the checks of names and sizes.
 
     Attributes:
-        path: The image file, or the folder of DICOM files.
         name: What the user calls it.
-        is_segmentation: A ``.seg.nrrd``, for the open volume.
-        markups: Prompts for the open volume, as ``.mrk.json`` files; then there is no image.
+        scan: The image file, or the folder of DICOM files; None when the files are for the open volume.
+        segmentation: A ``.seg.nrrd``, DICOM SEG or RTSTRUCT, for the scan or the open volume.
+        markups: Prompts for it, as ``.mrk.json`` files.
     """
 
-    path: Path
     name: str
-    is_segmentation: bool = False
+    scan: Path | None = None
+    segmentation: Path | None = None
     markups: tuple[Path, ...] = ()
 
 
@@ -52,28 +53,42 @@ def check_upload(workspace: Workspace, files: list[Path]) -> Upload:
     name = files[0].name
     if len(files) == 1 and zipfile.is_zipfile(files[0]):
         return _classify(workspace, _unpack(workspace, files[0]), name.rsplit(".", 1)[0])
+    prompts = [file for file in files if file.suffix.lower() == ".zip" and zipfile.is_zipfile(file)]
+    if len(prompts) == 1:  # prompts of several segments are saved as one, and opened beside their scan or segmentation
+        files = [*(file for file in files if file not in prompts), *_unpack(workspace, prompts[0])]
     return _classify(workspace, files, name)
 
 
 def _classify(workspace: Workspace, files: list[Path], name: str) -> Upload:
-    if files and all(file.name.lower().endswith((MARKUPS_SUFFIX, ".json")) for file in files):
-        for file in files:
-            if file.stat().st_size > MAX_MARKUPS:
-                raise TooLarge(f"{file.name!r} is too large for prompts; at most {MAX_MARKUPS // MEGABYTE} MB.")
-        return Upload(files[0].parent, name, markups=tuple(files))
+    markups = tuple(file for file in files if file.name.lower().endswith((MARKUPS_SUFFIX, ".json")))
+    for file in markups:
+        if file.stat().st_size > MAX_MARKUPS:
+            raise TooLarge(f"{file.name!r} is too large for prompts; at most {MAX_MARKUPS // MEGABYTE} MB.")
+    files = [file for file in files if file not in markups]
+    if markups and not files:
+        return Upload(name, markups=markups)
     images = [file for file in files if _ending(file) and _ending(file) != ".dcm"]
-    if len(images) == 1 and all(file in images or file.suffix.lower() in COMPANIONS for file in files):
-        image = images[0]
-        _check_memory(workspace, images, image.name)
-        return Upload(image, image.name, image.name.lower().endswith(SEGMENTATION_SUFFIX))
+    segmentations = [file for file in images if file.name.lower().endswith(SEGMENTATION_SUFFIX)]
+    scans = [file for file in images if file not in segmentations]
+    are_known = all(file in images or file.suffix.lower() in COMPANIONS for file in files)
+    if images and are_known and len(scans) <= 1 and len(segmentations) <= 1:
+        first = (scans or segmentations)[0]
+        _check_memory(workspace, images, first.name)
+        scan, segmentation = (found[0] if found else None for found in (scans, segmentations))
+        return Upload(first.name, scan, segmentation, markups)
     dicom = [file for file in files if has_dicom_mark(file)]
     for file in files:
         if file not in dicom:
             file.unlink(missing_ok=True)
     if not dicom:
         raise UserError(f"{name!r} is not an image that can be opened; use {FORMATS}.")
+    if len(dicom) == 1 and holds_segments(dicom[0]):
+        return Upload(name, segmentation=dicom[0], markups=markups)
     _check_memory(workspace, dicom, name)
-    return Upload(dicom[0] if len(dicom) == 1 else dicom[0].parent, name)
+    for file in (*markups, *images):
+        if file not in dicom and file.parent == dicom[0].parent:
+            raise UserError(f"{file.name!r} came with DICOM files; open the scan first, then what belongs to it.")
+    return Upload(name, dicom[0] if len(dicom) == 1 else dicom[0].parent)
 
 
 def _unpack(workspace: Workspace, archive: Path) -> list[Path]:

@@ -79,7 +79,7 @@ class ViewerSession:
         volume: What was opened last, as it was read; None before.
         volume_node: Its vtkMRMLScalarVolumeNode or vtkMRMLVectorVolumeNode.
         segmentation_node: The vtkMRMLSegmentationNode on it.
-        from_files: Stamp of each segment that was opened from a file, as it was then.
+        from_files: Fingerprint of the voxels of each segment that was made of a file of prompts alone, as it was then.
     """
 
     def __init__(self, load: Callable[[], Any], changed: Callable[[], None]) -> None:
@@ -112,7 +112,7 @@ class ViewerSession:
         self.volume = volume
         self.volume_node = add_volume(self.scene, volume)
         self.display_window = choose_window(volume.array, volume.modality)
-        self.set_display_window(self.display_window)
+        self.set_display_window(volume.file_windows[0] if volume.file_windows else self.display_window)
         editor = self.app.segmentation_editor
         node = editor.create_empty_segmentation_node()
         node.SetName(f"{volume.name} segmentation")
@@ -156,6 +156,11 @@ class ViewerSession:
         if self.volume is None or self.volume.spacing_known:
             return "mm"
         return "pixels" if self.volume.shape_kji[0] == 1 else "voxels"
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is a picture of pixels alone: one slice, and a file that knows no patient and no size."""
+        return self.volume is not None and not self.volume.spacing_known and self.volume.shape_kji[0] == 1
 
     @property
     def is_ct(self) -> bool:

@@ -20,6 +20,8 @@ from EfficientMedSAM2Lib.mrml.effect.outline import (
 from EfficientMedSAM2Lib.mrml.effect.prompt_gesture import PromptGesture
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import xy_to_world
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
+from EfficientMedSAM2Lib.web.views.brush import BRUSHES, PAINT, Brush
+from EfficientMedSAM2Lib.web.views.rulers import RULER, Rulers
 
 NAVIGATE, WINDOW, ROI = "navigate", "window", "roi"
 #: Squared distance in pixels at which the crosshair gives way to handles of an ROI.
@@ -70,6 +72,8 @@ class PromptPipeline(SegmentationEffectPipeline):
         if effect is None or not self.IsActive() or effect.tool == WINDOW:
             return False, FAR
         wanted = event.GetType() == vtk.vtkCommand.LeftButtonPressEvent and not event.GetModifiers()
+        if effect.tool in BRUSHES and effect.pressed_view is None:
+            self._show_brush(event, effect)
         dragging = effect.pressed_view is self and event.GetType() in (
             vtk.vtkCommand.MouseMoveEvent,
             vtk.vtkCommand.LeftButtonReleaseEvent,
@@ -82,6 +86,13 @@ class PromptPipeline(SegmentationEffectPipeline):
             self._effect is not None and self._effect.process(self, event.GetType(), event.GetDisplayPosition())
         )
 
+    def _show_brush(self, event: Any, effect: PromptEffect) -> None:
+        """How large the brush is, under the mouse that no button of is down."""
+        if event.GetType() == vtk.vtkCommand.MouseMoveEvent:
+            self.show_band(effect.brush.circle(self.GetViewNode(), event.GetDisplayPosition()), True, True)
+        elif event.GetType() == vtk.vtkCommand.LeaveEvent:
+            self.show_band([], True, True)
+
     def LoseFocus(self, _event: Any) -> None:
         """Nothing: a drag that leaves the view goes on when it comes back."""
 
@@ -91,11 +102,13 @@ class PromptEffect(SegmentationEffect):
 
     Attributes:
         pressed_view: Pipeline in which the left button is down.
+        prompted_at: Where the crosshair was, world RAS, when the last prompt was given.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.pressed_view: PromptPipeline | None = None
+        self.prompted_at: list[float] | None = None
         self._tool = NAVIGATE
 
     def connect(
@@ -104,6 +117,8 @@ class PromptEffect(SegmentationEffect):
         moved: Callable[[Any, Sequence[float]], None],
         say: Callable[[str], None],
         drawn: Callable[[Any, int], None],
+        brush: Brush,
+        rulers: Rulers,
     ) -> None:
         """Tie the effect to a viewer session.
 
@@ -112,13 +127,16 @@ class PromptEffect(SegmentationEffect):
             moved: Called with (slice node, world RAS) where the user points.
             say: Called with what is wrong with a prompt.
             drawn: Called with (box kji, axis) of a rectangle drawn with the ROI tool.
+            brush: Paints and erases.
+            rulers: Get the lines that are drawn with their tool.
         """
         self.viewer, self._moved, self._say, self._drawn = viewer, moved, say, drawn
+        self.brush, self.rulers = brush, rulers
         self.gesture = _Gesture(self)
 
     @property
     def tool(self) -> str:
-        """ "navigate", "window", "roi", "point", "box" or "line"."""
+        """ "navigate", "window", "roi", "point", "box", "line", "paint", "erase" or "ruler"."""
         return self._tool
 
     @tool.setter
@@ -126,7 +144,11 @@ class PromptEffect(SegmentationEffect):
         self.gesture.cancel()
         self.pressed_view = None
         self._tool = tool
-        self.gesture.tool = tool if tool in ("point", "line") else "box"
+        self.gesture.tool = "line" if tool == RULER else tool if tool in ("point", "line") else "box"
+        if tool in BRUSHES:
+            self.brush.tool = tool
+        for view in self.views:
+            view.show_band([], True, True)
 
     @property
     def views(self) -> list[PromptPipeline]:
@@ -143,7 +165,9 @@ class PromptEffect(SegmentationEffect):
         if volume_node is None:
             return False
         try:
-            if event == command.LeftButtonPressEvent:
+            if self.tool in BRUSHES:
+                self._stroke(view, event, xy)
+            elif event == command.LeftButtonPressEvent:
                 self.pressed_view = view
                 self.press(view, xy)
             elif event == command.MouseMoveEvent and self.tool == NAVIGATE:
@@ -157,18 +181,36 @@ class PromptEffect(SegmentationEffect):
             self._say(str(error))
         return True
 
+    def _stroke(self, view: PromptPipeline, event: int, xy: Sequence[float]) -> None:
+        """An event of the mouse while it is a brush."""
+        node, command = view.GetViewNode(), vtk.vtkCommand
+        view.show_band(self.brush.circle(node, xy), True, self.tool == PAINT)
+        if event == command.LeftButtonPressEvent:
+            self.brush.press(node, xy)
+            self.pressed_view = view
+        elif event == command.MouseMoveEvent:
+            self.brush.move(node, xy)
+        elif event == command.LeftButtonReleaseEvent:
+            self.pressed_view = None
+            self.brush.release()
+
     def press(self, view: PromptPipeline, xy: Sequence[float]) -> None:
         """Begin a prompt, or point at something."""
         if self.tool in (NAVIGATE, "point"):
             self._point_at(view, xy)
-        if self.tool != NAVIGATE:
+        if self.tool in BRUSHES:
+            self.brush.press(view.GetViewNode(), xy)
+            self.brush.release()
+        elif self.tool != NAVIGATE:
             self._check()
             self.gesture.press(xy, view, self.viewer.controller, self.viewer.volume_node)
 
     def release(self, view: PromptPipeline, xy: Sequence[float]) -> None:
         """Complete a prompt that is being drawn."""
         (x0, y0), (x1, y1) = self.gesture.start, xy
-        if self.gesture.release(xy, self.viewer.controller, self.viewer.volume_node):
+        if self.tool == RULER:
+            self.gesture.release(xy, self.viewer.controller, self.viewer.volume_node)
+        elif self.gesture.release(xy, self.viewer.controller, self.viewer.volume_node):
             self._point_at(view, ((x0 + x1) / 2, (y0 + y1) / 2))  # the other views show what was drawn around
 
     def show_mask(self, image: Any, views: Sequence[PromptPipeline] | None = None) -> None:
@@ -177,19 +219,24 @@ class PromptEffect(SegmentationEffect):
             view.show_mask(image, self.viewer.volume_node)
 
     def _check(self) -> None:
+        if self.tool == RULER:
+            return
         self.viewer.port.selected_segment_id()
         if not self.viewer.controller.is_ready:
             self._say("The network is being loaded; the prompt waits for it.")
 
     def _point_at(self, view: PromptPipeline, xy: Sequence[float]) -> None:
-        self._moved(view.GetViewNode(), xy_to_world([xy], view.GetViewNode())[0].tolist())
+        place = xy_to_world([xy], view.GetViewNode())[0].tolist()
+        self._moved(view.GetViewNode(), place)
+        if self.tool in ("point", "box", "line"):
+            self.prompted_at = place
 
     def _create_pipeline(self, view_node: Any, parameter: Any) -> PromptPipeline | None:  # noqa: ARG002
         return PromptPipeline() if isinstance(view_node, vtkMRMLSliceNode) else None
 
 
 class _Gesture(PromptGesture):
-    """A gesture whose rectangles are ROIs when that is the tool."""
+    """A gesture whose rectangles are ROIs, and whose lines are rulers, when that is the tool."""
 
     def __init__(self, effect: PromptEffect) -> None:
         super().__init__(lambda view: view.GetViewNode(), lambda view, *band: view.show_band(*band))
@@ -201,3 +248,10 @@ class _Gesture(PromptGesture):
             self._effect._drawn(bbox_kji, axis)
         else:
             super().draw_box(bbox_kji, axis, controller)
+
+    def draw_line(self, first_ras: Any, second_ras: Any, axis: int, controller: Any) -> None:
+        """Hand a line on."""
+        if self._effect.tool == RULER:
+            self._effect.rulers.add(first_ras, second_ras)
+        else:
+            super().draw_line(first_ras, second_ras, axis, controller)

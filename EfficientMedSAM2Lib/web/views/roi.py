@@ -54,15 +54,17 @@ class RoiDraft:
     def text(self) -> str:
         """Its size in words."""
         size = self.node.GetSize()
-        return " × ".join(f"{value:.0f}" for value in size) + " mm"
+        return " × ".join(f"{value:.0f}" for value in size) + f" {self.viewer.unit}"
 
-    def use(self) -> None:
-        """Use it as a prompt, and as the limits of propagation."""
+    def use(self) -> tuple[int, int]:
+        """Use it as a prompt, and as the limits of propagation; returns axis and index of the slice that it prompts."""
         if not self.is_open:
             raise UserError("Draw an ROI first.")
         box = [list(bounds) for bounds in read_roi(self.node, self.viewer.volume_node).box_kji]
         self.drop()
         self.viewer.controller.draw_box(box, True, self._axis)
+        low, high = box[self._axis]
+        return self._axis, (low + high) // 2
 
     def drop(self) -> None:
         """Forget it."""

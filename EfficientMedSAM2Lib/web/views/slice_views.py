@@ -18,6 +18,8 @@ ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 THREE_D = "ThreeD"
 #: Of the 3D view, in degrees; and how much nearer to the volume it is than needed for the volume's corners.
 VIEW_ANGLE, CLOSER = 30.0, 1.7
+#: Longest scale bar, as a part of the view's width.
+LONGEST_BAR = 0.25
 
 
 class SliceViews:
@@ -48,17 +50,25 @@ class SliceViews:
         """Where the crosshair is, RAS mm."""
         return np.array(self._crosshair.GetCrosshairRAS())
 
-    def fit(self) -> None:
-        """Show the whole volume in all views, the crosshair in its middle."""
+    def show(self) -> None:
+        """Show a volume that was opened, the crosshair in its middle."""
         node = self.viewer.volume_node
         self.viewer.app.display_manager.show_volume_in_slice_background(node)
-        for tag in self.nodes:
-            self.node(tag).SetSliceVisible(True)
+        self._reset()
+        middle = [(size - 1) // 2 for size in volume_shape(node)[::-1]]
+        self.point_at(self._world_of(middle))
+
+    def fit(self) -> None:
+        """Show the whole volume in all views, with the slices and the crosshair where they are."""
+        offsets = {tag: node.GetSliceOffset() for tag, node in self.nodes.items()}
+        self._reset()
+        for tag, offset in offsets.items():
+            self.node(tag).SetSliceOffset(offset)
+
+    def _reset(self) -> None:
         for view in self.viewer.app.view_manager.get_views():
             view.reset_view()
         self._fit_3d()
-        middle = [(size - 1) // 2 for size in volume_shape(node)[::-1]]
-        self.point_at(self._world_of(middle))
 
     def _fit_3d(self) -> None:
         """By the volume's bounds; the view's own reset goes by what was drawn last, and leaves too much room."""
@@ -121,7 +131,18 @@ class SliceViews:
         directions = from_vtk_matrix(node.GetSliceToRAS())[:3, :3]
         right, up = side(directions[:, 0]), side(directions[:, 1])
         letters = {"right": right, "left": side(-directions[:, 0]), "top": up, "bottom": side(-directions[:, 1])}
-        return {"axis": axis, "index": index, "last": count - 1, "text": f"{index} / {count - 1}", **letters}
+        if self.viewer.is_picture:  # of no patient: no file says where its left or right is
+            letters = dict.fromkeys(letters, "")
+        numbers = {"axis": axis, "index": index, "last": count - 1, "text": f"{index} / {count - 1}"}
+        return {**numbers, **letters, **self._scale(node)}
+
+    def _scale(self, node: Any) -> dict[str, Any]:
+        """A bar of a round length: its part of the view's width in percent, and its text; none without mm."""
+        width_mm = float(node.GetFieldOfView()[0])
+        if self.viewer.unit != "mm" or not width_mm > 0:
+            return {"bar": 0, "bar_text": ""}
+        length = round_length(width_mm * LONGEST_BAR)
+        return {"bar": round(100 * length / width_mm, 2), "bar_text": f"{length:g} mm"}
 
     def readout(self) -> str:
         """Position and value under the crosshair."""
@@ -135,6 +156,9 @@ class SliceViews:
         value = np.asarray(volume.array[k, j, i])
         text = " ".join(f"{v:g}" for v in value.ravel())
         unit = " HU" if self.viewer.is_ct else ""
+        if not volume.spacing_known:
+            place = f"{i} {j}" if self.viewer.is_picture else f"{i} {j} {k}"
+            return f"{self.viewer.unit[:-1]} {place}   value {text}{unit}"
         r, a, s = self.world
         position = (
             f"{'R' if r >= 0 else 'L'} {abs(r):.0f}",
@@ -153,6 +177,12 @@ class SliceViews:
     def _world_of(self, ijk: Any) -> list[float]:
         local = transform_points(np.array([ijk], dtype=float), volume_matrix(self.viewer.volume_node))
         return [float(value) for value in local_to_world(local, self.viewer.volume_node)[0]]
+
+
+def round_length(most: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is not more than this."""
+    power = 10.0 ** np.floor(np.log10(most))
+    return float(next(step for step in (5 * power, 2 * power, power) if step <= most * 1.000001))
 
 
 def side(direction_ras: np.ndarray) -> str:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from EfficientMedSAM2Lib.cohort.results.dicom_seg import check_dicom_seg, write_dicom_seg
-from EfficientMedSAM2Lib.cohort.results.dicom_seg import dicom_series as open_series
+from EfficientMedSAM2Lib.imaging.dicom.seg_writer import check_dicom_seg, write_dicom_seg
+from EfficientMedSAM2Lib.imaging.dicom.seg_writer import dicom_series as open_series
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
 
 SHAPE = (4, 6, 5)

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from EfficientMedSAM2Lib.cohort.results.measurements import COLUMNS, longest_diameter, measure
+from EfficientMedSAM2Lib.cohort.results.measurements import COLUMNS, measure
 from EfficientMedSAM2Lib.imaging.volumes import Volume
 from EfficientMedSAM2Lib.pipeline.case import SegmentResult
+from EfficientMedSAM2Lib.pipeline.measurements import longest_diameter
 
 
 def affine(spacing_ijk, rotation=None, origin=(0.0, 0.0, 0.0)):

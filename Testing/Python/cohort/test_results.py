@@ -270,6 +270,25 @@ def test_the_sheet_shows_the_least_certain_first_and_escapes_names(tmp_path):
     assert "<script" not in page
 
 
+def test_the_sheet_says_whose_outline_has_which_colour(cohort, dicom_series):
+    """The legend's colours are those of the picture beside it."""
+    import re
+
+    from PIL import Image
+
+    array = dicom_array()
+    array[1:3, 7:9, 1:9] = 200
+    dicom_series(cohort.folder / "ct", array)
+    manifest = cohort.folder / "m.csv"
+    manifest.write_text('case,image,segment,points_ijk\np,ct,liver,"4,3,1"\np,ct,something,"2,8,1"\n')
+    run(cohort, manifest)
+    page = (cohort.output / "contact-sheet.html").read_text()
+    found = re.findall(r'background: rgb\((\d+), (\d+), (\d+)\)"></span>(\w+):', page)
+    assert [name for *_, name in found] == ["liver", "something"]
+    drawn = set(Image.open(cohort.output / "cases" / "p" / "picture.png").getdata())
+    assert {tuple(map(int, color)) for *color, _ in found} <= drawn
+
+
 def test_parquet_says_the_same_as_csv_and_knows_types_without_rows(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     write_tables(tmp_path, [])

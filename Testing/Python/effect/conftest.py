@@ -39,7 +39,7 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> Iterator[OraclePredictor]:
     import EfficientMedSAM2Lib.mrml.effect.predictor_loader as loader
 
     predictor = PassOracle(truth())
-    monkeypatch.setattr(loader, "missing_packages", list)
+    monkeypatch.setattr(loader, "missing_packages", lambda _arguments: [])
     monkeypatch.setattr(loader, "load_predictor", lambda **_arguments: predictor)
     return predictor
 

@@ -93,21 +93,6 @@ def test_keys_are_none_of_slicers(user):
     assert len(set(KEYS.values())) == len(KEYS)
 
 
-def test_tool_tips(user):
-    panel = user.panel
-    for widget, key in (
-        (panel.toolButtons["point"], "(P)"),
-        (panel.toolButtons["box"], "(X)"),
-        (panel.toolButtons["line"], "(L)"),
-        (panel.includeButton, "(N)"),
-        (panel.propagateButton, "(M)"),
-        (panel.weakestButton, "(U)"),
-        (panel.commitButton, "(Enter)"),
-        (panel.rejectButton, "(Esc)"),
-    ):
-        assert key in widget.toolTip
-
-
 def test_enter_and_esc_belong_to_a_preview_only(user):
     from PySide6 import QtGui
 
@@ -267,7 +252,7 @@ def test_scene_is_closed_while_it_works(user):
 def test_torch_is_missing(make_user, monkeypatch):
     import EfficientMedSAM2Lib.mrml.effect.predictor_loader as loader
 
-    monkeypatch.setattr(loader, "missing_packages", lambda: ["torch", "timm"])
+    monkeypatch.setattr(loader, "missing_packages", lambda _arguments: ["torch", "timm"])
     user = make_user()
     assert shown_in_panel(user.panel.setupFrame)
     assert "torch, timm" in user.panel.setupLabel.text
@@ -278,7 +263,7 @@ def test_torch_is_missing(make_user, monkeypatch):
     monkeypatch.setattr(slicer.util, "selectModule", shown.append, raising=False)
     user.press(user.panel.setupButton)
     assert shown == ["EfficientMedSAM2"]
-    monkeypatch.setitem(user.effect.activate.__globals__, "missing_packages", list)
+    monkeypatch.setitem(user.effect.activate.__globals__, "missing_packages", lambda _arguments: [])
     user.editor.widget.setActiveEffectByName("")
     user.editor.widget.setActiveEffectByName("EfficientMedSAM2")
     user.wait()

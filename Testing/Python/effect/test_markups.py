@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slicer
-from effect_user import INSIDE, tube, tube_slice
+from effect_user import BESIDE, INSIDE, tube, tube_slice
 
 from EfficientMedSAM2Lib.mrml.markups_reader import point_at
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import prompt_nodes
 
 
 def add_roi(user, low_kji, high_kji, name="R"):
@@ -85,14 +86,60 @@ def test_roi_is_placed_with_slicers_tool(user):
     interaction = slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode")
     assert interaction.GetCurrentInteractionMode() == interaction.Place
     assert user.editor.scripted_effect.active()  # placing does not end the effect
+    assert user.panel.roiButton.checked
     node = user.effect.roiPlacement.node
+    assert not node.GetDisplayNode().GetFillVisibility()
     user.click(INSIDE)  # belongs to the markups
     assert user.predictor.prompted == []
     fill_roi(user, node, (6, 4, 3), (12, 11, 10))
     interaction.SetCurrentInteractionMode(interaction.ViewTransform)
     user.wait()
     assert np.flatnonzero(user.editor.mask().any(axis=(1, 2))).tolist() == [9]
-    assert user.panel.chosenMarkupsID() == node.GetID()
+    assert not user.panel.roiButton.checked
+    assert node.GetScene() is None  # it is a prompt of the segment now, and shown as such
+    (shown,) = prompt_nodes(user.editor.segmentation, "A")
+    assert shown.GetNodeTagName() == "MarkupsROI"
+    user.undo()
+    assert prompt_nodes(user.editor.segmentation, "A") == []
+
+
+def test_the_button_pressed_again_gives_up(user):
+    user.press(user.panel.roiButton)
+    node = user.effect.roiPlacement.node
+    user.press(user.panel.roiButton)
+    assert node.GetScene() is None
+    assert not user.panel.roiButton.checked
+    user.click(INSIDE)
+    assert user.count() == 36
+
+
+def visible_prompts(user):
+    """Names of the markups that show prompts, and are seen."""
+    nodes = prompt_nodes(user.editor.segmentation)
+    return sorted(node.GetName() for node in nodes if node.GetDisplayNode().GetVisibility())
+
+
+def test_prompts_of_the_selected_segment_are_shown_while_the_effect_is_active(user):
+    user.click(INSIDE)
+    user.select("B")
+    assert visible_prompts(user) == []
+    user.click(BESIDE)
+    assert visible_prompts(user) == ["B point"]
+    user.select("A")
+    assert visible_prompts(user) == ["A point"]
+    (node,) = prompt_nodes(user.editor.segmentation, "A")
+    assert not node.GetDisplayNode().GetVisibility3D()
+    user.undo()
+    user.redo()
+    assert visible_prompts(user) == ["A point"]  # B's is made anew, under its old name, and not shown
+    assert sorted(n.GetName() for n in prompt_nodes(user.editor.segmentation)) == ["A point", "B point"]
+    user.editor.widget.setActiveEffectByName("")
+    user.host.process_events(0)
+    assert visible_prompts(user) == []
+    user.editor.widget.setActiveEffectByName("EfficientMedSAM2")
+    user.wait()
+    user.select("B")
+    assert visible_prompts(user) == ["B point"]
 
 
 def test_roi_is_placed_after_points_were_placed_one_after_the_other(user):

@@ -19,7 +19,7 @@ def test_propagate_fills_the_structure_as_one_undo_step(user):
     user.click(INSIDE)
     user.press(user.panel.propagateButton)
     np.testing.assert_array_equal(user.editor.mask(), tube())
-    assert user.panel.propagateButton.text == "Propagate"
+    assert user.panel.propagateButton.text == "Propagate (M)"
     assert not user.panel.progressBar.visible
     user.undo()
     np.testing.assert_array_equal(user.editor.mask(), tube_slice(4))
@@ -43,7 +43,7 @@ def test_button_cancels_and_finished_slices_are_one_step(user):
     assert user.count() == 36  # nothing is written on the way
     assert user.outline("Yellow").GetVisibility()  # but shown, in views across the slices, too
     user.press(user.panel.propagateButton)
-    assert "Cancel" in {text for text, _format in seen}
+    assert "Cancel (Esc)" in {text for text, _format in seen}
     assert any(re.fullmatch(r"\d+ of \d+ slices, [\d.]+ per second, \d+ s left", text) for _button, text in seen)
     mask = user.editor.mask()
     done = np.flatnonzero(mask.any(axis=(1, 2)))
@@ -225,17 +225,62 @@ def test_propagation_in_preview_mode(user):
     np.testing.assert_array_equal(user.editor.mask(), tube())
 
 
-def test_undo_while_propagating_ends_it(user):
+@pytest.mark.parametrize("slices", [-1, 2])  # before the first one, and after three
+@pytest.mark.parametrize("at_once", [True, False])
+def test_undo_while_propagating_takes_back_the_propagation_only(user, slices, at_once):
     user.click(INSIDE)
+    if not at_once:
+        user.press(user.panel.autoCommitCheck)
+    slow(user)
+    user.press(user.panel.propagateButton, wait=False)
+    assert user.propagated(slices)
+    user.undo()
+    np.testing.assert_array_equal(user.editor.mask(), tube_slice(4))
+    assert user.prompt_count() == 1
+    assert not user.controller.has_preview
+    assert "cancelled the propagation" in user.panel.messageLabel.text
+    user.undo()
+    assert user.count() == 0
+    assert user.prompt_count() == 0
+    user.redo()
+    assert user.count() == 36
+    user.press(user.panel.propagateButton)
+    if not at_once:
+        user.press(user.panel.commitButton)
+    np.testing.assert_array_equal(user.editor.mask(), tube())
+    user.undo()
+    assert user.count() == 36
+
+
+def test_undo_while_a_painted_slice_is_propagated_keeps_the_paint(user):
+    user.click(INSIDE)
+    user.paint("A", tube_slice(9))
     slow(user)
     user.press(user.panel.propagateButton, wait=False)
     assert user.propagated(2)
     user.undo()
-    assert user.count() == 0
-    assert not user.controller.has_preview
-    assert "Undo or Redo cancelled the propagation" in user.panel.messageLabel.text
-    user.redo()
+    np.testing.assert_array_equal(user.editor.mask(), tube_slice(4) | tube_slice(9))
+    assert user.session.engine.mask("A").sum() == 72  # the engine has not started anew
+    user.undo()
+    np.testing.assert_array_equal(user.editor.mask(), tube_slice(4))
+
+
+def test_a_propagation_is_one_undo_step_whatever_happens_meanwhile(user):
+    user.click(INSIDE)
+    user.press(user.panel.propagateButton)
+    user.press(user.panel.propagateButton)  # all is up to date: nothing to take back
+    assert "up to date" in user.panel.messageLabel.text
+    user.undo()
     assert user.count() == 36
+    slow(user)
+    user.press(user.panel.propagateButton, wait=False)
+    assert user.propagated(2)
+    user.paint("B", tube_slice(9))  # by a script: a step of its own
+    np.testing.assert_array_equal(user.editor.mask("B")[9], tube()[9])
+    user.undo()
+    assert (user.count("A"), user.count("B")) == (36, 36)
+    user.undo()
+    assert (user.count("A"), user.count("B")) == (36, 0)
 
 
 def test_escape_while_propagating_cancels_it_and_keeps_the_effect(user):

@@ -156,6 +156,7 @@ def test_a_radiologists_session(make_user, oracle, tmp_path):
     user.press(panel.propagateButton)
     user.press(panel.toolButtons["point"])
     fourth = middle(truth[COLUMN], int(slices[COLUMN][-1]))
+    user.press(panel.excludeButton)  # a segment without prompts begins with Include
     user.click(fourth)
     user.press(panel.includeButton)
     healed = user.editor.mask(COLUMN)

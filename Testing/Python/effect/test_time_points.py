@@ -74,7 +74,7 @@ def test_a_propagation_is_cancelled_by_the_next_time_point(moving):
     go_to(moving, 1)
     assert moving.count() == 36
     assert len(moving.predictor.propagated) < 14
-    assert moving.controller.scores.scores == {}
+    assert moving.controller.scores.scores == {4: 0.9}  # the click's: saved with the segment, whose mask it is about
     moving.predictor._maybe_fail = lambda _frame: None
     moving.click(BESIDE)
     assert moving.count() == 36 + 15

@@ -5,6 +5,7 @@ import pytest
 
 from EfficientMedSAM2Lib.evaluation.cases import choose_cases
 from EfficientMedSAM2Lib.evaluation.methods import EfficientMedSAM2Method, EllipseMethod, GrowFromSeedsMethod
+from EfficientMedSAM2Lib.evaluation.methods.copy_mask import CopyMaskMethod
 from EfficientMedSAM2Lib.evaluation.methods.ellipse import inscribed_ellipse
 from EfficientMedSAM2Lib.evaluation.methods.interface import (
     BOX,
@@ -83,6 +84,25 @@ def test_volume_protocol_compares_with_boxes_on_every_slice(ball_image):
     values = next(run_protocol("volume", BrightThings(), ball)).values
     assert values["dice_of_boxes"] == 1.0
     assert 0.0 < values["dice"] < 0.5  # the oracle stays on one slice
+
+
+def test_a_mask_is_followed_from_the_first_slice_of_an_object_to_its_last(ball_image):
+    ball = [case for case in choose_cases([ball_image], as_volumes=True) if case.label == "ball"]
+    truth = np.moveaxis(ball[0].volume_mask, ball[0].axis, 0)
+    present = np.flatnonzero(truth.any(axis=(1, 2)))
+
+    class Sees(CopyMaskMethod):
+        def follow_mask(self, volume, spacing_mm, axis, slices, mask):
+            assert (slices.start, slices[-1]) == (present[0], present[-1])
+            np.testing.assert_array_equal(mask, truth[slices.start])
+            return VolumePrediction(ball[0].volume_mask, dict.fromkeys(slices, 0.5))
+
+    record = next(run_protocol("mask", Sees(), ball))
+    assert record.values == {"dice": 1.0, "nsd": 1.0}
+    assert record.score_pairs == [(0.5, 1.0)] * (len(present) - 1)  # the mask that was given has no score
+    copied = next(run_protocol("mask", CopyMaskMethod(), ball)).values["dice"]
+    behind, first = truth[present[1:]], truth[present[0]].sum()
+    assert copied == pytest.approx(2 * first * len(behind) / (first * len(behind) + behind.sum()))
 
 
 class UnsureBehindTheEnd(BrightThings):

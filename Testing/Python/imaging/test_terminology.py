@@ -74,4 +74,11 @@ def test_own_colours_stay_and_are_avoided():
 
 
 def test_more_segments_than_colours():
-    assert len(segment_colors(["x"] * 30, [None] * 30)) == 30
+    """Neighbours are told apart also where there are many, and each of a palette's colours from its others."""
+    colors = segment_colors(["x"] * 30, [None] * 30)
+    assert tuple(colors[: len(PALETTE)]) == PALETTE
+    apart = [float(np.linalg.norm(np.subtract(first, second))) for first, second in combinations(colors, 2)]
+    assert min(apart) > 0.15
+    assert min(np.linalg.norm(np.subtract(first, second)) for first, second in combinations(PALETTE, 2)) > 0.2
+    heart, liver = segment_colors(["heart", "liver"], [None, None])
+    assert np.linalg.norm(np.subtract(heart, liver)) > 0.2

@@ -282,3 +282,33 @@ def test_prompts_are_listed_and_replayed():
 
 def test_box_of_one_pixel_keeps_an_extent():
     np.testing.assert_array_equal(box_xyxy([[3, 4], [5, 6], [7, 12]], 0), [7, 4.5, 11, 5.5])
+
+
+def test_slices_are_answered_anew_from_other_prompts_as_one_step():
+    session, _predictor, truth = make_session()
+    session.add_point_interaction((10, 7, 6), True)
+    session.add_point_interaction((10, 15, 15), True)
+    first, second = session.prompts()
+    assert session.answer_anew(0, [10], [first]) == [[10, 11], [5, 17], [4, 18]]
+    assert np.array_equal(session.mask()[10], first_tube()[10])
+    assert session.prompts() == (first,)
+    assert session.answer_anew(0, [10], []) == [[10, 11], [5, 11], [4, 10]]
+    assert not session.mask().any()
+    assert session.conditioning_slices() == []
+    session.undo()
+    session.undo()
+    assert np.array_equal(session.mask()[10], truth[10])
+    assert session.prompts() == (first, second)
+
+
+def test_a_given_slice_is_as_it_was_given_when_its_clicks_are_taken_away():
+    session, _, _ = make_session()
+    given = first_tube()
+    given[:, 5] = False
+    session.add_initial_seg_interaction(given, fixed=False)
+    session.add_point_interaction((10, 5, 6), True)
+    assert session.mask()[10, 5].any()
+    session.answer_anew(0, [10], [])
+    assert np.array_equal(session.mask(), given)
+    run(session.propagate())
+    assert np.array_equal(session.mask()[10], given[10])

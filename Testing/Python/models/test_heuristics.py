@@ -78,8 +78,16 @@ def test_weights_bring_their_own(tmp_path: Path):
 
 
 def test_weights_of_before_have_the_defaults():
-    """The shipped files may or may not say so; both mean the same."""
-    assert load_model(shipped_weights("mobilenet")).heuristics == HeuristicsConfig()
+    """The shipped file may or may not say so; both mean the same."""
+    assert load_model(shipped_weights("efficientnet")).heuristics == HeuristicsConfig()
+
+
+def test_the_shipped_mobilenet_brings_its_own_numbers_in_both_files():
+    weights = shipped_weights("mobilenet")
+    heuristics = load_model(weights).heuristics
+    assert heuristics.neighbour_distance_radii == 3.0
+    exported = weights.with_name(f"{weights.stem}_fp32.onnx.zip")
+    assert read_description(exported).heuristics == heuristics
 
 
 def test_exported_networks_bring_their_own(tmp_path: Path):

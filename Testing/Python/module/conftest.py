@@ -74,6 +74,11 @@ class FakeInstallation:
         self.constraints = ""
         self.torch_declined = False
 
+    def install(self, requirements):
+        """What pip does with lines such as "timm>=1.0.9"."""
+        newest = {"timm": "1.0.20", "safetensors": "0.6.0", "onnxruntime": "1.20.0"}
+        self.versions.update({line.split(">")[0]: newest[line.split(">")[0]] for line in requirements})
+
 
 @pytest.fixture
 def installation(slicer_host, module, monkeypatch):
@@ -122,7 +127,7 @@ def installation(slicer_host, module, monkeypatch):
     def pip_install(arguments):
         fake.constraints = Path(arguments[1]).read_text()
         fake.log += arguments[2:]
-        fake.versions.update({"timm": "1.0.20", "safetensors": "0.6.0", "onnxruntime": "1.20.0"})
+        fake.install(arguments[2:])
 
     monkeypatch.setattr(slicer.util, "pip_install", pip_install)
     monkeypatch.delitem(sys.modules, "slicer.packaging", raising=False)
@@ -143,7 +148,7 @@ def packaging(installation, monkeypatch):
         installation.constraints = Path(constraints).read_text()
         installation.log.append(f"pip_ensure for {requester}")
         installation.log += requirements
-        installation.versions.update({"timm": "1.0.20", "safetensors": "0.6.0", "onnxruntime": "1.20.0"})
+        installation.install(requirements)
 
     stub.pip_ensure = pip_ensure
     monkeypatch.setitem(sys.modules, "slicer.packaging", stub)

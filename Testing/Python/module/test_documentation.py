@@ -21,7 +21,8 @@ def captions(widget):
     native = unwrap(getattr(widget, "panel", widget))
     buttons = {button.text() for button in native.findChildren(QtWidgets.QAbstractButton)}
     rows = {label.text().rstrip(":") for label in native.findChildren(QtWidgets.QLabel) if label.text().endswith(":")}
-    return {text for text in buttons | rows if text and text != "..."}
+    plain = (text.split(" (")[0].lstrip("+\N{MINUS SIGN} ") for text in buttons | rows)  # without key and sign
+    return {text for text in plain if text and text != "..."}
 
 
 def is_explained(caption):
@@ -31,13 +32,13 @@ def is_explained(caption):
 def test_every_control_of_the_effect_is_explained(slicer_host, segment_editor, monkeypatch):
     import EfficientMedSAM2Lib.mrml.effect.predictor_loader as loader
 
-    monkeypatch.setattr(loader, "missing_packages", lambda: ["torch"])
+    monkeypatch.setattr(loader, "missing_packages", lambda _arguments: ["torch"])
     editor = segment_editor(slicer_host, slicer_host.volume(np.zeros((4, 8, 8), np.int16)))
     found = captions(editor.scripted_effect.optionsFrame())
     assert len(found) > 20
-    named = {"Prompt", "Options"}  # rows that are explained by what is in them
+    named = {"Options"}  # a row that is explained by what is in it
     assert {caption for caption in found - named if not is_explained(caption)} == set()
-    from SegmentEditorEfficientMedSAM2Lib.options_panel import DIRECTIONS, RANGES, WINDOWS
+    from SegmentEditorEfficientMedSAM2Lib.more_options import DIRECTIONS, RANGES, WINDOWS
 
     for _value, text in (*DIRECTIONS, *RANGES, *WINDOWS[:3]):
         assert text.split(" (")[0].split()[0] in TEXT.lower()

@@ -47,7 +47,7 @@ with SlicerHost() as host:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     state, facts = done.stdout.strip().splitlines()[-2:]
-    assert state.startswith("PyTorch is missing.")
+    assert state.startswith("ONNX Runtime is missing.")
     assert facts == "True False 0"
 
 
@@ -240,6 +240,28 @@ def test_samples_are_registered_with_checksum_and_thumbnail(slicer_host, module,
     assert sample["uris"].endswith(sample["checksums"].split(":")[1])
     assert Path(sample["thumbnailFileName"]).is_file()
     assert panel.logic.load_sample() == sample["sampleName"]
+
+
+def test_without_a_network_the_sample_of_a_package_is_loaded_or_one_sentence_says_what_to_do(
+    slicer_host, panel, sample_data, monkeypatch
+):
+    import SampleData
+    import slicer
+
+    from EfficientMedSAM2Lib.imaging.sample import sample_scan
+    from EfficientMedSAM2Lib.runtimes import choice
+
+    loaded = []
+    monkeypatch.setattr(SampleData.SampleDataLogic, "downloadSample", lambda _self, _name: [][0])
+    monkeypatch.setattr(slicer.util, "loadVolume", lambda path: loaded.append(path) or path, raising=False)
+    panel.ui.sampleButton.click()
+    assert loaded == [str(sample_scan())]
+    monkeypatch.setattr(choice, "installed", lambda name: name != "slicerio")
+    slicer_host.dialogs.answers.append(None)
+    panel.ui.sampleButton.click()
+    _kind, text = slicer_host.dialogs.shown[-1]
+    assert "check the network, or open a scan of your own" in text
+    slicer_host.errors.clear()
 
 
 def test_a_missing_effect_keeps_nothing_else_away(slicer_host, module, sample_data, monkeypatch, caplog):

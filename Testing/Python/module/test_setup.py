@@ -9,7 +9,43 @@ def accept(slicer_host, times=1):
     slicer_host.dialogs.answers += [qt.QMessageBox.Ok] * times
 
 
-def test_on_a_new_slicer_the_extension_comes_first_and_needs_a_restart(slicer_host, installation, panel):
+def choose_gpu(panel):
+    """A choice that ONNX Runtime alone is not enough for."""
+    panel.ui.deviceComboBox.currentIndex = panel.ui.deviceComboBox.findData("cuda")
+
+
+def test_on_a_new_slicer_onnx_runtime_is_all_that_is_installed(slicer_host, installation, packaging, panel):
+    assert "ONNX Runtime is missing" in panel.ui.stateLabel.text
+    assert not panel.logic.state().ready
+    panel.ui.setupButton.click()
+    assert installation.log == ["pip_ensure for EfficientMedSAM2", "onnxruntime>=1.17"]
+    assert panel.ui.stateLabel.text == "Ready."
+    assert "not needed" in panel.ui.torchLabel.text
+    assert panel.ui.checkButton.enabled
+    assert not panel.ui.setupButton.enabled
+    assert slicer_host.native_app.restarts == 0
+
+
+def test_pytorch_is_offered_where_there_is_a_gpu(slicer_host, installation, packaging, panel, monkeypatch):
+    from EfficientMedSAM2ModuleLib import setup_state
+    from host.pythonqt import unwrap
+
+    installation.extension = True
+    panel.update_state()
+    assert unwrap(panel.ui.torchButton).isHidden()
+    monkeypatch.setattr(setup_state, "may_have_gpu", lambda: True)
+    panel.ui.setupButton.click()
+    assert "torch" not in installation.log
+    assert panel.logic.state().ready
+    assert "GPU" in panel.ui.stateLabel.text
+    panel.ui.torchButton.click()
+    assert installation.log[2:] == ["torch", "pip_ensure for EfficientMedSAM2", "safetensors>=0.4", "timm>=1.0.9"]
+    assert panel.ui.stateLabel.text == "Ready."
+    assert unwrap(panel.ui.torchButton).isHidden()
+
+
+def test_for_pytorch_the_extension_comes_first_and_needs_a_restart(slicer_host, installation, panel):
+    choose_gpu(panel)
     assert panel.ui.torchLabel.text == "missing"
     assert "PyTorch is missing" in panel.ui.stateLabel.text
     accept(slicer_host)
@@ -22,18 +58,27 @@ def test_on_a_new_slicer_the_extension_comes_first_and_needs_a_restart(slicer_ho
 
 
 def test_with_the_extension_torch_and_packages_come_in_one_go(slicer_host, installation, packaging, panel):
+    choose_gpu(panel)
     installation.extension = True
     installation.versions["SimpleITK"] = "2.5.0"
     panel.ui.setupButton.click()
     assert installation.log[:2] == ["torch", "pip_ensure for EfficientMedSAM2"]
     assert installation.log[2:] == ["safetensors>=0.4", "timm>=1.0.9", "onnxruntime>=1.17"]
-    assert panel.ui.torchLabel.text == "PyTorch 2.9.0+cpu"
+    assert panel.ui.torchLabel.text == "2.9.0+cpu"
     assert "timm 1.0.20" in panel.ui.packagesLabel.text
     assert not panel.ui.setupButton.enabled
     assert slicer_host.dialogs.shown == []  # the two installers ask themselves
 
 
+def test_weights_that_are_not_exported_need_pytorch(installation, panel, weights_file):
+    panel.ui.encoderComboBox.currentIndex = panel.ui.encoderComboBox.findData("own")
+    panel.ui.weightsPath.currentPath = str(weights_file())
+    assert panel.logic.state().needs_torch
+    assert "PyTorch is missing" in panel.ui.stateLabel.text
+
+
 def test_pip_may_not_replace_what_slicer_and_pytorch_brought(installation, packaging, panel):
+    choose_gpu(panel)
     installation.extension = True
     installation.versions["SimpleITK"] = "2.5.0"
     panel.ui.setupButton.click()
@@ -41,6 +86,7 @@ def test_pip_may_not_replace_what_slicer_and_pytorch_brought(installation, packa
 
 
 def test_an_older_slicer_asks_and_uses_pip_install(slicer_host, installation, panel):
+    choose_gpu(panel)
     installation.versions["torch"] = "2.2.2"
     accept(slicer_host)
     panel.ui.setupButton.click()
@@ -50,11 +96,13 @@ def test_an_older_slicer_asks_and_uses_pip_install(slicer_host, installation, pa
 
 
 def test_an_old_package_counts_as_missing(installation, panel):
-    installation.versions.update({"torch": "2.9.0", "timm": "1.0.3", "safetensors": "0.4"})
+    choose_gpu(panel)
+    installation.versions.update({"torch": "2.9.0", "timm": "1.0.3", "safetensors": "0.4", "onnxruntime": "1.20.0"})
     assert panel.logic.state().missing == ("timm>=1.0.9",)
+    assert not panel.logic.state().ready
 
 
-def test_what_is_recommended_can_be_installed_but_is_not_needed(installation, packaging, panel):
+def test_with_pytorch_onnx_runtime_can_be_installed_but_is_not_needed(installation, packaging, panel):
     installation.versions.update({"torch": "2.9.0", "timm": "1.0.20", "safetensors": "0.6.0"})
     panel.update_state()
     assert panel.logic.state().ready
@@ -69,6 +117,7 @@ def test_what_is_recommended_can_be_installed_but_is_not_needed(installation, pa
 def test_declining_changes_nothing(slicer_host, installation, packaging, panel):
     import qt
 
+    choose_gpu(panel)
     slicer_host.dialogs.answers.append(qt.QMessageBox.Cancel)
     panel.ui.setupButton.click()
     installation.extension = installation.torch_declined = True
@@ -91,6 +140,7 @@ def test_trouble_of_pip_is_not_taken_for_a_no(slicer_host, installation, packagi
 
 
 def test_a_failure_is_told_and_the_panel_stays_usable(slicer_host, installation, panel):
+    choose_gpu(panel)
     slicer_host.native_app.extensions = None
     accept(slicer_host, times=2)  # the question, then the message
     panel.ui.setupButton.click()

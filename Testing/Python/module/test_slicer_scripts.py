@@ -25,7 +25,7 @@ def run_script(slicer_host, module, sample_data, monkeypatch, capsys):
 
     oracle = OraclePredictor(slicer_case.ball("A") | slicer_case.ball("B"))
     monkeypatch.setattr(slicer_case, "TIMEOUT_S", 60.0)
-    monkeypatch.setattr(loader, "missing_packages", list)
+    monkeypatch.setattr(loader, "missing_packages", lambda _arguments: [])
     monkeypatch.setattr(loader, "load_predictor", lambda **_arguments: oracle)
     slicer_host.finish_startup()
 

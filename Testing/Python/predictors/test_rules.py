@@ -94,9 +94,9 @@ def _neighbour_mask(network, volume):
 
 
 def _neighbour_distance(network, volume):
+    """Half a radius of the object is more than the 3 mm between slices."""
     follow(network, volume, range(11, 13))
-    assert set(network.neighbours) in ({25.0}, {3.0})
-    return 25.0 in network.neighbours
+    return network.neighbours[0] > 3.0
 
 
 def _memory_range(network, volume):
@@ -107,12 +107,21 @@ def _memory_range(network, volume):
 
 
 def _presence_threshold(network, volume):
-    """An object logit of 1.2 is believed less far away."""
-    network.certainty = 1.2
+    """An object logit of 0.4 is believed less far away."""
+    network.certainty = 0.4
     cylinder = np.repeat(volume[10:11], 24, axis=0)
     masks = follow(network, cylinder, range(11, 24))
     assert masks[0].any()
     return not masks[-1].any()
+
+
+def _distance_doubt(network, volume):
+    """Masks that are alike have lower scores further away, also where the presence threshold is off."""
+    network.heuristics = network.heuristics.without(["presence_threshold"])
+    predictor, state = opened(network, np.repeat(volume[10:11], 24, axis=0))
+    predictor.add_new_points_or_box(state, 10, 1, box=[13, 25, 43, 55])
+    scores = [score for _, _, score in predictor.propagate_object(state, 1, 10, range(11, 24))]
+    return scores[0] > scores[-1]
 
 
 def _orthogonal_prior(network, volume):
@@ -162,6 +171,7 @@ EFFECTS = {
     "neighbour_distance": _neighbour_distance,
     "memory_range": _memory_range,
     "presence_threshold": _presence_threshold,
+    "distance_doubt": _distance_doubt,
     "orthogonal_prior": _orthogonal_prior,
     "context": _context,
     "context_presence": _context_presence,

@@ -91,7 +91,7 @@ def test_dependencies_are_pinned_in_the_lock_file():
 
 def test_slicer_is_asked_for_the_same_versions():
     """pyproject.toml is what counts; the three places where 3D Slicer reads what it needs repeat parts of it."""
-    from EfficientMedSAM2Lib.mrml.effect.predictor_loader import REQUIRED
+    from EfficientMedSAM2Lib.runtimes.choice import ONNX_PACKAGES, TORCH_PACKAGES
 
     project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     dependencies = set(re.findall(r'"(.+?)"', project.split("\ndependencies = [", 1)[1].split("\n]", 1)[0]))
@@ -101,9 +101,10 @@ def test_slicer_is_asked_for_the_same_versions():
         encoding="utf-8"
     )
     torch = "torch" + re.search(r'^TORCH_REQUIREMENT = "(.+)"$', state, re.MULTILINE)[1]
-    recommended = set(re.findall(r'"(.+?)"', re.search(r"^RECOMMENDED = \((.*)\)$", state, re.MULTILINE)[1]))
-    assert packages | recommended | {torch} <= dependencies
-    assert set(REQUIRED) == {re.match(r"\w+", line)[0] for line in packages | {torch}}
+    onnx = re.search(r'^ONNX_REQUIREMENT = "(.+)"$', state, re.MULTILINE)[1]
+    assert packages | {onnx, torch} <= dependencies
+    assert set(TORCH_PACKAGES) == {re.match(r"\w+", line)[0] for line in packages | {torch}}
+    assert (re.match(r"\w+", onnx)[0],) == ONNX_PACKAGES
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.web.log import OneLineFormatter
 
 MEGABYTE = 2**20
@@ -151,9 +152,14 @@ def session(tmp_path, log):
     folder.mkdir()
     viewer = SimpleNamespace(volume=None, controller=None, volume_node=None, open=lambda volume: None)
 
+    async def nothing(*_):
+        raise UserError("Nothing is kept.")
+
+    earlier = SimpleNamespace(put_aside=nothing, go_back=nothing)
+
     def make():
         app = web.Application()
-        app.add_routes(Transfer(viewer, Workspace(folder, 4 * MEGABYTE), lambda: None).routes())
+        app.add_routes(Transfer(viewer, Workspace(folder, 4 * MEGABYTE), lambda: None, earlier).routes())
         return app
 
     served = Server(make)

@@ -14,7 +14,7 @@ import pytest
 from web_user import run_async
 
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
-from EfficientMedSAM2Lib.imaging.volumes import Volume
+from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 from EfficientMedSAM2Lib.web.session.reader import read_upload
 from EfficientMedSAM2Lib.web.session.workspace import TooLarge, Workspace
 
@@ -210,3 +210,32 @@ def test_labels_on_the_open_grid_are_known_as_such(workspace):
     assert not read(workspace, content, elsewhere).is_labelmap
     empty = {"empty.nii": nifti((4, 3, 2), bytes(24))}
     assert not read(workspace, empty, grid).is_labelmap
+
+
+def test_dicom_segmentations_open_on_the_open_grid_and_contours_say_what_to_do(workspace, dicom_series, tmp_path):
+    pytest.importorskip("highdicom")
+    from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    from EfficientMedSAM2Lib.imaging.dicom.seg_writer import dicom_series as open_series
+    from EfficientMedSAM2Lib.imaging.dicom.seg_writer import write_dicom_seg
+
+    rng = np.random.default_rng(5)
+    folder = dicom_series(tmp_path / "ct", np.zeros((4, 6, 5), dtype=np.int16))
+    masks = {name: rng.random((4, 6, 5)) > 0.6 for name in ("liver", "spleen")}
+    segments = [Segment(name, mask) for name, mask in masks.items()]
+    write_dicom_seg(tmp_path / "seg.dcm", segments, open_series(folder), "key")
+    content = {"seg.dcm": (tmp_path / "seg.dcm").read_bytes()}
+    with pytest.raises(ValueError, match="open the volume first"):
+        read(workspace, content)
+    found = read(workspace, content, read_volume(folder)).segments
+    assert [segment.name for segment in found] == ["liver", "spleen"]
+    assert all(np.array_equal(segment.mask, masks[segment.name]) for segment in found)
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    contours = FileDataset("rt.dcm", Dataset(), file_meta=meta, preamble=b"\0" * 128)
+    contours.SOPClassUID, contours.Modality = "1.2.840.10008.5.1.4.1.1.481.3", "RTSTRUCT"
+    contours.save_as(tmp_path / "rt.dcm", enforce_file_format=False)
+    with pytest.raises(ValueError, match=r"contours, RTSTRUCT; open it in 3D Slicer and save .* as .seg.nrrd"):
+        read(workspace, {"rt.dcm": (tmp_path / "rt.dcm").read_bytes()}, read_volume(folder))

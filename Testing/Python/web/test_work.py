@@ -248,3 +248,23 @@ def test_the_selection_stays_and_comes_back(sample):
     wait_for(second, 2)
     user.command("redo")
     wait_for(third, 3)
+
+
+def test_a_locked_segment_is_kept_and_what_is_needed_stands_in_one_order(sample):
+    user = sample
+    user.draw_box()
+    before = user.volume()
+    user.page.click("button[aria-label^='Lock ']")
+    user.wait("segments", "value[0].locked")
+    assert user.page.is_disabled("button[aria-label^='Delete ']")
+    user.page.click("#propagate")
+    user.wait("message", "/is locked/.test(value)")
+    user.page.click("button[aria-label^='Lock ']")
+    user.wait("segments", "!value[0].locked")
+    assert user.volume() == before
+    order = [".tools", "#propagate", ".stale-text", ".progress", ".strip", "details"]  # as in the panel of Slicer
+    tops = [user.page.locator(name).first.bounding_box()["y"] for name in order]
+    assert tops == sorted(tops) or abs(tops[1] - tops[2]) < 12
+    assert not user.page.is_visible("#direction")
+    user.page.click("summary")
+    assert user.page.is_visible("#direction")

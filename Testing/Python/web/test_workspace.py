@@ -85,13 +85,14 @@ def test_voxels_that_do_not_fit_into_memory_are_refused_by_the_header(workspace)
         check_upload(inbox.workspace, inbox.files)
 
 
-def test_prompts_come_alone_and_are_small(workspace, tmp_path):
+def test_prompts_are_small_and_come_alone_or_beside_what_they_belong_to(workspace, tmp_path):
     inbox = workspace.inbox()
     receive(inbox, "a/heart.mrk.json", b"{}")
     receive(inbox, "b/heart.MRK.JSON", b"{}")
     upload = check_upload(inbox.workspace, inbox.files)
     assert [path.name.lower() for path in upload.markups] == ["heart.mrk.json", "heart.mrk.json"]
-    assert not upload.is_segmentation
+    assert upload.scan is None
+    assert upload.segmentation is None
     archive = tmp_path / "prompts.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("../liver.mrk.json", "{}")
@@ -99,6 +100,13 @@ def test_prompts_come_alone_and_are_small(workspace, tmp_path):
     receive(inbox, "prompts.zip", archive.read_bytes())
     (path,) = check_upload(inbox.workspace, inbox.files).markups
     assert path.parent == workspace.folder / "unpacked"
+    header = b"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nencoding: raw\nendian: little\n\n" + bytes(16)
+    inbox = workspace.inbox()
+    for name, content in (("a.nrrd", header), ("a.seg.nrrd", header), ("prompts.zip", archive.read_bytes())):
+        receive(inbox, name, content)
+    upload = check_upload(inbox.workspace, inbox.files)
+    assert [upload.scan.name, upload.segmentation.name] == ["a.nrrd", "a.seg.nrrd"]
+    assert [path.name for path in upload.markups] == ["liver.mrk.json"]
     inbox = Workspace(workspace.folder, 100 * MEGABYTE).inbox()
     receive(inbox, "a.mrk.json", bytes(9 * MEGABYTE))
     with pytest.raises(TooLarge, match="too large for prompts"):

@@ -15,7 +15,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[3]
 #: Screenshots are kept here, to be looked at.
 PICTURES = REPOSITORY / "build" / "web-screenshots"
-PATIENCE_MS = 400_000  # for machines that are busy with other things, too
+#: What takes longer will never come, on a machine that is busy with other things, too; and a session's start, which
+#: the server gives up after two minutes.
+PATIENCE_MS, START_MS = 90_000, 150_000
 MAX_UPLOAD_MB = 20
 
 
@@ -23,6 +25,19 @@ def run_async(coroutine):
     """Run a coroutine in a thread: playwright's own loop runs in this one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, coroutine).result()
+
+
+def children(process):
+    """Numbers of the processes that a process has started, on Linux."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+        except OSError:  # it has just ended
+            continue
+        if int(parent) == process and state != "Z":
+            found.append(int(path.parent.name))
+    return found
 
 
 class Gateway:
@@ -47,7 +62,10 @@ class Gateway:
         )
         self.lines = []
         threading.Thread(target=lambda: self.lines.extend(self.process.stderr), daemon=True).start()
+        killing = threading.Timer(PATIENCE_MS / 1000, self.process.kill)
+        killing.start()
         line = self.process.stdout.readline()
+        killing.cancel()
         found = re.search(r"http://\S+:(\d+)/", line)
         assert found, f"{line}{self.lines}"
         self.port = int(found[1])
@@ -97,11 +115,22 @@ class User:
 
     def come(self, until_ready=True):
         self.page.goto(self.url)
-        self.page.click("[action=start] button")
+        self.start("[action=start] button.start")
         self.page.wait_for_selector(".header")
         if until_ready:
             self.wait("is_ready", "value === true")
         return self
+
+    def start(self, button):
+        """Press a button that starts a session, and wait until its page is there."""
+        self.page.click(button, no_wait_after=True)
+        self.page.wait_for_selector(".header", timeout=START_MS)
+
+    def use_here(self):
+        """Come back to a window that another one has taken the session over from."""
+        self.page.wait_for_url("**/elsewhere")
+        self.page.click("text=Use it here")
+        self.page.wait_for_selector(".header")
 
     def state(self, name):
         return self.page.evaluate("name => window.trame.state.get(name)", name)
@@ -109,8 +138,17 @@ class User:
     def wait(self, name, condition):
         """Until a condition in JavaScript on the ``value`` of a state variable holds; returns the value."""
         script = f"() => {{ const value = window.trame?.state?.get({name!r}); return {condition}; }}"
-        self.page.wait_for_function(script)
+        try:
+            self.page.wait_for_function(script)
+        except Exception as error:
+            names = (name, "message", "activity", "load_error")
+            found = {key: self.page.evaluate("name => window.trame?.state?.get(name)", key) for key in names}
+            raise AssertionError(f"In vain: {condition} of {found} at {self.page.url}") from error
         return self.state(name)
+
+    def wait_kept(self):
+        """Until all that is shown is saved on the server."""
+        self.wait("kept", "value === 'kept'")
 
     def open_sample(self):
         self.page.click(".header [data-action=open-sample]")

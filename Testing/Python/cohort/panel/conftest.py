@@ -37,6 +37,6 @@ def done(cohort, write_points):
     with Ledger(cohort.output) as ledger:
         for name, score in (("a", 0.5), ("b", 0.8), ("c", 0.2)):
             outcome = ledger.outcome(name)
-            outcome.record["segments"][0].update(score_lowest=score, slice_lowest=3)
+            outcome.record["segments"][0].update(score_volume=score, score_lowest=score, slice_lowest=3)
             ledger.record(outcome)
     return cohort

@@ -25,7 +25,7 @@ def panel(done, slicer_host, sample_data, monkeypatch):
     """The cohort section of the module's panel, with the list read."""
     import EfficientMedSAM2Lib.mrml.effect.predictor_loader as loader
 
-    monkeypatch.setattr(loader, "missing_packages", list)
+    monkeypatch.setattr(loader, "missing_packages", lambda _arguments: [])
     monkeypatch.setattr(loader, "load_predictor", lambda **_arguments: None)
     module = slicer_host.load_module(MODULE / "EfficientMedSAM2.py")
     slicer_host.finish_startup()

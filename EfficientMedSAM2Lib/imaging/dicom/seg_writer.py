@@ -1,4 +1,8 @@
-"""Segments as a DICOM SEG object that refers to the series it was made from, for a PACS. Library: highdicom."""
+"""Segments as a DICOM SEG object that refers to the series it was made from, for a PACS. Library: highdicom.
+
+What a segment is stands there as Slicer's terminology has it: category, type and its modifier, such as left or right,
+and the anatomic region.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from EfficientMedSAM2Lib import __version__
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.imaging.dicom.reader import DicomScan, select_scan
-from EfficientMedSAM2Lib.imaging.segmentations import Segment
+from EfficientMedSAM2Lib.imaging.segment import Segment
 from EfficientMedSAM2Lib.imaging.terminology import segment_colors, terminology_entry
 
 if TYPE_CHECKING:
@@ -180,19 +184,34 @@ def _check(path: Path, segments: Sequence[Segment], scan: DicomScan) -> None:
 def _description(number: int, segment: Segment, color: tuple[float, float, float]) -> SegmentDescription:
     import highdicom
 
-    entry = (segment.terminology or terminology_entry(segment.name)).split("~")
+    entry = [*(segment.terminology or terminology_entry(segment.name)).split("~"), *[""] * 7][:7]
+    _context, category, kind, modifier, _region_context, region, region_modifier = entry
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name=_MODEL, version=__version__, family=highdicom.sr.CodedConcept("123110", "DCM", "Artificial Intelligence")
     )
-    return highdicom.seg.SegmentDescription(
+    description = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=segment.name,
-        segmented_property_category=_concept(entry[1]),
-        segmented_property_type=_concept(entry[2]),
+        segmented_property_category=_concept(category),
+        segmented_property_type=_concept(kind),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
         algorithm_identification=algorithm,
+        anatomic_regions=[_concept(region)] if _is_code(region) else None,
         display_color=highdicom.color.CIELabColor(*_cielab(color)),
     )
+    # highdicom has no arguments for modifiers; DICOM PS3.3, C.8.20.4 puts them into the item of the code they modify
+    if _is_code(modifier):
+        description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
+            _concept(modifier)
+        ]
+    if _is_code(region) and _is_code(region_modifier):
+        description.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [_concept(region_modifier)]
+    return description
+
+
+def _is_code(code: str) -> bool:
+    """Whether a part of a terminology entry, ``scheme^value^meaning``, says anything."""
+    return all((*code.split("^"), "", "")[:2])
 
 
 def _concept(code: str) -> CodedConcept:

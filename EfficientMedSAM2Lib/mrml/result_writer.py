@@ -1,0 +1,113 @@
+"""Results of the engine -> segments in the editor, with all that is saved beside them; each is one undo step."""
+
+from __future__ import annotations
+
+from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.masks import PackedMask
+from EfficientMedSAM2Lib.interaction import InteractiveSession
+from EfficientMedSAM2Lib.mrml.history_link import EditorStates, EngineSteps
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.other_segments import changes_elsewhere, read_each_other_segment, read_kept_voxels
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import STATE_TAG
+from EfficientMedSAM2Lib.mrml.scene.segmentation_prompts import SegmentationPrompts
+from EfficientMedSAM2Lib.mrml.scene.slice_store import write_slices
+from EfficientMedSAM2Lib.mrml.segment_voxels import Change, WriteReport, read_segment, segment_stamp, write_change
+
+Stamps = dict[str, tuple[int, int]]
+
+
+class ResultWriter:
+    """Writes results; knows which states of the editor are the engine's, and which voxels the engine has seen.
+
+    Args:
+        port: The segment editor.
+        engine: The interaction engine.
+        steps: Its steps.
+        prompts: The prompts of the segmentation.
+
+    Attributes:
+        states: The editor's states that belong to steps of the engine.
+        seen: Stamps of labelmaps whose voxels the engine knows.
+        message: What the last write did beside what was wanted, "" for nothing.
+    """
+
+    def __init__(
+        self, port: EditorPort, engine: InteractiveSession, steps: EngineSteps, prompts: SegmentationPrompts
+    ) -> None:
+        self.port = port
+        self.engine = engine
+        self._steps = steps
+        self._prompts = prompts
+        self.restart()
+
+    def restart(self) -> None:
+        """The engine has started anew: the present state is the first one."""
+        self.states = EditorStates(self.port.segmentation_node())
+        self.seen: Stamps = {}
+        self.message = ""
+        self._saved: Stamps | None = None
+
+    def open_step(self, segment_id: str) -> None:
+        """Save the editor's state now, for a result that will come later: *Undo* until then takes back nothing else.
+
+        Nothing but the tag of the segment changes, so that the state is known by it.
+        """
+        self._save_state()
+        segment = self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)
+        segment.SetTag(STATE_TAG, self.states.next_tag())
+        self.states.branch()
+        self._saved = self._stamps()
+
+    def write(self, segment_id: str, box: Box | None, keeps_out: bool) -> WriteReport:
+        """Write the engine's mask to the segment, which is selected.
+
+        Args:
+            segment_id: The segment.
+            box: Half-open box of the voxels that may differ; None when none does.
+            keeps_out: Leave all other segments their voxels, and not only locked ones.
+        """
+        notes: list[str] = []
+        report = WriteReport()
+        self._save_state()
+        if box is not None:
+            after, changed = self._steps.unwritten(segment_id, box)
+            left = changed & after & read_kept_voxels(self.port, segment_id, box, keeps_out)
+            if left.any():
+                notes.append(f"{left.sum()} voxels belong to other segments and were left to them.")
+            before = read_each_other_segment(self.port, segment_id, box)
+            report = write_change(self.port, Change(after, changed & ~left, (box[0][0], box[1][0], box[2][0])))
+            notes += changes_elsewhere(self.port, segment_id, box, before)
+            self._steps.mark_written(segment_id, box)
+        known = self._known_after(segment_id, box)
+        self._prompts.write(segment_id, self.states.next_tag())
+        segment = self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)
+        write_slices(segment, self.port.source_volume_node(), self.engine, segment_id, known[segment_id])
+        self.states.record(self._steps.depth, known)
+        if report.refused:
+            notes.append(f"{report.refused} voxels were kept as they are by the editor's masking settings.")
+        self.message = " ".join(notes)
+        return report
+
+    def _save_state(self) -> None:
+        """One undo step of the editor; none where ``open_step`` has made it, and nothing has happened since."""
+        if self._saved is None or self._saved != self._stamps():
+            self.port.save_state_for_undo()
+        self._saved = None
+
+    def _stamps(self) -> Stamps:
+        node = self.port.segmentation_node()
+        return {segment_id: segment_stamp(node, segment_id) for segment_id in self.port.segment_ids()}
+
+    def _known_after(self, written: str, box: Box | None) -> dict[str, PackedMask]:
+        """What the editor holds now of the written segment, and of those that it may have overwritten."""
+        segmentation, volume = self.port.segmentation_node(), self.port.source_volume_node()
+        known = dict(self.states.current.known)
+        known.setdefault(written, PackedMask.empty(3))
+        for segment_id in self.port.segment_ids():
+            if segment_id in known and box is not None:
+                whole = union(known[segment_id].box, box)
+                assert whole is not None
+                mask = read_segment(segmentation, segment_id, volume, whole)
+                known[segment_id] = PackedMask.pack(mask, [low for low, _high in whole])
+                self.seen[segment_id] = segment_stamp(segmentation, segment_id)
+        return known

@@ -1,0 +1,155 @@
+"""Work as files: a scan, its segments, their prompts. An index names them, and is replaced when they are complete.
+
+Whatever ends the process, the index names files that are whole and belong together.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from EfficientMedSAM2Lib.core.boxes import Box, box_slices, union
+from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.core.geometry import transform_points
+from EfficientMedSAM2Lib.imaging.markups import Markup, read_markups, write_markups
+from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation, write_segmentation
+from EfficientMedSAM2Lib.imaging.volumes import Volume
+
+INDEX = "work.json"
+SCAN = "scan.npy"
+
+
+@dataclass(frozen=True)
+class WorkSegment:
+    """A segment as it is saved.
+
+    Attributes:
+        segment_id: Its ID in the scene.
+        name: Its name.
+        color: Red, green, blue in 0 ... 1.
+        terminology: Slicer's terminology entry.
+        box: Half-open box of the scan's voxels that holds it; None for an empty one.
+        mask: Its voxels in that box, bool.
+        markups: Its prompts.
+    """
+
+    segment_id: str
+    name: str
+    color: tuple[float, float, float]
+    terminology: str | None
+    box: Box | None
+    mask: np.ndarray | None
+    markups: tuple[Markup, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a reader would miss.
+
+    Attributes:
+        volume: The scan.
+        segments: All segments, in their order.
+        selected: ID of the edited one, "" for none.
+    """
+
+    volume: Volume
+    segments: tuple[WorkSegment, ...]
+    selected: str
+
+
+def write_scan(folder: Path, volume: Volume) -> None:
+    """Save a scan; its work is saved beside it from now on."""
+    with replacing(folder / SCAN) as temporary, temporary.open("wb") as stream:
+        np.save(stream, volume.array, allow_pickle=False)
+
+
+def write_work(folder: Path, work: Work) -> None:
+    """Save segments and prompts; the scan is there already.
+
+    Raises:
+        UserError: they cannot be written.
+    """
+    number = uuid.uuid4().hex[:8]
+    volume = work.volume
+    filled = [segment for segment in work.segments if segment.box is not None]
+    whole: Box | None = None
+    for segment in filled:
+        whole = union(whole, segment.box)
+    names = []
+    if whole is not None:
+        names.append(f"segments-{number}.seg.nrrd")
+        write_segmentation(folder / names[0], [_in_box(s, whole) for s in filled], _part(volume, whole))
+    rows = []
+    for n, segment in enumerate(work.segments):
+        prompts = f"prompts-{number}-{n}.mrk.json" if segment.markups else ""
+        if prompts:
+            write_markups(folder / prompts, segment.markups)
+            names.append(prompts)
+        rows.append([segment.segment_id, segment.name, segment.color, segment.terminology, segment in filled, prompts])
+    index: dict[str, Any] = {
+        "saved": time.time(),
+        "scan": {**asdict(replace(volume, array=np.zeros((1, 1, 1)), nifti_forms=None)), "array": SCAN},
+        "selected": work.selected,
+        "segmentation": names[0] if whole is not None else "",
+        "segments": rows,
+    }
+    index["scan"]["ijk_to_ras"] = volume.ijk_to_ras.tolist()
+    with replacing(folder / INDEX) as temporary:
+        temporary.write_text(json.dumps(index), encoding="utf-8")
+    for path in folder.iterdir():
+        if path.name.startswith(("segments-", "prompts-")) and path.name not in names:
+            path.unlink(missing_ok=True)
+
+
+def read_work(folder: Path) -> Work:
+    """The inverse of ``write_scan`` and ``write_work``.
+
+    Raises:
+        UserError: it is not there, or damaged.
+    """
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        fields = index["scan"]
+        fields.update(
+            array=np.load(folder / SCAN, allow_pickle=False),
+            ijk_to_ras=np.array(fields["ijk_to_ras"]),
+            notes=tuple(fields["notes"]),
+            title=tuple(fields["title"]),
+            window=tuple(fields["window"]) if fields["window"] else None,
+        )
+        volume = Volume(**fields)
+        masks = []
+        if index["segmentation"]:
+            masks = [segment.mask for segment in read_segmentation(folder / index["segmentation"], volume)]
+        segments = []
+        everything = [[0, size] for size in volume.shape_kji]
+        for segment_id, name, color, terminology, is_filled, prompts in index["segments"]:
+            markups = tuple(read_markups(folder / prompts)) if prompts else ()
+            box, mask = (everything, masks.pop(0)) if is_filled else (None, None)
+            segments.append(WorkSegment(segment_id, name, tuple(color), terminology, box, mask, markups))
+    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
+        raise UserError("The saved work cannot be read; it is damaged.") from error
+    return Work(volume, tuple(segments), index["selected"])
+
+
+def _part(volume: Volume, box: Box) -> Volume:
+    """The grid of a box, without voxels: files of a few segments in a large scan stay small."""
+    matrix = volume.ijk_to_ras.copy()
+    matrix[:3, 3] = transform_points(np.array([low for low, _high in box][::-1], float), matrix)
+    shape = [high - low for low, high in box]
+    return Volume(np.broadcast_to(np.uint8(0), shape), matrix)
+
+
+def _in_box(segment: WorkSegment, whole: Box) -> Segment:
+    mask = np.zeros([high - low for low, high in whole], dtype=bool)
+    assert segment.box is not None
+    place = [[low - start, high - start] for (low, high), (start, _end) in zip(segment.box, whole)]
+    mask[box_slices(place)] = segment.mask
+    return Segment(segment.name, mask, segment.color, segment.terminology)

@@ -1,0 +1,92 @@
+"""Small things that cost a reader time: where views go, what Enter does, what is saved, what a strip counts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.browser
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+
+def test_fit_leaves_slices_and_crosshair_where_they_are(sample):
+    user = sample
+    user.key("c")
+    user.wait("tool", "value === 'navigate'")
+    user.drag("Red", (0.62, 0.35))
+    user.command("slice", "Green", 40)
+    user.wait("slices", "value.Green.index === 40")
+    before = {tag: view["index"] for tag, view in user.state("slices").items()}, user.state("readout")
+    user.page.click(".view-Red .corner button >> nth=0")
+    user.page.wait_for_timeout(500)
+    user.rest()
+    assert ({tag: view["index"] for tag, view in user.state("slices").items()}, user.state("readout")) == before
+
+
+def test_enter_applies_a_preview_and_nothing_is_saved_beside_one(sample):
+    user = sample
+    user.command("setting", "auto_commit", False)
+    user.wait("settings", "value.auto_commit === false")
+    user.command("slice", "Red", 16)
+    user.key("p")
+    user.drag("Red", (0.52, 0.40))
+    user.wait("has_preview", "value === true")
+    user.rest()
+    user.page.click("[data-kind=segmentation]")
+    user.page.wait_for_function("document.querySelector('#transfer').textContent.includes('apply it (Enter)')")
+    user.key("1", "Enter")
+    user.wait("has_preview", "value === false")
+    assert user.wait_for_volume() > 0
+    user.rest()
+    assert len([bar for bar in user.state("strip") if "prompted" in bar[2]]) == 1
+
+
+def test_what_was_said_of_one_segment_is_not_said_of_the_next(sample):
+    user = sample
+    user.draw_box()
+    user.rest()
+    user.key("m")
+    user.wait("activity", "value === 'propagating'")
+    user.rest()
+    user.wait("message", "value !== ''")
+    user.key("a")
+    user.wait("segments", "value.length === 2")
+    user.wait("message", "value === ''")
+    assert "Segment_2" in user.page.inner_text(".message")
+
+
+def test_after_use_roi_its_mask_is_seen(sample):
+    user = sample
+    user.command("slice", "Red", 16)
+    user.key("o")
+    user.wait("tool", "value === 'roi'")
+    user.drag("Red", (0.44, 0.22), (0.61, 0.60))
+    user.wait("roi_text", "value !== ''")
+    user.command("slice", "Red", 20)
+    user.page.click("text=Use ROI")
+    user.wait_for_volume()
+    user.rest()
+    (prompted,) = (bar[0] for bar in user.state("strip") if "prompted" in bar[2])
+    assert user.state("slices")["Red"]["index"] == prompted
+    first, last = user.state("strip_range")
+    assert user.page.inner_text(".strip-ends").split() == [str(first), "axial", "slices", str(last)]
+    user.picture("roi-used")
+
+
+def test_a_dicom_scan_opens_in_its_own_window(user, tmp_path):
+    from imaging import dicom_files as dicom
+    from imaging.phantom import grid, sample
+
+    tags = {"WindowCenter": [70, -500], "WindowWidth": [300, 1400], "WindowCenterWidthExplanation": ["SOFT", "AIR"]}
+    paths = dicom.write(dicom.slices(sample(grid()).astype(np.int16), grid(), **tags), tmp_path)
+    user.send(*paths)
+    user.wait("window_width", "value === 300")
+    assert user.state("window_level") == 70
+    user.page.select_option("#preset", label="AIR: 1400 / -500")
+    user.wait("window_width", "value === 1400")
+    user.page.select_option("#preset", "auto")
+    user.wait("window_width", "value !== 1400")

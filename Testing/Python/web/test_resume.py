@@ -1,0 +1,74 @@
+"""Work that was saved is gone on with: segments and prompts by their names, in every order, and other segmentations."""
+
+from __future__ import annotations
+
+import zipfile
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+def rows(user):
+    return [(s["name"], s["volume"]) for s in user.state("segments")]
+
+
+def said(path, folder):
+    """Kinds of the prompts in a saved file, by its name in the archive."""
+    import json
+
+    with zipfile.ZipFile(path) as archive:
+        return {
+            name: [markup["type"] for markup in json.loads(archive.read(name))["markups"]]
+            for name in sorted(archive.namelist())
+        }
+
+
+def test_segments_and_prompts_come_together_by_their_names(sample, tmp_path):
+    from EfficientMedSAM2Lib.imaging.sample import sample_scan
+
+    user = sample
+    user.draw_box()
+    user.rest()
+    user.page.click("#propagate")
+    user.wait("progress", "value && value.done >= 2")
+    user.rest()
+    user.key("a", "p")
+    user.wait("segments", "value.length === 2 && value[1].selected")
+    user.drag("Green", (0.3, 0.5))
+    user.wait_for_volume()
+    user.rest()
+    done = rows(user)
+    assert [name for name, _volume in done] == ["Segment_1", "Segment_2"]
+    segments, prompts = user.save("segmentation", tmp_path), user.save("prompts", tmp_path)
+    kinds = said(prompts, tmp_path)
+    assert kinds == {"Segment_1.mrk.json": ["ROI"], "Segment_2.mrk.json": ["Fiducial"]}
+
+    both = f"value.length === 2 && value[0].volume === '{done[0][1]}' && value[1].volume === '{done[1][1]}'"
+    for step, files in enumerate([[[segments], [prompts]], [[prompts], [segments]], [[segments, prompts]]]):
+        user.open_sample()
+        user.wait("segments", "value.length === 1 && value[0].volume === '0'")
+        texts = [user.send(*sent) for sent in files]
+        user.wait("segments", both)
+        assert rows(user) == done
+        assert "2 segments were added" in " ".join(texts)
+        voxels_stay = "The prompts for Segment_1, Segment_2 were added; its voxels stay as they are."
+        assert (voxels_stay in " ".join(texts)) == (step != 1)
+        assert said(user.save("prompts", tmp_path), tmp_path) == kinds
+    user.send(sample_scan(), segments, prompts)  # all that belongs to a case, at once
+    user.wait("segments", both)
+    assert said(user.save("prompts", tmp_path), tmp_path) == kinds
+    user.command("select_segment", user.state("segments")[1]["id"])
+    user.wait("segments", "value[1].selected")
+    user.drag("Green", (0.32, 0.52))  # one more prompt goes on from there
+    user.wait("can_undo", "value === true")
+    user.wait("segments", f"value[1].volume !== '{done[1][1]}'")
+    user.rest()
+    assert rows(user)[0] == done[0]
+    kinds = said(user.save("prompts", tmp_path), tmp_path)
+    assert kinds == {"Segment_1.mrk.json": ["ROI"], "Segment_2.mrk.json": ["Fiducial"]}
+    user.picture("resumed")
+
+    user.send(segments)  # once more, beside work that has changed: nothing is replaced
+    user.wait("segments", "value.length === 4")
+    assert [name for name, _volume in rows(user)][2:] == ["Segment_1 2", "Segment_2 2"]

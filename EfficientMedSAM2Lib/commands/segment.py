@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import check_place
-from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX
+from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, read_npz_prompts
 from EfficientMedSAM2Lib.pipeline.case import PROPAGATION_CHOICES, PropagationOptions, SegmentResult, segment_case
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_session, engine_arguments
 from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, npz_prompts, read_prompts, start_from_mask
@@ -76,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
         prompts = start_from_mask(
             prompts or [SegmentPrompts("".join(args.name), ())], args.mask, volume, args.mask_segment
         )
-    if not prompts and not args.task:
+    is_npz = args.volume.name.lower().endswith(NPZ_SUFFIX)
+    if not prompts and (not args.task or (is_npz and read_npz_prompts(args.volume))):
         prompts = npz_prompts(args.volume, volume)
     session = build_session(**engine_arguments(args))
     if not prompts:

@@ -59,7 +59,12 @@ def load_predictor(
         from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 
         _kept.clear()  # the memory of the old network is free before the new one is built
-        build = {"device": device, "use_half_precision": use_half_precision, "runtime": "auto", "task": task}
+        build: dict[str, Any] = {
+            "device": device,
+            "use_half_precision": use_half_precision,
+            "runtime": "auto",
+            "task": task,
+        }
         model = build_efficient_medsam2_model(encoder_type, checkpoint, **build)
         predictor = EfficientMedSAM2VolumePredictor(model)
         built = time.perf_counter()

@@ -23,7 +23,7 @@ from EfficientMedSAM2Lib.evaluation.methods.interface import (
     SCRIBBLE,
     VOLUME,
     DrawingReader,
-    MaskFollower,
+    MaskPropagator,
     Prediction,
     SegmentationMethod,
     VolumePrediction,
@@ -226,13 +226,13 @@ def _run_volume(method: SegmentationMethod, case: ObjectCase, generator: np.rand
 def _run_mask(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:  # noqa: ARG001
     if case.volume_mask is None:
         raise ValueError(f"{case.name} is not an object of a volume; choose cases with as_volumes=True.")
-    assert isinstance(method, MaskFollower)
+    assert isinstance(method, MaskPropagator)
     truth = np.moveaxis(case.volume_mask, case.axis, 0)
     present = np.flatnonzero(truth.any(axis=(1, 2)))
     slices = range(int(present[0]), int(present[-1]) + 1)
     volume, spacing = _windowed(case.image.voxels, case.image), case.image.spacing_mm
     start = time.perf_counter()
-    found = method.follow_mask(volume, spacing, case.axis, slices, truth[slices.start])
+    found = method.propagate_mask(volume, spacing, case.axis, slices, truth[slices.start])
     seconds = time.perf_counter() - start
     found_slices = np.moveaxis(found.mask, case.axis, 0)
     values = {

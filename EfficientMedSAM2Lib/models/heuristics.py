@@ -115,9 +115,9 @@ class HeuristicsConfig:
     presence_threshold_limit: float = 0.5
     """Most that the object logit has to exceed; less where fewer radii away. Of 0, 0.5 and 1.5 the best on other."""
 
-    distance_doubt: bool = True
+    distance_uncertainty: bool = True
     """The further from prompts, the lower the score of a mask. Off: as the network predicts it."""
-    distance_doubt_limit: float = 1.0
+    distance_uncertainty_limit: float = 1.0
     """Most that is taken from the object logit for it, besides the threshold; less where fewer radii away. Together as
     much as the threshold alone once was."""
 

@@ -31,7 +31,7 @@ class CopyMaskMethod:
         """Refuse."""
         raise UserError(f"'{self.name}' needs a mask; choose another model for the protocol 'volume'.")
 
-    def follow_mask(
+    def propagate_mask(
         self, volume: np.ndarray, spacing_mm: tuple[float, float, float], axis: int, slices: range, mask: np.ndarray
     ) -> VolumePrediction:
         """Copy the mask."""

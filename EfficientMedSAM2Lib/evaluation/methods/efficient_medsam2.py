@@ -152,7 +152,7 @@ class EfficientMedSAM2Method(NetworkMethod):
         for number, mask, score in self._volumes.propagate_object(self._state, OBJECT, index, frames, reverse):
             yield number, Prediction(mask, float(score))
 
-    def follow_mask(
+    def propagate_mask(
         self, volume: np.ndarray, spacing_mm: tuple[float, float, float], axis: int, slices: range, mask: np.ndarray
     ) -> VolumePrediction:
         """Propagate from the mask, which is believed, to the last slice."""

@@ -106,13 +106,13 @@ class DrawingReader(Protocol):
 
 
 @runtime_checkable
-class MaskFollower(Protocol):
+class MaskPropagator(Protocol):
     """A method for the protocol "mask"."""
 
     name: str
     protocols: tuple[str, ...]
 
-    def follow_mask(
+    def propagate_mask(
         self, volume: np.ndarray, spacing_mm: tuple[float, float, float], axis: int, slices: range, mask: np.ndarray
     ) -> VolumePrediction:
         """Segment an object whose mask (H, W) bool on the first of some slices is known, on all of these slices."""

@@ -169,14 +169,14 @@ class SlicePrediction:
         """Probability that the object is on the slice."""
         return _probability(self.object_logit)
 
-    def score(self, choice: int, doubt: float = 0.0) -> float:
+    def score(self, choice: int, uncertainty: float = 0.0) -> float:
         """Predicted IoU of one mask times the probability that the object is there, 0...1.
 
         Args:
             choice: The mask.
-            doubt: Taken from the object logit, for what the network does not know.
+            uncertainty: Taken from the object logit, for what the network does not know.
         """
-        return float(self.iou[choice]) * _probability(self.object_logit - doubt)
+        return float(self.iou[choice]) * _probability(self.object_logit - uncertainty)
 
     def full_logits(self, choice: int, slice_shape: tuple[int, int]) -> np.ndarray:
         """Logits (H,W) float32 of one mask on the whole slice."""

@@ -112,9 +112,9 @@ class Propagator:
             prediction = dataclasses.replace(prediction, logits=logits)
         prediction = self._with_object_logit(prediction, prediction.object_logit + presence)
         result = self._result(prediction, choice, prediction.object_logit > 0, image, keep_logits=False)
-        if self.heuristics.distance_doubt:
-            doubt = self._radii_from_prompts(track, frame_idx, volume, self.heuristics.distance_doubt_limit)
-            result = dataclasses.replace(result, score=prediction.score(choice, doubt))
+        if self.heuristics.distance_uncertainty:
+            uncertainty = self._radii_from_prompts(track, frame_idx, volume, self.heuristics.distance_uncertainty_limit)
+            result = dataclasses.replace(result, score=prediction.score(choice, uncertainty))
         track.results[frame_idx] = result
         track.memories[frame_idx] = self._memory(prediction, choice, result)
         track.forget_memories(frame_idx, self.max_memories)

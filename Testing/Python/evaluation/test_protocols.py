@@ -94,7 +94,7 @@ def test_a_mask_is_followed_from_the_first_slice_of_an_object_to_its_last(ball_i
     present = np.flatnonzero(truth.any(axis=(1, 2)))
 
     class Sees(CopyMaskMethod):
-        def follow_mask(self, volume, spacing_mm, axis, slices, mask):
+        def propagate_mask(self, volume, spacing_mm, axis, slices, mask):
             assert (slices.start, slices[-1]) == (present[0], present[-1])
             np.testing.assert_array_equal(mask, truth[slices.start])
             return VolumePrediction(ball[0].volume_mask, dict.fromkeys(slices, 0.5))

@@ -115,7 +115,7 @@ def _presence_threshold(network, volume):
     return not masks[-1].any()
 
 
-def _distance_doubt(network, volume):
+def _distance_uncertainty(network, volume):
     """Masks that are alike have lower scores further away, also where the presence threshold is off."""
     network.heuristics = network.heuristics.without(["presence_threshold"])
     predictor, state = opened(network, np.repeat(volume[10:11], 24, axis=0))
@@ -171,7 +171,7 @@ EFFECTS = {
     "neighbour_distance": _neighbour_distance,
     "memory_range": _memory_range,
     "presence_threshold": _presence_threshold,
-    "distance_doubt": _distance_doubt,
+    "distance_uncertainty": _distance_uncertainty,
     "orthogonal_prior": _orthogonal_prior,
     "context": _context,
     "context_presence": _context_presence,

@@ -30,7 +30,8 @@
   let sending = null;
   // The server may ask before it opens a file; the file is then sent again, with the answer.
   const answered = ({ question, text }) => {
-    const said = question === "time_point" ? window.prompt(text, "0") : window.confirm(text);
+    const first = { time_point: "0", series: "1" }[question];
+    const said = first ? window.prompt(text, first) : window.confirm(text);
     if (question === "kind") return { kind: said ? "segments" : "scan" };
     if (said === null || said === false) return null;
     return { [question]: question === "replace" ? "yes" : said.trim() };

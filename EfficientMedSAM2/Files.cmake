@@ -193,8 +193,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/volume/prefetcher.py
   EfficientMedSAM2Lib/predictors/volume/propagator.py
   EfficientMedSAM2Lib/predictors/volume/session_calls.py
-  EfficientMedSAM2Lib/predictors/volume/session_calls.py
-  EfficientMedSAM2Lib/predictors/volume/session_calls.py
   EfficientMedSAM2Lib/predictors/volume/state.py
   EfficientMedSAM2Lib/predictors/volume/track.py
   EfficientMedSAM2Lib/predictors/volume/volume_context.py

@@ -206,7 +206,7 @@ class CopiesDrawings(BrightThings):
 
 
 def test_scribbles_are_on_the_object_and_beside_it_and_a_lasso_is_around_it(ball_image):
-    cases = choose_cases([ball_image])
+    cases = [case for case in choose_cases([ball_image]) if case.mask[20, 24]][:1]  # a slice of the ball
     method = CopiesDrawings()
     (record,) = run_protocol(SCRIBBLE, method, cases)
     inside, outside = method.drawn

@@ -124,6 +124,7 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.windowComboBox.connect("currentIndexChanged(int)", self.on_settings_changed)
         self.ui.halfPrecisionCheckBox.connect("toggled(bool)", self.on_settings_changed)
         self.ui.weightsPath.connect("currentPathChanged(QString)", self.on_settings_changed)
+        self.ui.taskPath.connect("currentPathChanged(QString)", self.on_settings_changed)
         self.ui.windowRange.connect("valuesChanged(double,double)", self.on_settings_changed)
         self._timer = qt.QTimer()
         self._timer.interval = self.CHECK_INTERVAL_MS
@@ -199,6 +200,7 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.windowComboBox.currentIndex = ui.windowComboBox.findData(settings.window)
         ui.halfPrecisionCheckBox.checked = settings.half_precision
         ui.weightsPath.currentPath = settings.weights
+        ui.taskPath.currentPath = settings.task
         ui.windowRange.setValues(settings.window_low, settings.window_high)
         ui.weightsPath.enabled = bool(settings.weights)
         ui.windowRange.enabled = settings.window == CUSTOM
@@ -215,6 +217,7 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             settings,
             encoder=settings.encoder if own else encoder,
             weights=ui.weightsPath.currentPath if own else "",
+            task=ui.taskPath.currentPath,
             device=ui.deviceComboBox.currentData,
             half_precision=ui.halfPrecisionCheckBox.checked,
             window=window,

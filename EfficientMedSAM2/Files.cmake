@@ -160,6 +160,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/pipeline/measurements.py
   EfficientMedSAM2Lib/pipeline/options.py
   EfficientMedSAM2Lib/pipeline/prompts.py
+  EfficientMedSAM2Lib/pipeline/proposals.py
   EfficientMedSAM2Lib/pipeline/volume_score.py
   EfficientMedSAM2Lib/predictors/__init__.py
   EfficientMedSAM2Lib/predictors/automatic_mask_generator.py
@@ -174,6 +175,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/slices/dense_prompts.py
   EfficientMedSAM2Lib/predictors/slices/feature_cache.py
   EfficientMedSAM2Lib/predictors/slices/inference_thread.py
+  EfficientMedSAM2Lib/predictors/slices/proposals.py
   EfficientMedSAM2Lib/predictors/slices/rejection.py
   EfficientMedSAM2Lib/predictors/slices/roundness.py
   EfficientMedSAM2Lib/predictors/slices/similarity.py
@@ -191,6 +193,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/volume/prefetcher.py
   EfficientMedSAM2Lib/predictors/volume/propagator.py
   EfficientMedSAM2Lib/predictors/volume/session_calls.py
+  EfficientMedSAM2Lib/predictors/volume/session_calls.py
+  EfficientMedSAM2Lib/predictors/volume/session_calls.py
   EfficientMedSAM2Lib/predictors/volume/state.py
   EfficientMedSAM2Lib/predictors/volume/track.py
   EfficientMedSAM2Lib/predictors/volume/volume_context.py
@@ -204,11 +208,16 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/runtimes/network.py
   EfficientMedSAM2Lib/runtimes/onnx/__init__.py
   EfficientMedSAM2Lib/runtimes/onnx/calibration.py
+  EfficientMedSAM2Lib/runtimes/onnx/changed_weights.py
   EfficientMedSAM2Lib/runtimes/onnx/export.py
   EfficientMedSAM2Lib/runtimes/onnx/onnx_file.py
   EfficientMedSAM2Lib/runtimes/onnx/onnx_network.py
   EfficientMedSAM2Lib/runtimes/onnx/quantise.py
   EfficientMedSAM2Lib/runtimes/out_of_memory.py
+  EfficientMedSAM2Lib/runtimes/tasks/__init__.py
+  EfficientMedSAM2Lib/runtimes/tasks/task.py
+  EfficientMedSAM2Lib/runtimes/tasks/task_file.py
+  EfficientMedSAM2Lib/runtimes/tasks/torch_task.py
   EfficientMedSAM2Lib/runtimes/torch_arrays.py
   EfficientMedSAM2Lib/runtimes/weights_metadata.py
   )

@@ -40,6 +40,7 @@ COMMANDS = {
     "info": Command("say which device, precision, weights and versions are used"),
     "demo": Command("segment a chest CT and compare with its reference"),
     "cohort": Command("segment many scans, on one machine or a cluster; review them", "cohort"),
+    "learn": Command("learn a structure of your own from a handful of finished cases", "learn"),
     "web": Command("serve the interface in the browser, on this machine unless --host says otherwise", "web"),
     "export": Command("write a network for ONNX Runtime, which needs no PyTorch", "export"),
     "precisions": Command("measure FP32, BF16, FP16 and INT8 on this machine", "eval"),

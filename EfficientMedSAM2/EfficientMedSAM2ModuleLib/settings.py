@@ -28,6 +28,7 @@ class EngineSettings:
         window: AUTOMATIC, DISPLAYED, CUSTOM or the name of a preset of EfficientMedSAM2Lib.core.windows.
         window_low: Lower bound for CUSTOM, in the volume's units.
         window_high: Upper bound for CUSTOM.
+        task: Path of a task: what the network has learnt of one structure; empty for any structure.
     """
 
     encoder: str = ENCODERS[0]
@@ -37,6 +38,7 @@ class EngineSettings:
     window: str = AUTOMATIC
     window_low: float = -160.0
     window_high: float = 240.0
+    task: str = ""
 
     @classmethod
     def load(cls) -> EngineSettings:
@@ -63,14 +65,17 @@ class EngineSettings:
         """Arguments of ``build_efficient_medsam2_model``.
 
         Raises:
-            UserError: The user's own weights file cannot be used.
+            UserError: The user's own weights file, or the task, cannot be used.
         """
         encoder = weights_facts(self.weights)["encoder_type"] if self.weights else self.encoder
+        if self.task and not self.weights:  # a task knows which weights it belongs to
+            encoder = task_facts(self.task)["encoder"]
         return {
             "encoder_type": encoder,
             "checkpoint": self.weights or None,
             "device": self.device,
             "use_half_precision": self.half_precision,
+            "task": self.task or None,
         }
 
     def window_bounds(self, volume_node: Any) -> tuple[float, float] | None:
@@ -94,18 +99,38 @@ def weights_facts(path: str) -> dict[str, Any]:
     Raises:
         UserError: The file is missing, or is no weights file of this program.
     """
-    file = Path(path)
-    if not file.is_file():
+    if not Path(path).is_file():
         raise UserError(f"The weights file {path} does not exist; choose a .safetensors file.")
     try:
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > file.stat().st_size:
-                raise ValueError("the header is longer than the file")
-            notes = json.loads(stream.read(length)).get("__metadata__", {})
+        notes = _notes(Path(path))
         config = json.loads(notes["config"])
         return {**config, "encoder_type": str(config["encoder_type"]), "licence": notes.get("licence", "not stated")}
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise UserError(
             f"{path} is no weights file of EfficientMedSAM2; choose a .safetensors file made by it."
         ) from error
+
+
+def task_facts(path: str) -> dict[str, Any]:
+    """What a task says of itself: name, encoder, cases and more; needs no package.
+
+    Raises:
+        UserError: The file is missing, or is no task.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"The task {path} does not exist; choose a .task file, or none.")
+    try:
+        known = json.loads(_notes(Path(path))["task"])
+        return {**known, "name": str(known["name"]), "encoder": str(known["encoder"]), "cases": int(known["cases"])}
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise UserError(f"{path} is no task of EfficientMedSAM2; choose a .task file, or none.") from error
+
+
+def _notes(path: Path) -> dict[str, str]:
+    """The metadata of a .safetensors file."""
+    with path.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        if length > path.stat().st_size:
+            raise ValueError("the header is longer than the file")
+        notes: dict[str, str] = json.loads(stream.read(length)).get("__metadata__", {})
+        return notes

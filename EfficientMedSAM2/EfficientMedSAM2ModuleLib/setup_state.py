@@ -12,7 +12,7 @@ from packaging.requirements import Requirement  # Slicer bundles it
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.runtimes.choice import may_have_gpu, runs_without_torch
 
-from .settings import EngineSettings, weights_facts
+from .settings import EngineSettings, task_facts, weights_facts
 
 TORCH_REQUIREMENT = ">=2.1"
 ONNX_REQUIREMENT = "onnxruntime>=1.17"
@@ -147,14 +147,21 @@ def installed_version(distribution: str) -> str | None:
 def _weights(settings: EngineSettings) -> tuple[str, str]:
     from EfficientMedSAM2Lib.core.resources import resource_path
 
-    path = settings.weights or str(resource_path("Models", f"efficient_medsam2_{settings.encoder}.safetensors"))
+    encoder, task = settings.encoder, ""
+    try:
+        if settings.task:
+            known = task_facts(settings.task)
+            encoder, task = known["encoder"], f", task {known['name']} from {known['cases']} cases"
+    except UserError as error:
+        return "", str(error)
+    path = settings.weights or str(resource_path("Models", f"efficient_medsam2_{encoder}.safetensors"))
     try:
         facts = weights_facts(path)
     except UserError as error:
         if not settings.weights and not Path(path).is_file():
             return "", f"No weights are shipped for {settings.encoder}; choose another encoder or a file of your own."
         return "", str(error)
-    return f"{Path(path).name} ({facts['licence']})", ""
+    return f"{Path(path).name} ({facts['licence']}){task}", ""
 
 
 def _is_met(requirement: Requirement, version: str | None) -> bool:

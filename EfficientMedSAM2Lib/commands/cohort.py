@@ -1,4 +1,4 @@
-"""`efficient-medsam2 cohort init | run | review | accept | benchmark`: many scans, on one machine or many."""
+"""`efficient-medsam2 cohort init | run | review | next | accept | benchmark`: many scans, on one machine or many."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ BAD_INPUT, FAILED = 2, 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the commands of `cohort` and their options."""
-    commands = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    commands = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_init(commands.add_parser("init", help="write a manifest from a folder of scans and markups"))
     _add_run(commands.add_parser("run", help="segment all cases of a manifest; again goes on where it ended"))
     _add_review(commands.add_parser("review", help="list the least certain cases, and write a Slicer scene of each"))
+    following = commands.add_parser("next", help="the least certain case that no reader has seen yet, with its scene")
+    following.add_argument("output", type=Path, metavar="FOLDER", help="what `cohort run` wrote")
     accept = commands.add_parser(
         "accept", help="measure segmentations that were corrected, and keep them in the ledger"
     )
@@ -33,8 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the arguments ask for."""
-    tasks = {"init": _init, "run": _run, "review": _review, "accept": _accept, "benchmark": _benchmark}
-    return tasks[args.task](args)
+    actions = {
+        "init": _init,
+        "run": _run,
+        "review": _review,
+        "next": _next,
+        "accept": _accept,
+        "benchmark": _benchmark,
+    }
+    return actions[args.action](args)
 
 
 def _add_init(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +111,7 @@ def _run(args: argparse.Namespace) -> int:
     from EfficientMedSAM2Lib.cohort.run.cluster import ClusterOptions
     from EfficientMedSAM2Lib.cohort.run.cohort import run_cohort
     from EfficientMedSAM2Lib.cohort.run.progress import ProgressBar
+    from EfficientMedSAM2Lib.runtimes.tasks import read_task
 
     settings = RunSettings(
         **_engine(args),
@@ -112,7 +122,7 @@ def _run(args: argparse.Namespace) -> int:
     )
     cluster = ClusterOptions(args.workers, args.memory_gb, args.scheduler, args.dashboard_port)
     try:
-        cases = read_cohort_manifest(args.manifest)
+        cases = read_cohort_manifest(args.manifest, read_task(args.task).name if args.task else None)
         if args.format == "dicom-seg":
             _check_dicom(args.manifest, cases)
     except ManifestError as error:
@@ -137,7 +147,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def _engine(args: argparse.Namespace) -> dict[str, Any]:
     """Engine options as settings of a run, which hold plain text."""
-    return {**engine_arguments(args), "weights": str(args.weights) if args.weights else None}
+    paths = {name: str(getattr(args, name)) if getattr(args, name) else None for name in ("weights", "task")}
+    return {**engine_arguments(args), **paths}
 
 
 def _check_dicom(manifest: Path, cases: list[CaseSpec]) -> None:
@@ -174,6 +185,17 @@ def _review(args: argparse.Namespace) -> int:
     for case in review_cases(args.output, args.limit, args.below):
         print(f"{case.confidence:.2f}  {case.name}: {case.text}")
         print(f"      {case.scene or case.problem}")
+    return 0
+
+
+def _next(args: argparse.Namespace) -> int:
+    from EfficientMedSAM2Lib.cohort.results.review import review_cases
+
+    for case in review_cases(args.output, limit=1, only_open=True):
+        print(f"{case.confidence:.2f}  {case.name}: {case.text}")
+        print(f"      {case.scene or case.problem}")
+        return 0
+    print("Every case has been reviewed.")
     return 0
 
 

@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", metavar="NAME", help="efficientnet (default) or mobilenet")
     parser.add_argument("--weights", type=Path, metavar="FILE", help=".safetensors or .pth; default: the shipped one")
     parser.add_argument("--device", default="auto", metavar="NAME", help="auto (default), cuda, mps or cpu")
-    add_engine_options(parser, "runtime", "precision")
+    add_engine_options(parser, "runtime", "precision", "task")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
 def _build_model(args: argparse.Namespace) -> Any:
     from EfficientMedSAM2Lib.pipeline.engine import build_model
 
-    model = build_model(args.encoder, args.weights, args.device, args.runtime, args.precision)
+    model = build_model(args.encoder, args.weights, args.device, args.runtime, args.precision, task=args.task)
     model.heuristics = model.heuristics.without(args.without)
     return model
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import check_place
 from EfficientMedSAM2Lib.core.masks import PackedMask
-from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX
+from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, read_npz_prompts
 from EfficientMedSAM2Lib.pipeline.case import PROPAGATION_CHOICES, PropagationOptions, SegmentResult, segment_case
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_session, engine_arguments
 from EfficientMedSAM2Lib.pipeline.prompts import (
@@ -24,6 +24,7 @@ from EfficientMedSAM2Lib.pipeline.prompts import (
     read_prompts,
     start_from_mask,
 )
+from EfficientMedSAM2Lib.pipeline.proposals import proposed_prompts
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.core.windows import IntensityWindow
@@ -41,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Segment structures of one scan. Each prompts file (points, boxes, lines, closed curves as lassos, open ones "
         "as scribbles; saved by 3D Slicer as .mrk.json) is one segment, named after the file; files with the same name "
-        "are one segment. An .npz of MedSAM or the CVPR challenges holds its boxes and clicks."
+        "are one segment. An .npz of MedSAM or the CVPR challenges holds its boxes and clicks. With a task and without "
+        "prompts its structure is searched, and proposed."
     )
     add = parser.add_argument
     add("volume", type=Path, metavar="VOLUME", help="scan: NIfTI, NRRD, MHA, .npz, or a DICOM folder")
@@ -95,11 +97,15 @@ def run(args: argparse.Namespace) -> int:
         prompts = start_from_mask(
             prompts or [SegmentPrompts("".join(args.name), ())], args.mask, volume, args.mask_segment
         )
-    prompts = prompts or npz_prompts(args.volume, volume)
+    is_npz = args.volume.name.lower().endswith(NPZ_SUFFIX)
+    if not prompts and (not args.task or (is_npz and read_npz_prompts(args.volume))):
+        prompts = npz_prompts(args.volume, volume)
     if args.one_segment_each:
         prompts = one_segment_each(prompts)
     series = _series(args, [segment.name for segment in prompts])
     session = build_session(**engine_arguments(args))
+    if not prompts:
+        prompts = [proposed_prompts(session, volume, "".join(args.name) or None, window, args.modality)]
     progress = None if args.quiet else progress_bar
     results = segment_case(session, volume, prompts, propagation, window, args.modality, progress, args.find_rest)
     written = write_results(args.output, args.preview, results, prompts, volume, session.window, series)
@@ -120,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prompts_of_files(args: argparse.Namespace) -> list[SegmentPrompts]:
-    """Prompts of the markups files; none where a mask says all, or an .npz is left to bring its own."""
+    """Prompts of the markups files; none where a mask says all, a task is to propose, or an .npz brings its own."""
     if args.find_rest < 0:
         raise UserError(f"--find-rest is {args.find_rest}; give the number of others to look for at most.")
     if args.one_segment_each and args.mask:
@@ -132,6 +138,8 @@ def _prompts_of_files(args: argparse.Namespace) -> list[SegmentPrompts]:
     if args.mask:
         if len(args.name) > 1:
             raise UserError(f"{len(args.name)} segment names for one mask; give one name, or none.")
+        return []
+    if args.task and len(args.name) < 2:
         return []
     if not args.volume.name.lower().endswith(NPZ_SUFFIX):
         raise UserError("Give the prompts, --prompts FILE: markups that 3D Slicer saved as .mrk.json; or --mask FILE.")

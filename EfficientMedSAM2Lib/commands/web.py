@@ -12,6 +12,7 @@ from typing import Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, engine_arguments
+from EfficientMedSAM2Lib.runtimes.tasks import read_task
 
 TOKEN_VARIABLE = "EFFICIENT_MEDSAM2_TOKEN"
 #: Distributions of the extra `web`, by the name that they are imported by.
@@ -117,7 +118,10 @@ def build_config(args: argparse.Namespace) -> Any:
         raise UserError(f"There is no file or folder {volume}; check the name.")
     if args.weights is not None and not args.weights.is_file():
         raise UserError(f"Weights file {args.weights} does not exist; give the path of a .safetensors or .pth file.")
-    weights = str(args.weights.resolve()) if args.weights is not None else None
+    if args.task is not None:
+        read_task(args.task)  # refuses what is none, before a browser waits for it
+    paths = {name: getattr(args, name) for name in ("weights", "task")}
+    resolved = {name: None if path is None else str(path.resolve()) for name, path in paths.items()}
     return GatewayConfig(
         args.host,
         args.port,
@@ -127,5 +131,5 @@ def build_config(args: argparse.Namespace) -> Any:
         args.idle * 60,
         args.keep * 3600,
         str(volume.resolve()) if volume is not None else None,
-        {**engine_arguments(args), "weights": weights},
+        {**engine_arguments(args), **resolved},
     )

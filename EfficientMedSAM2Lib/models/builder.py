@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -28,6 +29,7 @@ def build_torch_network(
     device: str | torch.device = "auto",
     use_half_precision: bool = True,
     precision: str | None = None,
+    adapt: Callable[[EfficientMedSAM2], None] | None = None,
 ) -> EfficientMedSAM2:
     """Build the network, ready for inference.
 
@@ -40,6 +42,7 @@ def build_torch_network(
         use_half_precision: Compute in FP16 on cuda and mps. A CPU computes in bfloat16 where it has instructions for
             it, else in float32. `model.compute_dtype` says which.
         precision: "fp32", "fp16" or "bf16", whatever the device is fast at; None leaves it to `use_half_precision`.
+        adapt: Changes the weights in float32, before they are brought to the precision that is computed in.
 
     Returns:
         The network in evaluation mode, batch normalisation fused.
@@ -63,6 +66,8 @@ def build_torch_network(
                 f"ask for encoder_type={model.config.encoder_type!r}."
             )
     model.requires_grad_(False)
+    if adapt is not None:
+        adapt(model)
     model.set_compute_dtype(_DTYPES[precision] if precision else _compute_dtype(target, use_half_precision))
     for name, part in model.named_children():
         order = torch.channels_last_3d if name == "context" else torch.channels_last

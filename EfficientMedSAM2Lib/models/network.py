@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,8 @@ class EfficientMedSAM2(nn.Module):
         self.config = config or ModelConfig()
         self.heuristics = HeuristicsConfig()
         """Rules and numbers that predictors add; those of the weights, once these are loaded."""
+        self.task: Any = None
+        """What it has learnt of one structure, a `runtimes.tasks.Task`; None where it is for any."""
         self.image_encoder = ImageEncoder(self.config)
         self.prompt_encoder = PromptEncoder(self.config)
         self.mask_decoder = MaskDecoder(self.config)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from EfficientMedSAM2Lib.interaction import InteractiveSession
 
 DEFAULT_ENCODER = "efficientnet"
-ENGINE_OPTIONS = ("encoder", "weights", "device", "runtime", "precision", "threads")
+ENGINE_OPTIONS = ("encoder", "weights", "device", "runtime", "precision", "threads", "task")
 
 
 def add_engine_options(parser: argparse.ArgumentParser, *names: str, threads: int | None = None) -> None:
@@ -36,6 +36,7 @@ def add_engine_options(parser: argparse.ArgumentParser, *names: str, threads: in
         "device": {"default": "auto", "metavar": "NAME", "help": "auto (default), cuda, mps or cpu"},
         "runtime": {"choices": ("auto", "torch", "onnx"), "default": "auto", "help": runtime_help},
         "precision": {"choices": ("fp32", "fp16", "bf16", "int8"), "help": precision_help},
+        "task": {"type": Path, "metavar": "FILE", "help": "what `learn` has learnt of one structure; default: none"},
         "threads": {"type": int, "default": threads, "metavar": "N", "help": threads_help},
     }
     for name in names or ENGINE_OPTIONS:
@@ -55,6 +56,7 @@ def build_model(
     runtime: str = "auto",
     precision: str | None = None,
     threads: int | None = None,
+    task: str | Path | None = None,
 ) -> Any:
     """Build the network.
 
@@ -65,18 +67,23 @@ def build_model(
         runtime: "torch", "onnx", or "auto" for the better one on this machine.
         precision: "fp32", "fp16", "bf16" or "int8".
         threads: Threads of the network; None leaves their number to the runtime.
+        task: A `.task` file: what the network has learnt of one structure.
 
     Raises:
-        UserError: The weights, encoder, device or number of threads cannot be used.
+        UserError: The weights, task, encoder, device or number of threads cannot be used.
     """
     from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
+    from EfficientMedSAM2Lib.runtimes.tasks import read_task
     from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
 
     if threads is not None and threads < 1:
         raise UserError(f"A network needs at least one thread, not {threads}.")
-    if encoder is None:
-        encoder = DEFAULT_ENCODER if weights is None else encoder_of(weights)
-    model = build_efficient_medsam2_model(encoder, weights, device, runtime=runtime, precision=precision)
+    known = None if task is None else read_task(task)
+    if encoder is None and weights is not None:
+        encoder = encoder_of(weights)
+    elif encoder is None:
+        encoder = DEFAULT_ENCODER if known is None else known.encoder
+    model = build_efficient_medsam2_model(encoder, weights, device, runtime=runtime, precision=precision, task=known)
     if threads is not None:
         model.set_threads(threads)
     return model

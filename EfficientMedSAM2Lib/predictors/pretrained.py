@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_BUILD_ARGUMENTS = ("device", "use_half_precision", "encoder_type", "runtime", "precision")
+_BUILD_ARGUMENTS = ("device", "use_half_precision", "encoder_type", "runtime", "precision", "task")
 _OF_SAM2 = ("mode", "hydra_overrides_extra", "apply_postprocessing", "vos_optimized")
 """What SAM2's builders take and this network has no use for."""
 
@@ -39,7 +39,7 @@ class FromPretrained:
             model_id: An encoder's name ("efficientnet", "mobilenet"), or the path of a weights file, which says which
                 encoder it is for.
             **kwargs: For the constructor, or for `build_efficient_medsam2_model` (device, use_half_precision,
-                encoder_type, runtime, precision).
+                encoder_type, runtime, precision, task).
 
         Raises:
             UserError: Neither an encoder nor a usable weights file.
@@ -55,7 +55,7 @@ def pretrained_network(model_id: str | os.PathLike[str], arguments: dict[str, An
         model_id: An encoder's name ("efficientnet", "mobilenet"), or the path of a weights file, which says which
             encoder it is for.
         arguments: Those of `build_efficient_medsam2_model` (device, use_half_precision, encoder_type, runtime,
-            precision), with others.
+            precision, task), with others.
 
     Returns:
         The network, and the other arguments.

@@ -14,6 +14,7 @@ from EfficientMedSAM2Lib.runtimes.exported import cached_file, exported_at_hand,
 from EfficientMedSAM2Lib.runtimes.home_process import note_home
 from EfficientMedSAM2Lib.runtimes.network import Network
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import is_exported
+from EfficientMedSAM2Lib.runtimes.tasks import Task, read_task
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
@@ -32,6 +33,7 @@ def build_efficient_medsam2_model(
     use_half_precision: bool = True,
     runtime: str | None = None,
     precision: str | None = None,
+    task: str | os.PathLike[str] | Task | None = None,
 ) -> Network:
     """Build the network, ready for inference.
 
@@ -48,6 +50,8 @@ def build_efficient_medsam2_model(
             see `choose_runtime`; None takes what checkpoint and precision need, else torch where it is installed, for
             callers that expect its tensors.
         precision: "fp32", "fp16", "bf16", or "int8" (ONNX Runtime only); None leaves it to `use_half_precision`.
+        task: What `efficient-medsam2 learn` has learnt of one structure: a `.task` file, or what `read_task` read. It
+            belongs to certain weights, and computes in float32 where "int8" is asked for.
 
     Returns:
         An `EfficientMedSAM2` in evaluation mode with fused batch normalisation, or an `OnnxNetwork`; predictors take
@@ -59,6 +63,11 @@ def build_efficient_medsam2_model(
     """
     if precision is not None and precision not in PRECISIONS:
         raise UserError(f"Unknown precision {precision!r}; use {', '.join(PRECISIONS)}.")
+    if task is not None:
+        task = task if isinstance(task, Task) else read_task(task)
+        if precision == "int8":
+            logger.warning("A task computes in fp32, not in int8.")
+            runtime, precision = "onnx" if runtime is None else runtime, "fp32"
     if runtime is None:
         needed = precision == "int8" or is_exported(checkpoint) or not installed("torch")
         runtime = "onnx" if needed else "torch"
@@ -67,7 +76,7 @@ def build_efficient_medsam2_model(
     if runtime not in RUNTIMES:
         raise UserError(f"Unknown runtime {runtime!r}; use {AUTO}, {' or '.join(RUNTIMES)}.")
     if runtime == "onnx":
-        network = _onnx_network(encoder_type, checkpoint, device, precision)
+        network = _onnx_network(encoder_type, checkpoint, device, precision, task)
         note_home(network)
         return network
     if precision == "int8" or is_exported(checkpoint):
@@ -76,12 +85,20 @@ def build_efficient_medsam2_model(
         raise UserError("PyTorch is not installed; install it, or use runtime='onnx'.")
     from EfficientMedSAM2Lib.models.builder import build_torch_network
 
-    model = build_torch_network(encoder_type, checkpoint, device, use_half_precision, precision)
+    adapt = None
+    if task is not None:
+        from EfficientMedSAM2Lib.runtimes.tasks.torch_task import adapt_to
+
+        task.check_weights(weights_sha256(encoder_type, checkpoint), str(checkpoint or encoder_type))
+        adapt = adapt_to(task)
+    model = build_torch_network(encoder_type, checkpoint, device, use_half_precision, precision, adapt)
     note_home(model)
     return model
 
 
-def _onnx_network(encoder_type: str, checkpoint: Any, device: Any, precision: str | None) -> OnnxNetwork:
+def _onnx_network(
+    encoder_type: str, checkpoint: Any, device: Any, precision: str | None, task: Task | None
+) -> OnnxNetwork:
     from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
 
     timm_architecture(encoder_type)  # refuses unknown names
@@ -90,7 +107,8 @@ def _onnx_network(encoder_type: str, checkpoint: Any, device: Any, precision: st
     if str(device).split(":")[0] not in ("auto", "cpu"):
         logger.warning("ONNX Runtime computes on the CPU here, not on %s.", device)
     path = Path(checkpoint) if is_exported(checkpoint) else exported_file(encoder_type, checkpoint, precision or "fp32")
-    network = OnnxNetwork(path)
+    weights = None if checkpoint is None or is_exported(checkpoint) else Path(checkpoint)
+    network = OnnxNetwork(path, task=task, weights=weights)
     if network.config.encoder_type != encoder_type:
         raise UserError(
             f"{path} holds a network with the encoder {network.config.encoder_type!r}, not {encoder_type!r}; "

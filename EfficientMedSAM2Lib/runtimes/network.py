@@ -24,10 +24,12 @@ class Network(Protocol):
     Attributes:
         config: Sizes.
         heuristics: Rules and numbers of predictors that come with the weights.
+        task: What the network has learnt of one structure, a `runtimes.tasks.Task`; None where it is for any.
     """
 
     config: ModelConfig
     heuristics: HeuristicsConfig
+    task: Any
 
     @property
     def runtime(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from EfficientMedSAM2Lib.cohort.manifest.rows import ManifestRow
+from EfficientMedSAM2Lib.cohort.manifest.rows import POSITIVE_PROMPTS, ManifestRow
 from EfficientMedSAM2Lib.core.files import existing
 
 
@@ -25,6 +25,11 @@ class SegmentSpec:
     mask: str | None = None
     mask_segment: str | None = None
     terminology: str | None = None
+
+    @property
+    def is_prompted(self) -> bool:
+        """Whether the manifest says where it is; else a task has to find it."""
+        return any(getattr(self, name) for name in POSITIVE_PROMPTS)
 
 
 @dataclass(frozen=True)

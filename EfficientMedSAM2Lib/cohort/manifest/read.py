@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec, SegmentSpec, absolute, segment_of
-from EfficientMedSAM2Lib.cohort.manifest.rows import ManifestRow, sentences
+from EfficientMedSAM2Lib.cohort.manifest.rows import WITH_TASK, ManifestRow, sentences
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import check_component
 from EfficientMedSAM2Lib.imaging.formats.files import from_csv_cell
@@ -44,11 +44,12 @@ class ManifestError(UserError):
         super().__init__("\n".join(self.problems))
 
 
-def read_cohort_manifest(path: str | Path) -> list[CaseSpec]:
+def read_cohort_manifest(path: str | Path, structure: str | None = None) -> list[CaseSpec]:
     """Read a manifest and check all that can be checked without reading a scan.
 
     Args:
         path: A ``.csv`` or ``.json`` file (columns: see `ManifestRow`), or a BIDS folder.
+        structure: Name of the one that a task finds by itself, so that lines need no prompt; None for no task.
 
     Raises:
         ManifestError: Something is wrong; it lists everything that is.
@@ -62,28 +63,30 @@ def read_cohort_manifest(path: str | Path) -> list[CaseSpec]:
         found = bids_cases(path)
         for markups in found.without_scan:
             logger.warning("left out, no scan that it belongs to: %s", markups)
-        return _cases([(0, row) for row in found.rows], path, path, problems)
+        return _cases([(0, row) for row in found.rows], path, path, problems, structure)
     if not path.is_file():
         raise UserError(f"There is no manifest {path}; write one with: efficient-medsam2 cohort init FOLDER.")
     readers: dict[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {".csv": csv_lines, ".json": json_lines}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise UserError(f"The manifest {path} must be a .csv or .json file, or a BIDS folder.")
-    return _cases(list(reader(path)), path.resolve().parent, path, problems)
+    return _cases(list(reader(path)), path.resolve().parent, path, problems, structure)
 
 
-def _cases(lines: list[tuple[int, Any]], folder: Path, source: Path, problems: Problems) -> list[CaseSpec]:
+def _cases(
+    lines: list[tuple[int, Any]], folder: Path, source: Path, problems: Problems, structure: str | None
+) -> list[CaseSpec]:
     rows = []
     for line, values in lines:
         if isinstance(values, str):  # what the reader has to say of this line
             problems.append((line, values))
             continue
         try:
-            row = ManifestRow.model_validate(values)
+            row = ManifestRow.model_validate(values, context={WITH_TASK: structure is not None})
         except ValidationError as error:
             problems.extend((line, text) for text in sentences(error.errors()))
             continue
-        name = _segment_name(row)
+        name = _segment_name(row, structure)
         problems.extend((line, text) for text in _wrong_files(row, folder))
         rows.append((line, row, name))
     cases = _grouped(rows, folder, problems)
@@ -94,12 +97,12 @@ def _cases(lines: list[tuple[int, Any]], folder: Path, source: Path, problems: P
     return cases
 
 
-def _segment_name(row: ManifestRow) -> str:
+def _segment_name(row: ManifestRow, structure: str | None) -> str:
     if row.segment:
         return row.segment
     if row.prompts:
         return markup_name(row.prompts[0])
-    return row.mask_segment or "Segment_1"
+    return row.mask_segment or structure or "Segment_1"
 
 
 def _wrong_files(row: ManifestRow, folder: Path) -> Iterator[str]:

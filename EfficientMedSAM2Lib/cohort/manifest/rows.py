@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, List, Optional, Tuple  # noqa: UP035 (pydantic evaluates them, also on Python 3.9)
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import check_component, normal_name
@@ -17,11 +17,13 @@ Numbers = List[float]  # noqa: UP006
 Points = List[Tuple[float, float, float]]  # noqa: UP006
 
 #: Columns that say where a segment is; each line needs at least one of the positive ones.
+WITH_TASK = "with task"
+"""In the context of validation: a line without a prompt is one whose structure a task is to find."""
 POSITIVE_PROMPTS = ("prompts", "box_ras", "box_ijk", "points_ras", "points_ijk", "mask")
 
 
 class ManifestRow(BaseModel):
-    """A line. Only ``image`` and one prompt are needed; lines with the same ``case`` are segments of one scan.
+    """A line. Only ``image`` and a prompt or a task are needed; lines with the same ``case`` are segments of one scan.
 
     Attributes:
         case: Name of the case, and of its folder; default: the name of the image.
@@ -127,8 +129,9 @@ class ManifestRow(BaseModel):
         return value or None
 
     @model_validator(mode="after")
-    def _prompted(self) -> ManifestRow:
-        if not any(getattr(self, name) for name in POSITIVE_PROMPTS):
+    def _prompted(self, info: ValidationInfo) -> ManifestRow:
+        is_proposed = bool(info.context and info.context.get(WITH_TASK))
+        if not is_proposed and not any(getattr(self, name) for name in POSITIVE_PROMPTS):
             raise UserError(f"has no prompt; fill in one of {', '.join(POSITIVE_PROMPTS)}")
         if self.mask_segment and not self.mask:
             raise UserError("mask_segment names a segment, but there is no mask to take it from")

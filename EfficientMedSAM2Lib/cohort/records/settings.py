@@ -26,6 +26,8 @@ class RunSettings:
         encoder: Name of the encoder; None for that of the weights.
         weights: Path of a weights file; None for the shipped one.
         weights_sha256: What the file must contain; filled in by `resolved`.
+        task: Path of a `.task` file: what the network has learnt of one structure; None for none.
+        task_sha256: What that file must contain; filled in by `resolved`.
         device: "auto", "cuda", "mps" or "cpu".
         runtime: "torch" or "onnx"; "auto" is replaced by `resolved`, so that all workers compute alike.
         precision: "fp32", "fp16", "bf16" or "int8"; None for the fastest that keeps the masks.
@@ -41,6 +43,8 @@ class RunSettings:
     encoder: str | None = None
     weights: str | None = None
     weights_sha256: str = ""
+    task: str | None = None
+    task_sha256: str = ""
     device: str = "auto"
     runtime: str = "auto"
     precision: str | None = None
@@ -67,21 +71,28 @@ class RunSettings:
             return self
         from EfficientMedSAM2Lib.core.files import sha256_of
         from EfficientMedSAM2Lib.runtimes.choice import choose_runtime
+        from EfficientMedSAM2Lib.runtimes.tasks import read_task
 
-        path = weights_file(self.encoder, self.weights)
+        encoder = read_task(self.task).encoder if self.task and not self.encoder else self.encoder
+        path = weights_file(encoder, self.weights)
         encoder, weights, runtime = encoder_of(path), str(path.resolve()) if self.weights else None, self.runtime
         if runtime == "auto":
             runtime = choose_runtime(encoder, weights, self.device, self.precision)
-        return replace(self, encoder=encoder, weights=weights, weights_sha256=sha256_of(path), runtime=runtime)
+        known = {"encoder": encoder, "weights": weights, "weights_sha256": sha256_of(path), "runtime": runtime}
+        if self.task:
+            read_task(self.task).check_weights(str(known["weights_sha256"]), str(path))
+            known.update(task=str(Path(self.task).resolve()), task_sha256=sha256_of(Path(self.task)))
+        return replace(self, **known)  # type: ignore[arg-type]  # a dict of several types
 
     @property
     def identity(self) -> str:
         """What the masks and files of a case depend on, as text to be hashed."""
         known: dict[str, Any] = asdict(self)
-        for name in ("weights", "pictures", "command"):  # what is in the file counts, not where it lies
+        for name in ("weights", "task", "pictures", "command"):  # what is in the file counts, not where it lies
             known.pop(name)
-        if self.precision is None:  # keys of runs that ask for none are those of earlier runs
-            known.pop("precision")
+        for name in ("precision", "task_sha256"):  # keys of runs that ask for none are those of earlier runs
+            if not known[name]:
+                known.pop(name)
         return json.dumps(known, sort_keys=True)
 
 

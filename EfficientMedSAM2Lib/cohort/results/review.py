@@ -40,13 +40,16 @@ class ReviewItem:
     problem: str = ""
 
 
-def review_cases(output: Path, limit: int | None = None, below: float | None = None) -> Iterator[ReviewItem]:
+def review_cases(
+    output: Path, limit: int | None = None, below: float | None = None, only_open: bool = False
+) -> Iterator[ReviewItem]:
     """Cases by confidence, lowest first, with a scene written for each; tables and contact sheet are made anew.
 
     Args:
         output: What a run wrote.
         limit: Only so many.
         below: Only cases with a lower confidence that no reader has seen yet.
+        only_open: Only cases that no reader has seen yet, whatever their confidence.
 
     Raises:
         UserError: There is no ledger in the folder.
@@ -56,7 +59,12 @@ def review_cases(output: Path, limit: int | None = None, below: float | None = N
         outcomes = ledger.outcomes()
     write_tables(output, outcomes)
     write_contact_sheet(output, outcomes, output.resolve().name)
-    chosen = [o for o in by_uncertainty(outcomes) if below is None or (confidence(o) < below and not is_reviewed(o))]
+    chosen = [
+        outcome
+        for outcome in by_uncertainty(outcomes)
+        if (below is None or confidence(outcome) < below)
+        and not (is_reviewed(outcome) and (only_open or below is not None))
+    ]
     for outcome in chosen[:limit]:
         scene, problem = None, ""
         try:

@@ -63,7 +63,7 @@ def compute_and_write(
     begun = time.time()
     volume = read_volume(case.image, case.time_point, case.series)
     window = parse_window(case.window) if case.window else None
-    prompts = case_prompts(case, volume)
+    prompts = case_prompts(case, volume, session, window)
     notes = list(volume.notes)
     if settings.output_format == "dicom-seg":
         from EfficientMedSAM2Lib.imaging.dicom.seg_writer import check_dicom_seg, dicom_series

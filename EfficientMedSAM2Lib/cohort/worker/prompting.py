@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec, SegmentSpec
@@ -9,15 +11,27 @@ from EfficientMedSAM2Lib.core.geometry import ijk_to_ras_points
 from EfficientMedSAM2Lib.imaging.markups import Markup, read_markups
 from EfficientMedSAM2Lib.imaging.volumes import Volume
 from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, box_markup, start_from_mask
+from EfficientMedSAM2Lib.pipeline.proposals import proposed_prompts
+
+if TYPE_CHECKING:
+    from EfficientMedSAM2Lib.core.windows import IntensityWindow
+    from EfficientMedSAM2Lib.interaction import InteractiveSession
 
 
-def case_prompts(case: CaseSpec, volume: Volume) -> list[SegmentPrompts]:
-    """What the manifest says of each segment, as prompts in RAS mm.
+def case_prompts(
+    case: CaseSpec, volume: Volume, session: InteractiveSession, window: IntensityWindow | None = None
+) -> list[SegmentPrompts]:
+    """What the manifest says of each segment, as prompts in RAS mm; where it says nothing, what the task proposes.
 
     Raises:
-        UserError: A file cannot be read, or a mask has no such segment.
+        UserError: A file cannot be read, a mask has no such segment, or the task finds nothing.
     """
-    return [_segment_prompts(spec, volume) for spec in case.segments]
+    return [
+        _segment_prompts(spec, volume)
+        if spec.is_prompted
+        else proposed_prompts(session, volume, spec.name, window, case.modality)
+        for spec in case.segments
+    ]
 
 
 def _segment_prompts(spec: SegmentSpec, volume: Volume) -> SegmentPrompts:

@@ -91,6 +91,8 @@ def _check_weights(settings: RunSettings) -> None:
     path = weights_file(settings.encoder, settings.weights)
     if settings.weights_sha256 and sha256_of(path) != settings.weights_sha256:
         raise RuntimeError(f"The weights {path} on this worker are not those of the run; install the same version.")
+    if settings.task and sha256_of(settings.task) != settings.task_sha256:
+        raise RuntimeError(f"The task {settings.task} on this worker is not that of the run; copy it there again.")
 
 
 def _explained(error: BaseException) -> tuple[str, str]:

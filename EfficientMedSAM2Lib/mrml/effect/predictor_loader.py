@@ -37,6 +37,7 @@ def load_predictor(
     checkpoint: str | None = None,
     device: str = "auto",
     use_half_precision: bool = True,
+    task: str | None = None,
 ) -> Any:
     """EfficientMedSAM2VolumePredictor, warmed up. Takes seconds the first time: call it in a worker thread.
 
@@ -45,19 +46,26 @@ def load_predictor(
         checkpoint: A ``.safetensors`` file, "random", or None for the shipped one.
         device: "auto", "cuda", "mps" or "cpu".
         use_half_precision: Compute in half precision where that keeps the masks.
+        task: A ``.task`` file: what the network has learnt of one structure; None for any structure.
 
     Raises:
-        UserError: the weights cannot be used.
+        UserError: the weights or the task cannot be used.
         ImportError: PyTorch or another package is missing or broken.
     """
-    key = (_content(encoder_type, checkpoint), device, use_half_precision)
+    key = (_content(encoder_type, checkpoint), task and _content(encoder_type, task), device, use_half_precision)
     if key not in _kept:
         start = time.perf_counter()
         from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
         from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 
         _kept.clear()  # the memory of the old network is free before the new one is built
-        model = build_efficient_medsam2_model(encoder_type, checkpoint, device, use_half_precision, runtime="auto")
+        build: dict[str, Any] = {
+            "device": device,
+            "use_half_precision": use_half_precision,
+            "runtime": "auto",
+            "task": task,
+        }
+        model = build_efficient_medsam2_model(encoder_type, checkpoint, **build)
         predictor = EfficientMedSAM2VolumePredictor(model)
         built = time.perf_counter()
         warm_up(predictor)

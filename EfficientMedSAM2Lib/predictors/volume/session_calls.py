@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.predictors import viewport_choice
 from EfficientMedSAM2Lib.predictors.inputs import as_number
+from EfficientMedSAM2Lib.predictors.slices.proposals import Proposal, propose
 from EfficientMedSAM2Lib.predictors.slices.similarity import SliceFeatures, join_features
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.volume.prefetcher import FeaturePrefetcher
@@ -65,6 +67,17 @@ class SessionCalls:
             for frame_idx, following in zip(order, [*order[1:], None]):
                 result = self._segment_or_keep(inference_state, obj_id, frame_idx, following, run, prefetcher).result
                 yield frame_idx, result.mask.full(slice_shape(inference_state)), result.score
+
+    def propose_object(self, inference_state: State) -> Proposal | None:
+        """Where the structure of the network's task is, without any prompt; None where nothing looks like it.
+
+        Raises:
+            UserError: The network has learnt no task.
+        """
+        task = self._slice_predictor.model.task
+        if task is None:
+            raise UserError("The network has learnt no structure that it could search; load a task, or give a prompt.")
+        return propose(self._slice_predictor, volume_of(inference_state), task.size_mm)
 
     def slice_mask(self, inference_state: State, obj_id: Hashable, frame_idx: int) -> np.ndarray | None:
         """An object's mask bool (H,W) on a slice, None if it was not segmented there."""

@@ -17,7 +17,9 @@ from EfficientMedSAM2Lib.models.bundles import (
     MemoryBank,
     PromptBatch,
 )
+from EfficientMedSAM2Lib.runtimes.onnx.changed_weights import Change, changed, changes_of
 from EfficientMedSAM2Lib.runtimes.onnx.onnx_file import read_description, read_graph
+from EfficientMedSAM2Lib.runtimes.tasks.task import Task
 
 ALONE = ("context",)
 """Graphs that no other one runs beside."""
@@ -41,10 +43,13 @@ class OnnxNetwork:
         threads: Threads of all graphs that run at once; None takes OMP_NUM_THREADS, else every core that this process
             may use.
         streams: Graphs that run at once, which share the threads; predictors ask from two threads.
+        task: What the network has learnt of one structure; None for the network as it is.
+        weights: The `.safetensors` file that it was exported from, to which a task adds; None for the shipped one.
 
     Attributes:
         config: Sizes.
-        heuristics: Rules and numbers of predictors that come with the weights.
+        heuristics: Rules and numbers of predictors that come with the weights, or suit the task.
+        task: As given.
         threads: Threads of all graphs that run at once.
         device: Always the CPU.
         compute_dtype: "float32" or "int8".
@@ -59,11 +64,23 @@ class OnnxNetwork:
     """A graph may well run in one thread while another one runs in a second thread."""
     device = Cpu()
 
-    def __init__(self, path: str | os.PathLike[str], threads: int | None = None, streams: int = 2) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        threads: int | None = None,
+        streams: int = 2,
+        task: Task | None = None,
+        weights: Path | None = None,
+    ) -> None:
         self.path = Path(path)
         self.description = read_description(path)
         self.config = self.description.config
         self.heuristics = self.description.heuristics
+        self.task, self._weights = task, weights
+        self._changes: dict[str, list[Change]] = {}
+        if task is not None:
+            self.heuristics = task.heuristics(self.heuristics)
+            self._changes = changes_of(task, self.description, weights)
         self.compute_dtype = "int8" if self.description.precision == "int8" else "float32"
         self.threads = threads or _threads()
         self._streams = streams
@@ -72,9 +89,9 @@ class OnnxNetwork:
         self._no_memory = np.array(self.description.no_memory, np.float32)[None, :, None, None]
         self._no_object_pointer = np.array(self.description.no_object_pointer, np.float32)[None]
 
-    def __reduce__(self) -> tuple[type[OnnxNetwork], tuple[Path, int, int]]:
+    def __reduce__(self) -> tuple[type[OnnxNetwork], tuple[Path, int, int, Task | None, Path | None]]:
         # Graphs that are loaded cannot be pickled; they are loaded again from the file.
-        return type(self), (self.path, self.threads, self._streams)
+        return type(self), (self.path, self.threads, self._streams, self.task, self._weights)
 
     @property
     def image_size(self) -> int:
@@ -150,7 +167,8 @@ class OnnxNetwork:
         if session is None:
             # Two threads may both make one; the last stays, and either does the same.
             streams = 1 if graph in ALONE else self._streams
-            session = self._sessions[graph] = self._session(read_graph(self.path, graph), streams)
+            content = changed(read_graph(self.path, graph), self._changes.get(graph, ()))
+            session = self._sessions[graph] = self._session(content, streams)
         # An input that a graph has no use for is not among its inputs.
         fed = {i.name: np.ascontiguousarray(inputs[i.name]) for i in session.get_inputs()}
         outputs: list[np.ndarray] = session.run(None, fed)

@@ -223,6 +223,22 @@ def test_review_lists_the_least_certain_first(cohort, reviewed):
     assert [line.split()[1] for line in lines] == ["a:", "c:"]
 
 
+def test_next_is_the_least_certain_case_that_nobody_has_seen(cohort, reviewed, capsys):
+    from EfficientMedSAM2Lib.cohort.results.corrections import save_review
+    from EfficientMedSAM2Lib.cohort.results.review import review_cases
+
+    waiting = [case.name for case in review_cases(cohort.output)]
+    while waiting:
+        capsys.readouterr()
+        assert main(["cohort", "next", str(cohort.output)]) == 0
+        said = capsys.readouterr().out
+        assert said.splitlines()[0].split("  ")[1].startswith(f"{waiting[0]}: ")
+        assert said.splitlines()[1].strip().endswith(".mrml")
+        save_review(cohort.output, waiting.pop(0))
+    assert main(["cohort", "next", str(cohort.output)]) == 0
+    assert capsys.readouterr().out == "Every case has been reviewed.\n"
+
+
 def test_review_without_a_run_is_a_clear_line(tmp_path, capsys):
     assert main(["cohort", "review", str(tmp_path)]) == 2
     assert "ledger" in capsys.readouterr().err

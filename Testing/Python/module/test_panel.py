@@ -121,6 +121,7 @@ def test_choices_are_kept(slicer_host, panel, weights_file):
         "checkpoint": None,
         "device": "cpu",
         "use_half_precision": False,
+        "task": None,
     }
     again = type(panel)(slicer_host.load_module(MODULE_FOLDER / "EfficientMedSAM2.py").widgetRepresentation().panel)
     again.setup()
@@ -137,6 +138,21 @@ def test_weights_of_the_users_own(panel, weights_file):
     ui.weightsPath.currentPath = str(weights_file("mobilenet"))
     assert panel.logic.settings().build_arguments()["encoder_type"] == "mobilenet"
     assert ui.weightsLabel.text == "mobilenet.safetensors (Apache-2.0)"
+
+
+def test_a_task_brings_its_weights_and_says_what_it_is(panel, tmp_path):
+    from EfficientMedSAM2Lib.runtimes.tasks import Task, write_task
+
+    ui, path = panel.ui, tmp_path / "spleen.task"
+    write_task(path, Task("spleen", "mobilenet", "0" * 64, cases=4))
+    ui.taskPath.currentPath = str(path)
+    arguments = panel.logic.settings().build_arguments()
+    assert (arguments["encoder_type"], arguments["task"]) == ("mobilenet", str(path))
+    assert ui.weightsLabel.text == "efficient_medsam2_mobilenet.safetensors (Apache-2.0), task spleen from 4 cases"
+    ui.taskPath.currentPath = str(tmp_path / "none.task")
+    assert "does not exist; choose a .task file, or none." in ui.stateLabel.text
+    ui.taskPath.currentPath = ""
+    assert panel.logic.settings().build_arguments()["task"] is None
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 40, b"\x02\x00\x00\x00\x00\x00\x00\x00{}", None])

@@ -1,0 +1,112 @@
+"""Where a structure is that nobody has pointed at: a network that has learnt a task is asked without a prompt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from EfficientMedSAM2Lib.core.boxes import BoxXYXY
+from EfficientMedSAM2Lib.predictors.slices.slice_data import SINGLE_MASK, PlacedLogits, SliceImage, SlicePrompts
+from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.predictors.viewport import Viewport
+
+if TYPE_CHECKING:
+    from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
+
+SEARCH_RATIO = 8.0
+"""Side of the viewports that are searched over the structure's longest side; less where the slice is smaller. Training
+asks without a prompt in the same viewports."""
+STEP = 0.5
+"""Distance of neighbouring viewports, as a share of their side."""
+MOST_SLICES = 64
+"""Slices that are searched; of more, an even choice."""
+LEAST_SCORE = 0.25
+"""Below, nothing is proposed. Not compared."""
+
+
+class Proposal(NamedTuple):
+    """The slice on which a structure shows best.
+
+    Attributes:
+        frame_idx: Number of the slice.
+        box: First and last pixels XYXY of the structure there.
+        score: 0...1, predicted IoU times the probability that it is there, over this slice and its neighbours.
+    """
+
+    frame_idx: int
+    box: BoxXYXY
+    score: float
+
+
+def search_side_mm(shape: tuple[int, int], spacing: tuple[float, float], size_mm: float) -> float:
+    """Side of the viewports in which a structure of this size is searched on slices of this shape and spacing."""
+    longest = max(shape[0] * spacing[0], shape[1] * spacing[1])
+    return min(longest, SEARCH_RATIO * size_mm) if size_mm > 0 else longest
+
+
+def propose(slices: SlicePredictor, volume: VolumeContext, size_mm: float) -> Proposal | None:
+    """Search a volume.
+
+    Args:
+        slices: On a network that has learnt the structure.
+        volume: Where to search.
+        size_mm: Longest side of the structure on a slice; 0 where it is not known.
+
+    Returns:
+        The proposal; None where nothing looks like the structure.
+    """
+    count = len(volume.frames)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_SLICES)).round().astype(int))
+    found = [_best_on(slices, volume, int(index), size_mm) for index in chosen]
+    scores = np.array([score for score, _ in found])
+    if len(scores) > 2:
+        # A structure goes on on the next slice; what is on one alone is something else.
+        padded = np.pad(scores, 1, mode="edge")
+        scores = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+    scores = np.where([box is not None for _, box in found], scores, 0.0)
+    best = int(scores.argmax())
+    box = found[best][1]
+    if box is None or scores[best] < LEAST_SCORE:
+        return None
+    return Proposal(int(chosen[best]), box, float(scores[best]))
+
+
+def _best_on(slices: SlicePredictor, volume: VolumeContext, index: int, size_mm: float) -> tuple[float, BoxXYXY | None]:
+    image = volume.image(index)
+    best: tuple[float, BoxXYXY | None] = (0.0, None)
+    for viewport in _viewports(image, size_mm):
+        prediction, _ = slices.predict(image, SlicePrompts(), volume.cache, viewport)
+        presence = 1 / (1 + math.exp(-max(min(prediction.presence, 30.0), -30.0)))
+        score = presence * float(prediction.iou[SINGLE_MASK])
+        if score > best[0]:
+            box = PlacedLogits(prediction.logits[SINGLE_MASK], viewport).bounding_box()
+            best = (score, box and _within(box, image.shape))
+    return best
+
+
+def _within(box: BoxXYXY, shape: tuple[int, int]) -> BoxXYXY | None:
+    x0, y0 = max(round(box[0]), 0), max(round(box[1]), 0)
+    x1, y1 = min(round(box[2]), shape[1] - 1), min(round(box[3]), shape[0] - 1)
+    return (x0, y0, x1, y1) if x0 <= x1 and y0 <= y1 else None
+
+
+def _viewports(image: SliceImage, size_mm: float) -> Iterator[Viewport]:
+    """Viewports that cover a slice, in rows."""
+    side = search_side_mm(image.shape, image.spacing, size_mm)
+    height, width = (max(round(side / step), 1) for step in image.spacing)
+    for y0 in _places(image.shape[0], height):
+        for x0 in _places(image.shape[1], width):
+            yield Viewport(x0, y0, width, height)
+
+
+def _places(extent: int, size: int) -> list[int]:
+    if size >= extent:
+        return [round((extent - size) / 2)]
+    count = math.ceil((extent - size) / (STEP * size)) + 1
+    return [round(place) for place in np.linspace(0, extent - size, count)]
+
+
+__all__ = ["Proposal", "propose", "search_side_mm"]

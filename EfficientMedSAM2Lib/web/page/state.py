@@ -117,6 +117,8 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         **strip,
         strip_axis=_axis_name(commands.views, controller.scores.axis),
     )
+    if viewer.is_picture:  # its one slice is nowhere in a patient
+        state.update(strip_text=strip["strip_text"].partition(": ")[2], strip_axis="")
     return state
 
 

@@ -124,7 +124,8 @@ class User:
     def start(self, button):
         """Press a button that starts a session, and wait until its page is there."""
         self.page.click(button, no_wait_after=True)
-        self.page.wait_for_selector(".header", timeout=START_MS)
+        self.page.wait_for_selector(".header, h1:has-text('This did not work')", timeout=START_MS)
+        assert self.page.is_visible(".header"), self.page.inner_text("main")
 
     def use_here(self):
         """Come back to a window that another one has taken the session over from."""

@@ -155,6 +155,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/pipeline/__init__.py
   EfficientMedSAM2Lib/pipeline/case.py
   EfficientMedSAM2Lib/pipeline/engine.py
+  EfficientMedSAM2Lib/pipeline/find_rest.py
   EfficientMedSAM2Lib/pipeline/machine.py
   EfficientMedSAM2Lib/pipeline/measurements.py
   EfficientMedSAM2Lib/pipeline/options.py
@@ -177,6 +178,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/slices/proposals.py
   EfficientMedSAM2Lib/predictors/slices/rejection.py
   EfficientMedSAM2Lib/predictors/slices/roundness.py
+  EfficientMedSAM2Lib/predictors/slices/similarity.py
   EfficientMedSAM2Lib/predictors/slices/slice_data.py
   EfficientMedSAM2Lib/predictors/slices/slice_predictor.py
   EfficientMedSAM2Lib/predictors/viewport.py

@@ -50,6 +50,7 @@ DEFAULTS = {
     "Window": "",
     "AutoCommit": "1",
     "KeepOut": "1",
+    "Each": "0",
     "Hover": "1",
 }
 POLL_MS = 5
@@ -170,6 +171,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             self.tools.tool = values["Tool"]
         self.controller.auto_commit = values["AutoCommit"] == "1"
         self.controller.keep_out = values["KeepOut"] == "1"
+        self.controller.each = values["Each"] == "1"
         self.hover.enabled = values["Hover"] == "1"
         if self._isActive:
             self._updateMarkups()

@@ -41,9 +41,12 @@ class EffectCommands:
             "placeRoi": self.onPlaceRoi,
             "perTimePoint": lambda: self.controller.keep_one_per_time_point(slicer.modules.sequences.logic()),
             "include": lambda: self._set("Include", "0" if self.tools.include else "1"),
+            "each": lambda: self._set("Each", "0" if self.controller.each else "1"),
             "point": lambda: self._set("Tool", "point"),
             "box": lambda: self._set("Tool", "box"),
             "line": lambda: self._set("Tool", "line"),
+            "scribble": lambda: self._set("Tool", "scribble"),
+            "lasso": lambda: self._set("Tool", "lasso"),
         }
 
     def onPropagate(self):
@@ -56,7 +59,9 @@ class EffectCommands:
     def _requestPropagation(self):
         value = self._parameter
         rule = range_rule(value("Range"), float(value("RangeValue")), self._markupsNode(), self._volumeNode())
-        self.controller.request_propagation(value("Direction"), rule, value("StopWhenLost") == "1")
+        state = self.controller
+        propagate = state.request_propagation_of_all if state.each else state.request_propagation
+        propagate(value("Direction"), rule, value("StopWhenLost") == "1")
 
     def onReject(self):
         """Drop what is being drawn, or else cancel a propagation, or else drop the preview."""

@@ -7,6 +7,7 @@ from slicer.i18n import tr as _
 
 from EfficientMedSAM2Lib.core.windows import PRESETS
 from SegmentEditorEfficientMedSAM2Lib.panel_style import TOOL, colorWhenDown
+from SegmentEditorEfficientMedSAM2Lib.shortcuts import KEYS
 
 #: (value of the parameter, text); the order is that of the combo boxes.
 DIRECTIONS = (("both", "both ways"), ("forward", "forward (rising slice number)"), ("backward", "backward"))
@@ -92,7 +93,7 @@ class MoreOptions(PanelWidgets):
         return 0 if self.promptList.count == 1 else self.promptList.currentRow
 
     def _addMarkups(self):
-        self.markupsCombo = self._combo((), self._onEdited, _("Points, lines and ROIs of the scene."))
+        self.markupsCombo = self._combo((), self._onEdited, _("Points, lines, curves and ROIs of the scene."))
         self.markupsCombo.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
         tip = _("Use the chosen markups as prompts.")
         self.useMarkupsButton = self._button(_("Use"), self.commands["useMarkups"], tip)
@@ -140,6 +141,9 @@ class MoreOptions(PanelWidgets):
         self._form.addRow(_("Options:"), self.autoCommitCheck)
         self._form.addRow("", self.keepOutCheck)
         self._form.addRow("", self.hoverCheck)
+        tip = _("Many lesions: each prompt begins a new segment, Lesion 1, Lesion 2 ...; Propagate carries all.")
+        self.eachCheck = self._check(_("One segment for each"), self._onEdited, f"{tip} ({KEYS['each']})")
+        self._form.addRow("", self.eachCheck)
         self.sequenceFrame = qt.QFrame()
         row = qt.QHBoxLayout(self.sequenceFrame)
         row.setContentsMargins(0, 0, 0, 0)
@@ -187,6 +191,7 @@ class MoreOptions(PanelWidgets):
             self.windowCombo,
             self.autoCommitCheck,
             self.keepOutCheck,
+            self.eachCheck,
             self.hoverCheck,
         )
 
@@ -199,6 +204,7 @@ class MoreOptions(PanelWidgets):
             "Window": WINDOWS[self.windowCombo.currentIndex][0],
             "AutoCommit": asFlag(self.autoCommitCheck.checked),
             "KeepOut": asFlag(self.keepOutCheck.checked),
+            "Each": asFlag(self.eachCheck.checked),
             "Hover": asFlag(self.hoverCheck.checked),
         }
 
@@ -212,6 +218,7 @@ class MoreOptions(PanelWidgets):
         self.windowCombo.currentIndex = _position(WINDOWS, values["Window"])
         self.autoCommitCheck.checked = values["AutoCommit"] == "1"
         self.keepOutCheck.checked = values["KeepOut"] == "1"
+        self.eachCheck.checked = values["Each"] == "1"
         self.hoverCheck.checked = values["Hover"] == "1"
 
 

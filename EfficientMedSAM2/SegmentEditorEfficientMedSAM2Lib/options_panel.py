@@ -74,13 +74,17 @@ class OptionsPanel(MoreOptions):
             ("point", _("Point"), _("Click on the structure. Further clicks on the slice correct the result.")),
             ("box", _("Box"), _("Drag a box around the structure on one slice.")),
             ("line", _("Line"), _("Draw the longest diameter of a lesion, as for RECIST.")),
+            ("scribble", _("Scribble"), _("Draw over the structure, in any view.")),
+            ("lasso", _("Lasso"), _("Draw a line around the structure on one slice.")),
         ):
             button = self._toolButton(withKey(text, tool), "clicked(bool)", self._onEdited, tip)
             self.toolGroup.addButton(button)
             self.toolButtons[tool] = button
         tip = _("Place a 3D region of interest around the structure; its extent limits propagation, too.")
         self.roiButton = self._toolButton(_("ROI"), "clicked(bool)", self.commands["placeRoi"], tip)
-        self._column.addLayout(self._row(*self.toolButtons.values(), self.roiButton))
+        tools = [*self.toolButtons.values(), self.roiButton]
+        for row in (tools[:3], tools[3:]):
+            self._column.addLayout(self._row(*row))
         tip = _("Prompts are on the structure.")
         self.includeButton = self._toolButton("+ " + _("Include"), "clicked(bool)", self._onEdited, tip)
         tip = _("Prompts are on what does not belong to it.")

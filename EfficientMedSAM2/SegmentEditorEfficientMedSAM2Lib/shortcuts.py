@@ -10,6 +10,9 @@ KEYS = {
     "point": "P",
     "box": "X",
     "line": "L",
+    "scribble": "D",
+    "lasso": "E",
+    "each": "K",
     "propagate": "M",
     "weakest": "U",
     "next": "S",
@@ -19,10 +22,12 @@ TEXT_WIDGETS = ("QLineEdit", "QSpinBox", "QDoubleSpinBox", "QTextEdit", "QPlainT
 
 def helpText():
     """Gestures and keys, for the editor's help box."""
-    return "<html>" + _("""Segment a structure from a click, box or line, and carry it through the slices<br>.
+    return "<html>" + _("""Segment a structure from clicks, boxes and what you draw; carry it through the slices<br>.
 <p><ul style="margin: 0">
 <li><b>Point (P):</b> left-click on the structure. Click again to correct; <b>N</b> switches to exclude.
 <li><b>Box (X), Line (L):</b> drag around the structure, or along its longest diameter.
+<li><b>Scribble (D), Lasso (E):</b> draw over the structure, or a line around it; with <b>N</b>, over what is not it.
+<li><b>One segment for each (K):</b> each prompt begins a new segment, for many lesions; Propagate carries all.
 <li><b>Propagate (M):</b> carry the result to the other slices; again, or Esc: cancel; finished slices are kept.
 <li><b>Confidence:</b> click a bar to go to its slice, <b>U</b> goes to the least sure one. Hatched: out of date.
 <li><b>Next (S):</b> the next segment, or a new one. <b>Lock:</b> nothing changes the segment any more.

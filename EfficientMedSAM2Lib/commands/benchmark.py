@@ -84,6 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="time of the processor instead of the clock: for a machine that others use too; needs --threads 1",
     )
+    lesions_help = "instead: so many lesions of a phantom, a click each, with EfficientMedSAM2 alone"
+    parser.add_argument("--lesions", type=int, metavar="N", help=lesions_help)
+    rest_help = "with --lesions: click on three of them, and look for the others by their likeness"
+    add_option(parser, "--find-rest", action="store_true", help=rest_help)
     output = Path("benchmark-output")
     parser.add_argument("--output", type=Path, default=output, metavar="FOLDER", help=f"default: {output}")
     parser.add_argument("--document", type=Path, metavar="FILE", help="Markdown whose block of results is replaced")
@@ -92,6 +96,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write JSON, Markdown and plots into a folder, print the tables."""
+    if args.lesions is not None:
+        return _lesions(args)
     plan = _plan(args)
     if args.document is not None:
         check_document(args.document)
@@ -116,6 +122,20 @@ def run(args: argparse.Namespace) -> int:
         write_into(args.document, text)
     sys.stdout.write(f"{setting}\n\n{measures_table(summary)}\n\n")
     sys.stdout.write("\n".join([*notes, f"Written to {args.output}."]) + "\n")
+    return 0
+
+
+def _lesions(args: argparse.Namespace) -> int:
+    """Print what many lesions take."""
+    from EfficientMedSAM2Lib.evaluation.lesions import lesion_phantom, measure_find_rest, measure_lesions
+    from EfficientMedSAM2Lib.pipeline.engine import build_session
+
+    if args.lesions < 1:
+        raise UserError(f"--lesions is {args.lesions}; give 1 or more.")
+    phantom = lesion_phantom(args.lesions)
+    session = build_session(weights=args.efficient_model, device=args.device, threads=args.threads)
+    measure = measure_find_rest if args.find_rest else measure_lesions
+    sys.stdout.write(f"{measure(session, phantom)}\n")
     return 0
 
 

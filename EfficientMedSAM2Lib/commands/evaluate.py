@@ -14,7 +14,7 @@ from EfficientMedSAM2Lib.evaluation.cases import ObjectCase, choose_cases
 from EfficientMedSAM2Lib.evaluation.cvpr25.run import CVPR25, run_cvpr25
 from EfficientMedSAM2Lib.evaluation.dataset.sample import sample_image
 from EfficientMedSAM2Lib.evaluation.methods import CopyMaskMethod, EfficientMedSAM2Method, method_builders
-from EfficientMedSAM2Lib.evaluation.methods.interface import MASK, SegmentationMethod
+from EfficientMedSAM2Lib.evaluation.methods.interface import LASSO, MASK, SCRIBBLE, SegmentationMethod
 from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, VOLUME_PROTOCOLS, Record, check_protocol, run_protocol
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options
@@ -26,7 +26,8 @@ T = TypeVar("T")
 EFFICIENT_MEDSAM2 = EfficientMedSAM2Method.name
 MODELS = (EFFICIENT_MEDSAM2, "litemedsam", "ellipse", "growfromseeds", CopyMaskMethod.name)
 DEFAULT_MODELS = (EFFICIENT_MEDSAM2, "ellipse")
-DEFAULT_MODELS_OF_MASKS = (EFFICIENT_MEDSAM2, CopyMaskMethod.name)
+#: Where a protocol gives what the ellipse cannot take.
+DEFAULTS = {MASK: (EFFICIENT_MEDSAM2, CopyMaskMethod.name), SCRIBBLE: (EFFICIENT_MEDSAM2,), LASSO: (EFFICIENT_MEDSAM2,)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,13 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_model_name,
         choices=MODELS,
         help=f"compared side by side; default: {' '.join(DEFAULT_MODELS)}, for mask copymask instead of ellipse, for "
-        f"cvpr25 {EFFICIENT_MEDSAM2} alone",
+        f"scribble, lasso and cvpr25 {EFFICIENT_MEDSAM2} alone",
     )
     parser.add_argument(
         "--protocol",
         choices=(*PROTOCOLS, CVPR25),
         default="box",
-        help="default: box; mask: of an object's first slice, followed to its last; cvpr25: the challenge's, a box and "
+        help="default: box; scribble: one on the object, one beside it; lasso: drawn loosely; "
+        "mask: of an object's first slice, followed to its last; cvpr25: the challenge's, a box and "
         "five clicks in 3D",
     )
     split_help = "default: dev of an index.json, all of a folder"
@@ -128,7 +130,7 @@ def _build_model(args: argparse.Namespace) -> Any:
 def _methods(args: argparse.Namespace) -> list[SegmentationMethod]:
     """Build all models first: what is missing shows before the long work."""
     HeuristicsConfig().without(args.without)  # refuses unknown names before anything is loaded
-    names = list(dict.fromkeys(args.model or (DEFAULT_MODELS_OF_MASKS if args.protocol == MASK else DEFAULT_MODELS)))
+    names = list(dict.fromkeys(args.model or DEFAULTS.get(args.protocol, DEFAULT_MODELS)))
     if args.without and EFFICIENT_MEDSAM2 not in names:
         raise UserError(f"--without switches rules of '{EFFICIENT_MEDSAM2}' off; add it to --model.")
     builders = method_builders(lambda: _build_model(args))

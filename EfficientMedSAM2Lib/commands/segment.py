@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -12,17 +13,28 @@ from typing import TYPE_CHECKING
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import check_place
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, read_npz_prompts
 from EfficientMedSAM2Lib.pipeline.case import PROPAGATION_CHOICES, PropagationOptions, SegmentResult, segment_case
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_session, engine_arguments
-from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, npz_prompts, read_prompts, start_from_mask
+from EfficientMedSAM2Lib.pipeline.prompts import (
+    SegmentPrompts,
+    npz_prompts,
+    one_segment_each,
+    read_prompts,
+    start_from_mask,
+)
 from EfficientMedSAM2Lib.pipeline.proposals import proposed_prompts
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.core.windows import IntensityWindow
-    from EfficientMedSAM2Lib.imaging.segment import Written
+    from EfficientMedSAM2Lib.imaging.dicom.reader import DicomScan
+    from EfficientMedSAM2Lib.imaging.segment import Segment, Written
     from EfficientMedSAM2Lib.imaging.volumes import Volume
     from EfficientMedSAM2Lib.interaction import Propagation, SliceUpdate
+
+#: Ending of a DICOM SEG, which refers to the DICOM series that was segmented.
+DICOM_SUFFIX = ".dcm"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which_help = "its segment, or the value in a label map; default: the one of the same name, or the only one"
     add("--mask-segment", metavar="NAME", help=which_help)
     add("--name", action="append", default=[], metavar="NAME", help="segment name: one for all files, or one per file")
-    output_help = ".seg.nrrd, or a label map: .nii.gz, .nii, .nrrd, .mha, .npz"
+    each_help = "a segment for each point, box, line and curve, numbered: for many lesions"
+    add("--one-segment-each", action="store_true", help=each_help)
+    rest_help = "also propose up to N others like what was found, each a numbered segment; look at them"
+    add("--find-rest", type=int, default=0, metavar="N", help=rest_help)
+    output_help = ".seg.nrrd, DICOM SEG (.dcm), or a label map: .nii.gz, .nii, .nrrd, .mha, .npz"
     add("--output", type=Path, required=True, metavar="FILE", help=output_help)
     add("--propagate", choices=PROPAGATION_CHOICES, default="both", help="direction; default: both")
     add("--range-mm", type=float, metavar="MM", help="propagate no farther than this from a prompt")
@@ -55,19 +71,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--modality", metavar="NAME", help="CT, MR, PET, US, ...; default: from the file")
     add_engine_options(parser)
     add("--preview", type=Path, metavar="FILE.png", help="also draw contours and prompts")
+    table_help = "also write volume, diameters, intensities and scores of each segment"
+    add("--table", type=Path, metavar="FILE.csv", help=table_help)
     add("--quiet", action="store_true", help="no progress bar and no summary")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the arguments of `segment` ask for. Nothing is written unless everything went well."""
+    from EfficientMedSAM2Lib.cohort.results.measurements import COLUMNS, measure
+    from EfficientMedSAM2Lib.cohort.results.tables import write_csv
     from EfficientMedSAM2Lib.core.windows import parse_window
     from EfficientMedSAM2Lib.imaging.labelmaps import LABELMAP_SUFFIXES
     from EfficientMedSAM2Lib.imaging.segmentations import SEGMENTATION_SUFFIX
     from EfficientMedSAM2Lib.imaging.volumes import read_volume
 
-    check_writable(args.output, (SEGMENTATION_SUFFIX, *LABELMAP_SUFFIXES, NPZ_SUFFIX), args.volume)
-    if args.preview:
-        check_writable(args.preview, (".png",), args.volume)
+    check_writable(args.output, (SEGMENTATION_SUFFIX, DICOM_SUFFIX, *LABELMAP_SUFFIXES, NPZ_SUFFIX), args.volume)
+    for extra, suffix in ((args.preview, ".png"), (args.table, ".csv")):
+        if extra:
+            check_writable(extra, (suffix,), args.volume)
     propagation = PropagationOptions(args.propagate, args.range_mm, args.stop_when_lost)
     window = parse_window(args.window) if args.window else None
     prompts = _prompts_of_files(args)
@@ -79,12 +100,19 @@ def run(args: argparse.Namespace) -> int:
     is_npz = args.volume.name.lower().endswith(NPZ_SUFFIX)
     if not prompts and (not args.task or (is_npz and read_npz_prompts(args.volume))):
         prompts = npz_prompts(args.volume, volume)
-    session = build_session(**engine_arguments(args))
+    session = None
     if not prompts:
+        session = build_session(**engine_arguments(args))
         prompts = [proposed_prompts(session, volume, "".join(args.name) or None, window, args.modality)]
+    if args.one_segment_each:
+        prompts = one_segment_each(prompts)
+    series = _series(args, [segment.name for segment in prompts])
+    session = session or build_session(**engine_arguments(args))
     progress = None if args.quiet else progress_bar
-    results = segment_case(session, volume, prompts, propagation, window, args.modality, progress)
-    written = write_results(args.output, args.preview, results, prompts, volume, session.window)
+    results = segment_case(session, volume, prompts, propagation, window, args.modality, progress, args.find_rest)
+    written = write_results(args.output, args.preview, results, prompts, volume, session.window, series)
+    if args.table:
+        write_csv(args.table, COLUMNS, [measure(result, volume) for result in results])
     for note in written.notes:
         print(f"efficient-medsam2: {note}", file=sys.stderr)
     if not args.quiet:
@@ -101,6 +129,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _prompts_of_files(args: argparse.Namespace) -> list[SegmentPrompts]:
     """Prompts of the markups files; none where a mask says all, a task is to propose, or an .npz brings its own."""
+    if args.find_rest < 0:
+        raise UserError(f"--find-rest is {args.find_rest}; give the number of others to look for at most.")
+    if args.one_segment_each and args.mask:
+        raise UserError("--one-segment-each begins new segments, and --mask an earlier one; give one of them.")
     if args.mask_segment and not args.mask:
         raise UserError("--mask-segment names a segment, but there is no --mask to take it from.")
     if args.prompts:
@@ -125,22 +157,57 @@ def write_results(
     prompts: Sequence[SegmentPrompts],
     volume: Volume,
     window: IntensityWindow,
+    series: DicomScan | None = None,
 ) -> Written:
     """Write a segmentation and, if wanted, a picture of it with its prompts. Each appears whole or not at all.
+
+    Args:
+        output: The segmentation's file.
+        preview: The picture's; None for none.
+        results: What was found.
+        prompts: What was asked for.
+        volume: The scan.
+        window: Its grey values in the picture.
+        series: The DICOM series that a DICOM SEG refers to; None for any other output.
 
     Returns:
         What is in the file, see `write_segmentation`.
     """
+    from EfficientMedSAM2Lib.imaging.dicom.seg_writer import write_dicom_seg
     from EfficientMedSAM2Lib.imaging.preview import write_preview
-    from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
+    from EfficientMedSAM2Lib.imaging.segment import Segment, Written
+    from EfficientMedSAM2Lib.imaging.segmentations import write_segmentation
 
     segments = [Segment(result.name, result.mask) for result in results]
-    written = write_segmentation(output, segments, volume)
+    if series is None:
+        written = write_segmentation(output, segments, volume)
+    else:
+        write_dicom_seg(output, segments, series, _key(segments))
+        written = Written(tuple(segments))
     if preview is not None:
         # the picture takes a prompt's colour from the segment of its name
         markups = [replace(markup, name=segment.name) for segment in prompts for markup in segment.markups]
         write_preview(preview, volume, written.segments, markups, window)
     return written
+
+
+def _series(args: argparse.Namespace, names: Sequence[str]) -> DicomScan | None:
+    """The series that a DICOM SEG will refer to, checked before any work; None for other outputs."""
+    from EfficientMedSAM2Lib.imaging.dicom.seg_writer import check_dicom_seg, dicom_series
+
+    if not args.output.name.lower().endswith(DICOM_SUFFIX):
+        return None
+    series = dicom_series(args.volume, args.time_point, args.series)
+    check_dicom_seg(series, names)
+    return series
+
+
+def _key(segments: Sequence[Segment]) -> str:
+    """Equal segments make an equal DICOM SEG, which a PACS then knows already."""
+    digest = hashlib.sha256()
+    for segment in segments:
+        digest.update(repr((segment.name, PackedMask.pack(segment.mask))).encode())
+    return digest.hexdigest()
 
 
 def check_writable(path: Path, suffixes: Sequence[str], source: Path) -> None:

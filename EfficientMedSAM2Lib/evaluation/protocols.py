@@ -1,4 +1,4 @@
-"""The protocols: a box on one slice, clicks, a box on a volume's middle slice, a mask on an object's first slice."""
+"""The protocols: a box, clicks, scribbles or a lasso on one slice, a box or a mask on one slice of a volume."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 from EfficientMedSAM2Lib.evaluation import metrics
 from EfficientMedSAM2Lib.evaluation.cases import ObjectCase
 from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
+from EfficientMedSAM2Lib.evaluation.drawn import random_lasso, scribble_inside, scribble_outside
 from EfficientMedSAM2Lib.evaluation.methods.interface import (
     BOX,
     CLICKS,
+    LASSO,
     MASK,
+    SCRIBBLE,
     VOLUME,
+    DrawingReader,
     MaskFollower,
+    Prediction,
     SegmentationMethod,
     VolumePrediction,
 )
@@ -28,7 +33,7 @@ from EfficientMedSAM2Lib.pipeline.volume_score import volume_score
 
 CLICK_COUNT = 5
 LOWEST_SLICE, WHOLE_VOLUME = "lowest slice", "volume score"
-PROTOCOLS = (BOX, CLICKS, VOLUME, MASK)
+PROTOCOLS = (BOX, CLICKS, VOLUME, MASK, SCRIBBLE, LASSO)
 VOLUME_PROTOCOLS = (VOLUME, MASK)  # of whole objects in volumes
 
 
@@ -71,7 +76,7 @@ def run_protocol(
     """Run a method over objects; one record each, in order.
 
     Args:
-        protocol: "box", "clicks", "volume" or "mask".
+        protocol: one of PROTOCOLS.
         method: what is tested.
         cases: the objects, from `choose_cases`.
         seed: of the jitter; with the same seed every method gets the same boxes.
@@ -80,7 +85,14 @@ def run_protocol(
         UserError: the protocol is unknown or the method cannot take its prompts.
     """
     check_protocol(protocol, method)
-    runs = {BOX: _run_box, CLICKS: _run_clicks, VOLUME: _run_volume, MASK: _run_mask}
+    runs = {
+        BOX: _run_box,
+        CLICKS: _run_clicks,
+        VOLUME: _run_volume,
+        MASK: _run_mask,
+        SCRIBBLE: _run_scribbles,
+        LASSO: _run_lasso,
+    }
     for case in cases:
         yield runs[protocol](method, case, np.random.default_rng([seed, case.seed]))
 
@@ -117,6 +129,48 @@ def _run_box(method: SegmentationMethod, case: ObjectCase, generator: np.random.
     if found.score is not None:
         record.score_pairs.append((found.score, values["iou"]))
     return record
+
+
+def _run_scribbles(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:
+    """One scribble on the object and one beside it."""
+    assert isinstance(method, DrawingReader)
+    image = windowed_slice(case)
+    inside, outside = scribble_inside(case.mask, generator), scribble_outside(case.mask, generator)
+    start = time.perf_counter()
+    found = method.segment_scribbles(image, case.spacing_mm, inside, outside)
+    marks = [
+        (int(x), int(y), sign) for drawn, sign in ((inside, True), (outside, False)) for y, x in np.argwhere(drawn)
+    ]
+    return _drawn_record(method, case, found, time.perf_counter() - start, image, marks)
+
+
+def _run_lasso(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:
+    """A line drawn loosely around the object."""
+    assert isinstance(method, DrawingReader)
+    image, region = windowed_slice(case), random_lasso(case.mask, generator)
+    start = time.perf_counter()
+    found = method.segment_lasso(image, case.spacing_mm, region)
+    return _drawn_record(method, case, found, time.perf_counter() - start, image, [])
+
+
+def _drawn_record(
+    method: SegmentationMethod,
+    case: ObjectCase,
+    found: Prediction,
+    seconds: float,
+    image: np.ndarray,
+    marks: Sequence[tuple[int, int, bool]],
+) -> Record:
+    values = {
+        "dice": dice(found.mask, case.mask),
+        "iou": intersection_over_union(found.mask, case.mask),
+        "nsd": metrics.surface_dice(found.mask, case.mask, case.spacing_mm),
+    }
+    # a gallery marks clicks one by one; of a scribble a few show where it is
+    shown = tuple(marks[:: max(1, len(marks) // 12)])
+    pairs = [] if found.score is None else [(found.score, values["iou"])]
+    picture = Picture(image, case.mask, found.mask, None, shown)
+    return Record(method.name, case, values, seconds, picture, pairs)
 
 
 def _run_clicks(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:  # noqa: ARG001

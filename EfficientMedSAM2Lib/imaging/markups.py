@@ -30,6 +30,8 @@ NEGATIVE_PREFIXES = ("-", "neg", "bg")
 _MAYBE_NEGATIVE = ("background", "exclude", "not", "outside")
 #: How a control point's description says on which slices a prompt was given; Slicer keeps it, as any description.
 _PLANE = re.compile(rf"\bplane: ({'|'.join(PLANES)})\b", re.IGNORECASE)
+#: How it says that a curve has straight pieces, for which a markups file has no word.
+_STRAIGHT = re.compile(r"\bstraight\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Markup:
         planes: Per point, or one for a line, a box or a curve: "axial", "coronal" or "sagittal" where the file tells on
             which slices it was given, else "".
         labels: Per point, what the file calls it; empty where nobody has labelled them.
+        straight: Curve only: its pieces between points are straight, as the description of its first point says.
         object_to_world: Box only: 4x4 matrix from the box's own frame (origin in its middle) to RAS.
         size: Box only: (3,) edge lengths in mm.
     """
@@ -54,6 +57,7 @@ class Markup:
     positive: tuple[bool, ...] = ()
     labels: tuple[str, ...] = ()
     planes: tuple[str, ...] = ()
+    straight: bool = False
     object_to_world: np.ndarray | None = None
     size: np.ndarray | None = None
 
@@ -83,7 +87,9 @@ class Markup:
 
     @property
     def curve_ras(self) -> np.ndarray:
-        """(M,3) mm: points along a curve, as Slicer draws it by default."""
+        """(M,3) mm: points along a curve, straight if it says so, else as Slicer draws it by default."""
+        if self.straight:
+            return self.points_ras
         return curve_points(self.points_ras, self.kind == "lasso")
 
 
@@ -96,6 +102,11 @@ def plane_of(description: str) -> str:
     """Name of the plane that a control point's description states, "" for none."""
     found = _PLANE.search(description or "")
     return found[1].lower() if found else ""
+
+
+def is_straight(description: str) -> bool:
+    """Whether a curve has straight pieces between its points, by the description of the first."""
+    return bool(_STRAIGHT.search(description or ""))
 
 
 def read_markups(path: str | Path) -> list[Markup]:
@@ -192,14 +203,15 @@ def _markup(entry: dict[str, Any], path: Path) -> Markup:
     if kind == "line" and len(points) != 2:
         raise UserError(f"the line {name!r} has {len(points)} placed ends; place both.")
     positive = tuple(not is_negative(point.get("label", ""), point.get("description", "")) for point in placed)
-    labels = tuple(str(point.get("label") or "") for point in placed)
+    labels, straight = tuple(str(point.get("label") or "") for point in placed), False
     if kind in _CURVE_POINTS:
         if len(points) < _CURVE_POINTS[kind]:
             raise UserError(f"the curve {name!r} has {len(points)} placed points; place {_CURVE_POINTS[kind]} or more.")
         positive, planes = (all(positive),) * len(points), planes[:1]  # one prompt: one label makes it negative
+        straight = is_straight(placed[0].get("description", ""))
     if kind == "line":
         positive, planes = (True,) * len(points), planes[:1]
-    return Markup(kind, name, lps_to_ras(points) if flip else points, positive, labels, planes)
+    return Markup(kind, name, lps_to_ras(points) if flip else points, positive, labels, planes, straight)
 
 
 def _box(entry: dict[str, Any], name: str, flip: bool) -> Markup:
@@ -238,7 +250,7 @@ def _entry(markup: Markup) -> dict[str, Any]:
         {
             "id": str(number),
             "label": f"{prefix if include else 'neg'}-{number}",
-            "description": _description(include or markup.kind == "point", plane),
+            "description": _description(include or markup.kind == "point", plane, markup.straight),
             "position": lps_to_ras(point).tolist(),
             "positionStatus": "defined",
         }
@@ -247,9 +259,10 @@ def _entry(markup: Markup) -> dict[str, Any]:
     return entry
 
 
-def _description(include: bool, plane: str) -> str:
+def _description(include: bool, plane: str, straight: bool = False) -> str:
     """What a control point's label does not say; a box's label is Slicer's own."""
-    return ", ".join(([] if include else ["neg"]) + ([f"plane: {plane}"] if plane else []))
+    said = {"neg": not include, f"plane: {plane}": bool(plane), "straight": straight}
+    return ", ".join(text for text, holds in said.items() if holds)
 
 
 def markup_name(path: str | Path) -> str:

@@ -3,7 +3,9 @@
 from EfficientMedSAM2Lib.interaction.checks import DIRECTIONS
 from EfficientMedSAM2Lib.interaction.history import History
 from EfficientMedSAM2Lib.interaction.predictor import VolumePredictor
+from EfficientMedSAM2Lib.interaction.prompt_calls import LESION, check_each, numbered_name
 from EfficientMedSAM2Lib.interaction.prompts import (
+    PROMPT_ORDER,
     BoxPrompt,
     LassoPrompt,
     LinePrompt,
@@ -14,12 +16,15 @@ from EfficientMedSAM2Lib.interaction.prompts import (
     Prompt,
     ScribblePrompt,
     line_to_prompts,
+    prompted_slices,
 )
 from EfficientMedSAM2Lib.interaction.propagation import Propagation, SliceUpdate, StopRule
 from EfficientMedSAM2Lib.interaction.session import InteractiveSession
 
 __all__ = [
     "DIRECTIONS",
+    "LESION",
+    "PROMPT_ORDER",
     "BoxPrompt",
     "History",
     "InteractiveSession",
@@ -35,5 +40,8 @@ __all__ = [
     "SliceUpdate",
     "StopRule",
     "VolumePredictor",
+    "check_each",
     "line_to_prompts",
+    "numbered_name",
+    "prompted_slices",
 ]

@@ -20,7 +20,6 @@ from EfficientMedSAM2Lib.interaction.prompting import (
     click_slice,
     cut,
     drawn_on,
-    slices_of,
     start_slice,
     take_mask,
 )
@@ -31,6 +30,7 @@ from EfficientMedSAM2Lib.interaction.prompts import (
     ScribblePrompt,
     box_xyxy,
     clicks_of,
+    prompted_slices,
 )
 from EfficientMedSAM2Lib.interaction.segment import SegmentState, SliceKind, SliceRecord, with_correction
 
@@ -86,9 +86,9 @@ def answer_anew(
     Voxels edited by hand stay. A slice without a prompt is as it was given, or else empty until propagation reaches it.
     """
     there = set(indices)
-    gone = [p for p in segment.prompts if not isinstance(p, MaskPrompt) and there & set(slices_of(p, axis))]
+    gone = [p for p in segment.prompts if not isinstance(p, MaskPrompt) and there & set(prompted_slices(p, axis))]
     segment.prompts = tuple(p for p in segment.prompts if all(p is not other for other in gone))
-    for index in sorted(there | {i for p in gone for i in slices_of(p, axis)}):
+    for index in sorted(there | {i for p in gone for i in prompted_slices(p, axis)}):
         _begin_anew(states, segment, axis, index)
     messages = [apply_any_prompt(states, segment, prompt) for prompt in prompts]
     sources = [i for i, r in segment.slice_records(axis).items() if r.kind is SliceKind.CONDITIONING]

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, has_contrast
+from EfficientMedSAM2Lib.predictors.slices.similarity import SliceFeatures
 
 
 class VolumePredictor(Protocol):
@@ -80,6 +81,9 @@ class VolumePredictor(Protocol):
 
     def restore_object(self, inference_state: Any, obj_id: int, snapshot: Any) -> None:
         """Bring an object back to a snapshot; None removes it."""
+
+    def slice_features(self, inference_state: Any, frame_idx: int) -> SliceFeatures:
+        """What the encoder sees of a slice, for finding places that are alike."""
 
     def reset_state(self, inference_state: Any) -> None:
         """Forget all objects."""

@@ -20,7 +20,6 @@ from EfficientMedSAM2Lib.interaction.prompts import (
     LinePrompt,
     MaskPrompt,
     PointPrompt,
-    Prompt,
     ScribblePrompt,
     box_xyxy,
     clicks_of,
@@ -28,6 +27,7 @@ from EfficientMedSAM2Lib.interaction.prompts import (
     in_plane_axes,
     line_to_prompts,
     point_xy,
+    prompted_slices,
 )
 from EfficientMedSAM2Lib.interaction.segment import SegmentState, SliceKind, SliceRecord, with_correction
 
@@ -304,19 +304,10 @@ def release(states: AxisStates, segment: SegmentState, axis: int, index: int) ->
     first = segment.prompts[0]
     if not isinstance(first, MaskPrompt) or first.fixed or first.index is not None or first.axis != axis:
         return
-    prompted = {i for prompt in segment.prompts[1:] for i in slices_of(prompt, axis)}
+    prompted = {i for prompt in segment.prompts[1:] for i in prompted_slices(prompt, axis)}
     reach = REFINED_MM / states.spacing_kji[axis]
     for i, record in list(segment.slice_records(axis).items()):
         given = record.kind is SliceKind.CONDITIONING and i not in prompted
         if given and i != index and abs(i - index) <= reach:
             states.forget_prompts(axis, i, segment.obj_id)
             segment.slice_records(axis)[i] = replace(record, kind=SliceKind.PROPAGATED)
-
-
-def slices_of(prompt: Prompt, axis: int) -> range:
-    """Slices along an axis that a prompt was given on."""
-    if prompt.axis != axis:
-        return range(0)
-    if isinstance(prompt, (ScribblePrompt, LassoPrompt)):
-        return range(*prompt.mask.bounds[axis])
-    return range(0) if prompt.index is None else range(prompt.index, prompt.index + 1)

@@ -35,7 +35,8 @@ class Origin:
     """Where in a scene a prompt was given; what the prompt means does not depend on it.
 
     Attributes:
-        points_ras: In the *volume's* local frame, mm: the click, the two ends of the line, the box's eight corners.
+        points_ras: In the *volume's* local frame, mm: the click, the two ends of the line, the box's eight corners, the
+            line that a scribble or lasso was drawn along.
         node_id: Markups node that it was read from, None when it was drawn in a view.
         warning: What the user should know, one sentence, or nothing.
         time_point: Index value of the sequence item that it was given on, "" for an ordinary volume.
@@ -128,7 +129,13 @@ class ScribblePrompt:
     mask: PackedMask
     positive: bool
     axis: int
+    origin: Origin = field(default=Origin(), compare=False)
     kind: ClassVar[str] = "scribble"
+
+    @property
+    def index(self) -> int:
+        """Number of the slice along ``axis``: the middle one of several."""
+        return sum(self.mask.bounds[self.axis]) // 2
 
 
 @dataclass(frozen=True)
@@ -138,12 +145,31 @@ class LassoPrompt:
     mask: PackedMask
     positive: bool
     axis: int
+    origin: Origin = field(default=Origin(), compare=False)
     kind: ClassVar[str] = "lasso"
+
+    @property
+    def index(self) -> int:
+        """Number of the slice along ``axis``: the middle one of several."""
+        return sum(self.mask.bounds[self.axis]) // 2
 
 
 #: Prompts that a scene can show as markups.
-MarkupPrompt = Union[PointPrompt, BoxPrompt, LinePrompt]
-Prompt = Union[MarkupPrompt, MaskPrompt, ScribblePrompt, LassoPrompt]
+MarkupPrompt = Union[PointPrompt, BoxPrompt, LinePrompt, ScribblePrompt, LassoPrompt]
+Prompt = Union[MarkupPrompt, MaskPrompt]
+
+#: In which order prompts of a file are given, by kind. A box, a diameter or a lasso says what is meant; scribbles and
+#: points refine it. What excludes comes after all of them, since it needs something to take away from.
+PROMPT_ORDER = {"box": 0, "line": 1, "lasso": 2, "scribble": 3, "point": 4}
+
+
+def prompted_slices(prompt: Prompt, axis: int) -> range:
+    """Slices along an axis that a prompt was given on; none where it was given along another axis."""
+    if prompt.axis != axis:
+        return range(0)
+    if isinstance(prompt, (ScribblePrompt, LassoPrompt)):
+        return range(*prompt.mask.bounds[axis])
+    return range(0) if prompt.index is None else range(prompt.index, prompt.index + 1)
 
 
 class Click(NamedTuple):

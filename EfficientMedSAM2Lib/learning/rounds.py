@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from EfficientMedSAM2Lib.core.appearance import CHANNELS, AppearanceModel, Intensities
+from EfficientMedSAM2Lib.evaluation.drawn import random_lasso, scribble_inside, scribble_outside, scribbled_part
 from EfficientMedSAM2Lib.learning.samples import prompts as simulated
 from EfficientMedSAM2Lib.learning.samples.augment import SIZE_PX
-from EfficientMedSAM2Lib.learning.samples.drawn import random_lasso, scribble_inside, scribble_outside, scribbled_part
 from EfficientMedSAM2Lib.models import DecodedMasks, PromptBatch
 from EfficientMedSAM2Lib.models.bundles import DENSE_CHANNELS, LASSO, SCRIBBLE_INSIDE, SCRIBBLE_OUTSIDE
 from EfficientMedSAM2Lib.predictors.slices.dense_prompts import grey, known_pixels

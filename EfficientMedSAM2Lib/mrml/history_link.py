@@ -19,7 +19,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, checks
 from EfficientMedSAM2Lib.interaction.constraints import edited_voxels
-from EfficientMedSAM2Lib.interaction.prompting import slices_of
+from EfficientMedSAM2Lib.interaction.prompts import prompted_slices
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import STATE_TAG, get_tag
 from EfficientMedSAM2Lib.mrml.scene.slice_store import SavedSlices
@@ -261,8 +261,8 @@ class EngineSteps:
         after = [new for new in (instead.get(id(p), p) for p in before) if new is not None]
         there = set(clear)
         for old, new in changes:
-            there |= {i for p in (old, new) if p is not None for i in slices_of(p, axis)}
-        left = [p for p in after if there & set(slices_of(p, axis))]
+            there |= {i for p in (old, new) if p is not None for i in prompted_slices(p, axis)}
+        left = [p for p in after if there & set(prompted_slices(p, axis))]
         changed = self.engine.answer_anew(axis, sorted(there), left, segment)
         self.retire(segment, instead)
         return changed, self.engine.last_message

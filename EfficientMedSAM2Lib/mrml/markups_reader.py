@@ -22,8 +22,26 @@ from EfficientMedSAM2Lib.core.geometry import (
     roi_corners_ras,
     spacing_of,
 )
-from EfficientMedSAM2Lib.imaging.markups import Markup, is_negative, plane_of, rotation_warning, sign_note
-from EfficientMedSAM2Lib.interaction import BoxPrompt, LinePrompt, MarkupPrompt, Origin, PointPrompt, checks
+from EfficientMedSAM2Lib.imaging.markups import (
+    Markup,
+    curve_note,
+    is_negative,
+    is_straight,
+    plane_of,
+    rotation_warning,
+    sign_note,
+)
+from EfficientMedSAM2Lib.interaction import (
+    PROMPT_ORDER,
+    BoxPrompt,
+    LassoPrompt,
+    LinePrompt,
+    MarkupPrompt,
+    Origin,
+    PointPrompt,
+    ScribblePrompt,
+    checks,
+)
 from EfficientMedSAM2Lib.mrml.labelmaps import from_vtk_matrix, linear_matrix, transform_between
 from EfficientMedSAM2Lib.mrml.volume_reader import default_axis, volume_matrix, volume_shape, world_to_local
 
@@ -70,6 +88,46 @@ def line_between(
     spacing = kji_from_ijk(spacing_of(affine)).tolist()
     prompt, hint = checks.line_prompt(start, end, axis, default_axis(volume_node), shape, spacing)
     return replace(prompt, origin=Origin(_rows(points_ras), node_id, drawn_hint or hint))
+
+
+def scribble_along(
+    line_world_ras: Any,
+    volume_node: Any,
+    positive: bool = True,
+    axis: int | None = None,
+    node_id: str | None = None,
+    warning: str = "",
+) -> ScribblePrompt:
+    """The voxels under a line through world positions (N, 3), RAS mm; UserError off the volume."""
+    points_ras = world_to_local(line_world_ras, volume_node)
+    return scribble_of(points_ras, volume_node, positive, axis, Origin(_rows(points_ras), node_id, warning))
+
+
+def lasso_around(
+    line_world_ras: Any,
+    volume_node: Any,
+    positive: bool = True,
+    axis: int | None = None,
+    node_id: str | None = None,
+    warning: str = "",
+) -> LassoPrompt:
+    """What a closed line through world positions (N, 3), RAS mm, encloses on its slice; UserError on no slice."""
+    points_ras = world_to_local(line_world_ras, volume_node)
+    return lasso_of(points_ras, volume_node, positive, axis, Origin(_rows(points_ras), node_id, warning))
+
+
+def scribble_of(points_ras: Any, volume_node: Any, positive: bool, axis: int | None, origin: Origin) -> ScribblePrompt:
+    """The scribble along a line (N, 3) in the volume's local frame, RAS mm."""
+    points_kji = kji_from_ijk(ras_to_ijk(points_ras, volume_matrix(volume_node)))
+    drawn = checks.scribble_line(points_kji, axis, default_axis(volume_node), volume_shape(volume_node))
+    return ScribblePrompt(drawn[0], positive, drawn[1], origin)
+
+
+def lasso_of(points_ras: Any, volume_node: Any, positive: bool, axis: int | None, origin: Origin) -> LassoPrompt:
+    """The lasso along a closed line (N, 3) in the volume's local frame, RAS mm."""
+    points_kji = kji_from_ijk(ras_to_ijk(points_ras, volume_matrix(volume_node)))
+    drawn = checks.lasso_line(points_kji, axis, default_axis(volume_node), volume_shape(volume_node))
+    return LassoPrompt(drawn[0], positive, drawn[1], origin)
 
 
 def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[PointPrompt]:
@@ -127,25 +185,51 @@ def read_roi(node: Any, volume_node: Any, axis: int | None = None) -> BoxPrompt:
     )
 
 
+def read_curve(node: Any, volume_node: Any, axis: int | None = None) -> ScribblePrompt | LassoPrompt:
+    """A vtkMRMLMarkupsClosedCurveNode as a lasso, any other vtkMRMLMarkupsCurveNode as a scribble: as Slicer draws it.
+
+    It excludes when the label or description of one of its points says so.
+    """
+    closed = node.IsA("vtkMRMLMarkupsClosedCurveNode")
+    name, placed, least = node.GetName(), _placed(node), 3 if closed else 2
+    if len(placed) < least:
+        raise UserError(f"Curve '{name}' is not finished; place {least} or more points.")
+    texts = [(node.GetNthControlPointLabel(n), node.GetNthControlPointDescription(n)) for n in placed]
+    positive = not any(is_negative(*text) for text in texts)
+    axis = _stated_axis(plane_of(texts[0][1]), volume_node, axis)
+    if is_straight(texts[0][1]):
+        line = [_world_position(node, n) for n in placed]
+    else:
+        along = node.GetCurvePointsWorld()
+        line = [list(along.GetPoint(n)) for n in range(along.GetNumberOfPoints())]
+    make = lasso_around if closed else scribble_along
+    try:
+        return make(line, volume_node, positive, axis, node.GetID(), curve_note(name, positive))
+    except UserError as error:
+        raise UserError(f"Curve '{name}': {error}") from error
+
+
 def read_markups(node: Any, volume_node: Any, axis: int | None = None) -> list[MarkupPrompt]:
     """Prompts of any supported markups node, in its order.
 
     Raises:
-        UserError: the node is of another kind (a curve, a plane ...), or its prompts cannot be used.
+        UserError: the node is of another kind (an angle, a plane ...), or its prompts cannot be used.
     """
     if node is None:
-        raise UserError("No markups node is selected; choose points, a line or an ROI.")
+        raise UserError("No markups node is selected; choose points, a line, a curve or an ROI.")
     if node.IsA("vtkMRMLMarkupsROINode"):
         return [read_roi(node, volume_node, axis)]
     if node.IsA("vtkMRMLMarkupsLineNode"):
         return [read_line(node, volume_node, axis)]
     if node.IsA("vtkMRMLMarkupsFiducialNode"):
         return [*read_points(node, volume_node, axis)]
-    raise UserError(f"'{node.GetName()}' cannot be a prompt; use points, a line or an ROI.")
+    if node.IsA("vtkMRMLMarkupsCurveNode"):
+        return [read_curve(node, volume_node, axis)]
+    raise UserError(f"'{node.GetName()}' cannot be a prompt; use points, a line, a curve or an ROI.")
 
 
 def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | None = None) -> list[MarkupPrompt]:
-    """Prompts of a markups file, whose positions are world RAS: boxes and lines, points, excluding ones at last.
+    """Prompts of a markups file, whose positions are world RAS, in the order of PROMPT_ORDER; excluding ones at last.
 
     Each is for the slices along the axis that is given, else along that which the file states.
 
@@ -153,7 +237,7 @@ def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | Non
         UserError: one of them is outside of the volume.
     """
     prompts: list[MarkupPrompt] = []
-    for markup in markups:
+    for markup in sorted(markups, key=lambda markup: PROMPT_ORDER[markup.kind]):
         if markup.kind == "box":
             stated = _stated_axis(markup.planes[0], volume_node, axis)
             roi = markup.name, markup.object_to_world, markup.size
@@ -161,8 +245,15 @@ def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | Non
             continue
         try:
             if markup.is_curve:
-                raise UserError("curves cannot be prompts here; use points, a line or an ROI.")
-            if markup.kind == "line":
+                stated = _stated_axis(markup.planes[0], volume_node, axis)
+                positive, note = all(markup.positive), curve_note(markup.name, all(markup.positive))
+                if markup.kind == "lasso":
+                    prompts.append(lasso_around(markup.curve_ras, volume_node, positive, stated, warning=note))
+                    continue
+                # a scribble that refines belongs to the slices of what it refines, in whatever view it was drawn
+                stated = prompts[0].axis if stated is None and prompts else stated
+                prompts.append(scribble_along(markup.curve_ras, volume_node, positive, stated, warning=note))
+            elif markup.kind == "line":
                 stated = _stated_axis(markup.planes[0], volume_node, axis)
                 prompts.append(line_between(markup.points_ras[0], markup.points_ras[1], volume_node, stated))
             else:
@@ -174,7 +265,7 @@ def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | Non
                 prompts += _with_sign_note(markup.name, points, markup.labels)
         except UserError as error:
             raise UserError(f"{markup.kind.capitalize()} of '{markup.name}': {error}") from error
-    return sorted(prompts, key=lambda prompt: (not prompt.positive, prompt.kind == "point"))
+    return sorted(prompts, key=lambda prompt: (not prompt.positive, PROMPT_ORDER[prompt.kind]))
 
 
 def _stated_axis(plane: str, volume_node: Any, axis: int | None) -> int | None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Callable
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import box_slices
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE, IntensityWindow, has_contrast
 from EfficientMedSAM2Lib.interaction.checks import DIRECTIONS
+from EfficientMedSAM2Lib.pipeline.find_rest import find_rest as find_others
 from EfficientMedSAM2Lib.pipeline.prompts import SegmentPrompts, add_prompts
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ def segment_case(
     window: IntensityWindow | None = None,
     modality: str | None = None,
     progress: ProgressWrapper | None = None,
+    find_rest: int = 0,
 ) -> list[SegmentResult]:
     """Segment a scan.
 
@@ -101,9 +104,10 @@ def segment_case(
         modality: Overrides what the file says.
         progress: Wraps the slice updates of a segment, for a progress bar. An exception that it raises, or that
             reaches it, ends the work.
+        find_rest: Afterwards look for so many others like the segments that were found, at most.
 
     Returns:
-        One result per entry of `prompts`, in that order. A mask may be empty.
+        One result per entry of `prompts`, in that order, of which a mask may be empty; then the others.
 
     Raises:
         UserError: A prompt lies outside the volume or has no size, or there is nothing to see in the volume.
@@ -116,7 +120,13 @@ def segment_case(
     prompted = [_prompt(session, segment, volume) for segment in prompts]
     if not has_contrast(volume.array):  # the network sees something in everything
         raise UserError(NOTHING_TO_SEE)
-    return [_propagate(session, segment, propagation, progress) for segment in prompted]
+    results = [_propagate(session, segment, propagation, progress) for segment in prompted]
+    examples = [result.name for result in results if result.mask.any()] if find_rest else []
+    others = find_others(session, volume.array, examples, find_rest) if examples else []
+    for name in others:
+        result = _propagate(session, _Prompted(name, session.slicing_axis(name), 0.0, "", None), propagation, progress)
+        results.append(replace(result, message=f"Found by its likeness. {result.message}".strip()))
+    return results
 
 
 @dataclass(frozen=True)
@@ -148,7 +158,12 @@ def _propagate(
         if session.last_message not in message:
             message = f"{message} {session.last_message}".strip()
     seconds = time.perf_counter() - begun
-    mask, scores = session.mask(segment.name), session.scores(segment.name)
+    scores = session.scores(segment.name)
+    # Of many segments most is empty: memory that is never written to costs nothing.
+    mask: np.ndarray = np.zeros(session.shape_kji, dtype=bool)
+    box = session.bounding_box(segment.name)
+    if box is not None:
+        mask[box_slices(box)] = session.mask(segment.name, box)
     prompted = tuple(session.conditioning_slices(segment.name, segment.axis))
     return SegmentResult(segment.name, mask, scores, segment.axis, prompted, segment.seconds, count, seconds, message)
 

@@ -33,16 +33,14 @@ from EfficientMedSAM2Lib.imaging.markups import (
     sign_note,
 )
 from EfficientMedSAM2Lib.imaging.segmentations import read_segment, read_segmentation
+from EfficientMedSAM2Lib.interaction.prompt_calls import numbered_name
+from EfficientMedSAM2Lib.interaction.prompts import PROMPT_ORDER
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.imaging.volumes import Volume
     from EfficientMedSAM2Lib.interaction import InteractiveSession
 
 logger = logging.getLogger(__name__)
-
-# A box, a diameter or a lasso says what is meant; scribbles and points refine it, and "not here" needs something to
-# take away from. Points of both signs are in one list.
-_ORDER = {"box": 0, "line": 1, "lasso": 2, "scribble": 3, "point": 4}
 
 
 @dataclass(frozen=True)
@@ -88,6 +86,36 @@ def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list
             raise UserError(f"{path} holds no point, box, line or curve; place one in 3D Slicer and save it again.")
         grouped.setdefault(name, []).extend(markups)
     return [SegmentPrompts(name, tuple(markups)) for name, markups in grouped.items()]
+
+
+def one_segment_each(prompts: Sequence[SegmentPrompts]) -> list[SegmentPrompts]:
+    """A numbered segment for each point, box, line and curve of each entry: "Lesion 1", "Lesion 2" ...
+
+    Raises:
+        UserError: An entry has prompts that exclude, which belong to none of its segments in particular.
+    """
+    found: list[SegmentPrompts] = []
+    for entry in prompts:
+        excluding = sum(not sign for markup in entry.markups for sign in markup.positive)
+        if excluding:
+            raise UserError(
+                f"{excluding} prompts of {entry.name!r} exclude, and none of several segments in particular; leave "
+                "them out, or give each segment a file of its own."
+            )
+        for markup in entry.markups:
+            for single in _single_markups(markup):
+                name = numbered_name(entry.name, (segment.name for segment in found))
+                found.append(SegmentPrompts(name, (replace(single, name=name),)))
+    return found
+
+
+def _single_markups(markup: Markup) -> list[Markup]:
+    """The points of a list one by one; any other markup as it is."""
+    if markup.kind != "point":
+        return [markup]
+    return [
+        Markup("point", points_ras=point, planes=(plane,)) for point, plane in zip(markup.points_ras, markup.planes)
+    ]
 
 
 def start_from_mask(
@@ -178,7 +206,7 @@ def add_prompts(session: InteractiveSession, prompts: SegmentPrompts, volume: Vo
 
 def _place_in_order(markup: Markup) -> tuple[bool, int]:
     """What excludes comes last, since it takes from what there is."""
-    return not any(markup.positive), _ORDER[markup.kind]
+    return not any(markup.positive), PROMPT_ORDER[markup.kind]
 
 
 def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volume: Volume) -> str:
@@ -192,10 +220,10 @@ def _add_markup(session: InteractiveSession, segment: str, markup: Markup, volum
     if markup.is_curve:
         positive = all(markup.positive)
         if markup.kind == "lasso":
-            session.add_lasso_interaction(markup.curve_ras, positive, segment)
+            session.add_lasso_interaction(markup.curve_ras, positive, segment, axes[0])
         else:
             # a scribble that refines belongs to the slices that the segment is on, in whatever view it was drawn
-            axis = session.slicing_axis(segment) if segment in session.segments else None
+            axis = session.slicing_axis(segment) if axes[0] is None and segment in session.segments else axes[0]
             session.add_scribble_interaction(markup.curve_ras, positive, segment, axis)
         return curve_note(markup.name, positive)
     points_ijk = ras_to_ijk(markup.points_ras, volume.ijk_to_ras)

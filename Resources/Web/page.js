@@ -30,7 +30,8 @@
   let sending = null;
   // The server may ask before it opens a file; the file is then sent again, with the answer.
   const answered = ({ question, text }) => {
-    const said = question === "time_point" ? window.prompt(text, "0") : window.confirm(text);
+    const first = { time_point: "0", series: "1" }[question];
+    const said = first ? window.prompt(text, first) : window.confirm(text);
     if (question === "kind") return { kind: said ? "segments" : "scan" };
     if (said === null || said === false) return null;
     return { [question]: question === "replace" ? "yes" : said.trim() };
@@ -164,12 +165,15 @@
     x: () => command("tool", "box"),
     o: () => command("tool", "roi"),
     l: () => command("tool", "line"),
+    d: () => command("tool", "scribble"),
+    e: () => command("tool", "lasso"),
     c: () => command("tool", "navigate"),
     w: () => command("tool", "window"),
     t: () => command("tool", "paint"),
     v: () => command("tool", "erase"),
     r: () => command("tool", "ruler"),
     n: () => command("toggle_include"),
+    k: () => command("toggle_each"),
     m: () => command("propagate"),
     u: () => command("weakest"),
     a: () => command("add_segment"),

@@ -27,13 +27,13 @@ def write_tables(folder: Path, outcomes: Sequence[CaseOutcome]) -> None:
     """
     columns = (*_CASE_COLUMNS, *COLUMNS, *_LATER_COLUMNS)
     rows = measurement_rows(outcomes)
-    _write_csv(folder / MEASUREMENTS, columns, rows)
+    write_csv(folder / MEASUREMENTS, columns, rows)
     failed = [
         {"case": outcome.name, "kind": outcome.kind, "reason": outcome.reason, "seconds": round(outcome.seconds, 3)}
         for outcome in outcomes
         if outcome.failed
     ]
-    _write_csv(folder / FAILURES, ("case", "kind", "reason", "seconds"), failed)
+    write_csv(folder / FAILURES, ("case", "kind", "reason", "seconds"), failed)
     _write_parquet(folder / "measurements.parquet", columns, rows)
 
 
@@ -50,7 +50,12 @@ def measurement_rows(outcomes: Iterable[CaseOutcome]) -> list[dict[str, Any]]:
     return rows
 
 
-def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows with these columns; nothing a table program would take for a formula.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()

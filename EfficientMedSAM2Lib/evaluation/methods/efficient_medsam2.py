@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.evaluation.methods.interface import (
     BOX,
     CLICKS,
+    LASSO,
     MASK,
+    SCRIBBLE,
     VOLUME,
     WHOLE_RANGE,
     BoxPredictions,
@@ -22,6 +24,9 @@ from EfficientMedSAM2Lib.evaluation.methods.interface import (
     VolumePrediction,
 )
 from EfficientMedSAM2Lib.evaluation.methods.network import NetworkMethod, image_tensor, scaled_size, weights_bytes
+
+if TYPE_CHECKING:
+    from EfficientMedSAM2Lib.interaction import InteractiveSession
 
 OBJECT = 1
 PARTS = {
@@ -42,7 +47,7 @@ class EfficientMedSAM2Method(NetworkMethod):
     """
 
     name = "efficient-medsam2"
-    protocols: tuple[str, ...] = (BOX, CLICKS, VOLUME, MASK)
+    protocols: tuple[str, ...] = (BOX, CLICKS, VOLUME, MASK, SCRIBBLE, LASSO)
 
     def __init__(self, network: Any, weights: Path | None = None) -> None:
         self.network, self.weights = network, weights
@@ -85,6 +90,31 @@ class EfficientMedSAM2Method(NetworkMethod):
         best = int(np.argmax(scores))
         self._earlier = logits[best : best + 1]
         return Prediction(masks[best] > 0, float(scores[best]))
+
+    def segment_scribbles(
+        self, image: np.ndarray, spacing_mm: tuple[float, float], inside: np.ndarray, outside: np.ndarray
+    ) -> Prediction:
+        """As a session answers one scribble on the object, and one beside it."""
+        session = self._session(image, spacing_mm)
+        session.add_scribble_interaction(inside[None], True, axis=0)
+        if outside.any():
+            session.add_scribble_interaction(outside[None], False, axis=0)
+        return Prediction(session.mask()[0], session.scores()[0])
+
+    def segment_lasso(self, image: np.ndarray, spacing_mm: tuple[float, float], region: np.ndarray) -> Prediction:
+        """As a session answers a lasso."""
+        session = self._session(image, spacing_mm)
+        session.add_lasso_interaction(region[None], axis=0)
+        return Prediction(session.mask()[0], session.scores()[0])
+
+    def _session(self, image: np.ndarray, spacing_mm: tuple[float, float]) -> InteractiveSession:
+        """A session on one slice."""
+        from EfficientMedSAM2Lib.interaction import InteractiveSession
+
+        session = InteractiveSession(self._volumes)
+        rows_mm, columns_mm = spacing_mm
+        session.set_image(image[None], np.diag([columns_mm, rows_mm, 1.0, 1.0]), window=WHOLE_RANGE)
+        return session
 
     def set_volume(
         self,

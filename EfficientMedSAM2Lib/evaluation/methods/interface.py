@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 BOX, CLICKS, VOLUME, MASK = "box", "clicks", "volume", "mask"
+SCRIBBLE, LASSO = "scribble", "lasso"
 WHOLE_RANGE = IntensityWindow(0.0, 1.0, "as given")
 
 
@@ -83,6 +84,24 @@ class SegmentationMethod(Protocol):
         self, volume: np.ndarray, spacing_mm: tuple[float, float, float], axis: int, index: int, box: np.ndarray
     ) -> VolumePrediction:
         """Segment a whole object from one box on one slice."""
+        ...
+
+
+@runtime_checkable
+class DrawingReader(Protocol):
+    """A method for the protocols "scribble" and "lasso"."""
+
+    name: str
+    protocols: tuple[str, ...]
+
+    def segment_scribbles(
+        self, image: np.ndarray, spacing_mm: tuple[float, float], inside: np.ndarray, outside: np.ndarray
+    ) -> Prediction:
+        """Segment what was drawn over, (H, W) bool, and not what was drawn over to exclude it."""
+        ...
+
+    def segment_lasso(self, image: np.ndarray, spacing_mm: tuple[float, float], region: np.ndarray) -> Prediction:
+        """Segment what a lasso encloses, (H, W) bool."""
         ...
 
 

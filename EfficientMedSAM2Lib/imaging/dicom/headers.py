@@ -129,6 +129,28 @@ def title_of(path: Path) -> tuple[str, str]:
     return " ".join(part[:_LONGEST_PART] for part in parts if part), uid[-_UID_ENDING:].strip(".")
 
 
+def series_of(files: Sequence[Path]) -> list[tuple[str, str, int]]:
+    """UID, patient, study and series in words, and number of images of each series among files; most images first."""
+    import pydicom
+
+    counts: dict[str, int] = {}
+    firsts: dict[str, Path] = {}
+    wanted = ["SeriesInstanceUID", "Rows", "NumberOfFrames", "SOPClassUID"]
+    for path in files:
+        with warnings.catch_warnings(), contextlib.suppress(Exception):  # what is damaged is said when it is read
+            warnings.simplefilter("ignore")
+            if not is_dicom(path):
+                continue
+            about = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(wanted), force=True)
+            if not about.get("Rows") or about.get("SOPClassUID") in _SEGMENTATIONS:
+                continue
+            uid = str(about.get("SeriesInstanceUID") or "")
+            counts[uid] = counts.get(uid, 0) + int(about.get("NumberOfFrames") or 1)
+            firsts.setdefault(uid, path)
+    order = sorted(counts, key=lambda uid: (-counts[uid], uid))
+    return [(uid, " ".join(part for part in title_of(firsts[uid]) if part), counts[uid]) for uid in order]
+
+
 def windows_of(path: Path, frame: int = 0) -> tuple[IntensityWindow, ...]:
     """The windows that an image file wants to be shown in, in its order; none where they cannot be used.
 

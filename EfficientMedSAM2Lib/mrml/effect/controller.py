@@ -9,16 +9,17 @@ from typing import Any
 
 from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.interaction import MarkupPrompt
+from EfficientMedSAM2Lib.interaction import LESION, MarkupPrompt, check_each
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, HoverMask
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import features_around, features_of
 from EfficientMedSAM2Lib.mrml.effect.progress import RangeRule
 from EfficientMedSAM2Lib.mrml.effect.prompt_changes import PromptChanges
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import read_scores
-from EfficientMedSAM2Lib.mrml.markups_reader import box_of, line_between, point_at
+from EfficientMedSAM2Lib.mrml.markups_reader import box_of, lasso_around, line_between, point_at, scribble_along
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.segment_lock import set_locked
+from EfficientMedSAM2Lib.mrml.scene.segments import begin_object
 from EfficientMedSAM2Lib.mrml.scene.sequences import keep_one_per_time_point
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,14 @@ class EffectController(PromptChanges):
     def draw_line(self, start_ras: Sequence[float], end_ras: Sequence[float], axis: int | None = None) -> None:
         """The longest diameter of a lesion."""
         self._ask(lambda: [line_between(start_ras, end_ras, self.port.source_volume_node(), axis)])
+
+    def draw_scribble(self, line_ras: Any, include: bool = True, axis: int | None = None) -> None:
+        """A line (N, 3) drawn over the structure, or over what does not belong to it."""
+        self._ask(lambda: [scribble_along(line_ras, self.port.source_volume_node(), include, axis)])
+
+    def draw_lasso(self, line_ras: Any, include: bool = True, axis: int | None = None) -> None:
+        """A closed line (N, 3) around the structure, or around what does not belong to it."""
+        self._ask(lambda: [lasso_around(line_ras, self.port.source_volume_node(), include, axis)])
 
     def use_markups(self, node: Any, axis: int | None = None) -> None:
         """All prompts of a markups node."""
@@ -122,12 +131,18 @@ class EffectController(PromptChanges):
         self._queue.request(Activity.ANSWERING, prepare, finish)
 
     def request_propagation(
-        self, direction: str = "both", rule: RangeRule | None = None, stop_when_lost: bool = True
+        self,
+        direction: str = "both",
+        rule: RangeRule | None = None,
+        stop_when_lost: bool = True,
+        segment_id: str = "",
     ) -> None:
-        """Carry the selected segment through the slices."""
+        """Carry a segment through the slices, by default the selected one."""
         reach = rule or RangeRule()
 
         def prepare() -> Callable[[Any], Any]:
+            if segment_id:
+                self.port.editor_node.SetSelectedSegmentID(segment_id)
             session = self._session()
             self._commit()  # to propagate a preview is to accept it
             session.begin()
@@ -158,8 +173,31 @@ class EffectController(PromptChanges):
 
         self._queue.request(Activity.PROPAGATING, prepare, lambda _result: self._finish_propagation())
 
+    def request_propagation_of_all(
+        self, direction: str = "both", rule: RangeRule | None = None, stop_when_lost: bool = True
+    ) -> None:
+        """Carry all segments with prompts through the slices, one after the other; those up to date are left out."""
+
+        def finish(_result: Any) -> None:
+            self._commit()
+            engine = self.session.engine if self.session is not None and self.session.has_image else None
+            known = [s for s in self.port.segment_ids() if engine is not None and s in engine.segments]
+            waiting = [
+                segment_id
+                for segment_id in known
+                if engine is not None
+                and engine.conditioning_slices(segment_id)
+                and engine.slices_to_propagate(segment_id, direction)
+            ]
+            for segment_id in waiting:
+                self.request_propagation(direction, rule, stop_when_lost, segment_id)
+            if not waiting:
+                self._say("All segments are up to date." if known else "There is nothing to propagate yet.")
+
+        self._queue.request(Activity.ANSWERING, lambda: _nothing, finish)
+
     def cancel(self) -> None:
-        """End the propagation at the next slice; what it has written stays, as one undo step."""
+        """End the propagation at the next slice; what it has written stays, as one undo step. Others do not begin."""
         self._queue.cancel(Activity.PROPAGATING)
 
     def commit(self) -> None:
@@ -206,6 +244,8 @@ class EffectController(PromptChanges):
 
         def prepare() -> Callable[[Any], Any]:
             prompts = read()
+            if self.each and [prompt.positive for prompt in prompts] != [False]:
+                prompts = self._begin_object(prompts)
             session = self._session()
             session.begin()
             return lambda _job: session.run(prompts)
@@ -219,6 +259,15 @@ class EffectController(PromptChanges):
                 logger.info("First click answered after %.0f ms.", 1000 * self.first_latency_s)
 
         self._queue.request(Activity.ANSWERING, prepare, finish)
+
+    def _begin_object(self, prompts: list[MarkupPrompt]) -> list[MarkupPrompt]:
+        """Select a segment for the first of some objects, a prompt each; the others wait for their turn."""
+        check_each(prompts, LESION)
+        self._commit()  # the object before is finished
+        begin_object(self.port)
+        if prompts[1:]:
+            self._ask(lambda: prompts[1:])
+        return prompts[:1]
 
     def _finish_propagation(self) -> None:
         session = self._session()

@@ -40,6 +40,11 @@ class EffectState:
         port: The editor.
         worker: Runs work in one thread: ``submit``, ``idle``, ``yield_to_tasks``, as the effect's Worker.
         changed: Called on the main thread whenever something to be shown has changed.
+
+    Attributes:
+        auto_commit: Write results at once.
+        keep_out: See SegmentEditorSession.
+        each: Each prompt begins a new segment, as for many lesions; one that excludes corrects the selected segment.
     """
 
     def __init__(self, port: EditorPort, worker: Any, changed: Callable[[], None]) -> None:
@@ -47,6 +52,7 @@ class EffectState:
         self.session: SegmentEditorSession | None = None
         self.auto_commit = True
         self.keep_out = True
+        self.each = False
         self.window: IntensityWindow | None = None
         self.is_error = False
         self.load_error: BaseException | None = None

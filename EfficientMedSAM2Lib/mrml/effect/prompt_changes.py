@@ -10,11 +10,11 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import nearest_voxel, ras_to_ijk
-from EfficientMedSAM2Lib.interaction import BoxPrompt, MarkupPrompt, Origin, PointPrompt
-from EfficientMedSAM2Lib.interaction.prompting import slices_of
+from EfficientMedSAM2Lib.interaction import BoxPrompt, LassoPrompt, MarkupPrompt, Origin, PointPrompt, ScribblePrompt
+from EfficientMedSAM2Lib.interaction.prompts import prompted_slices
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.effect_state import EffectState
-from EfficientMedSAM2Lib.mrml.markups_reader import box_of, line_between, point_at
+from EfficientMedSAM2Lib.mrml.markups_reader import box_of, lasso_around, line_between, point_at, scribble_along
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import PROMPTS_TAG, decode_prompts, get_tag
 from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix, volume_shape, world_to_local
@@ -37,7 +37,7 @@ class PromptChanges(EffectState):
 
     def describe_prompt(self, prompt: MarkupPrompt) -> str:
         """A prompt in words, for a list."""
-        kind = {"point": "point", "box": "box", "line": "line"}.get(prompt.kind, prompt.kind)
+        kind = prompt.kind
         if isinstance(prompt, BoxPrompt) and prompt.is_roi:
             kind = "ROI"
         return f"{'+' if prompt.positive else chr(0x2212)} {kind}, {self.scores.position(prompt.index, prompt.axis)}"
@@ -58,7 +58,7 @@ class PromptChanges(EffectState):
 
         def read(session: SegmentEditorSession) -> Callable[[Any], Any]:
             there = session.prompts(self.port.selected_segment_id())
-            gone = [(p, None) for p in there if index in slices_of(p, axis)]
+            gone = [(p, None) for p in there if index in prompted_slices(p, axis)]
             return lambda _job: session.change_prompts(gone, axis, [index])
 
         self._change(read)
@@ -115,7 +115,12 @@ def moved_prompt(prompt: MarkupPrompt, point_world_ras: Sequence[float], volume_
     ends = np.array(prompt.origin.points_ras)
     middle_ijk = ras_to_ijk(ends.mean(axis=0), affine).reshape(3)
     step = affine[:3, :3] @ (np.asarray(target_ijk) - middle_ijk)
-    start, end = local_to_world(ends + step, volume_node).tolist()
+    moved = local_to_world(ends + step, volume_node)
+    if isinstance(prompt, (ScribblePrompt, LassoPrompt)):
+        make = scribble_along if isinstance(prompt, ScribblePrompt) else lasso_around
+        drawn = make(moved, volume_node, prompt.positive, prompt.axis)
+        return replace(drawn, origin=_origin(drawn, prompt))
+    start, end = moved.tolist()
     line = line_between(start, end, volume_node, prompt.axis)
     return replace(line, origin=_origin(line, prompt))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import rectangle_box, view_axis, xy_to_world
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import lasso_on_slice, rectangle_box, view_axis, xy_to_world
 
-POINT, BOX, LINE = "point", "box", "line"
+POINT, BOX, LINE, SCRIBBLE, LASSO = "point", "box", "line", "scribble", "lasso"
 #: A drag shorter than this, in pixels, is a slip of the hand.
 SHORTEST_DRAG = 4
+#: Points of a line drawn by hand are so many pixels apart: finer is the hand's trembling, and a longer list to keep.
+DRAWN_STEP = 3
 
 XY = Sequence[float]
 
@@ -23,8 +25,8 @@ class PromptGesture:
             what is being dragged; no points remove it.
 
     Attributes:
-        tool: What a press begins: POINT, BOX or LINE.
-        include: Whether points and boxes are on the structure.
+        tool: What a press begins: POINT, BOX, LINE, SCRIBBLE or LASSO.
+        include: Whether prompts are on the structure; a LINE always is.
     """
 
     def __init__(self, view_node: Callable[[Any], Any], show_band: Callable[..., None]) -> None:
@@ -34,11 +36,12 @@ class PromptGesture:
         self._show_band = show_band
         self._dragged: Any = None
         self._start: XY = (0.0, 0.0)
+        self._drawn: list[XY] = []
         self._is_pressed = False
 
     @property
     def dragging(self) -> bool:
-        """Whether a box or a line is being drawn."""
+        """Whether anything is being drawn."""
         return self._dragged is not None
 
     @property
@@ -47,9 +50,10 @@ class PromptGesture:
         return self._is_pressed
 
     @property
-    def start(self) -> XY:
-        """Where the last box or line was begun."""
-        return self._start
+    def middle(self) -> XY:
+        """Middle of what was drawn last."""
+        xs, ys = zip(*self._drawn)
+        return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
 
     def press(self, xy: XY, view: Any, controller: Any, volume_node: Any) -> None:
         """Begin a prompt; a point is complete with it.
@@ -64,31 +68,41 @@ class PromptGesture:
             world = xy_to_world([xy], node)[0].tolist()
             controller.click(world, self.include, view_axis(node, volume_node))
         else:
-            self._dragged, self._start = view, tuple(xy)
+            self._dragged, self._start, self._drawn = view, tuple(xy), [tuple(xy)]
 
     def drag(self, xy: XY) -> None:
         """Show what a release would give here."""
         if self._dragged is None:
             return
         (x0, y0), (x1, y1) = self._start, xy
-        if self.tool == LINE:
+        if self.tool in (SCRIBBLE, LASSO):
+            if distance(xy, self._drawn[-1]) >= DRAWN_STEP:
+                self._drawn.append(tuple(xy))
+            self._show_band(self._dragged, [*self._drawn, tuple(xy)], self.tool == LASSO, self.include)
+        elif self.tool == LINE:
             self._show_band(self._dragged, [(x0, y0), (x1, y1)], False, True)
         else:
             self._show_band(self._dragged, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)], True, self.include)
 
     def release(self, xy: XY, controller: Any, volume_node: Any) -> bool:
-        """Complete a box or a line; returns whether there was anything to complete.
+        """Complete what is being drawn; returns whether there was anything to complete.
 
         Raises:
             UserError: what was drawn is not on the image.
         """
         view, start = self._dragged, self._start
+        self._drawn = drawn = [*self._drawn, tuple(xy)]
         self.cancel()
-        if view is None or distance(xy, start) < SHORTEST_DRAG:
+        # a lasso ends where it was begun
+        if view is None or max(distance(point, start) for point in drawn) < SHORTEST_DRAG:
             return False
         node = self._view_node(view)
         axis = view_axis(node, volume_node)
-        if self.tool == LINE:
+        if self.tool == SCRIBBLE:
+            controller.draw_scribble(xy_to_world(drawn, node), self.include, axis)
+        elif self.tool == LASSO:
+            controller.draw_lasso(lasso_on_slice(drawn, node, volume_node), self.include, axis)
+        elif self.tool == LINE:
             first, second = xy_to_world([start, xy], node).tolist()
             self.draw_line(first, second, axis, controller)
         else:

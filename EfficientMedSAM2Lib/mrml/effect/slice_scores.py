@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.masks import PackedMask
-from EfficientMedSAM2Lib.interaction import MarkupPrompt
+from EfficientMedSAM2Lib.interaction import MarkupPrompt, prompted_slices
 from EfficientMedSAM2Lib.interaction.constraints import edited_voxels
 from EfficientMedSAM2Lib.interaction.segment import SliceKind, SliceRecord
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import SlicePositions, slice_positions
@@ -150,7 +150,7 @@ def _saved_scores(port: EditorPort, volume: Any, segment_id: str) -> SliceScores
 
 
 def _prompted(prompts: Iterable[MarkupPrompt], axis: int) -> frozenset[int]:
-    return frozenset(prompt.index for prompt in prompts if prompt.axis == axis)
+    return frozenset(index for prompt in prompts for index in prompted_slices(prompt, axis))
 
 
 def _scores(

@@ -88,6 +88,19 @@ def rectangle_box(corner_xy: Sequence[float], opposite_xy: Sequence[float], slic
     return box
 
 
+def lasso_on_slice(points_xy: Any, slice_node: Any, volume_node: Any) -> np.ndarray:
+    """World RAS (N, 3) mm of a closed line drawn in a view, moved onto the image slice through its middle.
+
+    Where the view shows the image's own slices, that is where it was drawn.
+    """
+    drawn_ijk, column = (
+        world_to_ijk(xy_to_world(points_xy, slice_node), volume_node),
+        2 - view_axis(slice_node, volume_node),
+    )
+    drawn_ijk[:, column] = (drawn_ijk[:, column].min() + drawn_ijk[:, column].max()) / 2
+    return local_to_world(transform_points(drawn_ijk, volume_matrix(volume_node)), volume_node)
+
+
 def slice_center_world(axis: int, index: int, volume_node: Any, near_kji: Sequence[float] | None = None) -> np.ndarray:
     """World RAS of a point on an image slice: its middle, or below ``near_kji``."""
     kji = [(size - 1) / 2 for size in volume_shape(volume_node)] if near_kji is None else [float(v) for v in near_kji]

@@ -21,7 +21,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import ijk_box_from_corners, nearest_voxel, ras_to_ijk
 from EfficientMedSAM2Lib.interaction import LinePrompt, MarkupPrompt, Origin, PointPrompt, checks
 from EfficientMedSAM2Lib.mrml.labelmaps import box_of_extent, mask_in_box, to_vtk_matrix
-from EfficientMedSAM2Lib.mrml.markups_reader import KIND_ATTRIBUTE
+from EfficientMedSAM2Lib.mrml.markups_reader import KIND_ATTRIBUTE, lasso_of, scribble_of
 from EfficientMedSAM2Lib.mrml.volume_reader import default_axis, volume_matrix, volume_shape
 
 PROMPTS_TAG = "EfficientMedSAM2.Prompts"
@@ -38,6 +38,8 @@ _NODE_CLASSES = {
     "point": "vtkMRMLMarkupsFiducialNode",
     "box": "vtkMRMLMarkupsROINode",
     "line": "vtkMRMLMarkupsLineNode",
+    "scribble": "vtkMRMLMarkupsCurveNode",
+    "lasso": "vtkMRMLMarkupsClosedCurveNode",
 }
 #: Colours of prompts that include and that exclude.
 INCLUDE_COLOR, EXCLUDE_COLOR = (1.0, 0.85, 0.1), (1.0, 0.35, 0.3)
@@ -146,13 +148,14 @@ def show_only(segmentation_node: Any, segment_id: str) -> None:
 
 
 def offered_markups(scene: Any) -> list[Any]:
-    """The user's own points, lines and ROIs, which can be taken for prompts."""
-    return [
-        node
+    """The user's own points, lines, ROIs and curves, which can be taken for prompts."""
+    found = {  # by ID: a closed curve is a curve, too
+        node.GetID(): node
         for class_name in _NODE_CLASSES.values()
         for node in _nodes_of_class(scene, class_name)
         if node.GetAttribute(KIND_ATTRIBUTE) is None
-    ]
+    }
+    return list(found.values())
 
 
 def show_prompts(
@@ -176,6 +179,8 @@ def show_prompts(
         was_modifying = node.StartModify()
         if kind == "box":
             _set_roi(node, np.array(group[0].origin.points_ras))
+        elif kind in ("scribble", "lasso"):
+            _set_curve(node, group[0].origin.points_ras)
         else:
             _set_points(node, [(point, p.positive) for p in group for point in p.origin.points_ras])
         if kind != "point":
@@ -195,6 +200,9 @@ def _is_from_markups(prompt: MarkupPrompt) -> bool:
 def _on_grid(
     kind: str, positive: bool, axis: int | None, points: np.ndarray, volume_node: Any, origin: Origin
 ) -> MarkupPrompt:
+    if kind in ("scribble", "lasso") and points.ndim == 2 and points.shape[1:] == (3,) and np.isfinite(points).all():
+        make = scribble_of if kind == "scribble" else lasso_of
+        return make(points, volume_node, positive, axis, origin)
     count = {"point": 1, "line": 2, "box": 8}.get(kind)
     if count is None or points.shape != (count, 3):
         raise UserError(f"'{kind}' with {points.size} numbers is no prompt of this version.")
@@ -243,6 +251,16 @@ def _set_points(node: Any, points: list[tuple[Sequence[float], bool]]) -> None:
         node.SetNthControlPointSelected(index, positive)
 
 
+def _set_curve(node: Any, points_ras: Sequence[Sequence[float]]) -> None:
+    """Straight pieces between the points that were drawn, so that what is shown is what counts."""
+    import vtk
+
+    node.SetCurveTypeToLinear()
+    node.RemoveAllControlPoints()
+    for n, point in enumerate(points_ras):
+        node.SetNthControlPointVisibility(node.AddControlPoint(vtk.vtkVector3d(*point), str(n + 1)), False)
+
+
 def _set_style(node: Any, kind: str) -> None:
     """Nothing may hide anatomy or mask: no handles, which a locked box cannot use anyway, no fill, no lengths in mm.
 
@@ -254,13 +272,16 @@ def _set_style(node: Any, kind: str) -> None:
     display.SetPropertiesLabelVisibility(False)
     display.SetSelectedColor(INCLUDE_COLOR)
     display.SetColor(EXCLUDE_COLOR)  # of points that are not selected
+    if kind in ("scribble", "lasso"):
+        display.SetPropertiesLabelVisibility(False)
+        display.SetPointLabelsVisibility(False)
     if kind == "box":
         display.SetHandlesInteractive(False)
         display.SetFillVisibility(False)
 
 
 def _color_shape(display: Any, positive: bool) -> None:
-    """A box or line includes or excludes as a whole. A colour that somebody else gave it stays."""
+    """All but points includes or excludes as a whole. A colour that somebody else gave it stays."""
     if display is not None and display.GetSelectedColor() in (INCLUDE_COLOR, EXCLUDE_COLOR):
         display.SetSelectedColor(INCLUDE_COLOR if positive else EXCLUDE_COLOR)
 

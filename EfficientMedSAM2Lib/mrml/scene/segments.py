@@ -1,14 +1,48 @@
-"""All segments of a segmentation node as a file would hold them."""
+"""Segments of a segmentation node: all of them as a file would hold them, and a new one for the next object."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
-from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag
+from EfficientMedSAM2Lib.imaging.terminology import terminology_entry
+from EfficientMedSAM2Lib.interaction import LESION, numbered_name
+from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag, is_new_segment
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment
 
 TERMINOLOGY_TAG = "TerminologyEntry"
+#: Names that nobody has given, of Slicer and of the page.
+NAMELESS = re.compile(r"Segment_\d+")
+_NUMBER = re.compile(r"\s+\d+$")
+_NUMBERED = re.compile(r".*\S\s+\d+")
+
+
+def begin_object(port: EditorPort) -> str:
+    """Select a segment for the next of many objects, "Lesion 1" and so on; returns its ID.
+
+    It is the selected one while that is empty, else a new one, numbered as the selected one is. It is added without a
+    state of its own in the editor's history: *Undo* empties it, and the next object takes it.
+    """
+    node = port.segmentation_node()
+    segmentation, selected = node.GetSegmentation(), port.editor_node.GetSelectedSegmentID() or ""
+    names = {segment_id: segmentation.GetSegment(segment_id).GetName() for segment_id in port.segment_ids()}
+    name, taken = names.get(selected, ""), set(names.values())
+    if name and is_new_segment(node, selected):
+        if NAMELESS.fullmatch(name):
+            _call(segmentation.GetSegment(selected), numbered_name(LESION, taken))
+        return str(selected)
+    segment_id = str(segmentation.AddEmptySegment())
+    _call(segmentation.GetSegment(segment_id), numbered_name(name if _NUMBERED.fullmatch(name) else LESION, taken))
+    port.editor_node.SetSelectedSegmentID(segment_id)
+    return segment_id
+
+
+def _call(segment: Any, name: str) -> None:
+    """Give a segment a name, and the terminology that goes with it; its colour stays Slicer's."""
+    segment.SetName(name)
+    segment.SetTag(TERMINOLOGY_TAG, terminology_entry(_NUMBER.sub("", name)))
 
 
 def read_segments(segmentation_node: Any, volume_node: Any) -> list[Segment]:

@@ -11,6 +11,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.predictors import viewport_choice
 from EfficientMedSAM2Lib.predictors.inputs import as_number
 from EfficientMedSAM2Lib.predictors.slices.proposals import Proposal, propose
+from EfficientMedSAM2Lib.predictors.slices.similarity import SliceFeatures, join_features
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.volume.prefetcher import FeaturePrefetcher
 from EfficientMedSAM2Lib.predictors.volume.propagator import PropagationRun, Propagator, SliceOutcome
@@ -89,6 +90,23 @@ class SessionCalls:
         track = inference_state["tracks"].get(as_number(obj_id))
         result = track.results.get(as_number(frame_idx)) if track is not None else None
         return None if result is None else result.score
+
+    def slice_features(self, inference_state: State, frame_idx: int) -> SliceFeatures:
+        """What the encoder sees of a whole slice, for comparing places; see `similarity`."""
+        image = slice_image(inference_state, frame_idx)
+        predictor = self._slice_predictor
+        viewport = viewport_choice.viewport_of_slice(image.shape, image.spacing, predictor.heuristics)
+        (features,) = predictor.encode(image, [viewport], inference_state["cached_features"])
+        known = predictor.arrays.to_numpy(features.embedding, features.stride8, features.stride4)
+        cells = join_features([np.asarray(part)[0] for part in known])
+        rows, columns = (
+            start - 0.5 + (np.arange(count) + 0.5) * size / count
+            for start, size, count in (
+                (viewport.y0, viewport.height, cells.shape[1]),
+                (viewport.x0, viewport.width, cells.shape[2]),
+            )
+        )
+        return SliceFeatures(cells, rows, columns)
 
     def snapshot_object(self, inference_state: State, obj_id: Hashable) -> ObjectSnapshot | None:
         """All that is known of an object, for `restore_object`; None if there is no such object."""

@@ -22,7 +22,10 @@ from EfficientMedSAM2Lib.web.views.roi import RoiDraft
 from EfficientMedSAM2Lib.web.views.rulers import RULER
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
-TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line", *BRUSHES, RULER)
+TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line", "scribble", "lasso", *BRUSHES, RULER)
+
+#: Commands that need no volume.
+WITHOUT_VOLUME = ("tool", "setting", "layout", "toggle_include", "toggle_each")
 
 
 def _finite(value: Any) -> float:
@@ -40,6 +43,7 @@ SETTINGS: dict[str, Callable[[Any], Any]] = {
     "stop_when_lost": bool,
     "auto_commit": bool,
     "keep_out": bool,
+    "each": bool,
     "network_window": str,
     "include": bool,
     "brush_mm": lambda value: min(max(_finite(value), 0.1), 500.0),
@@ -72,6 +76,7 @@ class Commands:
             "stop_when_lost": True,
             "auto_commit": True,
             "keep_out": True,
+            "each": False,
             "network_window": "",
             "include": True,
             "roi_depth": 0.0,
@@ -86,6 +91,7 @@ class Commands:
             "tool": self.tool,
             "setting": self.setting,
             "toggle_include": self.toggle_include,
+            "toggle_each": self.toggle_each,
             "propagate": self.propagate,
             "cancel": self.cancel,
             "commit": self.commit,
@@ -126,7 +132,7 @@ class Commands:
         """
         if name not in self._commands:
             raise UserError("This page is older than the program; load it anew.")
-        if self.viewer.volume_node is None and name not in ("tool", "setting", "layout", "toggle_include"):
+        if self.viewer.volume_node is None and name not in WITHOUT_VOLUME:
             raise UserError("Open a volume first.")
         try:
             if any(isinstance(argument, float) and not math.isfinite(argument) for argument in arguments):
@@ -153,6 +159,7 @@ class Commands:
         self.settings[name] = value
         self.viewer.controller.auto_commit = self.settings["auto_commit"]
         self.viewer.controller.keep_out = self.settings["keep_out"]
+        self.viewer.controller.each = self.settings["each"]
         self.effect.gesture.include = self.settings["include"]
         self.effect.brush.diameter_mm = self.settings["brush_mm"]
         self._show_as_set()
@@ -160,6 +167,10 @@ class Commands:
     def toggle_include(self) -> None:
         """Include <-> exclude."""
         self.setting("include", not self.settings["include"])
+
+    def toggle_each(self) -> None:
+        """One segment for each prompt, or one for all."""
+        self.setting("each", not self.settings["each"])
 
     def place(self, tag: str) -> None:
         """The keyboard's press of the mouse: at the crosshair; for boxes and lines once for each corner or end."""
@@ -169,7 +180,7 @@ class Commands:
             self.commit()
             return
         if self.effect.tool in (NAVIGATE, WINDOW):
-            raise UserError("Choose a tool first: P point, X box, L line, O region of interest.")
+            raise UserError("Choose a tool first: P point, X box, L line, D scribble, E lasso, O region of interest.")
         view = self.effect.view_of(self.views.node(tag))
         if view is None:
             raise UserError("This view is not shown.")
@@ -226,7 +237,9 @@ class Commands:
             return
         self.viewer.port.selected_segment_id()
         rule = RangeRule(self.settings["range_kind"], self.settings["range_value"])
-        self.viewer.controller.request_propagation(self.settings["direction"], rule, self.settings["stop_when_lost"])
+        controller = self.viewer.controller
+        propagate = controller.request_propagation_of_all if controller.each else controller.request_propagation
+        propagate(self.settings["direction"], rule, self.settings["stop_when_lost"])
 
     def cancel(self) -> None:
         """End at the next slice."""

@@ -10,19 +10,19 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import plane_of_axis, roi_of_corners
+from EfficientMedSAM2Lib.imaging.labelmaps import write_label_names
 from EfficientMedSAM2Lib.imaging.markups import Markup, write_markups
 from EfficientMedSAM2Lib.imaging.segmentations import write_segmentation
 from EfficientMedSAM2Lib.interaction import MarkupPrompt
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import PROMPTS_TAG, decode_prompts, get_tag
 from EfficientMedSAM2Lib.mrml.scene.segments import read_segments
-from EfficientMedSAM2Lib.web.session.tables import prepare_table
+from EfficientMedSAM2Lib.web.session.measurements import prepare_table
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.session.workspace import file_name, unique
 
 #: Kind of download -> ending of its file.
 SEGMENTATION_ENDINGS = {"segmentation": ".seg.nrrd", "nifti": "-label.nii.gz"}
-TABLES = ("measurements", "labels")
-KINDS = (*SEGMENTATION_ENDINGS, "prompts", *TABLES)
+KINDS = (*SEGMENTATION_ENDINGS, "prompts", "measurements", "labels")
 Export = tuple[str, Callable[[Path], object]]
 
 
@@ -39,11 +39,13 @@ def prepare(viewer: ViewerSession, kind: str) -> Export:
         raise UserError("What is shown as a preview is in no segment yet; apply it (Enter) or discard it (Esc) first.")
     if kind == "prompts":
         return _prepare_prompts(viewer)
-    if kind in TABLES:
-        return prepare_table(viewer, kind)
     segments = read_segments(viewer.segmentation_node, viewer.volume_node)
     if not any(segment.mask.any() for segment in segments):
         raise UserError("All segments are empty; there is nothing to save yet.")
+    if kind == "measurements":
+        return file_name(volume.name, "-measurements.csv"), prepare_table(viewer, segments)
+    if kind == "labels":
+        return file_name(volume.name, "-label.tsv"), lambda path: write_label_names(path, segments)
     return (
         file_name(volume.name, SEGMENTATION_ENDINGS[kind]),
         lambda path: write_segmentation(path, segments, volume),
@@ -104,6 +106,10 @@ def to_markups(prompts: list[MarkupPrompt], ijk_to_ras: np.ndarray) -> list[Mark
         places, plane = np.array(prompt.origin.points_ras), plane_of_axis(prompt.axis, ijk_to_ras)
         if prompt.kind == "line":
             markups.append(Markup("line", "Diameter", places, planes=(plane,)))
+        elif prompt.kind in ("scribble", "lasso"):
+            name = prompt.kind.capitalize() if prompt.positive else f"{prompt.kind.capitalize()} to exclude"
+            signs = (prompt.positive,) * len(places)
+            markups.append(Markup(prompt.kind, name, places, signs, planes=(plane,), straight=True))
         elif prompt.kind == "box":
             matrix, size = roi_of_corners(places)
             name = "Box" if prompt.positive else "Box to exclude"

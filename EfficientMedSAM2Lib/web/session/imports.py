@@ -80,7 +80,7 @@ def add_prompts(viewer: ViewerSession, name: str, markups: Sequence[Markup]) -> 
     """
     prompts = prompts_of_file(markups, viewer.volume_node)
     if not prompts:
-        raise UserError(f"{name!r} holds no point, box or line; place one and save it again.")
+        raise UserError(f"{name!r} holds no point, box, line or curve; place one and save it again.")
     segments = Segments(viewer)
     found = next((known for known, saved in prompts_names(viewer).items() if saved == name), None)
     if found is not None:

@@ -1,16 +1,30 @@
-"""Volume, diameters and mean intensity of each segment, measured again only when its voxels have changed."""
+"""Volume, diameters and mean intensity of each segment, measured again when its voxels have changed; a table of all."""
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, box_slices
+from EfficientMedSAM2Lib.imaging.formats.files import csv_cell
+from EfficientMedSAM2Lib.imaging.segmentations import Segment
+from EfficientMedSAM2Lib.imaging.volumes import Volume
+from EfficientMedSAM2Lib.mrml.effect.slice_scores import read_scores
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box, segment_stamp
-from EfficientMedSAM2Lib.pipeline.measurements import Diameters, diameters_in_slice
+from EfficientMedSAM2Lib.pipeline.measurements import MEASURES, Diameters, diameters_in_slice, measure_mask
+from EfficientMedSAM2Lib.pipeline.volume_score import volume_score
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
+
+#: Of the table that is saved, in order.
+COLUMNS = ("scan", "segment", *MEASURES, "score_volume")
+
+#: Slice scores and slices with prompts of a segment, along the axis of its slices.
+_Scores = tuple[int, dict[int, float], list[int]]
 
 
 @dataclass(frozen=True)
@@ -75,3 +89,34 @@ class Measurements:
             return Measurement(voxels, milliliters, None, diameters)
         inside = volume.array[box_slices(box)][mask]
         return Measurement(voxels, milliliters, float(np.mean(inside, dtype=np.float64)), diameters)
+
+
+def prepare_table(viewer: ViewerSession, segments: Sequence[Segment]) -> Callable[[Path], object]:
+    """What writes a table of all segments, which were read from the scene just now; to be called in any thread."""
+    volume = viewer.volume
+    assert volume is not None
+    scores = [_scores(viewer, segment_id) for segment_id in viewer.port.segment_ids()]
+    return lambda path: _write(path, volume, segments, scores)
+
+
+def _scores(viewer: ViewerSession, segment_id: str) -> _Scores:
+    """As the strip shows them; slices that were edited by hand have none, since nobody has judged them."""
+    found = read_scores(viewer.controller.session, viewer.port, segment_id)
+    kept = {index: score for index, score in found.scores.items() if index not in found.edited}
+    return found.axis, kept, sorted(found.prompted)
+
+
+def _write(path: Path, volume: Volume, segments: Sequence[Segment], scores: Sequence[_Scores]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for segment, (axis, of_slices, prompted) in zip(segments, scores):
+            areas = np.count_nonzero(segment.mask, axis=tuple(n for n in range(3) if n != axis))
+            score = volume_score(of_slices, prompted, dict(enumerate(areas.tolist())))
+            row: dict[str, Any] = {
+                "scan": volume.name,
+                "segment": segment.name,
+                **measure_mask(segment.mask, volume),
+                "score_volume": None if score is None or not of_slices else round(score, 4),
+            }
+            writer.writerow({name: "" if value is None else csv_cell(value) for name, value in row.items()})

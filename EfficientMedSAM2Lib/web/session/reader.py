@@ -22,6 +22,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.imaging.components import SeveralVolumes
+from EfficientMedSAM2Lib.imaging.dicom.headers import series_of
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume, volume_name
 from EfficientMedSAM2Lib.web.connection import python_process
@@ -54,6 +55,7 @@ class UploadContent:
         segments: Segments on the grid of that scan, or else of the open one.
         markups: Files of prompts for it.
         time_points: Volumes of a time series of which the user has to choose one, else 0.
+        series: DICOM series of which the user has to choose one, each in words; else none.
         is_labelmap: Whether the volume looks like labels on the grid of the open one.
     """
 
@@ -63,6 +65,7 @@ class UploadContent:
     markups: tuple[Path, ...] = ()
     time_points: int = 0
     is_labelmap: bool = False
+    series: tuple[str, ...] = ()
 
 
 async def read_upload(
@@ -72,6 +75,7 @@ async def read_upload(
     seconds: float | None = None,
     time_point: int | None = None,
     as_segments: bool = False,
+    series: int | None = None,
 ) -> UploadContent:
     """Check and read files that have come in, in another process.
 
@@ -82,6 +86,7 @@ async def read_upload(
         seconds: Time limit; None for one by the size of the files.
         time_point: Of a time series, from 0.
         as_segments: Whether an image is a label map whose values are segments.
+        series: Of several DICOM series, from 1, in the order of the question.
 
     Raises:
         TooLarge: More memory or time than there is.
@@ -96,6 +101,7 @@ async def read_upload(
         "seconds": seconds,
         "time_point": time_point,
         "as_segments": as_segments,
+        "series": series,
     }
     command, environment = python_process(__name__)
     process = await asyncio.create_subprocess_exec(
@@ -143,7 +149,7 @@ def _collect(workspace: Workspace) -> UploadContent:
         Segment(name, _load(workspace, f"mask{n}"), tuple(color) if color else None, terminology)
         for n, (name, color, terminology) in enumerate(answer.get("segments", ()))
     ]
-    choices = answer.get("time_points", 0), answer.get("is_labelmap", False)
+    choices = answer.get("time_points", 0), answer.get("is_labelmap", False), tuple(answer.get("series", ()))
     return UploadContent(answer["name"], volume, tuple(segments), markups, *choices)
 
 
@@ -203,8 +209,16 @@ def _read(workspace: Workspace, task: dict[str, Any]) -> dict[str, Any]:
         scan, segmentation = None, scan
     answer: dict[str, Any] = {"name": upload.name, "markups": [str(path) for path in upload.markups]}
     if scan is not None:
+        listed, series = series_of(sorted(scan.iterdir())) if scan.is_dir() else [], None
+        if len(listed) > 1:
+            number = int(task.get("series") or 0)
+            if not number:
+                return {"name": upload.name, "series": [f"{title} ({count} images)" for _, title, count in listed]}
+            if number > len(listed):
+                raise UserError(f"There is no series {number}; choose one from 1 to {len(listed)}.")
+            series = listed[number - 1][0] or None
         try:
-            volume = read_volume(scan, task["time_point"])
+            volume = read_volume(scan, task["time_point"], series)
         except ValueError as error:
             if isinstance(error.__cause__, SeveralVolumes):
                 return {"name": upload.name, "time_points": error.__cause__.count}

@@ -9,12 +9,11 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.formats.files import one_line
 from EfficientMedSAM2Lib.imaging.terminology import segment_colors, terminology_entry
 from EfficientMedSAM2Lib.mrml.scene.segment_lock import is_locked, require_unlocked
+from EfficientMedSAM2Lib.mrml.scene.segments import NAMELESS
 from EfficientMedSAM2Lib.mrml.segment_voxels import segment_box
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
 LONGEST_NAME = 80
-#: Names that nobody has given.
-NAMELESS = re.compile(r"Segment_\d+")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 

@@ -67,24 +67,33 @@ class UploadAnswers:
         replace: Whether segments of the open scan may be lost.
         kind: "segments" or "scan" for what may be either, empty where nothing was said.
         time_point: Of a time series, None where nothing was said.
+        series: Of several DICOM series, from 1, None where nothing was said.
     """
 
     replace: bool = False
     kind: str = ""
     time_point: int | None = None
+    series: int | None = None
 
     @classmethod
     def of(cls, request: web.Request) -> UploadAnswers:
         """From the address of a request.
 
         Raises:
-            UserError: A time point that is no number.
+            UserError: A time point or a series that is no number.
         """
-        given = request.query.get("time_point", "")
-        if given and not (given.isdecimal() and given.isascii() and len(given) < 8):
-            raise UserError("A time point is a whole number from 0 on.")
-        kind = request.query.get("kind", "")
-        return cls(request.query.get("replace") == "yes", kind, int(given) if given else None)
+        numbers = {
+            "time_point": "A time point is a whole number from 0 on.",
+            "series": "A series is a number from 1 on.",
+        }
+        found: dict[str, int] = {}
+        for name, text in numbers.items():
+            given = request.query.get(name, "")
+            if given and not (given.isdecimal() and given.isascii() and len(given) < 8):
+                raise UserError(text)
+            if given:
+                found[name] = int(given)
+        return cls(request.query.get("replace") == "yes", request.query.get("kind", ""), **found)
 
 
 class Transfer:
@@ -124,7 +133,12 @@ class Transfer:
                 files = await self._receive(request)
                 volume = self.viewer.volume
                 read = await read_upload(
-                    self.workspace, files, volume, time_point=answers.time_point, as_segments=answers.kind == "segments"
+                    self.workspace,
+                    files,
+                    volume,
+                    time_point=answers.time_point,
+                    as_segments=answers.kind == "segments",
+                    series=answers.series,
                 )
                 if read.segments and self.viewer.volume is not volume:
                     raise UserError("Another volume was opened in the meantime; open the segmentation again.")
@@ -221,6 +235,10 @@ class Transfer:
 
         What a file states is not guessed, and nothing that was made is thrown away unasked.
         """
+        if read.series:
+            lines = [f"{number}: {text}" for number, text in enumerate(read.series, start=1)]
+            text = "\n".join([f"{read.name} holds {len(lines)} series. Which one, from 1 to {len(lines)}?", *lines])
+            return {"question": "series", "text": text}
         if read.time_points:
             last = read.time_points - 1
             text = f"{read.name} holds {read.time_points} volumes. Which one, from 0 to {last}?"

@@ -12,6 +12,7 @@ from EfficientMedSAM2Lib.mrml.editing import brush_change
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import view_axis, xy_to_world
 from EfficientMedSAM2Lib.mrml.labelmaps import from_vtk_matrix
+from EfficientMedSAM2Lib.mrml.scene.segment_lock import require_unlocked
 from EfficientMedSAM2Lib.mrml.segment_voxels import Change, write_change
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
@@ -72,9 +73,9 @@ def start_edit(viewer: ViewerSession) -> None:
     """Remember the state before a correction by hand.
 
     Raises:
-        UserError: No segment is selected, or a result waits to be applied.
+        UserError: No segment is selected, it is locked, or a result waits to be applied.
     """
-    viewer.port.selected_segment_id()
+    require_unlocked(viewer.port.segmentation_node(), viewer.port.selected_segment_id())
     if viewer.controller.has_preview or viewer.controller.activity not in (Activity.IDLE, Activity.LOADING):
         raise UserError(
             "Wait until the segment is ready, and apply or discard the preview, before you change it by hand."

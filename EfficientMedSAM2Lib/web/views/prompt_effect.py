@@ -136,7 +136,7 @@ class PromptEffect(SegmentationEffect):
 
     @property
     def tool(self) -> str:
-        """ "navigate", "window", "roi", "point", "box", "line", "paint", "erase" or "ruler"."""
+        """ "navigate", "window", "roi", "paint", "erase", "ruler", or a tool of the gesture."""
         return self._tool
 
     @tool.setter
@@ -144,7 +144,7 @@ class PromptEffect(SegmentationEffect):
         self.gesture.cancel()
         self.pressed_view = None
         self._tool = tool
-        self.gesture.tool = "line" if tool == RULER else tool if tool in ("point", "line") else "box"
+        self.gesture.tool = "line" if tool == RULER else "box" if tool in (NAVIGATE, WINDOW, ROI, *BRUSHES) else tool
         if tool in BRUSHES:
             self.brush.tool = tool
         for view in self.views:
@@ -207,11 +207,10 @@ class PromptEffect(SegmentationEffect):
 
     def release(self, view: PromptPipeline, xy: Sequence[float]) -> None:
         """Complete a prompt that is being drawn."""
-        (x0, y0), (x1, y1) = self.gesture.start, xy
         if self.tool == RULER:
             self.gesture.release(xy, self.viewer.controller, self.viewer.volume_node)
         elif self.gesture.release(xy, self.viewer.controller, self.viewer.volume_node):
-            self._point_at(view, ((x0 + x1) / 2, (y0 + y1) / 2))  # the other views show what was drawn around
+            self._point_at(view, self.gesture.middle)  # the other views show what was drawn around
 
     def show_mask(self, image: Any, views: Sequence[PromptPipeline] | None = None) -> None:
         """Outline a mask on slice views, by default on all."""

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from EfficientMedSAM2Lib.mrml.scene.prompt_store import KIND_ATTRIBUTE, SEGMENT_ATTRIBUTE, prompt_nodes
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import (
+    EXCLUDE_COLOR,
+    KIND_ATTRIBUTE,
+    SEGMENT_ATTRIBUTE,
+    prompt_nodes,
+)
 
 INCLUDE, SHAPE = (0.35, 1.0, 0.45), (0.45, 0.85, 1.0)
 #: Size of a mark in percent of the view, and thickness of lines as a share of it.
@@ -28,7 +33,8 @@ def _style(node: Any, display: Any) -> None:
     """What the page wants besides the properties that `prompt_store` sets everywhere."""
     display.SetPropertiesLabelVisibility(False)
     display.SetPointLabelsVisibility(False)
-    display.SetSelectedColor(*(INCLUDE if node.GetAttribute(KIND_ATTRIBUTE) == "point" else SHAPE))
+    if display.GetSelectedColor() != EXCLUDE_COLOR:
+        display.SetSelectedColor(*(INCLUDE if node.GetAttribute(KIND_ATTRIBUTE) == "point" else SHAPE))
     display.SetActiveColor(*SHAPE)
     display.SetGlyphType(display.ThickCross2D)
     display.SetUseGlyphScale(True)  # in parts of the view: the same at any zoom

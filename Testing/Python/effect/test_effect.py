@@ -65,6 +65,70 @@ def test_the_mouse_is_slicers_while_a_modifier_is_down(user, modifier):
     assert not user.mouse.widget.aborted
 
 
+@pytest.mark.parametrize(("view", "axis"), [("Red", 0), ("Green", 1), ("Yellow", 2)])
+def test_scribbles_are_drawn_in_every_view(user, view, axis):
+    """In any view they are on its own slices: all of the tube there, and what was drawn over."""
+    user.press(user.panel.toolButtons["scribble"])
+    across = [n for n in range(3) if n != axis]
+    path = [[10, 8, 6] for _ in range(3)]
+    for n, point in enumerate(path):
+        point[across[0]] += 2 * n - 2
+        point[across[1]] += n % 2
+    mouse = user.jump_to(path[0], view)
+    mouse.draw([user.world(point) for point in path])
+    user.wait()
+    expected = np.zeros_like(tube())
+    plane = [slice(None)] * 3
+    plane[axis] = (10, 8, 6)[axis]
+    expected[tuple(plane)] = tube()[tuple(plane)]
+    np.testing.assert_array_equal(user.editor.mask(), expected)
+    (prompt,) = user.session.prompts("A")
+    assert (prompt.kind, prompt.axis) == ("scribble", axis)
+    assert not user.band(mouse).GetVisibility()
+
+
+def test_a_lasso_is_drawn_around_and_takes_away(user):
+    user.press(user.panel.toolButtons["lasso"])
+    around = [(6, 3, 2), (6, 3, 11), (6, 12, 11), (6, 12, 2), (6, 3, 2)]  # ends where it began
+    mouse = user.jump_to((6, 8, 6))
+    mouse.draw([user.world(point) for point in around])
+    user.wait()
+    np.testing.assert_array_equal(user.editor.mask(), tube_slice(6))
+    user.press(user.panel.excludeButton)
+    left = [(6, 3, 2), (6, 3, 6), (6, 12, 6), (6, 12, 2), (6, 3, 2)]
+    mouse.draw([user.world(point) for point in left])
+    user.wait()
+    held = np.flatnonzero(user.editor.mask()[6].any(axis=0))
+    assert held.min() in (6, 7)  # which voxels are under the line is a matter of half a pixel
+    assert held.max() == 9
+    assert [prompt.positive for prompt in user.session.prompts("A")] == [True, False]
+    user.undo()
+    np.testing.assert_array_equal(user.editor.mask(), tube_slice(6))
+
+
+@pytest.mark.parametrize("tool", ["scribble", "lasso"])
+def test_a_slip_of_the_hand_draws_nothing(user, tool):
+    user.press(user.panel.toolButtons[tool])
+    user.click(INSIDE)
+    assert user.prompt_count() == 0 if user.session is not None else True
+    assert user.count() == 0
+
+
+def test_a_lasso_in_a_tilted_view_is_on_the_image_slice_through_its_middle(user):
+    mouse = user.host.mouse("Red")
+    tilt = np.radians(20)
+    centre = user.world((6, 8, 7))
+    mouse.look_along((0.0, np.sin(tilt), np.cos(tilt)), (-1.0, 0.0, 0.0), centre)
+    user.press(user.panel.toolButtons["lasso"])
+    x, y = mouse.xy(centre)
+    side = abs(mouse.xy(user.world((6, 8, 11)))[0] - x)
+    mouse.draw([(x - side, y - side), (x + side, y - side), (x + side, y + side), (x - side, y + side)])
+    user.wait()
+    (prompt,) = user.session.prompts("A")
+    assert prompt.mask.bounds[0] == (6, 7)
+    assert np.flatnonzero(user.editor.mask().any(axis=(1, 2))).tolist() == [6]
+
+
 @pytest.mark.parametrize(
     ("view", "first", "last"),
     [("Red", (6, 6, 5), (6, 9, 8)), ("Green", (6, 8, 5), (15, 8, 8)), ("Yellow", (6, 6, 6), (15, 9, 6))],

@@ -48,15 +48,12 @@ def test_a_correction_is_shown_as_it_would_be(user):
 
 
 def test_nothing_is_shown_where_a_click_does_nothing(user):
-    user.press(user.panel.lockButton)
-    mouse = user.jump_to(INSIDE)
-    mouse.event("MouseMove", user.world(INSIDE))
-    assert not user.controller.hover(user.world(INSIDE), True, 0)
-    user.press(user.panel.lockButton)
     user.press(user.panel.hoverCheck)
-    mouse.event("MouseMove", user.world(INSIDE))
+    user.jump_to(INSIDE).event("MouseMove", user.world(INSIDE))
     assert user.effect.hover._place is None
     assert not user.controller.hover([1000.0, 0.0, 0.0], True, 0)
+    user.press(user.panel.lockButton)
+    assert not user.controller.hover(user.world(INSIDE), True, 0)
     assert user.predictor.prompted == []
 
 

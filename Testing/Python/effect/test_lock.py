@@ -115,6 +115,25 @@ def test_a_lock_set_by_a_script_meanwhile_keeps_the_segment(user):
     assert "locked" in user.panel.messageLabel.text
 
 
+def test_the_one_place_that_writes_voxels_refuses_a_locked_segment(user):
+    """Brush, largest island and smoothing of the page go through it as well."""
+    from EfficientMedSAM2Lib.core.errors import UserError
+    from EfficientMedSAM2Lib.mrml.segment_voxels import Change, write_change
+
+    user.paint("B", tube_slice(4))
+    user.select("B")
+    user.press(user.panel.lockButton)
+    everything = Change(np.ones(SHAPE, bool), np.ones(SHAPE, bool), (0, 0, 0))
+    with pytest.raises(UserError, match="'B' is locked"):
+        write_change(user.controller.port, everything)
+    user.select("A")
+    node = user.editor.widget.mrmlSegmentEditorNode()
+    node.SetOverwriteMode(node.OverwriteAllSegments)
+    write_change(user.controller.port, everything)
+    np.testing.assert_array_equal(user.editor.mask("B"), tube_slice(4))
+    np.testing.assert_array_equal(user.editor.mask("A"), ~tube_slice(4))
+
+
 def test_a_segment_is_locked_without_a_network(user):
     user.controller.unload()
     user.press(user.panel.lockButton)

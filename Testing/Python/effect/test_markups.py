@@ -42,6 +42,21 @@ def test_points_of_the_scene(user):
     assert user.count() == 0
 
 
+@pytest.mark.parametrize("closed", [True, False])
+def test_curves_of_the_scene(user, closed):
+    kind = "ClosedCurve" if closed else "Curve"
+    node = slicer.mrmlScene.AddNewNodeByClass(f"vtkMRMLMarkups{kind}Node", kind)
+    around, along = ((4, 3, 2), (4, 3, 12), (4, 12, 12), (4, 12, 2)), ((4, 6, 5), (4, 9, 8))
+    for index in around if closed else along:
+        node.AddControlPointWorld(user.world(index), "C")
+    choose(user, node)
+    user.press(user.panel.useMarkupsButton)
+    np.testing.assert_array_equal(user.editor.mask(), tube_slice(4))
+    assert [prompt.kind for prompt in user.session.prompts("A")] == ["lasso" if closed else "scribble"]
+    user.undo()
+    assert user.count() == 0
+
+
 def test_prompts_of_a_file_are_one_action(user):
     volume = user.volume
     prompts = [point_at(user.world(INSIDE), volume), point_at(user.world((4, 6, 5)), volume, False)]

@@ -10,6 +10,8 @@ from EfficientMedSAM2Lib.evaluation.methods.ellipse import inscribed_ellipse
 from EfficientMedSAM2Lib.evaluation.methods.interface import (
     BOX,
     CLICKS,
+    LASSO,
+    SCRIBBLE,
     VOLUME,
     BoxPredictions,
     Prediction,
@@ -187,3 +189,33 @@ def test_the_network_goes_through_a_volume(ball_image):
     assert 0.0 <= record.values["dice"] <= 1.0
     assert all(0.0 <= score <= 1.0 for score, _ in record.score_pairs)
     assert len(record.score_pairs) >= 1
+
+
+class CopiesDrawings(BrightThings):
+    """Takes what was drawn for the object."""
+
+    protocols = (SCRIBBLE, LASSO)
+
+    def segment_scribbles(self, image, spacing_mm, inside, outside):
+        assert not (inside & outside).any()
+        self.drawn = inside, outside
+        return Prediction(inside, None)
+
+    def segment_lasso(self, image, spacing_mm, region):
+        return Prediction(region, 0.7)
+
+
+def test_scribbles_are_on_the_object_and_beside_it_and_a_lasso_is_around_it(ball_image):
+    cases = choose_cases([ball_image])
+    method = CopiesDrawings()
+    (record,) = run_protocol(SCRIBBLE, method, cases)
+    inside, outside = method.drawn
+    assert inside.any()
+    assert not (inside & ~cases[0].mask).any()
+    assert not (outside & cases[0].mask).any()
+    assert record.score_pairs == []
+    (record,) = run_protocol(LASSO, method, cases)
+    assert 0.6 < record.values["dice"] < 1
+    assert record.picture.prediction[cases[0].mask].mean() > 0.95
+    (again,) = run_protocol(LASSO, method, cases)
+    assert again.values == record.values  # every method gets the same drawings

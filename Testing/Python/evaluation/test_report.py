@@ -10,6 +10,7 @@ from EfficientMedSAM2Lib.evaluation.cases import choose_cases
 from EfficientMedSAM2Lib.evaluation.methods import EllipseMethod
 from EfficientMedSAM2Lib.evaluation.protocols import run_protocol
 from EfficientMedSAM2Lib.evaluation.report.gallery import choose_examples, write_gallery
+from EfficientMedSAM2Lib.evaluation.report.reliability import review_order_text
 from EfficientMedSAM2Lib.evaluation.report.tables import summarise, table, write_csv, write_json
 
 
@@ -75,3 +76,25 @@ def test_gallery_shows_worst_median_and_best_once(records, tmp_path):
 def test_gallery_of_a_single_result(records, tmp_path):
     write_gallery(tmp_path / "one.png", records[:1])
     assert (tmp_path / "one.png").exists()
+
+
+def test_the_order_of_review_is_compared_with_the_true_one(records):
+    """Ten cases: one score puts them into the order of their Dice, the other into the opposite one."""
+    chosen = [
+        dataclasses.replace(
+            record,
+            values={"dice": place / 10},
+            case_scores={"lowest slice": 1 - place / 10, "volume score": place / 20},
+        )
+        for place, record in enumerate((records * 10)[:9])
+    ]
+    found = summarise(chosen)["review_order"]
+    assert found == {
+        "cases": 9,
+        "lowest slice": {"spearman": pytest.approx(-1.0), "worst_found": 0.0},
+        "volume score": {"spearman": pytest.approx(1.0), "worst_found": 1.0},
+    }
+    text = review_order_text("efficient-medsam2", {"review_order": found})
+    assert "volume score" in text
+    assert "-1.000" in text
+    assert review_order_text("ellipse", {"review_order": summarise(records)["review_order"]}) == ""

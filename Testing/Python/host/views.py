@@ -274,6 +274,15 @@ class Mouse:
             self.event("MouseMove", [round(a + (b - a) * share) for a, b in zip(first, last)], **modifiers)
         self.event("LeftButtonRelease", last, **modifiers)
 
+    def draw(self, points: Any, **modifiers: bool) -> None:
+        """Press at the first point, move over the others, release at the last."""
+        drawn = [point if len(point) == 2 else self.xy(point) for point in points]
+        self.event("MouseMove", drawn[0], **modifiers)
+        self.event("LeftButtonPress", drawn[0], **modifiers)
+        for point in drawn[1:]:
+            self.event("MouseMove", point, **modifiers)
+        self.event("LeftButtonRelease", drawn[-1], **modifiers)
+
     def key(self, name: str, **modifiers: bool) -> None:
         """Press and release a key, by its X11 name such as ``"Return"``, ``"Escape"`` or ``"p"``."""
         self.event("KeyPress", key=name, **modifiers)

@@ -61,6 +61,13 @@ class Scene:
             node.AddControlPointWorld(vtk.vtkVector3d(*position))
         return node
 
+    def curve(self, points: Sequence[Sequence[float]], closed: bool, label: str = "C") -> Any:
+        kind = "vtkMRMLMarkupsClosedCurveNode" if closed else "vtkMRMLMarkupsCurveNode"
+        node = self.mrml.AddNewNodeByClass(kind, "C")
+        for position in points:
+            node.AddControlPointWorld(vtk.vtkVector3d(*position), label)
+        return node
+
     def roi(self, object_to_world: np.ndarray, size: Sequence[float]) -> Any:
         node = self.mrml.AddNewNodeByClass("vtkMRMLMarkupsROINode", "R")
         node.SetSize(*size)

@@ -25,6 +25,16 @@ def masks(user, folder, scan):
     return {s.name: s.mask for s in read_segmentation(user.save("segmentation", folder), scan)}
 
 
+def settled(user, folder, scan, brush_mm):
+    """Volume in ml and mask of the only segment, once all of a stroke has arrived: a setting comes after it."""
+    user.command("setting", "brush_mm", brush_mm)
+    user.wait("settings", f"value.brush_mm === {brush_mm}")
+    (mask,) = masks(user, folder, scan).values()
+    milliliters = float(f"{mask.sum() * scan.voxel_mm3 / 1000:.3g}")
+    user.wait("segments", f"Number(value[0].volume) === {milliliters}")
+    return milliliters, mask
+
+
 def test_brush_eraser_island_and_smoothing_are_undone_one_by_one(sample, tmp_path, scan):
     user = sample
     user.command("slice", "Red", 16)
@@ -32,8 +42,8 @@ def test_brush_eraser_island_and_smoothing_are_undone_one_by_one(sample, tmp_pat
     user.key("t")
     user.wait("tool", "value === 'paint'")
     user.drag("Red", (0.45, 0.40), (0.60, 0.40))
-    painted = user.wait_for_volume()
-    mask = masks(user, tmp_path, scan)["Segment_1"]
+    user.wait_for_volume()
+    painted, mask = settled(user, tmp_path, scan, 21)
     assert np.flatnonzero(mask.any(axis=(1, 2))).tolist() == [16]
     spacing = np.abs(np.diag(scan.ijk_to_ras)[:2])
     height = (np.ptp(np.flatnonzero(mask[16].any(axis=1))) + 1) * spacing[1]
@@ -41,14 +51,14 @@ def test_brush_eraser_island_and_smoothing_are_undone_one_by_one(sample, tmp_pat
     assert mask[16].sum() * np.prod(spacing) > 20 * height  # a stroke, not a spot
     user.drag("Red", (0.30, 0.70))  # a spot apart from it
     user.wait("segments", f"Number(value[0].volume) > {painted}")
-    with_spot = user.volume()
+    with_spot, _ = settled(user, tmp_path, scan, 20)
     user.picture("brush")
 
     user.key("v")
     user.wait("tool", "value === 'erase'")
     user.drag("Red", (0.45, 0.40))
     user.wait("segments", f"Number(value[0].volume) < {with_spot}")
-    erased = user.volume()
+    erased, _ = settled(user, tmp_path, scan, 22)
     user.page.click("text=Largest island")
     user.wait("segments", f"Number(value[0].volume) < {erased}")
     island = user.volume()
@@ -62,7 +72,7 @@ def test_brush_eraser_island_and_smoothing_are_undone_one_by_one(sample, tmp_pat
         user.wait("segments", f"Number(value[0].volume) === {before}")
 
 
-def test_what_is_painted_is_the_clicks_to_refine(sample):
+def test_what_is_painted_is_the_clicks_to_refine(sample, tmp_path, scan):
     """A stroke is a manual edit: the network's next answer on that slice keeps it."""
     user = sample
     user.draw_box()
@@ -71,7 +81,7 @@ def test_what_is_painted_is_the_clicks_to_refine(sample):
     user.key("t")
     user.drag("Red", (0.75, 0.80))
     user.wait("segments", f"Number(value[0].volume) > {before}")
-    painted = user.volume() - before
+    painted = settled(user, tmp_path, scan, 15)[0] - before
     user.key("p")
     user.drag("Red", (0.52, 0.40))
     user.rest()

@@ -91,6 +91,29 @@ def test_scans_of_two_patients_are_called_by_what_they_are(user, tmp_path):
     ]
 
 
+def test_of_several_series_one_is_chosen_by_patient_study_and_series(user, tmp_path):
+    said = {"0010|0020": "A-17", "0008|1030": "Head"}
+    large = write_dicom(tmp_path / "t1", 6, "1.2.840.1.1001", **said, **{"0020|0011": "4", "0008|103e": "T1 ax"})
+    small = write_dicom(tmp_path / "t2", 3, "1.2.840.1.1002", **said, **{"0020|0011": "7", "0008|103e": "T2 ax"})
+    for folder in (large, small):
+        for file in folder.iterdir():
+            file.rename(file.with_name(f"{folder.name}-{file.name}"))
+    files = [*large.iterdir(), *small.iterdir()]
+    user.reply = "2"
+    assert "is open" in user.send(*files)
+    (question,) = (text for text in user.asked if "holds 2 series" in text)
+    assert question.splitlines()[1:] == [
+        "1: A-17 Head 4 T1 ax 0.1.1001 (6 images)",
+        "2: A-17 Head 7 T2 ax 0.1.1002 (3 images)",
+    ]
+    user.wait("volume_text", "value.startsWith('32 × 32 × 3 ')")
+    user.reply = "9"
+    assert "no series 9" in user.send(*files)
+    user.reply = False
+    assert user.send(*files) == "Nothing was opened."
+    user.wait("volume_name", "value === 'A-17 Head 7 T2 ax 0.1.1002'")
+
+
 def test_wrong_files_are_refused_and_nothing_is_lost(sample, tmp_path):
     user = sample
     volume = user.draw_box()
@@ -234,7 +257,7 @@ def test_prompts_that_cannot_be_used_are_refused(sample, tmp_path):
     assert "not a markups file" in said["text.mrk.json"]
     assert "no list of markups" in said["other.json"]
     assert "outside" in said["far.mrk.json"]
-    assert "no point, box or line" in said["empty.mrk.json"]
+    assert "no point, box, line or curve" in said["empty.mrk.json"]
     assert "cannot be a prompt" in said["plane.mrk.json"]
     assert "too large for prompts" in said["long.mrk.json"]
     assert [segment["name"] for segment in user.state("segments")] == ["Segment_1"]

@@ -100,12 +100,14 @@ def run(args: argparse.Namespace) -> int:
     is_npz = args.volume.name.lower().endswith(NPZ_SUFFIX)
     if not prompts and (not args.task or (is_npz and read_npz_prompts(args.volume))):
         prompts = npz_prompts(args.volume, volume)
+    session = None
+    if not prompts:
+        session = build_session(**engine_arguments(args))
+        prompts = [proposed_prompts(session, volume, "".join(args.name) or None, window, args.modality)]
     if args.one_segment_each:
         prompts = one_segment_each(prompts)
     series = _series(args, [segment.name for segment in prompts])
-    session = build_session(**engine_arguments(args))
-    if not prompts:
-        prompts = [proposed_prompts(session, volume, "".join(args.name) or None, window, args.modality)]
+    session = session or build_session(**engine_arguments(args))
     progress = None if args.quiet else progress_bar
     results = segment_case(session, volume, prompts, propagation, window, args.modality, progress, args.find_rest)
     written = write_results(args.output, args.preview, results, prompts, volume, session.window, series)

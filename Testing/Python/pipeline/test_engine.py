@@ -17,6 +17,7 @@ VALUES = {
     "runtime": "torch",
     "precision": "bf16",
     "threads": "2",
+    "task": "t.task",
 }
 COMMANDS = {
     "segment": ["scan.nii", "--output", "o.nrrd"],

@@ -116,7 +116,8 @@ def run(args: argparse.Namespace) -> int:
     for note in written.notes:
         print(f"efficient-medsam2: {note}", file=sys.stderr)
     if not args.quiet:
-        numbered = len(results) > 1 and args.output.name.lower().endswith(LABELMAP_SUFFIXES)
+        name = args.output.name.lower()
+        numbered = len(results) > 1 and name.endswith(LABELMAP_SUFFIXES) and not name.endswith(SEGMENTATION_SUFFIX)
         for label, (result, segment) in enumerate(zip(results, written.segments), start=1):
             # a label map holds no names, and not always the whole of a segment: this is about what is in the file
             name = f"{result.name} (label {label})" if numbered else result.name

@@ -168,11 +168,25 @@ class User:
 
     def save(self, kind, folder):
         """Press a button that saves; returns the file."""
+        if kind == "nifti":
+            return self.save_labelmap(folder)[0]
         with self.page.expect_download() as saved:
             self.page.click(f"[data-kind={kind}]")
         path = folder / saved.value.suggested_filename
         saved.value.save_as(path)
         return path
+
+    def save_labelmap(self, folder):
+        """Press the button that saves a NIfTI label map and the names of its labels; returns both files."""
+        with (
+            self.page.expect_download(lambda file: file.suggested_filename.endswith(".tsv")) as names,
+            self.page.expect_download(lambda file: file.suggested_filename.endswith(".nii.gz")) as labels,
+        ):
+            self.page.click("[data-kind=nifti]")
+        files = [saved.value for saved in (labels, names)]
+        for file in files:
+            file.save_as(folder / file.suggested_filename)
+        return [folder / file.suggested_filename for file in files]
 
     def key(self, *keys):
         for key in keys:

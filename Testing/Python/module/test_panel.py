@@ -303,7 +303,7 @@ def test_reloading_takes_the_package_along(panel):
 
 def test_the_cohort_has_a_section_of_its_own(slicer_host, module):
     panel = module.widgetRepresentation().self()
-    section = panel._cohort.table.parent()
+    section = panel.cohort.table.parent()
     assert (section.text, section.collapsed) == ("Cohort", True)
 
 

@@ -29,7 +29,7 @@ def panel(done, slicer_host, sample_data, monkeypatch):
     monkeypatch.setattr(loader, "load_predictor", lambda **_arguments: None)
     module = slicer_host.load_module(MODULE / "EfficientMedSAM2.py")
     slicer_host.finish_startup()
-    panel = module.widgetRepresentation().self()._cohort
+    panel = module.widgetRepresentation().self().cohort
     assert panel.table.parent().text == "Cohort"
     assert not panel.saveButton.enabled
     panel.folderEdit.currentPath = str(done.output)

@@ -83,7 +83,8 @@ def test_nothing_moves_whatever_happens(shown):
 def test_keys_stand_on_the_buttons(user):
     panel = user.panel
     texts = [button.text for button in (*panel.toolButtons.values(), panel.propagateButton, panel.weakestButton)]
-    assert texts == ["Point (P)", "Box (X)", "Line (L)", "Propagate (M)", "Weakest (U)"]
+    assert texts[:5] == ["Point (P)", "Box (X)", "Line (L)", "Scribble (D)", "Lasso (E)"]
+    assert texts[5:] == ["Propagate (M)", "Weakest (U)"]
     assert (panel.commitButton.text, panel.rejectButton.text) == ("Apply preview (Enter)", "Discard (Esc)")
     assert (panel.includeButton.text, panel.excludeButton.text) == ("+ Include", "\N{MINUS SIGN} Exclude (N)")
     user.press(panel.excludeButton)

@@ -60,6 +60,7 @@ class DiskClips(IterableDataset[dict[str, Any]]):
                 "images": images[:, None].expand(-1, 3, -1, -1, -1),
                 "masks": torch.stack([masks, masks, gone], dim=1),
                 "distance_mm": torch.tensor([[0.0, 2, 4], [0, -3, -6]]),
+                "pixel_mm": torch.ones(2),
             }
 
 

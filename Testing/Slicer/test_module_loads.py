@@ -25,7 +25,7 @@ def module_explains_what_is_missing():
         slicer.util.selectModule("EfficientMedSAM2")
         panel = slicer.modules.efficientmedsam2.widgetRepresentation().self()
         panel.enter()
-        check("PyTorch is missing" in panel.ui.stateLabel.text, f"the panel says: {panel.ui.stateLabel.text}")
+        check("ONNX Runtime is missing" in panel.ui.stateLabel.text, f"the panel says: {panel.ui.stateLabel.text}")
         check(panel.ui.setupButton.enabled, "the set-up is offered")
     finally:
         setup_state.installed_version = real

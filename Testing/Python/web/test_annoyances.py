@@ -17,9 +17,13 @@ def test_fit_leaves_slices_and_crosshair_where_they_are(sample):
     user = sample
     user.key("c")
     user.wait("tool", "value === 'navigate'")
+    first = user.state("slices")["Yellow"]["index"]
     user.drag("Red", (0.62, 0.35))
+    user.wait("slices", f"value.Yellow.index !== {first}")
+    user.rest()
     user.command("slice", "Green", 40)
     user.wait("slices", "value.Green.index === 40")
+    user.rest()
     before = {tag: view["index"] for tag, view in user.state("slices").items()}, user.state("readout")
     user.page.click(".view-Red .corner button >> nth=0")
     user.page.wait_for_timeout(500)

@@ -155,7 +155,10 @@ def session(tmp_path, log):
     async def nothing(*_):
         raise UserError("Nothing is kept.")
 
-    earlier = SimpleNamespace(put_aside=nothing, go_back=nothing)
+    async def put_aside(*_):
+        pass
+
+    earlier = SimpleNamespace(put_aside=put_aside, go_back=nothing)
 
     def make():
         app = web.Application()

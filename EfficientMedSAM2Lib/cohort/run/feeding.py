@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: is a few lines of text; its volume is read when the worker begins it.
 CASES_PER_WORKER = 2
 _DIED = "Its worker died, twice, the second time with nothing else to do: most likely not enough memory for it."
+#: Status of a case that had ended when the worker that held its outcome died: Dask does it once more by itself.
+_COMPUTED_AGAIN = ("lost", "pending")
 _SCHEDULER_GONE = "The Dask scheduler is gone; start it again, then run the same command again."
 
 
@@ -74,6 +76,9 @@ class _Feeder:
         running = as_completed([self._submit(case) for case in self._next(waiting)])
         try:
             for future in running:
+                if future.status in _COMPUTED_AGAIN:
+                    running.add(future)
+                    continue
                 case = self._named.pop(future.key)
                 outcome = _outcome(future, case)
                 future.release()

@@ -185,6 +185,49 @@ def test_a_scheduler_that_dies_while_a_result_is_on_its_way_is_told_as_such(tmp_
         feed(Client(), [CaseSpec("a", "a.nrrd", ())], RunSettings(), tmp_path, pytest.fail)
 
 
+@pytest.mark.parametrize("status", ["lost", "pending"])
+def test_an_outcome_that_dies_with_another_cases_worker_is_waited_for_again(tmp_path, monkeypatch, status):
+    """Dask computes a case again that had ended on a worker which died before its outcome was fetched."""
+    import distributed
+
+    from EfficientMedSAM2Lib.cohort.manifest.cases import CaseSpec
+    from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
+    from EfficientMedSAM2Lib.cohort.run.feeding import feed
+
+    class Future:
+        def __init__(self, key, name):
+            self.key, self.name, self.statuses = key, name, [status, "finished"]
+
+        @property
+        def status(self):
+            return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+
+        def result(self):
+            return CaseOutcome(self.name, "", "failed")
+
+        def release(self):
+            pass
+
+    class Client:
+        def nthreads(self):
+            return {"worker": 1}
+
+        def submit(self, _run, case, *_arguments, key, pure):
+            return Future(key, case.name)
+
+    class Completed(list):
+        def __iter__(self):
+            while self:
+                yield self.pop(0)
+
+        add = list.append
+
+    monkeypatch.setattr(distributed, "as_completed", Completed)
+    kept = []
+    feed(Client(), [CaseSpec(name, f"{name}.nrrd", ()) for name in "abc"], RunSettings(), tmp_path, kept.append)
+    assert sorted(outcome.name for outcome in kept) == ["a", "b", "c"]
+
+
 def test_a_scheduler_that_dies_ends_the_run_and_the_next_goes_on(cohort, tmp_path):
     for number in range(12):
         cohort.add(f"c{number:02}")

@@ -7,16 +7,27 @@
 
   // --- files
 
-  const note = (text, isError = false) => {
-    const place = byId("transfer");
+  let said = { text: "", isError: false };
+  let place = null;
+
+  const show = () => {
+    place = byId("transfer");
     if (place) {
-      place.textContent = text;
-      place.classList.toggle("error", isError);
+      place.textContent = said.text;
+      place.classList.toggle("error", said.isError);
     }
   };
 
+  const note = (text, isError = false) => {
+    said = { text, isError };
+    show();
+  };
+
+  // trame makes the whole page anew when its layout changes; what was said stays
+  new MutationObserver(() => { if (byId("transfer") !== place) show(); }).observe(document, { childList: true, subtree: true });
+
   // what went wrong is read by now
-  document.addEventListener("pointerdown", () => { if (byId("transfer")?.classList.contains("error")) note(""); }, true);
+  document.addEventListener("pointerdown", () => { if (said.isError) note(""); }, true);
   document.addEventListener("note", (event) => note(...event.detail));
 
   const answer = (request) => {

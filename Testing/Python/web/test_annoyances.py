@@ -31,6 +31,19 @@ def test_fit_leaves_slices_and_crosshair_where_they_are(sample):
     assert ({tag: view["index"] for tag, view in user.state("slices").items()}, user.state("readout")) == before
 
 
+def test_what_the_page_said_stays_when_a_view_is_enlarged(sample, tmp_path):
+    user = sample
+    wrong = tmp_path / "notes.txt"
+    wrong.write_text("no scan")
+    said = user.send(wrong)
+    user.command("layout", "Red")
+    user.wait("layout", "value === 'Red'")
+    user.page.wait_for_function("document.querySelectorAll('[data-view]').length === 1")
+    user.rest()
+    assert user.page.inner_text("#transfer") == said
+    assert "error" in user.page.get_attribute("#transfer", "class")
+
+
 def test_enter_applies_a_preview_and_nothing_is_saved_beside_one(sample):
     user = sample
     user.command("setting", "auto_commit", False)

@@ -18,7 +18,7 @@ def test_a_picture_has_pixels_and_no_patient_and_is_large(sample, tmp_path, endi
     path = tmp_path / f"photo.{ending}"
     disc = np.where((y - 150) ** 2 + (x - 200) ** 2 < 60**2, 220, 40).astype(np.uint8)
     sitk.WriteImage(sitk.GetImageFromArray(disc), str(path))
-    user.choose(path)
+    user.send(path)
     user.wait("volume_name", "value === 'photo'")
     user.wait("layout", "value === 'Red'")
     assert user.state("volume_text") == "400 × 300 pixels"

@@ -159,16 +159,12 @@ class User:
     def send(self, *files):
         """Choose files in the page; returns what the page says of them."""
         self.page.evaluate("document.querySelector('#transfer').textContent = ''")
-        self.choose(*files)
-        place = "document.querySelector('#transfer').textContent"
-        self.page.wait_for_function(f"{place} !== '' && !/^(Sending|Reading)/.test({place})")
-        return self.page.inner_text("#transfer")
-
-    def choose(self, *files):
-        """Choose files in the page, and do not wait for what it says of them."""
         with self.page.expect_file_chooser() as chooser:
             self.page.click(".header [data-action=open-files]")
         chooser.value.set_files([str(file) for file in files])
+        place = "document.querySelector('#transfer').textContent"
+        self.page.wait_for_function(f"{place} !== '' && !/^(Sending|Reading)/.test({place})")
+        return self.page.inner_text("#transfer")
 
     def save(self, kind, folder):
         """Press a button that saves; returns the file."""

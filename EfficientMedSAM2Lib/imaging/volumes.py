@@ -170,7 +170,7 @@ def _read(path: Path, time_point: int | None, series: str | None) -> Volume:
         raise UserError(_located(error, path)) from error
 
 
-_NO_SPACING = "The file does not say how large a voxel is: lengths and volumes in mm are not known."
+_NO_SPACING = "The file does not say how large a voxel is: lengths and volumes are not known."
 
 
 def _located(error: ValueError, path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, Union
 
 import numpy as np
 
@@ -45,6 +45,7 @@ from EfficientMedSAM2Lib.interaction import (
 from EfficientMedSAM2Lib.mrml.labelmaps import from_vtk_matrix, linear_matrix, transform_between
 from EfficientMedSAM2Lib.mrml.volume_reader import default_axis, volume_matrix, volume_shape, world_to_local
 
+Drawn = TypeVar("Drawn", bound=Union[ScribblePrompt, LassoPrompt])
 Points = tuple[tuple[float, float, float], ...]
 
 #: Set on the nodes that show the prompts of a segment.
@@ -90,44 +91,32 @@ def line_between(
     return replace(prompt, origin=Origin(_rows(points_ras), node_id, drawn_hint or hint))
 
 
-def scribble_along(
+def drawn_along(
+    kind: type[Drawn],
     line_world_ras: Any,
     volume_node: Any,
     positive: bool = True,
     axis: int | None = None,
     node_id: str | None = None,
     warning: str = "",
-) -> ScribblePrompt:
-    """The voxels under a line through world positions (N, 3), RAS mm; UserError off the volume."""
+) -> Drawn:
+    """A scribble's voxels under a line through world positions (N, 3), RAS mm, or what it encloses as a lasso.
+
+    Raises:
+        UserError: a scribble leaves the volume; a lasso lies on no slice, or encloses nothing of it.
+    """
     points_ras = world_to_local(line_world_ras, volume_node)
-    return scribble_of(points_ras, volume_node, positive, axis, Origin(_rows(points_ras), node_id, warning))
+    return drawn_of(kind, points_ras, volume_node, positive, axis, Origin(_rows(points_ras), node_id, warning))
 
 
-def lasso_around(
-    line_world_ras: Any,
-    volume_node: Any,
-    positive: bool = True,
-    axis: int | None = None,
-    node_id: str | None = None,
-    warning: str = "",
-) -> LassoPrompt:
-    """What a closed line through world positions (N, 3), RAS mm, encloses on its slice; UserError on no slice."""
-    points_ras = world_to_local(line_world_ras, volume_node)
-    return lasso_of(points_ras, volume_node, positive, axis, Origin(_rows(points_ras), node_id, warning))
-
-
-def scribble_of(points_ras: Any, volume_node: Any, positive: bool, axis: int | None, origin: Origin) -> ScribblePrompt:
-    """The scribble along a line (N, 3) in the volume's local frame, RAS mm."""
+def drawn_of(
+    kind: type[Drawn], points_ras: Any, volume_node: Any, positive: bool, axis: int | None, origin: Origin
+) -> Drawn:
+    """As `drawn_along`, of a line (N, 3) in the volume's local frame, RAS mm."""
     points_kji = kji_from_ijk(ras_to_ijk(points_ras, volume_matrix(volume_node)))
-    drawn = checks.scribble_line(points_kji, axis, default_axis(volume_node), volume_shape(volume_node))
-    return ScribblePrompt(drawn[0], positive, drawn[1], origin)
-
-
-def lasso_of(points_ras: Any, volume_node: Any, positive: bool, axis: int | None, origin: Origin) -> LassoPrompt:
-    """The lasso along a closed line (N, 3) in the volume's local frame, RAS mm."""
-    points_kji = kji_from_ijk(ras_to_ijk(points_ras, volume_matrix(volume_node)))
-    drawn = checks.lasso_line(points_kji, axis, default_axis(volume_node), volume_shape(volume_node))
-    return LassoPrompt(drawn[0], positive, drawn[1], origin)
+    read = checks.lasso_line if issubclass(kind, LassoPrompt) else checks.scribble_line
+    mask, slicing_axis = read(points_kji, axis, default_axis(volume_node), volume_shape(volume_node))
+    return kind(mask, positive, slicing_axis, origin)
 
 
 def read_points(node: Any, volume_node: Any, axis: int | None = None) -> list[PointPrompt]:
@@ -202,9 +191,9 @@ def read_curve(node: Any, volume_node: Any, axis: int | None = None) -> Scribble
     else:
         along = node.GetCurvePointsWorld()
         line = [list(along.GetPoint(n)) for n in range(along.GetNumberOfPoints())]
-    make = lasso_around if closed else scribble_along
+    kind: type[LassoPrompt | ScribblePrompt] = LassoPrompt if closed else ScribblePrompt
     try:
-        return make(line, volume_node, positive, axis, node.GetID(), curve_note(name, positive))
+        return drawn_along(kind, line, volume_node, positive, axis, node.GetID(), curve_note(name, positive))
     except UserError as error:
         raise UserError(f"Curve '{name}': {error}") from error
 
@@ -246,13 +235,12 @@ def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | Non
         try:
             if markup.is_curve:
                 stated = _stated_axis(markup.planes[0], volume_node, axis)
-                positive, note = all(markup.positive), curve_note(markup.name, all(markup.positive))
-                if markup.kind == "lasso":
-                    prompts.append(lasso_around(markup.curve_ras, volume_node, positive, stated, warning=note))
-                    continue
                 # a scribble that refines belongs to the slices of what it refines, in whatever view it was drawn
-                stated = prompts[0].axis if stated is None and prompts else stated
-                prompts.append(scribble_along(markup.curve_ras, volume_node, positive, stated, warning=note))
+                if markup.kind == "scribble" and stated is None and prompts:
+                    stated = prompts[0].axis
+                drawn: type[ScribblePrompt | LassoPrompt] = LassoPrompt if markup.kind == "lasso" else ScribblePrompt
+                positive, note = all(markup.positive), curve_note(markup.name, all(markup.positive))
+                prompts.append(drawn_along(drawn, markup.curve_ras, volume_node, positive, stated, warning=note))
             elif markup.kind == "line":
                 stated = _stated_axis(markup.planes[0], volume_node, axis)
                 prompts.append(line_between(markup.points_ras[0], markup.points_ras[1], volume_node, stated))

@@ -20,7 +20,7 @@ from EfficientMedSAM2Lib.learning.samples.augment import SIZE_PX, View
 from EfficientMedSAM2Lib.learning.samples.batches import collate_slices
 from EfficientMedSAM2Lib.learning.samples.sources.labelled import LabelledSource
 from EfficientMedSAM2Lib.learning.samples.sources.object_index import ObjectIndex
-from EfficientMedSAM2Lib.learning.samples.sources.sample import SliceSample, finish, resample
+from EfficientMedSAM2Lib.learning.samples.sources.sample import SliceSample, sample_without_neighbour
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, ImageFeatures
 from EfficientMedSAM2Lib.predictors.slices.proposals import search_side_mm
 
@@ -93,17 +93,10 @@ def _search_view(image: LoadedImage, rng: np.random.Generator) -> SliceSample:
         shift = rng.uniform(-0.4, 0.4, 2) * side / np.array(spacing)
         middle = tuple(np.argwhere(mask).mean(axis=0) + shift)
     view = _square_view(middle, side, (rows, columns), spacing)
-    seen, found, valid = resample(windowed(voxels, image.window), [mask], view, (0, 0))
-    return SliceSample(
-        image=finish(seen, valid, rng),
-        mask=found[0],
-        neighbour_mask=torch.zeros_like(found[0]),
-        neighbour_valid=False,
-        neighbour_distance_mm=0.0,
-        pixel_scale=view.pixel_scale,
-        confidence=1.0,
-        name=f"{image.name}:{axis}:{number}",
-    )
+    pixels, name = windowed(voxels, image.window), f"{image.name}:{axis}:{number}"
+    sample = sample_without_neighbour(pixels, mask, view, (0, 0), rng, 1.0, name, least_px=0)
+    assert sample is not None
+    return sample
 
 
 def structure_size_mm(image: LoadedImage) -> float:

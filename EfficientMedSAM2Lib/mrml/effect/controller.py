@@ -9,14 +9,14 @@ from typing import Any
 
 from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.interaction import LESION, MarkupPrompt, check_each
+from EfficientMedSAM2Lib.interaction import LESION, LassoPrompt, MarkupPrompt, ScribblePrompt, check_each
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, HoverMask
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import features_around, features_of
 from EfficientMedSAM2Lib.mrml.effect.progress import RangeRule
 from EfficientMedSAM2Lib.mrml.effect.prompt_changes import PromptChanges
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import read_scores
-from EfficientMedSAM2Lib.mrml.markups_reader import box_of, lasso_around, line_between, point_at, scribble_along
+from EfficientMedSAM2Lib.mrml.markups_reader import box_of, drawn_along, line_between, point_at
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.segment_lock import set_locked
 from EfficientMedSAM2Lib.mrml.scene.segments import begin_object
@@ -59,11 +59,11 @@ class EffectController(PromptChanges):
 
     def draw_scribble(self, line_ras: Any, include: bool = True, axis: int | None = None) -> None:
         """A line (N, 3) drawn over the structure, or over what does not belong to it."""
-        self._ask(lambda: [scribble_along(line_ras, self.port.source_volume_node(), include, axis)])
+        self._ask(lambda: [drawn_along(ScribblePrompt, line_ras, self.port.source_volume_node(), include, axis)])
 
     def draw_lasso(self, line_ras: Any, include: bool = True, axis: int | None = None) -> None:
         """A closed line (N, 3) around the structure, or around what does not belong to it."""
-        self._ask(lambda: [lasso_around(line_ras, self.port.source_volume_node(), include, axis)])
+        self._ask(lambda: [drawn_along(LassoPrompt, line_ras, self.port.source_volume_node(), include, axis)])
 
     def use_markups(self, node: Any, axis: int | None = None) -> None:
         """All prompts of a markups node."""

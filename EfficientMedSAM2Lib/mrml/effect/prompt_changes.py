@@ -14,7 +14,7 @@ from EfficientMedSAM2Lib.interaction import BoxPrompt, LassoPrompt, MarkupPrompt
 from EfficientMedSAM2Lib.interaction.prompts import prompted_slices
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.effect_state import EffectState
-from EfficientMedSAM2Lib.mrml.markups_reader import box_of, lasso_around, line_between, point_at, scribble_along
+from EfficientMedSAM2Lib.mrml.markups_reader import box_of, drawn_along, line_between, point_at
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import PROMPTS_TAG, decode_prompts, get_tag
 from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix, volume_shape, world_to_local
@@ -117,8 +117,7 @@ def moved_prompt(prompt: MarkupPrompt, point_world_ras: Sequence[float], volume_
     step = affine[:3, :3] @ (np.asarray(target_ijk) - middle_ijk)
     moved = local_to_world(ends + step, volume_node)
     if isinstance(prompt, (ScribblePrompt, LassoPrompt)):
-        make = scribble_along if isinstance(prompt, ScribblePrompt) else lasso_around
-        drawn = make(moved, volume_node, prompt.positive, prompt.axis)
+        drawn = drawn_along(type(prompt), moved, volume_node, prompt.positive, prompt.axis)
         return replace(drawn, origin=_origin(drawn, prompt))
     start, end = moved.tolist()
     line = line_between(start, end, volume_node, prompt.axis)

@@ -19,9 +19,17 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import ijk_box_from_corners, nearest_voxel, ras_to_ijk
-from EfficientMedSAM2Lib.interaction import LinePrompt, MarkupPrompt, Origin, PointPrompt, checks
+from EfficientMedSAM2Lib.interaction import (
+    LassoPrompt,
+    LinePrompt,
+    MarkupPrompt,
+    Origin,
+    PointPrompt,
+    ScribblePrompt,
+    checks,
+)
 from EfficientMedSAM2Lib.mrml.labelmaps import box_of_extent, mask_in_box, to_vtk_matrix
-from EfficientMedSAM2Lib.mrml.markups_reader import KIND_ATTRIBUTE, lasso_of, scribble_of
+from EfficientMedSAM2Lib.mrml.markups_reader import KIND_ATTRIBUTE, drawn_of
 from EfficientMedSAM2Lib.mrml.volume_reader import default_axis, volume_matrix, volume_shape
 
 PROMPTS_TAG = "EfficientMedSAM2.Prompts"
@@ -201,8 +209,8 @@ def _on_grid(
     kind: str, positive: bool, axis: int | None, points: np.ndarray, volume_node: Any, origin: Origin
 ) -> MarkupPrompt:
     if kind in ("scribble", "lasso") and points.ndim == 2 and points.shape[1:] == (3,) and np.isfinite(points).all():
-        make = scribble_of if kind == "scribble" else lasso_of
-        return make(points, volume_node, positive, axis, origin)
+        drawn: type[ScribblePrompt | LassoPrompt] = ScribblePrompt if kind == "scribble" else LassoPrompt
+        return drawn_of(drawn, points, volume_node, positive, axis, origin)
     count = {"point": 1, "line": 2, "box": 8}.get(kind)
     if count is None or points.shape != (count, 3):
         raise UserError(f"'{kind}' with {points.size} numbers is no prompt of this version.")

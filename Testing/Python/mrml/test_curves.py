@@ -10,7 +10,8 @@ import pytest
 
 from EfficientMedSAM2Lib.imaging.markups import read_markups as markups_of_file
 from EfficientMedSAM2Lib.imaging.markups import write_markups
-from EfficientMedSAM2Lib.mrml.markups_reader import lasso_around, prompts_of_file, read_markups, scribble_along
+from EfficientMedSAM2Lib.interaction import LassoPrompt, ScribblePrompt
+from EfficientMedSAM2Lib.mrml.markups_reader import drawn_along, prompts_of_file, read_markups
 from EfficientMedSAM2Lib.mrml.scene import prompt_store as store
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix
 
@@ -90,8 +91,8 @@ def test_curves_of_no_use(scene: Any) -> None:
 def test_drawn_prompts_are_kept_with_the_segment_and_shown(scene: Any) -> None:
     place_elsewhere(scene)
     prompts: list[Any] = [
-        lasso_around(worlds(scene, SQUARE), scene.volume, axis=0),
-        scribble_along(worlds(scene, ALONG), scene.volume, positive=False, axis=0),
+        drawn_along(LassoPrompt, worlds(scene, SQUARE), scene.volume, axis=0),
+        drawn_along(ScribblePrompt, worlds(scene, ALONG), scene.volume, positive=False, axis=0),
     ]
     assert store.decode_prompts(store.encode_prompts(prompts), scene.volume) == prompts
     lasso, scribble = store.show_prompts(scene.segmentation, scene.volume, "A", prompts)
@@ -131,7 +132,7 @@ def test_drawn_prompts_are_moved_as_they_are(scene: Any) -> None:
     from EfficientMedSAM2Lib.mrml.effect.prompt_changes import moved_prompt
 
     place_elsewhere(scene)
-    lasso = lasso_around(worlds(scene, SQUARE), scene.volume, axis=0)
+    lasso = drawn_along(LassoPrompt, worlds(scene, SQUARE), scene.volume, axis=0)
     moved: Any = moved_prompt(lasso, world_of(scene, (4, 6.8, 8.3)), scene.volume)
     assert (lasso.index, moved.index, moved.kind) == (2, 4, "lasso")
     shape = (8, 14, 16)

@@ -71,6 +71,7 @@ def sample_without_neighbour(
     rng: np.random.Generator,
     confidence: float,
     name: str,
+    least_px: float = MIN_VISIBLE_PX,
 ) -> SliceSample | None:
     """A sample of an object that is known on one slice only; None when too little of it is in view.
 
@@ -82,9 +83,10 @@ def sample_without_neighbour(
         rng: source of randomness.
         confidence: as in the sample.
         name: as in the sample.
+        least_px: network pixels of the object that have to be in view; 0 also takes a view without it.
     """
     seen, found, valid = resample(pixels, [mask], view, origin_rc)
-    if float(found[0].sum()) < MIN_VISIBLE_PX:
+    if float(found[0].sum()) < least_px:
         return None
     return SliceSample(
         image=finish(seen, valid, rng),

@@ -69,11 +69,13 @@ def agreeable(request):
 
 @pytest.fixture
 def sample(user):
-    """The first user with the sample scan, as it is opened."""
+    """The first user with the sample scan, as it is opened, in all views."""
     user.key("Escape")
+    user.command("layout", "four")
     user.open_sample()
     user.wait("segments", "value.length === 1 && value[0].volume === '0'")
     user.command("setting", "include", True)
     user.command("setting", "auto_commit", True)
     user.wait("settings", "value.include && value.auto_commit")
+    user.wait("layout", "value === 'four'")
     return user

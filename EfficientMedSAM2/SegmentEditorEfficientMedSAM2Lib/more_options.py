@@ -6,6 +6,7 @@ from EfficientMedSAM2ModuleLib.widgets import PanelWidgets
 from slicer.i18n import tr as _
 
 from EfficientMedSAM2Lib.core.windows import PRESETS
+from SegmentEditorEfficientMedSAM2Lib.lesions.segments_section import SegmentsSection
 from SegmentEditorEfficientMedSAM2Lib.panel_style import TOOL, colorWhenDown
 from SegmentEditorEfficientMedSAM2Lib.shortcuts import KEYS
 
@@ -47,6 +48,7 @@ class MoreOptions(PanelWidgets):
         self.moreSection = ctk.ctkCollapsibleButton()
         self.moreSection.text = _("More")
         self.moreSection.collapsed = True
+        self._connect(self.moreSection, "contentsCollapsed(bool)", lambda _closed: self.commands["showSegments"]())
         column = qt.QVBoxLayout(self.moreSection)
         column.setContentsMargins(0, 0, 0, 0)
         frame = qt.QFrame()  # hidden as one: widgets in it may be shown and hidden while the section is closed
@@ -56,6 +58,8 @@ class MoreOptions(PanelWidgets):
         self._addMarkups()
         self._addRange()
         self._addSettings()
+        self.segmentsSection = SegmentsSection(self.commands)
+        self._form.addRow(self.segmentsSection.button)
         return self.moreSection
 
     def _addPromptList(self):

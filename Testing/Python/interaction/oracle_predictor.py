@@ -112,6 +112,14 @@ class OraclePredictor:
     def reset_state(self, state):
         state["objects"].clear()
 
+    def slice_features(self, state, frame_idx):
+        """Each pixel a cell, whose features say what is there."""
+        from EfficientMedSAM2Lib.predictors.slices.similarity import SliceFeatures
+
+        truth = self._truth(state, frame_idx)
+        rows, columns = (np.arange(size, dtype=float) for size in truth.shape)
+        return SliceFeatures(np.stack([truth, ~truth]).astype(np.float32), rows, columns)
+
     def prefetch(self, state, frame_idx, obj_id=None):
         self.prefetched.append(frame_idx)
 

@@ -135,7 +135,7 @@ class MoreOptions(PanelWidgets):
         self.keepOutCheck = self._check(
             _("do not enter other segments"),
             self._onEdited,
-            _("Leave other segments their voxels, whatever Masking says. Off: what they lose is said."),
+            _("Leave other segments their voxels, whatever Masking says. Off: the likelier one has what both claim."),
         )
         self.hoverCheck = self._check(
             _("show what a click would make"),

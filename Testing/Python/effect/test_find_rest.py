@@ -47,7 +47,8 @@ def searching(make_user, oracle):
     user.click(inside(0))
     user.press(user.panel.propagateButton)
     user.panel.moreSection.collapsed = user.panel.segmentsSection.button.collapsed = False
-    user.press(user.panel.segmentsSection.findButton)
+    user.press(user.panel.segmentsSection.findButton, wait=False)
+    user.wait(60_000)  # many steps, of which each waits until there is nothing else to do
     return user
 
 
@@ -113,7 +114,7 @@ def test_the_search_gives_way_to_prompts_and_can_be_ended(searching):
     assert "The search has ended: 3 found, 0 accepted." in searching.controller.message
     searching.press(searching.panel.segmentsSection.findButton, wait=False)
     searching.controller.click(searching.world(inside(1)))  # while the search is not through
-    searching.wait()
+    searching.wait(60_000)
     assert searching.controller._search is not steps
     assert searching.editor.mask("Lesion 1").sum() == 72 + 36
     searching.press(searching.panel.segmentsSection.findButton)

@@ -20,6 +20,11 @@ set(MODULE_PYTHON_SCRIPTS
   SegmentEditorEfficientMedSAM2Lib/confidence_strip.py
   SegmentEditorEfficientMedSAM2Lib/effect_commands.py
   SegmentEditorEfficientMedSAM2Lib/hover_preview.py
+  SegmentEditorEfficientMedSAM2Lib/lesions/__init__.py
+  SegmentEditorEfficientMedSAM2Lib/lesions/lesion_commands.py
+  SegmentEditorEfficientMedSAM2Lib/lesions/measured_segments.py
+  SegmentEditorEfficientMedSAM2Lib/lesions/saving.py
+  SegmentEditorEfficientMedSAM2Lib/lesions/segments_section.py
   SegmentEditorEfficientMedSAM2Lib/more_options.py
   SegmentEditorEfficientMedSAM2Lib/options_panel.py
   SegmentEditorEfficientMedSAM2Lib/panel_style.py
@@ -124,6 +129,9 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/effect/action_queue.py
   EfficientMedSAM2Lib/mrml/effect/controller.py
   EfficientMedSAM2Lib/mrml/effect/effect_state.py
+  EfficientMedSAM2Lib/mrml/effect/lesions/__init__.py
+  EfficientMedSAM2Lib/mrml/effect/lesions/proposals.py
+  EfficientMedSAM2Lib/mrml/effect/lesions/segment_reading.py
   EfficientMedSAM2Lib/mrml/effect/outline.py
   EfficientMedSAM2Lib/mrml/effect/predictor_loader.py
   EfficientMedSAM2Lib/mrml/effect/progress.py

@@ -46,7 +46,7 @@ def install_missing(state: SetupState, with_torch: bool = False) -> bool:
         _install_torch()
     packages = [*(state.missing_for_torch if with_torch else ()), *state.missing_for_onnx]
     if packages:
-        _install_packages(packages)
+        install_packages(packages)
     importlib.invalidate_caches()
     return False
 
@@ -77,7 +77,13 @@ def _install_torch() -> None:
     logger.info("Installed PyTorch %s.", torch.__version__)
 
 
-def _install_packages(requirements: list[str]) -> None:
+def install_packages(requirements: list[str]) -> None:
+    """Install packages into Slicer's Python, after asking.
+
+    Raises:
+        SetupDeclinedError: The user said no.
+        RuntimeError: It failed.
+    """
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
         versions = {name: installed_version(name) for name in PROTECTED}

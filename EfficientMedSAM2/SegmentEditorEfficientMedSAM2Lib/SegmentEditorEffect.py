@@ -28,7 +28,7 @@ from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, mis
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import tilt_hint, view_slice, xy_to_world
 from EfficientMedSAM2Lib.mrml.effect.worker import Worker
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
-from SegmentEditorEfficientMedSAM2Lib.effect_commands import EffectCommands
+from SegmentEditorEfficientMedSAM2Lib.effect_commands import DEFAULTS, EffectCommands
 from SegmentEditorEfficientMedSAM2Lib.hover_preview import HoverPreview
 from SegmentEditorEfficientMedSAM2Lib.options_panel import OptionsPanel
 from SegmentEditorEfficientMedSAM2Lib.preview_pipeline import PreviewPipelines
@@ -38,21 +38,6 @@ from SegmentEditorEfficientMedSAM2Lib.shortcuts import Shortcuts, helpText
 
 __all__ = ["SegmentEditorEffect"]
 
-#: Results are written at once by default, as by every other effect: one click, one undo step, and nothing that waits
-#: can be forgotten when the reader goes on to the next structure. The preview is for those who want to look first.
-DEFAULTS = {
-    "Tool": "point",
-    "Include": "1",
-    "Direction": "both",
-    "Range": "all",
-    "RangeValue": "10",
-    "StopWhenLost": "1",
-    "Window": "",
-    "AutoCommit": "1",
-    "KeepOut": "1",
-    "Each": "0",
-    "Hover": "1",
-}
 POLL_MS = 5
 #: Leaving the effect waits at most so long for the slice that is being computed.
 LEAVE_S = 2.0
@@ -103,6 +88,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.observer = EditorObserver(
             port, self._onEditorChanged, self._sceneChanged, self._onNodesChanged, self._onSceneClosing
         )
+        self.setupLesions()
         self.roiPlacement = RoiPlacement()
         self.pipelines = PreviewPipelines(scriptedEffect)
         self.tools = PromptTools(scriptedEffect, self.pipelines)
@@ -287,10 +273,6 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         bounds = settings.window_bounds(volumeNode)
         self.controller.window = IntensityWindow(bounds[0], bounds[1], settings.window) if bounds is not None else None
 
-    def _parameter(self, name):
-        """A parameter as text; defaults are not there while a scene is being closed."""
-        return self.scriptedEffect.parameter(name) if self.scriptedEffect.parameterDefined(name) else DEFAULTS[name]
-
     def _onTimer(self):
         if self._markupsChanged and not slicer.mrmlScene.IsBatchProcessing():
             self._markupsChanged = False
@@ -304,6 +286,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             return
         self.timer.start()
         self.panel.showState(self.controller, self._hint)
+        self.showLesions()
         self._showStrip()
         self._showPreview()
 

@@ -11,9 +11,26 @@ from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_slice, view_slice
 from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import is_new_segment, offered_markups
+from SegmentEditorEfficientMedSAM2Lib.lesions.lesion_commands import LesionCommands
+
+#: Results are written at once by default, as by every other effect: one click, one undo step, and nothing that waits
+#: can be forgotten when the reader goes on to the next structure. The preview is for those who want to look first.
+DEFAULTS = {
+    "Tool": "point",
+    "Include": "1",
+    "Direction": "both",
+    "Range": "all",
+    "RangeValue": "10",
+    "StopWhenLost": "1",
+    "Window": "",
+    "AutoCommit": "1",
+    "KeepOut": "1",
+    "Each": "0",
+    "Hover": "1",
+}
 
 
-class EffectCommands:
+class EffectCommands(LesionCommands):
     """Commands of the effect, which has the controller, the panel and the tools that they use."""
 
     if TYPE_CHECKING:
@@ -26,8 +43,9 @@ class EffectCommands:
         """Callable of each command, by the name that panel and shortcuts use."""
         return {
             "setup": lambda: slicer.util.selectModule("EfficientMedSAM2"),
+            **self.lesionCommands(),
             "propagate": self.onPropagate,
-            "commit": lambda: self._act(self.controller.commit),
+            "commit": lambda: self._act(self._accept),
             "reject": self.onReject,
             "weakest": self.onWeakest,
             "useMarkups": lambda: self._act(lambda: self._useMarkups(self._markupsNode())),
@@ -64,13 +82,22 @@ class EffectCommands:
         propagate(value("Direction"), rule, value("StopWhenLost") == "1")
 
     def onReject(self):
-        """Drop what is being drawn, or else cancel a propagation, or else drop the preview."""
+        """Drop what is being drawn, or else cancel a propagation, or else drop the preview or the proposal."""
         if self.tools.dragging:
             self.tools.cancel()
         elif self.controller.activity.is_propagation:
             self.controller.cancel()
+        elif self.controller.proposal is not None and not self.controller.has_preview:
+            self.controller.drop_proposal()
         else:
             self._act(self.controller.reject)
+
+    def _accept(self):
+        """Write the preview, or else make a segment of the proposal."""
+        if self.controller.proposal is not None and not self.controller.has_preview:
+            self.controller.accept_proposal()
+        else:
+            self.controller.commit()
 
     def onLock(self, *_checked):
         """Lock the selected segment, or unlock it."""
@@ -169,7 +196,12 @@ class EffectCommands:
 
     def _wantsKeys(self):
         state = self.controller
-        return self._isActive and (state.has_preview or self.tools.dragging or state.activity.is_propagation)
+        waits = state.has_preview or state.proposal is not None
+        return self._isActive and (waits or self.tools.dragging or state.activity.is_propagation)
+
+    def _parameter(self, name):
+        """A parameter as text; defaults are not there while a scene is being closed."""
+        return self.scriptedEffect.parameter(name) if self.scriptedEffect.parameterDefined(name) else DEFAULTS[name]
 
     def _say(self, text):
         self._hint = text

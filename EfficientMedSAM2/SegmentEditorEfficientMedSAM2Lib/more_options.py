@@ -6,6 +6,7 @@ from EfficientMedSAM2ModuleLib.widgets import PanelWidgets
 from slicer.i18n import tr as _
 
 from EfficientMedSAM2Lib.core.windows import PRESETS
+from SegmentEditorEfficientMedSAM2Lib.lesions.segments_section import SegmentsSection
 from SegmentEditorEfficientMedSAM2Lib.panel_style import TOOL, colorWhenDown
 from SegmentEditorEfficientMedSAM2Lib.shortcuts import KEYS
 
@@ -47,6 +48,7 @@ class MoreOptions(PanelWidgets):
         self.moreSection = ctk.ctkCollapsibleButton()
         self.moreSection.text = _("More")
         self.moreSection.collapsed = True
+        self._connect(self.moreSection, "contentsCollapsed(bool)", lambda _closed: self.commands["showSegments"]())
         column = qt.QVBoxLayout(self.moreSection)
         column.setContentsMargins(0, 0, 0, 0)
         frame = qt.QFrame()  # hidden as one: widgets in it may be shown and hidden while the section is closed
@@ -56,6 +58,8 @@ class MoreOptions(PanelWidgets):
         self._addMarkups()
         self._addRange()
         self._addSettings()
+        self.segmentsSection = SegmentsSection(self.commands)
+        self._form.addRow(self.segmentsSection.button)
         return self.moreSection
 
     def _addPromptList(self):
@@ -131,7 +135,7 @@ class MoreOptions(PanelWidgets):
         self.keepOutCheck = self._check(
             _("do not enter other segments"),
             self._onEdited,
-            _("Leave other segments their voxels, whatever Masking says. Off: what they lose is said."),
+            _("Leave other segments their voxels, whatever Masking says. Off: the likelier one has what both claim."),
         )
         self.hoverCheck = self._check(
             _("show what a click would make"),

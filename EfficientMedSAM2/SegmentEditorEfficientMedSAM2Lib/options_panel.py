@@ -50,6 +50,7 @@ class OptionsPanel(MoreOptions):
     def cleanup(self):
         """Disconnect all signals."""
         MoreOptions.cleanup(self)
+        self.segmentsSection.cleanup()
         self.strip.cleanup()
 
     # --- rows
@@ -177,10 +178,10 @@ class OptionsPanel(MoreOptions):
         if progress is None and activity.is_propagation:
             progress = PropagationProgress(0, 0, 0.0)
         self.showProgress(progress, activity is Activity.CANCELLING)
-        self.showPreview(controller.auto_commit, controller.has_preview)
+        self.showPreview(controller.auto_commit, controller.has_preview, controller.proposal is not None)
         if controller.load_error is not None:
             self.showSetup(_("The network could not be loaded:") + f" {controller.load_error}")
-        text = controller.message or hint
+        text = controller.message or hint or controller.find_text
         if not text and activity is Activity.LOADING:
             text = _("Loading the network...")
         self.showMessage(text, controller.is_error)
@@ -217,11 +218,14 @@ class OptionsPanel(MoreOptions):
         self.roiButton.checked = isPlacing
         colorWhenDown(self.roiButton, TOOL)
 
-    def showPreview(self, autoCommit, pending):
-        """Buttons for a result that waits."""
-        self.previewFrame.visible = pending or not autoCommit
-        self.commitButton.enabled = pending
-        self.rejectButton.enabled = pending
+    def showPreview(self, autoCommit, pending, proposed=False):
+        """Buttons for a result that waits, or a proposal of another segment."""
+        self.previewFrame.visible = pending or proposed or not autoCommit
+        self.commitButton.enabled = pending or proposed
+        self.rejectButton.enabled = pending or proposed
+        isProposal = proposed and not pending
+        self.commitButton.text = (_("Accept proposal") if isProposal else _("Apply preview")) + " (Enter)"
+        self.rejectButton.text = (_("Drop it") if isProposal else _("Discard")) + " (Esc)"
 
     # --- settings
 

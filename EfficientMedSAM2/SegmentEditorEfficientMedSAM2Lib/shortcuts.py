@@ -32,6 +32,8 @@ def helpText():
 <li><b>Confidence:</b> click a bar to go to its slice, <b>U</b> goes to the least sure one. Hatched: out of date.
 <li><b>Next (S):</b> the next segment, or a new one. <b>Lock:</b> nothing changes the segment any more.
 <li><b>More:</b> go to a prompt, delete or move it; clear a slice; start over.
+<li><b>More > Segments:</b> volume, diameters, mean and score of each; save them as a table or DICOM SEG.
+<li><b>More > Segments > Find others:</b> like the selected segment; <b>Enter</b> accepts one, <b>Esc</b> drops it.
 <li><b>Enter / Esc:</b> apply or discard a preview, when results are not written at once.
 <li>With Shift, Ctrl or Alt the mouse works as without the effect.
 </ul><p>""")

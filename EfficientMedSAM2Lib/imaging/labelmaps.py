@@ -184,3 +184,25 @@ def write_label_names(path: Path, segments: Sequence[Segment]) -> None:
         lines.append(f"{number}\t{' '.join(segment.name.split())}\t{shown}")
     with replacing(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def same_voxels(ijk_to_ras: np.ndarray, shape_kji: Sequence[int], volume: Volume) -> bool:
+    """Whether each voxel of a grid is one of the volume's, or would be, if that were larger."""
+    step = np.linalg.inv(volume.ijk_to_ras) @ ijk_to_ras
+    whole = np.round(step)
+    if abs(abs(np.linalg.det(whole)) - 1) > 0.5:
+        return False
+    return grid_offset(volume.ijk_to_ras, volume.ijk_to_ras @ np.linalg.inv(whole) @ step, shape_kji) < GRID_TOLERANCE
+
+
+def on_volume_grid(segment: Segment, ijk_to_ras: np.ndarray, volume: Volume) -> Segment:
+    """The segment on the volume's grid."""
+    import SimpleITK as sitk
+
+    if segment.mask.shape == volume.shape_kji and np.allclose(ijk_to_ras, volume.ijk_to_ras, atol=1e-4):
+        return segment
+    image = array_to_image(segment.mask.astype(np.uint8), ijk_to_ras)
+    grid = sitk.Image(list(volume.shape_kji[::-1]), sitk.sitkUInt8)
+    grid.CopyInformation(array_to_image(np.zeros(volume.shape_kji, dtype=np.uint8), volume.ijk_to_ras))
+    moved = sitk.GetArrayFromImage(sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0))
+    return Segment(segment.name, moved.astype(bool), segment.color, segment.terminology)

@@ -15,19 +15,20 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import last_line, normal_name, readable_name, replacing
-from EfficientMedSAM2Lib.core.geometry import grid_offset, lps_to_ras
+from EfficientMedSAM2Lib.core.geometry import lps_to_ras
 from EfficientMedSAM2Lib.imaging.dicom.reader import is_dicom
 from EfficientMedSAM2Lib.imaging.formats.contained import check_contained, image_reader
 from EfficientMedSAM2Lib.imaging.formats.files import check_name, one_line, quiet_libraries
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, read_npz_labels, write_npz
 from EfficientMedSAM2Lib.imaging.labelmaps import (
     LABELMAP_SUFFIXES,
-    array_to_image,
     flattened,
     label_type,
+    on_volume_grid,
+    same_voxels,
     write_labelmap,
 )
-from EfficientMedSAM2Lib.imaging.segment import GRID_TOLERANCE, NOTES_KEY, Segment, Written, check_geometry, check_masks
+from EfficientMedSAM2Lib.imaging.segment import NOTES_KEY, Segment, Written, check_geometry, check_masks
 from EfficientMedSAM2Lib.imaging.terminology import segment_colors, terminology_entry
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 
@@ -89,7 +90,7 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     segments, ijk_to_ras = _read(Path(path), volume)
     if volume is None or ijk_to_ras is None:
         return segments
-    return [_on_grid(segment, ijk_to_ras, volume) for segment in segments]
+    return [on_volume_grid(segment, ijk_to_ras, volume) for segment in segments]
 
 
 def read_segment(path: str | Path, volume: Volume, name: str | None, only: bool = False) -> tuple[Segment, str]:
@@ -119,9 +120,9 @@ def read_segment(path: str | Path, volume: Volume, name: str | None, only: bool 
         raise UserError(f"{path} has no segment {name!r}; it has {names}.")
     segment, note = found[0], ""
     if ijk_to_ras is not None:
-        if not _same_voxels(ijk_to_ras, segment.mask.shape, volume):
+        if not same_voxels(ijk_to_ras, segment.mask.shape, volume):
             note = f"{Path(path).name} lies on another grid; it was brought onto that of the scan by nearest neighbour."
-        segment = _on_grid(segment, ijk_to_ras, volume)
+        segment = on_volume_grid(segment, ijk_to_ras, volume)
     if not segment.mask.any():
         raise UserError(f"The segment {segment.name!r} of {path} is empty on this scan; start from another prompt.")
     return segment, note
@@ -322,25 +323,3 @@ def _read_npz(path: Path, volume: Volume | None) -> list[Segment]:
     if volume is not None and labelmap.shape != volume.shape_kji:
         raise UserError(f"its label map has shape {labelmap.shape}, the scan {volume.shape_kji}")
     return [Segment(str(value), labelmap == value) for value in np.unique(labelmap) if value]
-
-
-def _same_voxels(ijk_to_ras: np.ndarray, shape_kji: Sequence[int], volume: Volume) -> bool:
-    """Whether each voxel of a grid is one of the volume's, or would be, if that were larger."""
-    step = np.linalg.inv(volume.ijk_to_ras) @ ijk_to_ras
-    whole = np.round(step)
-    if abs(abs(np.linalg.det(whole)) - 1) > 0.5:
-        return False
-    return grid_offset(volume.ijk_to_ras, volume.ijk_to_ras @ np.linalg.inv(whole) @ step, shape_kji) < GRID_TOLERANCE
-
-
-def _on_grid(segment: Segment, ijk_to_ras: np.ndarray, volume: Volume) -> Segment:
-    """The segment on the volume's grid."""
-    import SimpleITK as sitk
-
-    if segment.mask.shape == volume.shape_kji and np.allclose(ijk_to_ras, volume.ijk_to_ras, atol=1e-4):
-        return segment
-    image = array_to_image(segment.mask.astype(np.uint8), ijk_to_ras)
-    grid = sitk.Image(list(volume.shape_kji[::-1]), sitk.sitkUInt8)
-    grid.CopyInformation(array_to_image(np.zeros(volume.shape_kji, dtype=np.uint8), volume.ijk_to_ras))
-    moved = sitk.GetArrayFromImage(sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0))
-    return Segment(segment.name, moved.astype(bool), segment.color, segment.terminology)

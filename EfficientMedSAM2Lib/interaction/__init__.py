@@ -3,7 +3,7 @@
 from EfficientMedSAM2Lib.interaction.checks import DIRECTIONS
 from EfficientMedSAM2Lib.interaction.history import History
 from EfficientMedSAM2Lib.interaction.predictor import VolumePredictor
-from EfficientMedSAM2Lib.interaction.prompt_calls import LESION, check_each, numbered_name
+from EfficientMedSAM2Lib.interaction.prompt_calls import LESION, base_name, check_each, numbered_name
 from EfficientMedSAM2Lib.interaction.prompts import (
     PROMPT_ORDER,
     BoxPrompt,
@@ -40,6 +40,7 @@ __all__ = [
     "SliceUpdate",
     "StopRule",
     "VolumePredictor",
+    "base_name",
     "check_each",
     "line_to_prompts",
     "numbered_name",

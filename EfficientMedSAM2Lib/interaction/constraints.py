@@ -14,8 +14,9 @@ from typing import Union
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import intersection, slice_box, union
+from EfficientMedSAM2Lib.core.boxes import Box, intersection, slice_box, union
 from EfficientMedSAM2Lib.core.masks import PackedMask
+from EfficientMedSAM2Lib.interaction.predictor import AxisStates
 from EfficientMedSAM2Lib.interaction.prompts import (
     BoxPrompt,
     LassoPrompt,
@@ -53,6 +54,33 @@ def edited_voxels(prompts: Iterable[Prompt]) -> PackedMask:
     for edit in edits:
         held |= edit.window(box)
     return PackedMask.pack(held, [low for low, _high in box])
+
+
+def certainty(states: AxisStates, segment: SegmentState, box: Box) -> np.ndarray:
+    """How sure a segment is of its voxels in a half-open box, float32, as logits.
+
+    Infinite is what the user has said: voxels that were clicked on, drawn over, edited by hand or given as a mask.
+    Minus infinite is what does not belong to it.
+    """
+    mask = segment.bits.read(box)
+    found = np.where(mask, np.float32(np.inf), np.float32(-np.inf))
+    if segment.latest is None or not mask.any():
+        return found
+    axis = segment.latest[0]
+    part = tuple(slice(*bounds) for n, bounds in enumerate(box) if n != axis)
+    for offset in np.flatnonzero(mask.any(axis=in_plane_axes(axis))):
+        logits = states.logits(axis, box[axis][0] + int(offset), segment.obj_id)
+        if logits is not None:  # else the slice was given
+            plane = np.moveaxis(found, axis, 0)[offset]
+            plane[...] = np.where(np.isposinf(plane), logits[part].clip(0), plane)
+    said = edited_voxels(segment.prompts).window(box)
+    for prompt in segment.prompts:
+        if isinstance(prompt, ScribblePrompt) and prompt.positive:
+            said |= prompt.mask.window(box)
+        elif isinstance(prompt, PointPrompt) and prompt.positive and _contains(box, _voxel(prompt)):
+            said[tuple(v - low for v, (low, _high) in zip(prompt.index_kji, box))] = True
+    found[said & mask] = np.inf
+    return found
 
 
 def constrained(segment: SegmentState, axis: int, index: int, mask: np.ndarray) -> np.ndarray:
@@ -188,4 +216,4 @@ def _contains(outer: Sequence[Sequence[int]], inner: Sequence[Sequence[int]]) ->
     return all(a[0] <= b[0] and b[1] <= a[1] for a, b in zip(outer, inner))
 
 
-__all__ = ["Constraint", "constrained", "constraints", "covers", "edited_voxels"]
+__all__ = ["Constraint", "certainty", "constrained", "constraints", "covers", "edited_voxels"]

@@ -82,6 +82,9 @@ class VolumePredictor(Protocol):
     def restore_object(self, inference_state: Any, obj_id: int, snapshot: Any) -> None:
         """Bring an object back to a snapshot; None removes it."""
 
+    def slice_logits(self, inference_state: Any, obj_id: int, frame_idx: int) -> np.ndarray | None:
+        """Logits (H,W) of a slice's mask, None where it was given, or there is none."""
+
     def slice_features(self, inference_state: Any, frame_idx: int) -> SliceFeatures:
         """What the encoder sees of a slice, for finding places that are alike."""
 
@@ -181,6 +184,10 @@ class AxisStates:
         if not self.has_contrast:
             return None, 0.0
         return (None if mask is None else np.asarray(mask, dtype=bool)), float(score or 0.0)
+
+    def logits(self, axis: int, index: int, obj_id: int) -> np.ndarray | None:
+        """Logits (H,W) of the mask that the predictor has made of a slice; None where it has made none."""
+        return self.predictor.slice_logits(self[axis], obj_id, index)
 
     def snapshot(self, obj_id: int) -> dict[int, Any]:
         """The predictor's snapshots of an object, by axis."""

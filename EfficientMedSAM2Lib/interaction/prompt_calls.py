@@ -27,10 +27,15 @@ LESION = "Lesion"
 _NUMBERED = re.compile(r"(.*\S)\s+\d+")
 
 
+def base_name(name: str) -> str:
+    """ "Lesion" for "Lesion 3"; a name without a number as it is."""
+    found = _NUMBERED.fullmatch(name.strip())
+    return found[1] if found else name.strip()
+
+
 def numbered_name(base: str, taken: Iterable[str]) -> str:
     """ "Lesion 1", or with the first number that is free; ``base`` may be a numbered name itself, as "Lesion 3" is."""
-    found = _NUMBERED.fullmatch(base.strip())
-    base, known = found[1] if found else base.strip() or LESION, set(taken)
+    base, known = base_name(base) or LESION, set(taken)
     return next(name for name in (f"{base} {n}" for n in range(1, len(known) + 2)) if name not in known)
 
 
@@ -103,13 +108,14 @@ class PromptCalls(ABC):
             segment, "change prompts", lambda states, state: answer_anew(states, state, axis, indices, prompts)
         )
 
-    def try_prompt(self, prompt: PointPrompt, segment: str = "1") -> np.ndarray:
-        """The mask, bool (rows, columns), that a click would make of its slice; the segment stays as it is."""
+    def try_prompt(self, prompt: PointPrompt, segment: str = "1") -> tuple[np.ndarray, float]:
+        """The mask, bool (rows, columns), that a click would make of its slice, and its score; nothing is changed."""
         store = self._ready()
         trial = store.begin(segment, "try")
         try:
             apply_any_prompt(store.states, trial.segment, prompt)
-            return trial.segment.read_slice(prompt.axis, prompt.index)
+            record = trial.segment.slice_records(prompt.axis).get(prompt.index)
+            return trial.segment.read_slice(prompt.axis, prompt.index), 0.0 if record is None else record.score
         finally:
             store.roll_back(trial)
 

@@ -12,6 +12,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import check_matrix, kji_from_ijk, slice_axis, spacing_of
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
 from EfficientMedSAM2Lib.interaction import checks
+from EfficientMedSAM2Lib.interaction.constraints import certainty
 from EfficientMedSAM2Lib.interaction.history import MAX_BYTES, MAX_STEPS, History, SegmentStore
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates, VolumePredictor
 from EfficientMedSAM2Lib.interaction.prompt_calls import PromptCalls
@@ -240,6 +241,11 @@ class InteractiveSession(PromptCalls):
     def mask(self, segment: str = "1", bbox_kji: Box | None = None) -> np.ndarray:
         """Copy of the mask, bool (D,H,W), or of a half-open box of it, such as the other calls return."""
         return self._segment(segment).bits.read(bbox_kji)
+
+    def certainty(self, segment: str, bbox_kji: Box) -> np.ndarray:
+        """Logits, float32, of a segment's voxels in a half-open box: infinite where the user has said that they belong
+        to it, minus infinite where they do not. Of two segments that claim a voxel, the larger is the likelier."""
+        return certainty(self._image().states, self._segment(segment), bbox_kji)
 
     def prompts(self, segment: str = "1") -> tuple[Prompt, ...]:
         """Prompts of a segment in the order they were given."""

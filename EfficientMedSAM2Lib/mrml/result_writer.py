@@ -7,7 +7,7 @@ from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.mrml.history_link import EditorStates, EngineSteps
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
-from EfficientMedSAM2Lib.mrml.scene.other_segments import changes_elsewhere, read_each_other_segment, read_kept_voxels
+from EfficientMedSAM2Lib.mrml.scene.other_segments import changes_elsewhere, left_to_others, read_each_other_segment
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import STATE_TAG
 from EfficientMedSAM2Lib.mrml.scene.segmentation_prompts import SegmentationPrompts
 from EfficientMedSAM2Lib.mrml.scene.slice_store import write_slices
@@ -71,9 +71,7 @@ class ResultWriter:
         self._save_state()
         if box is not None:
             after, changed = self._steps.unwritten(segment_id, box)
-            left = changed & after & read_kept_voxels(self.port, segment_id, box, keeps_out)
-            if left.any():
-                notes.append(f"{left.sum()} voxels belong to other segments and were left to them.")
+            left, notes = left_to_others(self.port, self.engine, segment_id, box, after, changed & after, keeps_out)
             before = read_each_other_segment(self.port, segment_id, box)
             report = write_change(self.port, Change(after, changed & ~left, (box[0][0], box[1][0], box[2][0])))
             notes += changes_elsewhere(self.port, segment_id, box, before)

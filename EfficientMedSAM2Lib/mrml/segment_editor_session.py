@@ -28,7 +28,7 @@ from EfficientMedSAM2Lib.mrml.manual_edits import ManualEdit, read_manual_edit
 from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.result_writer import ResultWriter
-from EfficientMedSAM2Lib.mrml.scene.other_segments import draws_inside, read_kept_voxels
+from EfficientMedSAM2Lib.mrml.scene.other_segments import draws_inside, left_to_others
 from EfficientMedSAM2Lib.mrml.scene.segment_lock import is_locked, require_unlocked
 from EfficientMedSAM2Lib.mrml.scene.segmentation_prompts import SegmentationPrompts
 from EfficientMedSAM2Lib.mrml.segment_voxels import WriteReport, segment_stamp
@@ -225,7 +225,9 @@ class SegmentEditorSession:
         if self._pending_box is None:
             raise UserError("There is no preview; give a prompt first.")
         mask, start = self._steps.mask(self._segment, self._pending_box), [low for low, _high in self._pending_box]
-        mask &= ~read_kept_voxels(self.port, self._segment, self._pending_box, self._keeps_out)
+        wanted = mask & self._steps.unwritten(self._segment, self._pending_box)[1]
+        known = self.port, self.engine, self._segment, self._pending_box
+        mask &= ~left_to_others(*known, mask, wanted, self._keeps_out)[0]
         return oriented_image(mask, start, volume_matrix(self.port.source_volume_node()))
 
     def prompts(self, segment_id: str) -> list[MarkupPrompt]:

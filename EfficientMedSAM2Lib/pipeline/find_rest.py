@@ -1,15 +1,16 @@
-"""Find the rest: objects like those that are known, looked for by the encoder's features, as new segments."""
+"""Find the rest: objects like those that are known, looked for by the encoder's features."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import slice_box
+from EfficientMedSAM2Lib.core.boxes import Box, slice_box
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import apply_window
 from EfficientMedSAM2Lib.interaction.prompt_calls import numbered_name
 from EfficientMedSAM2Lib.interaction.prompts import PointPrompt, in_plane_axes
@@ -30,9 +31,75 @@ INTENSITY_SHARE = 0.5
 LARGEST_OVERLAP = 0.2
 
 
+class Example(Protocol):
+    """A finished object."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def mask(self) -> PackedMask:
+        """Its voxels, on the volume's grid."""
+
+    @property
+    def axis(self) -> int:
+        """Array axis of its slices."""
+
+
+@dataclass(frozen=True)
+class SegmentExample:
+    """An example that is a segment of a session."""
+
+    name: str
+    mask: PackedMask
+    axis: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is probably another one, on one slice.
+
+    Attributes:
+        place_kji: Voxel that was clicked on.
+        axis: Array axis of the slice.
+        mask: Of the slice, bool (rows, columns).
+        score: The network's, 0...1.
+    """
+
+    place_kji: tuple[int, int, int]
+    axis: int
+    mask: np.ndarray
+    score: float
+
+    @property
+    def index(self) -> int:
+        """Number of the slice."""
+        return self.place_kji[self.axis]
+
+
+@dataclass(frozen=True)
+class SearchStep:
+    """A slice was looked at, or a place clicked on.
+
+    Attributes:
+        done: Steps up to now.
+        total: Steps in all, as far as is known.
+        finding: What was found, if anything.
+    """
+
+    done: int
+    total: int
+    finding: Finding | None = None
+
+
+#: A place that looks like the examples: how much, and its middle voxel (k, j, i).
+Place = tuple[float, tuple[int, int, int]]
+
+
 @dataclass(frozen=True)
 class KnownObject:
-    """An example.
+    """What there is to find others by.
 
     Attributes:
         axis: Array axis of its slices.
@@ -59,9 +126,7 @@ def find_rest(
 ) -> list[str]:
     """Propose others like some finished objects, each as a new numbered segment on one slice.
 
-    Places that look alike to the encoder are asked for by a click; what comes out is kept where the network is sure of
-    it, it is of similar size and intensity, and belongs to no other segment. Drop one with `remove_segment`, carry the
-    others with `propagate_each`.
+    Drop one with `remove_segment`, carry the others with `propagate_each`.
 
     Args:
         session: The session, on the volume.
@@ -76,33 +141,80 @@ def find_rest(
     Raises:
         UserError: There is no example, or one is empty.
     """
-    if not examples:
-        raise UserError("Nothing to find others of; segment one first.")
-    known = [describe_object(session, volume, example) for example in examples]
+    shown = [SegmentExample(n, PackedMask.pack(session.mask(n)), session.slicing_axis(n)) for n in examples]
+
+    def taken(box: Box) -> np.ndarray:
+        return np.any([session.mask(known, box) for known in session.segments], axis=0)
+
     names: list[str] = []
-    for place in places_like(session, known):
-        if len(names) == most:
-            break
-        label = numbered_name(name or examples[0], session.segments)
-        session.add_prompt(PointPrompt(place, True, known[0].axis), label)
-        if fits(session, volume, known, label, place[known[0].axis]):
+    for step in search_others(session, volume, shown, taken):
+        if step.finding is not None and len(names) < most:
+            label = numbered_name(name or examples[0], session.segments)
+            session.add_prompt(PointPrompt(step.finding.place_kji, True, step.finding.axis), label)
             names.append(label)
-        else:
-            session.undo()
+        if len(names) >= most:
+            break
     return names
 
 
-def describe_object(session: InteractiveSession, volume: np.ndarray, name: str) -> KnownObject:
-    """What there is to find others by; UserError for an empty segment."""
+def search_others(
+    session: InteractiveSession,
+    volume: np.ndarray,
+    examples: Sequence[Example],
+    taken: Callable[[Box], np.ndarray],
+) -> Iterator[SearchStep]:
+    """Look for others like some finished objects, a slice or a place at a time; no segment is changed.
+
+    Places that look alike to the encoder are asked for by a click; what comes out is a finding where the network is
+    sure of it, it is of similar size and intensity, and belongs to no other segment.
+
+    Args:
+        session: The session, on the volume.
+        volume: (D,H,W) or (D,H,W,3).
+        examples: What to look for more of.
+        taken: Voxels that are in a segment, bool, in a half-open box.
+
+    Yields:
+        A step each; findings come the likeliest first.
+
+    Raises:
+        UserError: There is no example, or one is empty.
+    """
+    if not examples:
+        raise UserError("Nothing to find others of; segment one first.")
+    known = [describe_object(session, volume, example) for example in examples]
+    axis, radius_mm = known[0].axis, min(example.radius_mm for example in known)
+    slices = range(*_every(session, axis, radius_mm))
+    places: list[Place] = []
+    for done, index in enumerate(slices, start=1):
+        places += _places_on(session, known, index, radius_mm)
+        yield SearchStep(done, len(slices))
+    spacing_kji = np.array(session.spacing_kji)
+    apart = _apart(places, spacing_kji, radius_mm)
+    found: list[Finding] = []
+    for done, place in enumerate(apart, start=len(slices) + 1):
+        finding = None
+        is_known = taken([[v, v + 1] for v in place]).any() or any(_holds(f, place, spacing_kji) for f in found)
+        if not is_known:
+            others = taken(slice_box(session.shape_kji, axis, place[axis])).squeeze(axis)
+            others = np.any([others, *(f.mask for f in found if f.index == place[axis])], axis=0)
+            finding = _asked(session, volume, known, place, others)
+        if finding is not None:
+            found.append(finding)
+        yield SearchStep(done, len(slices) + len(apart), finding)
+
+
+def describe_object(session: InteractiveSession, volume: np.ndarray, example: Example) -> KnownObject:
+    """What there is to find others by; UserError for an empty one."""
     from scipy import ndimage
 
-    box = session.bounding_box(name)
+    box, axis = example.mask.box, example.axis
     if box is None:
-        raise UserError(f"Segment {name!r} is empty; there is nothing to find others by.")
-    axis = session.slicing_axis(name)
-    areas = session.mask(name, box).sum(axis=in_plane_axes(axis))
+        raise UserError(f"Segment {example.name!r} is empty; there is nothing to find others by.")
+    areas = example.mask.unpack().sum(axis=in_plane_axes(axis))
     index = box[axis][0] + int(areas.argmax())
-    mask, values = slice_mask(session, name, axis, index), windowed(session, volume, axis, index)
+    mask = example.mask.window(slice_box(session.shape_kji, axis, index)).squeeze(axis)
+    values = windowed(session, volume, axis, index)
     around = ndimage.binary_dilation(mask, iterations=6) & ~ndimage.binary_dilation(mask, iterations=2)
     mean = float(values[mask].mean())
     contrast = abs(mean - float(values[around].mean())) if around.any() else mean
@@ -110,60 +222,78 @@ def describe_object(session: InteractiveSession, volume: np.ndarray, name: str) 
     return KnownObject(axis, likeness, int(mask.sum()) * pixel_mm2(session, axis), mean, contrast)
 
 
-def places_like(session: InteractiveSession, known: Sequence[KnownObject]) -> Iterator[tuple[int, int, int]]:
-    """Voxels (k, j, i) in the middle of what looks like some objects, the likeliest first, none in a segment."""
+def _every(session: InteractiveSession, axis: int, radius_mm: float) -> tuple[int, int, int]:
+    """First slice, end and step, so that none of the objects lies between two."""
+    step = max(1, int(radius_mm / session.spacing_kji[axis]))
+    return step // 2, session.shape_kji[axis], step
+
+
+def _places_on(
+    session: InteractiveSession, known: Sequence[KnownObject], index: int, radius_mm: float
+) -> Iterator[Place]:
+    """Middles of what looks like the examples on a slice."""
     from scipy import ndimage
 
-    axis, shape, spacing = known[0].axis, session.shape_kji, np.array(session.spacing_kji)
+    axis, shape = known[0].axis, session.shape_kji
     rows, columns = in_plane_axes(axis)
-    radius_mm = min(example.radius_mm for example in known)
-    step = max(1, int(radius_mm / spacing[axis]))
-    found: list[tuple[float, tuple[int, int, int]]] = []
-    for index in range(step // 2, shape[axis], step):
-        features = session.slice_features(index, axis)
-        likeness = np.mean([example.likeness.of(features) for example in known], axis=0)
-        cell_mm = abs(float(features.rows[1] - features.rows[0])) * spacing[rows]
-        reach = max(1, round(radius_mm / cell_mm))
-        smooth = ndimage.gaussian_filter(likeness, reach / 2)
-        peaks = (smooth == ndimage.maximum_filter(smooth, 2 * reach + 1)) & (smooth >= LEAST_LIKENESS)
-        peaks &= features.is_inside((shape[rows], shape[columns]))
-        for row, column in np.argwhere(peaks):
-            place = [index, index, index]
-            place[rows], place[columns] = round(float(features.rows[row])), round(float(features.columns[column]))
-            found.append((float(smooth[row, column]), (place[0], place[1], place[2])))
+    features = session.slice_features(index, axis)
+    likeness = np.mean([example.likeness.of(features) for example in known], axis=0)
+    cell_mm = abs(float(features.rows[1] - features.rows[0])) * session.spacing_kji[rows]
+    reach = max(1, round(radius_mm / cell_mm))
+    smooth = ndimage.gaussian_filter(likeness, reach / 2)
+    peaks = (smooth == ndimage.maximum_filter(smooth, 2 * reach + 1)) & (smooth >= LEAST_LIKENESS)
+    peaks &= features.is_inside((shape[rows], shape[columns]))
+    for row, column in np.argwhere(peaks):
+        place = [index, index, index]
+        place[rows], place[columns] = round(float(features.rows[row])), round(float(features.columns[column]))
+        yield float(smooth[row, column]), (place[0], place[1], place[2])
+
+
+def _apart(places: Sequence[Place], spacing_kji: np.ndarray, radius_mm: float) -> list[tuple[int, int, int]]:
+    """Voxels of the places, the likeliest first, without those that are as near to a likelier one as an object is
+    wide."""
+    apart: list[tuple[int, int, int]] = []
     kept = np.zeros((0, 3))
-    for _likeness, place_kji in sorted(found, reverse=True):
-        at = np.array(place_kji) * spacing
+    for _likeness, place_kji in sorted(places, reverse=True):
+        at = np.array(place_kji) * spacing_kji
         if len(kept) and np.linalg.norm(kept - at, axis=1).min() < radius_mm:
             continue
         kept = np.concatenate([kept, at[None]])
-        voxel = [[v, v + 1] for v in place_kji]
-        if not any(session.mask(name, voxel).any() for name in session.segments):
-            yield place_kji
+        apart.append(place_kji)
+    return apart
 
 
-def fits(session: InteractiveSession, volume: np.ndarray, known: Sequence[KnownObject], name: str, index: int) -> bool:
-    """Whether a segment that was found on a slice is like the objects that are known."""
+def _holds(finding: Finding, place_kji: Sequence[int], spacing_kji: np.ndarray) -> bool:
+    """Whether a place on any slice is in an object that was found on one: most are about as deep as they are wide."""
+    rows, columns = in_plane_axes(finding.axis)
+    middle: np.ndarray = np.array(finding.place_kji, float)
+    middle[[rows, columns]] = np.argwhere(finding.mask).mean(axis=0)
+    radius_mm = np.sqrt(finding.mask.sum() * spacing_kji[rows] * spacing_kji[columns] / np.pi)
+    # a slice beside its middle is in it, however small it is
+    return bool(np.linalg.norm((place_kji - middle) * spacing_kji) <= radius_mm + spacing_kji[finding.axis] / 2)
+
+
+def _asked(
+    session: InteractiveSession,
+    volume: np.ndarray,
+    known: Sequence[KnownObject],
+    place_kji: tuple[int, int, int],
+    others: np.ndarray,
+) -> Finding | None:
+    """What a click on a place finds, where that is like the objects that are known."""
     axis = known[0].axis
-    mask, score = slice_mask(session, name, axis, index), session.scores(name, axis).get(index, 0.0)
+    mask, score = session.try_prompt(PointPrompt(place_kji, True, axis), numbered_name("", session.segments))
     if not mask.any() or score < LEAST_SCORE:
-        return False
+        return None
     area, areas = int(mask.sum()) * pixel_mm2(session, axis), [example.area_mm2 for example in known]
     if not min(areas) / AREA_RATIO <= area <= max(areas) * AREA_RATIO:
-        return False
-    mean = float(windowed(session, volume, axis, index)[mask].mean())
+        return None
+    mean = float(windowed(session, volume, axis, place_kji[axis])[mask].mean())
     if min(abs(mean - example.mean) - INTENSITY_SHARE * example.contrast for example in known) > 0:
-        return False
-    others = np.zeros_like(mask)
-    for other in session.segments:
-        if other != name:
-            others |= slice_mask(session, other, axis, index)
-    return bool((mask & others).sum() <= LARGEST_OVERLAP * mask.sum())
-
-
-def slice_mask(session: InteractiveSession, name: str, axis: int, index: int) -> np.ndarray:
-    """A slice of a segment, bool (rows, columns)."""
-    return session.mask(name, slice_box(session.shape_kji, axis, index)).squeeze(axis)
+        return None
+    if (mask & others).sum() > LARGEST_OVERLAP * mask.sum():
+        return None
+    return Finding(place_kji, axis, mask, score)
 
 
 def windowed(session: InteractiveSession, volume: np.ndarray, axis: int, index: int) -> np.ndarray:

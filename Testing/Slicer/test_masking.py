@@ -39,8 +39,8 @@ def nothing_is_drawn_outside_the_editable_area():
     check(not (editor.mask("A") & half).any(), f"the new segment of {count} voxels keeps out of it")
 
 
-def neighbours_are_overwritten_when_asked():
-    """With 'overwrite all', and 'do not enter other segments' off, the voxels change hands."""
+def neighbours_that_were_painted_are_kept():
+    """Also with 'overwrite all', and 'do not enter other segments' off: nobody knows how sure they are."""
     editor = Editor(make_volume())
     half = make_neighbour(editor)
     node = editor.widget.mrmlSegmentEditorNode()
@@ -49,13 +49,29 @@ def neighbours_are_overwritten_when_asked():
     editor.click((12, 48, 44))
     wait_until(lambda: editor.mask("A").any(), "a click makes a mask")
     editor.settle()
+    check(np.array_equal(editor.mask("B"), half), "the neighbour is the same as before")
+    check(not (editor.mask("A") & half).any(), "no voxel belongs to both")
+
+
+def a_lesion_takes_its_voxels_from_an_organ_when_asked():
+    """With 'overwrite all', and 'do not enter other segments' off, the voxels of what lies within change hands."""
+    editor = Editor(make_volume())
+    organ = np.ones_like(ball("A"))
+    slicer.util.updateSegmentBinaryLabelmapFromArray(organ.astype(np.uint8), editor.segmentation, "B", editor.volume)
+    node = editor.widget.mrmlSegmentEditorNode()
+    node.SetOverwriteMode(node.OverwriteAllSegments)
+    editor.effect.setParameter("KeepOut", "0")
+    editor.click((12, 48, 44))
+    wait_until(lambda: editor.mask("A").any(), "a click makes a mask")
+    editor.settle()
     check(not (editor.mask("A") & editor.mask("B")).any(), "no voxel belongs to both")
-    taken = int((half & ~editor.mask("B")).sum())
-    check(taken == int((editor.mask("A") & half).sum()), f"{taken} voxels changed hands")
+    taken = int((organ & ~editor.mask("B")).sum())
+    check(taken == int(editor.mask("A").sum()), f"{taken} voxels changed hands")
 
 
 run(
     neighbours_are_kept_where_overlap_is_allowed,
     nothing_is_drawn_outside_the_editable_area,
-    neighbours_are_overwritten_when_asked,
+    neighbours_that_were_painted_are_kept,
+    a_lesion_takes_its_voxels_from_an_organ_when_asked,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from EfficientMedSAM2Lib.cohort.records.outcome import CaseOutcome
 from EfficientMedSAM2Lib.cohort.results.measurements import COLUMNS
 from EfficientMedSAM2Lib.core.files import replacing
-from EfficientMedSAM2Lib.imaging.formats.files import csv_cell
+from EfficientMedSAM2Lib.imaging.formats.files import write_csv
 
 MEASUREMENTS, FAILURES = "measurements.csv", "failures.csv"
 _CASE_COLUMNS = ("case",)
@@ -48,20 +47,6 @@ def measurement_rows(outcomes: Iterable[CaseOutcome]) -> list[dict[str, Any]]:
             row.update(image=outcome.record.get("image"), weights_sha256=outcome.record.get("weights_sha256"))
             rows.append(row)
     return rows
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows with these columns; nothing a table program would take for a formula.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {name: "" if value is None else csv_cell(value) for name, value in row.items()} for row in rows
-        )
 
 
 def _write_parquet(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:

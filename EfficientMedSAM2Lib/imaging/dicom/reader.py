@@ -98,7 +98,21 @@ def select_scan(path: Path, time_point: int | None = None, series: str | None = 
     Raises:
         UserError: No images, files that cannot be read, or it is not clear what is meant; the text says what to do.
     """
-    frames = _folder_frames(path, series) if path.is_dir() else _file_frames(path)
+    return _selected(_folder_frames(path, series) if path.is_dir() else _file_frames(path), time_point, series)
+
+
+def scan_of_files(files: Sequence[Path]) -> DicomScan:
+    """The scan that some DICOM files make up, which may lie in several folders.
+
+    Raises:
+        UserError: There is none, one cannot be read, or they make up more than one scan.
+    """
+    if not files:
+        raise UserError("There are no DICOM files.")
+    return _selected([frame for path in files for frame in _file_frames(path)], None, None)
+
+
+def _selected(frames: list[Frame], time_point: int | None, series: str | None) -> DicomScan:
     selection = one_orientation(without_copies(choose_series(frames, series)))
     selection = one_time_point(selection, time_point)
     if any("MOSAIC" in str(frame.labels.get("ImageType", "")).upper() for frame in selection.frames):

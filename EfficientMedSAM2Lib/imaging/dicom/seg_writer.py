@@ -6,6 +6,7 @@ and the anatomic region.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import numpy as np
 from EfficientMedSAM2Lib import __version__
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
+from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.imaging.dicom.reader import DicomScan, select_scan
 from EfficientMedSAM2Lib.imaging.segment import Segment
 from EfficientMedSAM2Lib.imaging.terminology import segment_colors, terminology_entry
@@ -75,6 +77,14 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], scan: DicomScan, ke
     written = _make(sources, segments, scan, key)
     with replacing(path, lambda file: _check(file, segments, scan)) as temporary:
         written.save_as(temporary)
+
+
+def content_key(segments: Sequence[Segment]) -> str:
+    """Equal segments make an equal DICOM SEG, which a PACS then knows already."""
+    digest = hashlib.sha256()
+    for segment in segments:
+        digest.update(repr((segment.name, PackedMask.pack(segment.mask))).encode())
+    return digest.hexdigest()
 
 
 def dicom_series(path: str | Path, time_point: int | None = None, series: str | None = None) -> DicomScan:

@@ -1,7 +1,8 @@
-"""Files that were cut off are noticed, and libraries' messages are kept off the terminal."""
+"""Files that were cut off are noticed, libraries' messages are kept off the terminal, and tables are safe to open."""
 
 from __future__ import annotations
 
+import csv
 import ctypes
 import gzip
 import logging
@@ -12,13 +13,13 @@ import sys
 import tempfile
 import unicodedata
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.files import readable_name
+from EfficientMedSAM2Lib.core.files import readable_name, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,20 @@ def csv_cell(value: Any) -> Any:
 def from_csv_cell(text: str) -> str:
     """The inverse of ``csv_cell`` for text."""
     return text[1:] if text.startswith("'") and csv_cell(text[1:]) == text else text
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows with these columns; nothing a table program would take for a formula.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(
+            {name: "" if value is None else csv_cell(value) for name, value in row.items()} for row in rows
+        )
 
 
 def _flush_c_streams() -> None:

@@ -26,6 +26,7 @@ class Activity(Enum):
     ANSWERING = "answering"
     PROPAGATING = "propagating"
     CANCELLING = "cancelling"
+    SAVING = "saving"
 
     @property
     def is_propagation(self) -> bool:

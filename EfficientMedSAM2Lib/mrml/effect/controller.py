@@ -11,10 +11,10 @@ from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.interaction import LESION, LassoPrompt, MarkupPrompt, ScribblePrompt, check_each
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
+from EfficientMedSAM2Lib.mrml.effect.lesions.proposals import ProposalActions
 from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, HoverMask
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import features_around, features_of
 from EfficientMedSAM2Lib.mrml.effect.progress import RangeRule
-from EfficientMedSAM2Lib.mrml.effect.prompt_changes import PromptChanges
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import read_scores
 from EfficientMedSAM2Lib.mrml.markups_reader import box_of, drawn_along, line_between, point_at
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
@@ -25,7 +25,7 @@ from EfficientMedSAM2Lib.mrml.scene.sequences import keep_one_per_time_point
 logger = logging.getLogger(__name__)
 
 
-class EffectController(PromptChanges):
+class EffectController(ProposalActions):
     """Actions of one segment editor; all are called on the main thread and return at once.
 
     Args:
@@ -103,7 +103,7 @@ class EffectController(PromptChanges):
             return False
 
         def work(job: Any) -> None:
-            mask = session.engine.try_prompt(prompt, segment)
+            mask, _score = session.engine.try_prompt(prompt, segment)
             if not job.cancelled:
                 job.report(HoverMask(prompt.axis, prompt.index, mask))
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, Propagation, SliceUpdate
-from EfficientMedSAM2Lib.mrml.effect.action_queue import Action, ActionQueue, Activity
+from EfficientMedSAM2Lib.mrml.effect.action_queue import Action, ActionQueue, Activity, Work
 from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, HoverMask
 from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores, read_scores
@@ -45,6 +46,8 @@ class EffectState:
         auto_commit: Write results at once.
         keep_out: See SegmentEditorSession.
         each: Each prompt begins a new segment, as for many lesions; one that excludes corrects the selected segment.
+        beside: Asked in idle times for work that is done piece by piece and gives way to every action; what such work
+            reports is called on the main thread.
     """
 
     def __init__(self, port: EditorPort, worker: Any, changed: Callable[[], None]) -> None:
@@ -58,6 +61,7 @@ class EffectState:
         self.load_error: BaseException | None = None
         self.scores = SliceScores()
         self.shows_prompts = True
+        self.beside: list[Callable[[], Work | None]] = []
         self._queue = ActionQueue(worker, self, changed)
         self._changed = changed
         self._predictor: Any = None
@@ -150,6 +154,20 @@ class EffectState:
         self.forget()
         self._predictor, self.load_error = None, None
 
+    def save(self, prepare: Callable[[], Callable[[], str]]) -> None:
+        """Write a file when what is under way is done. No network is needed for it.
+
+        Args:
+            prepare: Reads the scene, on the main thread; what it returns writes, in the worker, and says what it wrote.
+        """
+
+        def begin() -> Work:
+            self._commit()
+            write = prepare()
+            return lambda _job: write()
+
+        self._queue.request(Activity.SAVING, begin, self._say)
+
     def close(self) -> None:
         """The end: the worker's thread, too."""
         self.forget()
@@ -157,8 +175,9 @@ class EffectState:
 
     def settle(self, timeout_s: float) -> bool:
         """Finish what is under way, cancelling what is long, and write what is pending; False when time ran out."""
+        beside, self.beside = self.beside, []  # nothing new begins
         done = self._queue.drain(timeout_s)
-        self._scene_changed = False
+        self.beside, self._scene_changed = beside, False
         if done and self.has_preview:
             self._commit()
         return done
@@ -166,16 +185,19 @@ class EffectState:
     # --- called by the queue -------------------------------------------------------------------------------------
 
     def allowed(self, action: Action) -> bool:
-        """Nothing but loading can be done without the network."""
-        if self._predictor is None and action.activity is not Activity.LOADING:
+        """Nothing but loading it, and saving, can be done without the network."""
+        if self._predictor is None and action.activity not in (Activity.LOADING, Activity.SAVING):
             self._say("The network is not ready; see the message above.", error=True)
             return False
         return True
 
-    def reported(self, item: SliceUpdate | HoverMask) -> None:
-        """A slice was propagated, or a click was tried."""
+    def reported(self, item: SliceUpdate | HoverMask | Callable[[], None]) -> None:
+        """A slice was propagated, a click was tried, or work beside has a result."""
         if isinstance(item, HoverMask):
             self._hovered = item
+            return
+        if not isinstance(item, SliceUpdate):
+            item()
             return
         self.scores = self.scores.with_slice(item.index, item.score, bool(item.mask.any()))
         if self._live is not None:
@@ -207,9 +229,11 @@ class EffectState:
         self._say(str(error) or type(error).__name__, error=True)
 
     def idle(self) -> None:
-        """Read what the scene has become."""
+        """Read what the scene has become; then there is time for work beside."""
         if self._scene_changed:
             self._sync_with_scene()
+        if not self._queue.idle_work:
+            self._queue.idle_work.extend(islice((work for ask in self.beside if (work := ask()) is not None), 1))
 
     # --- inside --------------------------------------------------------------------------------------------------
 

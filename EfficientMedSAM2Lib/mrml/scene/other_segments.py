@@ -7,9 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
-from EfficientMedSAM2Lib.mrml.scene.segment_lock import locked_losers
+from EfficientMedSAM2Lib.mrml.scene.segment_lock import is_locked, locked_losers
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment
+
+#: A segment with more than this share of its voxels in another one lies within it,
+WITHIN = 0.8
+#: where that is less than this share of the other one.
+PART_OF = 0.5
 
 
 def read_kept_voxels(port: EditorPort, segment_id: str, box_kji: Box, all_others: bool) -> np.ndarray:
@@ -26,6 +32,78 @@ def read_kept_voxels(port: EditorPort, segment_id: str, box_kji: Box, all_others
     for other in others:
         mask |= read_segment(port.segmentation_node(), other, port.source_volume_node(), box_kji)
     return mask
+
+
+def left_to_others(
+    port: EditorPort,
+    engine: InteractiveSession,
+    segment_id: str,
+    box_kji: Box,
+    mask: np.ndarray,
+    wanted: np.ndarray,
+    keeps_out: bool,
+) -> tuple[np.ndarray, list[str]]:
+    """What other segments keep of the voxels that a segment wants, bool, and a sentence for each reason.
+
+    Locked segments keep theirs. Where the user lets segments enter each other, the editor's overwrite rule lets them
+    lose voxels, and its editable area is everywhere, a voxel is left to whom the network is surer of there, to who was
+    edited by hand there, and to whom the network has not made. But what lies within another segment, as a lesion in an
+    organ, is no matter of that one's border: the inner one has all of it. And what is the same as another one takes its
+    place.
+
+    Args:
+        port: The editor.
+        engine: What knows how sure the network is.
+        segment_id: The segment.
+        box_kji: Half-open box of the volume's grid.
+        mask: All of the segment there, bool, as it is to become.
+        wanted: What is new of that.
+        keeps_out: Leave all other segments their voxels.
+    """
+    left = wanted & read_kept_voxels(port, segment_id, box_kji, keeps_out)
+    notes = [f"{left.sum()} voxels belong to other segments and were left to them."] if left.any() else []
+    if keeps_out or port.mask_mode() != port.segmentation_node().EditAllowedEverywhere or not wanted.any():
+        return left, notes  # what may be entered is the editor's business
+    segmentation = port.segmentation_node().GetSegmentation()
+    for other in _unlocked_losers(port, segment_id):
+        theirs = read_segment(port.segmentation_node(), other, port.source_volume_node(), box_kji)
+        if not (wanted & theirs).any():
+            continue
+        kept = wanted & theirs & _yields(engine, segment_id, other, box_kji, mask, theirs)
+        count = (kept & ~left).sum()
+        why = "is likelier or edited by hand there" if other in engine.segments else "the network has not made"
+        name = segmentation.GetSegment(other).GetName()
+        notes += [f"{count} voxels were left to '{name}', which {why}."] if count else []
+        left |= kept
+    return left, notes
+
+
+def _yields(
+    engine: InteractiveSession, segment_id: str, other: str, box_kji: Box, mask: np.ndarray, theirs: np.ndarray
+) -> np.ndarray:
+    """Where a segment leaves voxels to another one that has them, bool; elsewhere it means nothing."""
+    common, own, its = (int(np.count_nonzero(part)) for part in (mask & theirs, mask, theirs))
+    if common > WITHIN * own and not PART_OF * its <= common <= WITHIN * its:
+        return np.zeros_like(mask)  # it lies within the other one, or is the same
+    if common > WITHIN * its and common < PART_OF * own:
+        return np.ones_like(mask)  # the other one lies within it
+    if other not in engine.segments:
+        return np.ones_like(mask)
+    own_logits, its_logits = (engine.certainty(segment, box_kji) for segment in (segment_id, other))
+    return np.isneginf(its_logits) | (
+        its_logits >= own_logits
+    )  # the engine does not know how the other one came by such voxels
+
+
+def _unlocked_losers(port: EditorPort, segment_id: str) -> list[str]:
+    """Other segments that may lose voxels to a segment by the editor's overwrite rule, but for locked ones."""
+    # Values of vtkMRMLSegmentEditorNode: OverwriteAllSegments 0, OverwriteVisibleSegments 1, OverwriteNone 2
+    node, mode = port.segmentation_node(), port.overwrite_mode()
+    if mode not in (0, 1):
+        return []
+    others = [s for s in port.segment_ids() if s != segment_id and not is_locked(node, s)]
+    display = node.GetDisplayNode()
+    return others if mode == 0 else [s for s in others if display is not None and display.GetSegmentVisibility(s)]
 
 
 def draws_inside(port: EditorPort) -> bool:

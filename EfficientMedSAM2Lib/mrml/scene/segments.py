@@ -7,7 +7,7 @@ from typing import Any
 
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
 from EfficientMedSAM2Lib.imaging.terminology import terminology_entry
-from EfficientMedSAM2Lib.interaction import LESION, numbered_name
+from EfficientMedSAM2Lib.interaction import LESION, base_name, numbered_name
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag, is_new_segment
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment
@@ -19,22 +19,27 @@ _NUMBER = re.compile(r"\s+\d+$")
 _NUMBERED = re.compile(r".*\S\s+\d+")
 
 
-def begin_object(port: EditorPort) -> str:
+def begin_object(port: EditorPort, like: str = "") -> str:
     """Select a segment for the next of many objects, "Lesion 1" and so on; returns its ID.
 
     It is the selected one while that is empty, else a new one, numbered as the selected one is. It is added without a
     state of its own in the editor's history: *Undo* empties it, and the next object takes it.
+
+    Args:
+        port: The editor.
+        like: Name of an object that this one is another of, to be numbered as that; "" for nothing known.
     """
     node = port.segmentation_node()
     segmentation, selected = node.GetSegmentation(), port.editor_node.GetSelectedSegmentID() or ""
     names = {segment_id: segmentation.GetSegment(segment_id).GetName() for segment_id in port.segment_ids()}
     name, taken = names.get(selected, ""), set(names.values())
-    if name and is_new_segment(node, selected):
+    if name and is_new_segment(node, selected) and (not like or base_name(name) == base_name(like)):
         if NAMELESS.fullmatch(name):
             _call(segmentation.GetSegment(selected), numbered_name(LESION, taken))
         return str(selected)
     segment_id = str(segmentation.AddEmptySegment())
-    _call(segmentation.GetSegment(segment_id), numbered_name(name if _NUMBERED.fullmatch(name) else LESION, taken))
+    base = like or (name if _NUMBERED.fullmatch(name) else LESION)
+    _call(segmentation.GetSegment(segment_id), numbered_name(base, taken))
     port.editor_node.SetSelectedSegmentID(segment_id)
     return segment_id
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.appearance import AppearanceModel
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.models.bundles import MemoryBank
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
@@ -17,6 +16,7 @@ from EfficientMedSAM2Lib.predictors.mask_cleaning import clean_mask
 from EfficientMedSAM2Lib.predictors.slices.slice_data import (
     MASK_LOGIT,
     SINGLE_MASK,
+    PackedLogits,
     PlacedLogits,
     SliceImage,
     SlicePrediction,
@@ -92,7 +92,7 @@ class Propagator:
         leading = track.leading_slices(frame_idx, run.start, run.reverse)
         neighbour = track.results[leading[0]]
         viewport = self._viewport_after(neighbour, image)
-        prompts = SlicePrompts(appearance=self._appearance(track, leading))
+        prompts = SlicePrompts(appearance=track.appearance(leading))
         if self.heuristics.neighbour_mask:
             away = (frame_idx - leading[0]) * volume.slice_mm
             if self.heuristics.neighbour_distance:
@@ -207,12 +207,6 @@ class Propagator:
             return track.results[frame_idx].viewport
         near = track.leading_slices(frame_idx, None, False)
         return self._viewport_after(track.results[near[0]], image) if near else None
-
-    @staticmethod
-    def _appearance(track: ObjectTrack, leading: list[int]) -> AppearanceModel | None:
-        """What the object looks like on the nearest of the leading slices of which that is known."""
-        known = (track.memories[f].appearance for f in leading if f in track.prompts and f in track.memories)
-        return next((appearance for appearance in known if appearance is not None), None)
 
     def _viewport_after(self, neighbour: SliceResult, image: SliceImage) -> Viewport:
         box = neighbour.mask.box_xyxy
@@ -340,7 +334,8 @@ class Propagator:
                 part = clean_mask(part, self.max_hole_area, 0, outside_xy=outside)
             packed = PackedMask.pack(part, (rectangle.y0, rectangle.x0))
         logits = prediction.logits[choice].astype(np.float16) if keep_logits and not packed.is_empty else None
-        return SliceResult(packed, prediction.score(choice), prediction.viewport, logits)
+        certainty = None if packed.is_empty else PackedLogits.pack(prediction.logits[choice], prediction.viewport)
+        return SliceResult(packed, prediction.score(choice), prediction.viewport, logits, certainty)
 
     def _memory(self, prediction: SlicePrediction, choice: int, result: SliceResult) -> SliceMemory:
         logits = prediction.logits[choice]

@@ -91,6 +91,15 @@ class SessionCalls:
         result = track.results.get(as_number(frame_idx)) if track is not None else None
         return None if result is None else result.score
 
+    def slice_logits(self, inference_state: State, obj_id: Hashable, frame_idx: int) -> np.ndarray | None:
+        """Logits (H,W) float32 of an object's mask on a slice, None where the network has made none."""
+        track = inference_state["tracks"].get(as_number(obj_id))
+        result = track.results.get(as_number(frame_idx)) if track is not None else None
+        if result is None or result.certainty is None:
+            return None
+        logits: np.ndarray = result.certainty.placed().on_slice(slice_shape(inference_state))
+        return logits
+
     def slice_features(self, inference_state: State, frame_idx: int) -> SliceFeatures:
         """What the encoder sees of a whole slice, for comparing places; see `similarity`."""
         image = slice_image(inference_state, frame_idx)

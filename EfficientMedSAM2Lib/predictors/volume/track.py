@@ -10,7 +10,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.appearance import AppearanceModel
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.models.bundles import Array
-from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits
+from EfficientMedSAM2Lib.predictors.slices.slice_data import PackedLogits, PlacedLogits
 from EfficientMedSAM2Lib.predictors.viewport import Viewport
 from EfficientMedSAM2Lib.predictors.volume.context import ContextPrior
 from EfficientMedSAM2Lib.predictors.volume.orthogonal_prior import OrthogonalPrior
@@ -44,12 +44,14 @@ class SliceResult:
         score: Predicted IoU times the probability that the object is there, 0...1.
         viewport: What the network saw of the slice.
         logits: (h,w) float16 in that viewport; kept of conditioning slices alone, which are few.
+        certainty: How sure the network is of each place; None where the mask was given, or is empty.
     """
 
     mask: PackedMask
     score: float
     viewport: Viewport
     logits: np.ndarray | None = None
+    certainty: PackedLogits | None = None
 
     def radius_mm(self, slice_spacing: tuple[float, float]) -> float:
         """Radius in mm of a disk as large as the mask; spacing in mm of rows and columns."""
@@ -159,6 +161,11 @@ class ObjectTrack:
         # Of two equally near the conditioning one leads.
         known = [f for f in list(self.results) if counts(f)]
         return sorted(known, key=lambda f: (abs(f - frame_idx), f not in self.prompts, sign * f))
+
+    def appearance(self, leading: list[int]) -> AppearanceModel | None:
+        """What the object looks like on the nearest of some leading slices of which that is known."""
+        known = (self.memories[f].appearance for f in leading if f in self.prompts and f in self.memories)
+        return next((appearance for appearance in known if appearance is not None), None)
 
     def forget_memories(self, frame_idx: int, keep: int) -> None:
         """Drop the memories of other than conditioning slices but for the `keep` nearest."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-for folder in (".", "../interaction", "../mrml"):
+for folder in (".", "../imaging", "../interaction", "../mrml"):
     sys.path.insert(0, str((Path(__file__).parent / folder).resolve()))
 from effect_user import EffectUser, start_user, truth
 from oracle_predictor import OraclePredictor, _touching

@@ -62,7 +62,7 @@ def test_a_click_of_the_engine_can_be_tried(user):
     engine = user.session.engine
     before = engine.mask("A"), engine.depth, engine.scores("A")
     (prompt,) = user.session.prompts("A")
-    assert engine.try_prompt(prompt, "B").sum() == 36
+    assert engine.try_prompt(prompt, "B")[0].sum() == 36
     assert engine.segments == ("A",)
     np.testing.assert_array_equal(engine.mask("A"), before[0])
     assert (engine.depth, engine.scores("A")) == before[1:]

@@ -24,6 +24,7 @@ class OraclePredictor:
         self.given_masks: list[int] = []
         self.prefetched: list[int] = []
         self.low_scores: set[int] = set()
+        self.logits: dict[int, np.ndarray | float] = {}  # by object: how sure it is of each place of a slice
         self.fail_at: int | None = None
         self.states: list[dict] = []
 
@@ -111,6 +112,20 @@ class OraclePredictor:
 
     def reset_state(self, state):
         state["objects"].clear()
+
+    def slice_logits(self, state, obj_id, frame_idx):
+        found = state["objects"].get(obj_id, {}).get(frame_idx)
+        if found is None or found["given"] is not None:
+            return None
+        return np.where(found["mask"], self.logits.get(obj_id, 3.0), -3.0).astype(np.float32)
+
+    def slice_features(self, state, frame_idx):
+        """Each pixel a cell, whose features say what is there."""
+        from EfficientMedSAM2Lib.predictors.slices.similarity import SliceFeatures
+
+        truth = self._truth(state, frame_idx)
+        rows, columns = (np.arange(size, dtype=float) for size in truth.shape)
+        return SliceFeatures(np.stack([truth, ~truth]).astype(np.float32), rows, columns)
 
     def prefetch(self, state, frame_idx, obj_id=None):
         self.prefetched.append(frame_idx)

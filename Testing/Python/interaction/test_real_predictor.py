@@ -125,3 +125,23 @@ def test_in_a_scan_without_contrast_nothing_is_found(predictor, value):
     assert "nothing to see" in session.last_message
     session.add_point_interaction((3, 30, 30), True)
     assert not session.mask("1").any()
+
+
+def test_how_sure_each_voxel_is(predictor):
+    """Finite where the network has found it, on prompted and propagated slices; infinite where the user has said it."""
+    session = InteractiveSession(predictor)
+    volume = np.zeros((4, 64, 64), np.int16)
+    volume[:, 20:40, 20:40] = 100
+    session.set_image(volume, np.diag([1.0, 1.0, 3.0, 1.0]), modality="CT")
+    session.add_bbox_interaction([[0, 1], [18, 42], [18, 42]], True, segment="organ")
+    assert len(list(session.propagate("organ", limits=(0, 2), stop_when_lost=False))) == 1
+    whole = [[0, size] for size in volume.shape]
+    sure, mask = session.certainty("organ", whole), session.mask("organ")
+    np.testing.assert_array_equal(np.isneginf(sure), ~mask)
+    assert mask[0].any()
+    assert (sure[mask] >= 0).all()
+    assert np.isfinite(sure[mask]).all()
+    drawn = np.zeros(volume.shape[1:], bool)
+    drawn[30:35, 30:35] = True
+    session.add_initial_seg_interaction(drawn, "organ", 0, 0)
+    np.testing.assert_array_equal(np.isposinf(session.certainty("organ", whole)[0]), drawn)

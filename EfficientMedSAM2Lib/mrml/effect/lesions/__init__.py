@@ -1,0 +1,1 @@
+"""Many objects of one segmentation: each read for a table, and others like them looked for."""

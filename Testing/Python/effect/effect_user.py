@@ -12,6 +12,8 @@ SHAPE = (24, 20, 22)
 INSIDE, BESIDE = (4, 8, 6), (4, 15, 15)
 IJK_TO_RAS = np.diag([-0.7, -0.8, 2.5, 1.0])
 IJK_TO_RAS[:3, 3] = (10.0, -20.0, 30.0)
+#: What takes longer will never come, on a machine that is busy with other things, too.
+PATIENCE_MS = 60_000
 
 
 def tube() -> np.ndarray:
@@ -71,7 +73,7 @@ class EffectUser:
         ):
             self.host.mouse(view).look_along(normal, transverse, (0.0, 0.0, 0.0))
 
-    def wait(self, milliseconds: int = 5000) -> None:
+    def wait(self, milliseconds: int = PATIENCE_MS) -> None:
         assert self.host.process_events(milliseconds, until=lambda: not self.controller.is_busy), (
             f"still {self.controller.activity}"
         )
@@ -84,7 +86,7 @@ class EffectUser:
             progress = self.controller.progress
             return progress is not None and progress.done > slices
 
-        return self.host.process_events(5000, until=reached)
+        return self.host.process_events(PATIENCE_MS, until=reached)
 
     def jump_to(self, index_kji: Any, view: str = "Red") -> Any:
         mouse = self.host.mouse(view)

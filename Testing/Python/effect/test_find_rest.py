@@ -48,7 +48,7 @@ def searching(make_user, oracle):
     user.press(user.panel.propagateButton)
     user.panel.moreSection.collapsed = user.panel.segmentsSection.button.collapsed = False
     user.press(user.panel.segmentsSection.findButton, wait=False)
-    user.wait(60_000)  # many steps, of which each waits until there is nothing else to do
+    user.wait()
     return user
 
 

@@ -27,10 +27,10 @@ def test_random_network_answers_and_propagates(slicer_host, segment_editor, monk
     )
     volume = np.where(truth(), 60, -80).astype(np.int16)
     user = start_user(slicer_host, segment_editor, None, volume, wait=False)
-    user.wait(60000)
+    user.wait()
     assert user.controller.is_ready
     user.click(INSIDE, wait=False)
-    user.wait(20000)
+    user.wait()
     assert user.prompt_count() == 1
     assert not user.controller.is_error
     assert 0 < user.controller.first_latency_s < 10

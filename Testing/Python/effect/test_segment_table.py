@@ -21,7 +21,7 @@ def open_section(user):
 
 def save(user, button):
     user.press(button, wait=False)
-    user.wait(60_000)  # libraries are loaded for the first time
+    user.wait()
 
 
 def lines(user):

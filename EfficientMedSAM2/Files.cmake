@@ -68,6 +68,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/dicom/__init__.py
   EfficientMedSAM2Lib/imaging/dicom/frames.py
   EfficientMedSAM2Lib/imaging/dicom/headers.py
+  EfficientMedSAM2Lib/imaging/dicom/kept_series.py
   EfficientMedSAM2Lib/imaging/dicom/reader.py
   EfficientMedSAM2Lib/imaging/dicom/seg_writer.py
   EfficientMedSAM2Lib/imaging/dicom/segmentations.py

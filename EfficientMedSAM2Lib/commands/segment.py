@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import check_place
-from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, read_npz_prompts
 from EfficientMedSAM2Lib.pipeline.case import PROPAGATION_CHOICES, PropagationOptions, SegmentResult, segment_case
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_session, engine_arguments
@@ -29,7 +27,7 @@ from EfficientMedSAM2Lib.pipeline.proposals import proposed_prompts
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.core.windows import IntensityWindow
     from EfficientMedSAM2Lib.imaging.dicom.reader import DicomScan
-    from EfficientMedSAM2Lib.imaging.segment import Segment, Written
+    from EfficientMedSAM2Lib.imaging.segment import Written
     from EfficientMedSAM2Lib.imaging.volumes import Volume
     from EfficientMedSAM2Lib.interaction import Propagation, SliceUpdate
 
@@ -174,7 +172,7 @@ def write_results(
     Returns:
         What is in the file, see `write_segmentation`.
     """
-    from EfficientMedSAM2Lib.imaging.dicom.seg_writer import write_dicom_seg
+    from EfficientMedSAM2Lib.imaging.dicom.seg_writer import content_key, write_dicom_seg
     from EfficientMedSAM2Lib.imaging.preview import write_preview
     from EfficientMedSAM2Lib.imaging.segment import Segment, Written
     from EfficientMedSAM2Lib.imaging.segmentations import write_segmentation
@@ -183,7 +181,7 @@ def write_results(
     if series is None:
         written = write_segmentation(output, segments, volume)
     else:
-        write_dicom_seg(output, segments, series, _key(segments))
+        write_dicom_seg(output, segments, series, content_key(segments))
         written = Written(tuple(segments))
     if preview is not None:
         # the picture takes a prompt's colour from the segment of its name
@@ -201,14 +199,6 @@ def _series(args: argparse.Namespace, names: Sequence[str]) -> DicomScan | None:
     series = dicom_series(args.volume, args.time_point, args.series)
     check_dicom_seg(series, names)
     return series
-
-
-def _key(segments: Sequence[Segment]) -> str:
-    """Equal segments make an equal DICOM SEG, which a PACS then knows already."""
-    digest = hashlib.sha256()
-    for segment in segments:
-        digest.update(repr((segment.name, PackedMask.pack(segment.mask))).encode())
-    return digest.hexdigest()
 
 
 def check_writable(path: Path, suffixes: Sequence[str], source: Path) -> None:

@@ -18,12 +18,13 @@ from EfficientMedSAM2Lib.core.boxes import Box, box_slices, union
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.geometry import transform_points
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.imaging.markups import Markup, read_markups, write_markups
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation, write_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume
 
 INDEX = "work.json"
-SCAN = "scan.npy"
+SCAN, HEADERS = "scan.npy", "headers.zip"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ def write_scan(folder: Path, volume: Volume) -> None:
     """Save a scan; its work is saved beside it from now on."""
     with replacing(folder / SCAN) as temporary, temporary.open("wb") as stream:
         np.save(stream, volume.array, allow_pickle=False)
+    if volume.headers is not None:
+        with replacing(folder / HEADERS) as temporary:
+            temporary.write_bytes(volume.headers)
 
 
 def write_work(folder: Path, work: Work) -> None:
@@ -93,9 +97,10 @@ def write_work(folder: Path, work: Work) -> None:
             write_markups(folder / prompts, segment.markups)
             names.append(prompts)
         rows.append([segment.segment_id, segment.name, segment.color, segment.terminology, segment in filled, prompts])
+    bare = replace(volume, array=np.zeros((1, 1, 1)), nifti_forms=None, dicom=None, headers=None)
     index: dict[str, Any] = {
         "saved": time.time(),
-        "scan": {**asdict(replace(volume, array=np.zeros((1, 1, 1)), nifti_forms=None)), "array": SCAN},
+        "scan": {**asdict(bare), "array": SCAN},
         "selected": work.selected,
         "segmentation": names[0] if whole is not None else "",
         "segments": rows,
@@ -123,6 +128,8 @@ def read_work(folder: Path) -> Work:
             notes=tuple(fields["notes"]),
             title=tuple(fields["title"]),
             window=tuple(fields["window"]) if fields["window"] else None,
+            file_windows=tuple(IntensityWindow(**window) for window in fields["file_windows"]),
+            headers=(folder / HEADERS).read_bytes() if (folder / HEADERS).is_file() else None,
         )
         volume = Volume(**fields)
         masks = []

@@ -106,6 +106,7 @@ class UpdateLoop:
             self._surfaces.update()
             if self._measurements.update():
                 self.mark()
+            self._commands.effect.hover.update(self._commands.effect.gesture.include)
             self._expect(now)
         return busy
 

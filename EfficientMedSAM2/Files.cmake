@@ -66,6 +66,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/__init__.py
   EfficientMedSAM2Lib/imaging/components.py
   EfficientMedSAM2Lib/imaging/dicom/__init__.py
+  EfficientMedSAM2Lib/imaging/dicom/contours.py
   EfficientMedSAM2Lib/imaging/dicom/frames.py
   EfficientMedSAM2Lib/imaging/dicom/headers.py
   EfficientMedSAM2Lib/imaging/dicom/kept_series.py

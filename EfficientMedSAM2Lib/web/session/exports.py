@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,10 @@ def _prepare_prompts(viewer: ViewerSession) -> Export:
     volume = viewer.volume
     assert volume is not None
     found = {
-        segment_id: to_markups(prompts_of(viewer, segment_id), volume.ijk_to_ras)
+        segment_id: [
+            replace(markup, segment_id=segment_id)
+            for markup in to_markups(prompts_of(viewer, segment_id), volume.ijk_to_ras)
+        ]
         for segment_id in viewer.port.segment_ids()
     }
     listed = {segment_id: markups for segment_id, markups in found.items() if markups}

@@ -148,8 +148,8 @@ def _collect(workspace: Workspace) -> UploadContent:
             headers=(workspace.folder / HEADERS).read_bytes() if fields["has_headers"] else None,
         )
     segments = [
-        Segment(name, _load(workspace, f"mask{n}"), tuple(color) if color else None, terminology)
-        for n, (name, color, terminology) in enumerate(answer.get("segments", ()))
+        Segment(name, _load(workspace, f"mask{n}"), tuple(color) if color else None, terminology, segment_id)
+        for n, (name, color, terminology, segment_id) in enumerate(answer.get("segments", ()))
     ]
     choices = answer.get("time_points", 0), answer.get("is_labelmap", False), tuple(answer.get("series", ()))
     return UploadContent(answer["name"], volume, tuple(segments), markups, *choices)
@@ -235,7 +235,7 @@ def _read(workspace: Workspace, task: dict[str, Any]) -> dict[str, Any]:
         segments = read_segmentation(segmentation, grid)
         for n, segment in enumerate(segments):
             np.save(workspace.folder / f"mask{n}.npy", segment.mask)
-        answer["segments"] = [(s.name, s.color, s.terminology) for s in segments]
+        answer["segments"] = [(s.name, s.color, s.terminology, s.segment_id) for s in segments]
     return answer
 
 

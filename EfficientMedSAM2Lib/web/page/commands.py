@@ -18,6 +18,7 @@ from EfficientMedSAM2Lib.web.page.prompt_commands import PromptCommands
 from EfficientMedSAM2Lib.web.session.segments import Segments
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.views.brush import BRUSHES, edit
+from EfficientMedSAM2Lib.web.views.layout import FOUR, SEVERAL
 from EfficientMedSAM2Lib.web.views.prompt_effect import NAVIGATE, ROI, WINDOW, PromptEffect
 from EfficientMedSAM2Lib.web.views.roi import RoiDraft
 from EfficientMedSAM2Lib.web.views.rulers import RULER
@@ -62,7 +63,7 @@ class Commands:
 
     Attributes:
         settings: Values of SETTINGS.
-        layout: "four", or the tag of the view that is enlarged.
+        layout: A name of SEVERAL, or the tag of the view that is enlarged.
         masks_shown: Whether segments are shown at all.
     """
 
@@ -90,7 +91,7 @@ class Commands:
             "slices_in_3d": True,
             "hover": True,
         }
-        self.masks_shown = True
+        self.masks_shown, self._several = True, FOUR
         self._commands: dict[str, Callable[..., None]] = {
             "tool": self.tool,
             "setting": self.setting,
@@ -325,10 +326,13 @@ class Commands:
         self.views.fit()
 
     def layout(self, tag: str) -> None:
-        """Enlarge a view, or go back to all four."""
+        """Show several views in another way; or enlarge one, or go back from it."""
         tag = str(tag)
-        wanted = "four" if tag == self.layouts.layout_id or tag not in self.layouts.get_layout_ids() else tag
-        self.layouts.set_layout(wanted)
+        back = tag == self.layouts.layout_id or tag not in self.layouts.get_layout_ids()
+        if tag in SEVERAL and self.layouts.layout_id in SEVERAL:
+            self.views.expect_other_sizes()
+        self._several = tag if tag in SEVERAL else self._several
+        self.layouts.set_layout(self._several if back else tag)
 
     def _network_window(self, name: str) -> IntensityWindow | None:
         if name == "display":

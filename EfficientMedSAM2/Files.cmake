@@ -71,8 +71,10 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/__init__.py
   EfficientMedSAM2Lib/imaging/components.py
   EfficientMedSAM2Lib/imaging/dicom/__init__.py
+  EfficientMedSAM2Lib/imaging/dicom/contours.py
   EfficientMedSAM2Lib/imaging/dicom/frames.py
   EfficientMedSAM2Lib/imaging/dicom/headers.py
+  EfficientMedSAM2Lib/imaging/dicom/kept_series.py
   EfficientMedSAM2Lib/imaging/dicom/reader.py
   EfficientMedSAM2Lib/imaging/dicom/seg_writer.py
   EfficientMedSAM2Lib/imaging/dicom/segmentations.py
@@ -92,6 +94,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/preview_panel.py
   EfficientMedSAM2Lib/imaging/sample.py
   EfficientMedSAM2Lib/imaging/segment.py
+  EfficientMedSAM2Lib/imaging/segmentations.py
+  EfficientMedSAM2Lib/imaging/segmentations.py
   EfficientMedSAM2Lib/imaging/segmentations.py
   EfficientMedSAM2Lib/imaging/terminology.py
   EfficientMedSAM2Lib/imaging/volumes.py

@@ -14,6 +14,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import normal_name, replacing
 from EfficientMedSAM2Lib.core.geometry import PLANES, curve_points, is_rotated_against_grid, lps_to_ras
+from EfficientMedSAM2Lib.imaging.segment import SEGMENT_ID
 
 SCHEMA = (
     "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
@@ -30,6 +31,8 @@ NEGATIVE_PREFIXES = ("-", "neg", "bg")
 _MAYBE_NEGATIVE = ("background", "exclude", "not", "outside")
 #: How a control point's description says on which slices a prompt was given; Slicer keeps it, as any description.
 _PLANE = re.compile(rf"\bplane: ({'|'.join(PLANES)})\b", re.IGNORECASE)
+#: How it says which segment a prompt belongs to, by its ID.
+_SEGMENT = re.compile(rf"\bsegment: ({SEGMENT_ID.pattern})(?![^\s,])")
 #: How it says that a curve has straight pieces, for which a markups file has no word.
 _STRAIGHT = re.compile(r"\bstraight\b", re.IGNORECASE)
 
@@ -47,6 +50,7 @@ class Markup:
             which slices it was given, else "".
         labels: Per point, what the file calls it; empty where nobody has labelled them.
         straight: Curve only: its pieces between points are straight, as the description of its first point says.
+        segment_id: ID of the segment that it belongs to, "" where the file does not tell.
         object_to_world: Box only: 4x4 matrix from the box's own frame (origin in its middle) to RAS.
         size: Box only: (3,) edge lengths in mm.
     """
@@ -58,6 +62,7 @@ class Markup:
     labels: tuple[str, ...] = ()
     planes: tuple[str, ...] = ()
     straight: bool = False
+    segment_id: str = ""
     object_to_world: np.ndarray | None = None
     size: np.ndarray | None = None
 
@@ -107,6 +112,12 @@ def plane_of(description: str) -> str:
 def is_straight(description: str) -> bool:
     """Whether a curve has straight pieces between its points, by the description of the first."""
     return bool(_STRAIGHT.search(description or ""))
+
+
+def segment_of(description: str) -> str:
+    """ID of the segment that a control point's description states, "" for none."""
+    found = _SEGMENT.search(description or "")
+    return found[1] if found else ""
 
 
 def read_markups(path: str | Path) -> list[Markup]:
@@ -195,10 +206,11 @@ def _markup(entry: dict[str, Any], path: Path) -> Markup:
     name = str(entry.get("name") or markup_name(path))
     placed = [point for point in entry.get("controlPoints", []) if point.get("positionStatus", "defined") == "defined"]
     planes = tuple(plane_of(point.get("description", "")) for point in placed)
+    segment = next((found for point in placed if (found := segment_of(point.get("description", "")))), "")
     if kind == "box":
         # only by its description: Slicer makes labels of a list's name, and an ROI may be called "BG"
         excludes = bool(placed) and is_negative("", placed[0].get("description", ""))
-        return replace(_box(entry, name, flip), positive=(not excludes,), planes=planes[:1])
+        return replace(_box(entry, name, flip), positive=(not excludes,), planes=planes[:1], segment_id=segment)
     points = np.array([_numbers(point["position"], 3) for point in placed]).reshape(-1, 3)
     if kind == "line" and len(points) != 2:
         raise UserError(f"the line {name!r} has {len(points)} placed ends; place both.")
@@ -211,7 +223,7 @@ def _markup(entry: dict[str, Any], path: Path) -> Markup:
         straight = is_straight(placed[0].get("description", ""))
     if kind == "line":
         positive, planes = (True,) * len(points), planes[:1]
-    return Markup(kind, name, lps_to_ras(points) if flip else points, positive, labels, planes, straight)
+    return Markup(kind, name, lps_to_ras(points) if flip else points, positive, labels, planes, straight, segment)
 
 
 def _box(entry: dict[str, Any], name: str, flip: bool) -> Markup:
@@ -250,7 +262,7 @@ def _entry(markup: Markup) -> dict[str, Any]:
         {
             "id": str(number),
             "label": f"{prefix if include else 'neg'}-{number}",
-            "description": _description(include or markup.kind == "point", plane, markup.straight),
+            "description": _description(include or markup.kind == "point", plane, markup),
             "position": lps_to_ras(point).tolist(),
             "positionStatus": "defined",
         }
@@ -259,9 +271,15 @@ def _entry(markup: Markup) -> dict[str, Any]:
     return entry
 
 
-def _description(include: bool, plane: str, straight: bool = False) -> str:
+def _description(include: bool, plane: str, markup: Markup) -> str:
     """What a control point's label does not say; a box's label is Slicer's own."""
-    said = {"neg": not include, f"plane: {plane}": bool(plane), "straight": straight}
+    segment = markup.segment_id
+    said = {
+        "neg": not include,
+        f"plane: {plane}": bool(plane),
+        "straight": markup.straight,
+        f"segment: {segment}": SEGMENT_ID.fullmatch(segment) is not None,
+    }
     return ", ".join(text for text, holds in said.items() if holds)
 
 

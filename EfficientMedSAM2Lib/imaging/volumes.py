@@ -14,7 +14,7 @@ from EfficientMedSAM2Lib.core.files import normal_name
 from EfficientMedSAM2Lib.core.geometry import check_matrix, lps_to_ras
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.imaging.components import time_index
-from EfficientMedSAM2Lib.imaging.dicom.reader import is_dicom, read_dicom
+from EfficientMedSAM2Lib.imaging.dicom.reader import DicomScan, is_dicom, read_dicom
 from EfficientMedSAM2Lib.imaging.formats.contained import check_contained
 from EfficientMedSAM2Lib.imaging.formats.files import check_complete, check_name
 from EfficientMedSAM2Lib.imaging.formats.itk_files import read_by_itk
@@ -57,6 +57,8 @@ class Volume:
         nifti_forms: Both places of a NIfTI file, for results that keep them; None for other formats.
         window: Intensities (low, high) that the file's values were spread over before, where it tells; else None.
         file_windows: Windows that a DICOM scan wants to be shown in, the first unless the user chooses another.
+        dicom: Where the slices of a DICOM scan are in its files; None for others.
+        headers: The headers of a DICOM scan's files, packed (see dicom/kept_series.py), where somebody has kept them.
         title: Of a DICOM scan: patient, study and series in words, as far as its files tell, and the end of its UID.
         axes: Axes of the array in the file: "kji", or for an ``.npz`` also "jik", or "ji" for a picture.
     """
@@ -72,6 +74,8 @@ class Volume:
     axes: str = "kji"
     title: tuple[str, str] = ("", "")
     file_windows: tuple[IntensityWindow, ...] = ()
+    dicom: DicomScan | None = None
+    headers: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 and not (self.array.ndim == 4 and self.array.shape[3] == 3):
@@ -149,7 +153,7 @@ def _read(path: Path, time_point: int | None, series: str | None) -> Volume:
         if path.is_dir() or is_dicom(path):
             array, scan = read_dicom(path, time_point, series)
             known = scan.stack.ijk_to_ras, scan.modality, name, scan.notes, scan.spacing_known
-            return Volume(array, *known, title=scan.title, file_windows=scan.windows)
+            return Volume(array, *known, title=scan.title, file_windows=scan.windows, dicom=scan)
         if path.stat().st_size == 0:
             raise UserError("it is empty; export it again.")
         if path.name.lower().endswith(".npz"):

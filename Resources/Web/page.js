@@ -266,7 +266,7 @@
       return true;
     }
     // Views are made anew when one is enlarged, and the focus may be lost with the old one: F still leads back.
-    if (event.key.toLowerCase() === "f" && state("layout") !== "four") {
+    if (event.key.toLowerCase() === "f" && [...views, "ThreeD"].includes(state("layout"))) {
       command("layout", state("layout"));
       return true;
     }

@@ -16,6 +16,8 @@
     while (!window.trame?.trigger) await pause(20);
     window.trame.state.watch(["window_id"], leaveFor);
     await window.trame.trigger("take_over", [me]);
+    // what is set once has room in a tall window
+    if (window.innerHeight >= 900) window.trame.state.set("more_open", true);
     isKnown = true;
   };
 

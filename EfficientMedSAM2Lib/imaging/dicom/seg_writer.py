@@ -42,6 +42,14 @@ _LONGEST_NAME = 64
 _MANUFACTURER, _MODEL = "EfficientMedSAM2", "EfficientMedSAM2"
 
 
+def content_key(segments: Sequence[Segment]) -> str:
+    """Equal segments make an equal DICOM SEG, which a PACS then knows already."""
+    digest = hashlib.sha256()
+    for segment in segments:
+        digest.update(repr((segment.name, PackedMask.pack(segment.mask))).encode())
+    return digest.hexdigest()
+
+
 def check_dicom_seg(scan: DicomScan, names: Sequence[str]) -> None:
     """Find out before any work whether it can be kept as DICOM SEG: an object of one voxel is made, and dropped.
 
@@ -72,19 +80,11 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], scan: DicomScan, ke
             lacks what DICOM SEG needs.
     """
     if not any(segment.mask[scan.stack.nearest].any() for segment in segments):
-        raise UserError("All segments are empty, which DICOM SEG cannot say; correct the prompts, or use seg.nrrd.")
+        raise UserError("All segments are empty, which DICOM SEG cannot say; correct the prompts, or save seg.nrrd.")
     sources = _sources(scan)
     written = _make(sources, segments, scan, key)
     with replacing(path, lambda file: _check(file, segments, scan)) as temporary:
         written.save_as(temporary)
-
-
-def content_key(segments: Sequence[Segment]) -> str:
-    """Equal segments make an equal DICOM SEG, which a PACS then knows already."""
-    digest = hashlib.sha256()
-    for segment in segments:
-        digest.update(repr((segment.name, PackedMask.pack(segment.mask))).encode())
-    return digest.hexdigest()
 
 
 def dicom_series(path: str | Path, time_point: int | None = None, series: str | None = None) -> DicomScan:
@@ -94,7 +94,7 @@ def dicom_series(path: str | Path, time_point: int | None = None, series: str | 
         UserError: It is not a DICOM folder.
     """
     if not Path(path).is_dir():
-        raise UserError(f"DICOM SEG refers to a DICOM series, and {path} is none; use --format seg.nrrd for it.")
+        raise UserError(f"DICOM SEG refers to a DICOM series, and {path} is none; save it as seg.nrrd.")
     return select_scan(Path(path), time_point, series)
 
 
@@ -104,7 +104,7 @@ def _sources(scan: DicomScan) -> list[Dataset]:
 
     sources: list[Dataset] = [dcmread(file, stop_before_pixels=True) for file in scan.files]
     if len(sources) != len(scan.frames) and len(sources) > 1:
-        raise UserError("A DICOM SEG of several multi-frame files is not supported; use --format seg.nrrd for it.")
+        raise UserError("A DICOM SEG of several multi-frame files is not supported; save it as seg.nrrd.")
     for source in sources:
         for keyword in _MAY_BE_EMPTY:
             if keyword not in source:
@@ -120,7 +120,7 @@ def _distance_between(scan: DicomScan) -> float:
     if scan.frames[0].position is None or (len(scan.frames) == 1 and scan.frames[0].thickness is None):
         raise UserError(
             f"The series of {scan.frames[0].path} says neither how thick its slices are nor how far apart, which a "
-            "DICOM SEG needs; use --format seg.nrrd for it."
+            "DICOM SEG needs; save it as seg.nrrd."
         )
     step = scan.stack.ijk_to_ras[:3, 2]
     return round(float(np.linalg.norm(step) * np.cos(np.radians(scan.stack.tilt))), 6)
@@ -144,7 +144,7 @@ def _make(sources: list[Dataset], segments: Sequence[Segment], scan: DicomScan, 
         if len(segment.name) > _LONGEST_NAME or "\\" in segment.name:
             raise UserError(
                 f"The segment name {segment.name!r} has {len(segment.name)} characters; a DICOM SEG holds "
-                f"{_LONGEST_NAME}, and no backslash. Give a shorter one, or use --format seg.nrrd."
+                f"{_LONGEST_NAME}, and no backslash. Give a shorter one, or save it as seg.nrrd."
             )
     pixels = np.stack([_frames_of(segment.mask, scan, sources) for segment in segments], axis=-1)
     colors = segment_colors([s.name for s in segments], [s.color for s in segments])
@@ -170,7 +170,7 @@ def _make(sources: list[Dataset], segments: Sequence[Segment], scan: DicomScan, 
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         folder = scan.frames[0].path.parent
-        raise UserError(f"{folder} lacks what a DICOM SEG needs ({error}); use --format seg.nrrd for it.") from error
+        raise UserError(f"{folder} lacks what a DICOM SEG needs ({error}); save it as seg.nrrd.") from error
 
 
 def _check(path: Path, segments: Sequence[Segment], scan: DicomScan) -> None:

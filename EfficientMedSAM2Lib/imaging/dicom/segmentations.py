@@ -43,8 +43,6 @@ def read_dicom_seg(path: Path) -> tuple[list[tuple[str, np.ndarray]], np.ndarray
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = dcmread(path, force=True)
-    if dataset.get("Modality") == "RTSTRUCT":
-        raise UserError("it holds contours, RTSTRUCT; open it in 3D Slicer and save the segmentation as .seg.nrrd")
     frames = read_frames(path, segmentations=True)
     items = dataset.get("SegmentSequence")
     if not items:

@@ -51,11 +51,12 @@ def _call(segment: Any, name: str) -> None:
 
 
 def read_segments(segmentation_node: Any, volume_node: Any) -> list[Segment]:
-    """Name, mask (D, H, W) on the volume's grid, colour and terminology of each segment, in their order."""
+    """Name, mask (D, H, W) on the volume's grid, colour, terminology and ID of each segment, in their order."""
     segmentation = segmentation_node.GetSegmentation()
     found = []
     for segment_id in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segment_id)
         mask = read_segment(segmentation_node, segment_id, volume_node)
-        found.append(Segment(str(segment.GetName()), mask, segment.GetColor(), get_tag(segment, TERMINOLOGY_TAG)))
+        terminology = get_tag(segment, TERMINOLOGY_TAG)
+        found.append(Segment(str(segment.GetName()), mask, segment.GetColor(), terminology, str(segment_id)))
     return found

@@ -68,6 +68,7 @@ class Page:
             "upload_limit": workspace.limit_text,
             "trame__title": TITLE,
             "window_id": "",
+            "more_open": False,
         }
         server.state.update(state)
         server.trigger("command")(self._command)

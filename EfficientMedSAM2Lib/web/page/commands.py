@@ -14,9 +14,11 @@ from EfficientMedSAM2Lib.interaction import DIRECTIONS
 from EfficientMedSAM2Lib.mrml.editing import largest_island_change, smoothing_change
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import RANGES, RangeRule
+from EfficientMedSAM2Lib.web.page.prompt_commands import PromptCommands
 from EfficientMedSAM2Lib.web.session.segments import Segments
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.views.brush import BRUSHES, edit
+from EfficientMedSAM2Lib.web.views.layout import FOUR, SEVERAL
 from EfficientMedSAM2Lib.web.views.prompt_effect import NAVIGATE, ROI, WINDOW, PromptEffect
 from EfficientMedSAM2Lib.web.views.roi import RoiDraft
 from EfficientMedSAM2Lib.web.views.rulers import RULER
@@ -51,6 +53,7 @@ SETTINGS: dict[str, Callable[[Any], Any]] = {
     "fill": lambda value: min(max(_finite(value), 0.0), 100.0),
     "outline": bool,
     "slices_in_3d": bool,
+    "hover": bool,
     "roi_depth": lambda value: min(max(_finite(value or 0), 0.0), 9999.0),
 }
 
@@ -60,7 +63,7 @@ class Commands:
 
     Attributes:
         settings: Values of SETTINGS.
-        layout: "four", or the tag of the view that is enlarged.
+        layout: A name of SEVERAL, or the tag of the view that is enlarged.
         masks_shown: Whether segments are shown at all.
     """
 
@@ -69,6 +72,7 @@ class Commands:
     ) -> None:
         self.viewer, self.views, self.effect, self.roi, self.layouts = viewer, views, effect, roi, layouts
         self.segments = Segments(viewer)
+        self.prompts = PromptCommands(viewer, views, effect)
         self.settings: dict[str, Any] = {
             "direction": "both",
             "range_kind": "all",
@@ -85,8 +89,9 @@ class Commands:
             "fill": 30.0,
             "outline": True,
             "slices_in_3d": True,
+            "hover": True,
         }
-        self.masks_shown = True
+        self.masks_shown, self._several = True, FOUR
         self._commands: dict[str, Callable[..., None]] = {
             "tool": self.tool,
             "setting": self.setting,
@@ -122,6 +127,7 @@ class Commands:
             "clear_rulers": self.effect.rulers.clear,
             "use_roi": self.use_roi,
             "drop_roi": self.roi.drop,
+            **self.prompts.by_name,
         }
 
     def run(self, name: str, arguments: list[Any]) -> None:
@@ -162,6 +168,8 @@ class Commands:
         self.viewer.controller.each = self.settings["each"]
         self.effect.gesture.include = self.settings["include"]
         self.effect.brush.diameter_mm = self.settings["brush_mm"]
+        self.effect.hover.is_on = self.settings["hover"]
+        self.effect.hover.stop()
         self._show_as_set()
 
     def toggle_include(self) -> None:
@@ -176,10 +184,10 @@ class Commands:
         """The keyboard's press of the mouse: at the crosshair; for boxes and lines once for each corner or end."""
         self._tag(tag)
         hands_free = self.effect.tool in (NAVIGATE, WINDOW) or self._is_prompted()
-        if self.roi.is_open or (hands_free and self.viewer.controller.has_preview):
+        if not self.prompts.is_moving and (self.roi.is_open or (hands_free and self.viewer.controller.has_preview)):
             self.commit()
             return
-        if self.effect.tool in (NAVIGATE, WINDOW):
+        if self.effect.tool in (NAVIGATE, WINDOW) and not self.prompts.is_moving:
             raise UserError("Choose a tool first: P point, X box, L line, D scribble, E lasso, O region of interest.")
         view = self.effect.view_of(self.views.node(tag))
         if view is None:
@@ -217,8 +225,10 @@ class Commands:
         self.views.jump(*self.roi.use())
 
     def discard(self) -> None:
-        """Forget what is being drawn, the ROI, or the preview; the first that there is."""
-        if self.effect.gesture.dragging:
+        """Forget what is being drawn or moved, the ROI, or the preview; the first that there is."""
+        if self.effect.next_press is not None:
+            self.effect.next_press = None
+        elif self.effect.gesture.dragging:
             self.effect.gesture.cancel()
             self.effect.pressed_view = None
         elif self.roi.is_open:
@@ -316,10 +326,13 @@ class Commands:
         self.views.fit()
 
     def layout(self, tag: str) -> None:
-        """Enlarge a view, or go back to all four."""
+        """Show several views in another way; or enlarge one, or go back from it."""
         tag = str(tag)
-        wanted = "four" if tag == self.layouts.layout_id or tag not in self.layouts.get_layout_ids() else tag
-        self.layouts.set_layout(wanted)
+        back = tag == self.layouts.layout_id or tag not in self.layouts.get_layout_ids()
+        if tag in SEVERAL and self.layouts.layout_id in SEVERAL:
+            self.views.expect_other_sizes()
+        self._several = tag if tag in SEVERAL else self._several
+        self.layouts.set_layout(self._several if back else tag)
 
     def _network_window(self, name: str) -> IntensityWindow | None:
         if name == "display":

@@ -39,6 +39,7 @@ INITIAL: dict[str, Any] = {
     "strip_text": "",
     "strip_current": -1,
     "strip_range": [0, 0],
+    "strip_ends": ["", ""],
     "strip_axis": "",
     "slices": {},
     "readout": "",
@@ -48,6 +49,9 @@ INITIAL: dict[str, Any] = {
     "masks_shown": True,
     "upload_limit": "",
     "is_drawing": False,
+    "prompts": [],
+    "prompt_chosen": -1,
+    "is_moving_prompt": False,
     "is_ready": False,
     "load_error": "",
     "rulers": [],
@@ -107,6 +111,9 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         ],
         segments=segments,
         selected_name=next((s["name"] for s in segments if s["selected"]), ""),
+        prompts=commands.prompts.texts,
+        prompt_chosen=commands.prompts.chosen,
+        is_moving_prompt=commands.prompts.is_moving,
         can_undo=controller.has_preview or viewer.port.can_undo(),
         can_redo=not controller.has_preview and viewer.port.can_redo(),
         slices={tag: commands.views.describe(tag) for tag in commands.views.nodes},
@@ -115,10 +122,11 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         window_level=round(shown[1]) if shown and shown[0] >= 10 else shown[1] if shown else 0,
         stale_text=controller.scores.stale_text,
         **strip,
+        strip_ends=[commands.views.position(controller.scores.axis, index) for index in strip["strip_range"]],
         strip_axis=_axis_name(commands.views, controller.scores.axis),
     )
     if viewer.is_picture:  # its one slice is nowhere in a patient
-        state.update(strip_text=strip["strip_text"].partition(": ")[2], strip_axis="")
+        state.update(strip_text=strip["strip_text"].partition(": ")[2], strip_axis="", strip_ends=["", ""])
     return state
 
 
@@ -142,7 +150,7 @@ def _segments(commands: Commands, measurements: Measurements) -> list[dict[str, 
                 "selected": segment_id == commands.segments.selected,
                 "volume": _size(measured) if measured is not None else "",
                 "diameters": _diameters(measured.diameters) if measured is not None else "",
-                "diameters_text": _diameters_text(measured.diameters) if measured is not None else "",
+                "diameters_text": _diameters_text(measured.diameters, commands.views) if measured is not None else "",
                 "mean": f"{measured.mean:.1f}" if measured is not None and measured.mean is not None else "–",
             }
         )
@@ -161,11 +169,11 @@ def _diameters(found: Diameters | None) -> str:
     return "–" if found is None else f"{found.longest_mm:.0f} × {found.short_mm:.0f}"
 
 
-def _diameters_text(found: Diameters | None) -> str:
+def _diameters_text(found: Diameters | None, views: SliceViews) -> str:
     if found is None:
         return "No diameters: it is empty, or the scan does not say how large a voxel is"
     lengths = f"Longest diameter {found.longest_mm:.1f} mm, short axis {found.short_mm:.1f} mm"
-    return f"{lengths}, on slice {found.index}"
+    return f"{lengths}, on slice {views.position(0, found.index)}"
 
 
 def _axis_name(views: SliceViews, axis: int) -> str:

@@ -15,7 +15,7 @@ from EfficientMedSAM2Lib.web.page.commands import Commands
 from EfficientMedSAM2Lib.web.page.state import read_state
 from EfficientMedSAM2Lib.web.session.measurements import Measurements
 from EfficientMedSAM2Lib.web.session.surfaces import Surfaces
-from EfficientMedSAM2Lib.web.views.layout import FOUR
+from EfficientMedSAM2Lib.web.views.layout import SEVERAL
 from EfficientMedSAM2Lib.web.views.outlines import Outlines
 from EfficientMedSAM2Lib.web.views.prompt_style import style_prompts
 from EfficientMedSAM2Lib.web.views.render_scheduler import RenderScheduler
@@ -103,9 +103,11 @@ class UpdateLoop:
             self._shown_at = now
             self._show()
         if not busy and self._viewer.volume_node is not None:
+            self._commands.views.update_sizes()
             self._surfaces.update()
             if self._measurements.update():
                 self.mark()
+            self._commands.effect.hover.update(self._commands.effect.gesture.include)
             self._expect(now)
         return busy
 
@@ -118,7 +120,7 @@ class UpdateLoop:
     def _drawable(self, now: float) -> frozenset[str]:
         """Views that may be drawn: while the network answers, the one clicked in; while it propagates, slices."""
         layout, first = self._commands.layouts.layout_id, self._scheduler.first
-        shown = {*ORIENTATIONS, THREE_D} if layout == FOUR else {str(layout)}
+        shown = set(SEVERAL.get(str(layout), [str(layout)]))
         if self._activity is Activity.ANSWERING and first in shown and now - self._asked_at < PATIENCE_S:
             return frozenset([first] if now - self._asked_at >= ANSWER_S else [])
         if self._activity.is_propagation and first != THREE_D:

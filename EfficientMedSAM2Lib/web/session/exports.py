@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import plane_of_axis, roi_of_corners
+from EfficientMedSAM2Lib.imaging.dicom.kept_series import unpacked_series
+from EfficientMedSAM2Lib.imaging.dicom.seg_writer import content_key, write_dicom_seg
 from EfficientMedSAM2Lib.imaging.labelmaps import write_label_names
 from EfficientMedSAM2Lib.imaging.markups import Markup, write_markups
-from EfficientMedSAM2Lib.imaging.segmentations import write_segmentation
+from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
+from EfficientMedSAM2Lib.imaging.volumes import Volume
 from EfficientMedSAM2Lib.interaction import MarkupPrompt
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import PROMPTS_TAG, decode_prompts, get_tag
 from EfficientMedSAM2Lib.mrml.scene.segments import read_segments
@@ -22,7 +26,7 @@ from EfficientMedSAM2Lib.web.session.workspace import file_name, unique
 
 #: Kind of download -> ending of its file.
 SEGMENTATION_ENDINGS = {"segmentation": ".seg.nrrd", "nifti": "-label.nii.gz"}
-KINDS = (*SEGMENTATION_ENDINGS, "prompts", "measurements", "labels")
+KINDS = (*SEGMENTATION_ENDINGS, "dicom", "prompts", "measurements", "labels")
 Export = tuple[str, Callable[[Path], object]]
 
 
@@ -46,17 +50,42 @@ def prepare(viewer: ViewerSession, kind: str) -> Export:
         return file_name(volume.name, "-measurements.csv"), prepare_table(viewer, segments)
     if kind == "labels":
         return file_name(volume.name, "-label.tsv"), lambda path: write_label_names(path, segments)
+    if kind == "dicom":
+        return _prepare_dicom(volume, segments)
     return (
         file_name(volume.name, SEGMENTATION_ENDINGS[kind]),
         lambda path: write_segmentation(path, segments, volume),
     )
 
 
+def _prepare_dicom(volume: Volume, segments: list[Segment]) -> Export:
+    """A DICOM SEG with all segments, empty ones too."""
+    from importlib.util import find_spec
+
+    headers = volume.headers
+    if headers is None:
+        raise UserError(
+            "A DICOM SEG refers to the DICOM series that was segmented, and this scan was opened from another kind of "
+            "file; save it as .seg.nrrd or NIfTI."
+        )
+    if find_spec("highdicom") is None:
+        raise UserError("The server cannot write DICOM SEG: its Python lacks highdicom; save it as .seg.nrrd.")
+
+    def write(path: Path) -> None:
+        with unpacked_series(headers, volume.ijk_to_ras) as scan:
+            write_dicom_seg(path, segments, scan, content_key(segments))
+
+    return file_name(volume.name, "-seg.dcm"), write
+
+
 def _prepare_prompts(viewer: ViewerSession) -> Export:
     volume = viewer.volume
     assert volume is not None
     found = {
-        segment_id: to_markups(prompts_of(viewer, segment_id), volume.ijk_to_ras)
+        segment_id: [
+            replace(markup, segment_id=segment_id)
+            for markup in to_markups(prompts_of(viewer, segment_id), volume.ijk_to_ras)
+        ]
         for segment_id in viewer.port.segment_ids()
     }
     listed = {segment_id: markups for segment_id, markups in found.items() if markups}

@@ -1,4 +1,4 @@
-"""Files in: segments and prompts of files come to the segments of the same name, in whatever order they are opened."""
+"""Files in: segments and prompts of files come to their segments by ID or name, in whatever order they are opened."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from EfficientMedSAM2Lib.web.session.workspace import unique
 def add_segments(viewer: ViewerSession, segments: Sequence[Segment]) -> int:
     """Add segments of a file as one undo step; returns how many have voxels on this volume's grid.
 
-    One takes the place of an empty segment of its name, and of what the network has made of nothing but a file of
-    prompts of its name: those prompts are kept, and belong to the file's voxels.
+    One takes the place of an empty segment of its ID or name, and of what the network has made of nothing but a file of
+    prompts for it: those prompts are kept, and belong to the file's voxels.
 
     Raises:
         UserError: none has a voxel.
@@ -36,15 +36,19 @@ def add_segments(viewer: ViewerSession, segments: Sequence[Segment]) -> int:
     viewer.port.save_state_for_undo()
     free = [known for known in names.ids if _waits_for_voxels(viewer, known)]
     for segment in used:
-        segment_id = next((known for known in free if names.get(known).GetName() == segment.name), "")
+        segment_id = names.find(segment.segment_id, segment.name, free)
         if segment_id:
             free.remove(segment_id)
+            if names.is_unused(segment_id) and not prompts_of(viewer, segment_id):
+                segment_id = names.take_place(segment_id, segment.segment_id, segment.name)
+            elif names.get(segment_id).GetName() != segment.name:
+                names.get(segment_id).SetName(segment.name[:LONGEST_NAME])
             names.select(segment_id)
         else:
             taken = [names.get(known).GetName() for known in names.ids]
             wanted = segment.name[: LONGEST_NAME - 4]
             name = unique([*taken, wanted], lambda text, number: f"{text} {number}")[-1]
-            segment_id = names.add(name, undoable=False)
+            segment_id = names.add(name, undoable=False, segment_id=segment.segment_id)
         added = names.get(segment_id)
         if segment.color is not None:
             added.SetColor(*segment.color)
@@ -67,7 +71,7 @@ def add_voxels(viewer: ViewerSession, segment_id: str, mask: np.ndarray) -> None
 
 
 def add_prompts(viewer: ViewerSession, name: str, markups: Sequence[Markup]) -> bool:
-    """Take the prompts of a file for the segment of its name, an empty one without a name, or a new one.
+    """Take the prompts of a file for the segment of its ID or name, an empty one without a name, or a new one.
 
     Voxels that have no prompts yet were made with these, and stay. Everything else is asked; the controller answers
     as soon as it can.
@@ -82,8 +86,11 @@ def add_prompts(viewer: ViewerSession, name: str, markups: Sequence[Markup]) -> 
     if not prompts:
         raise UserError(f"{name!r} holds no point, box, line or curve; place one and save it again.")
     segments = Segments(viewer)
-    found = next((known for known, saved in prompts_names(viewer).items() if saved == name), None)
-    if found is not None:
+    segment_id = next((markup.segment_id for markup in markups if markup.segment_id), "")
+    found = segments.find(segment_id, name, segments.ids)
+    if not found:  # what two segments of one name are called in files
+        found = next((known for known, saved in prompts_names(viewer).items() if saved == name), "")
+    if found:
         segments.select(found)
         if segment_box(viewer.segmentation_node, found, viewer.volume_node) and not prompts_of(viewer, found):
             viewer.port.save_state_for_undo()
@@ -91,10 +98,13 @@ def add_prompts(viewer: ViewerSession, name: str, markups: Sequence[Markup]) -> 
             show_prompts(viewer.segmentation_node, viewer.volume_node, found, prompts)
             _read_anew(viewer)
             return False
+    elif segments.is_unused(segments.selected) and segment_id:
+        viewer.port.save_state_for_undo()
+        segments.take_place(segments.selected, segment_id, name)
     elif segments.is_unused(segments.selected):
         segments.rename(segments.selected, name)
     else:
-        segments.add(name)
+        segments.add(name, segment_id=segment_id)
     viewer.controller.use_prompts(prompts)
     return True
 

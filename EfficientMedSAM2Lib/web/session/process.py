@@ -60,7 +60,7 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     server = get_server(f"session-{os.getpid()}", client_type="vue3")
     workspace = Workspace(config.folder, config.max_bytes)
     page = Page(server, lambda: _load(config.network), workspace)
-    autosave = Autosave(page.viewer, Path(config.work), page.opened, page.say, page.mark)
+    autosave = Autosave(page.viewer, Path(config.work), page.opened, page.say, page.mark, page.effect.rulers)
     page.describe_kept = autosave.describe
     transfer = Transfer(page.viewer, workspace, page.opened, autosave)
 

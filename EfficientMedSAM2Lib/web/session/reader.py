@@ -23,6 +23,7 @@ from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.imaging.components import SeveralVolumes
 from EfficientMedSAM2Lib.imaging.dicom.headers import series_of
+from EfficientMedSAM2Lib.imaging.dicom.kept_series import with_headers
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume, volume_name
 from EfficientMedSAM2Lib.web.connection import python_process
@@ -32,7 +33,7 @@ from EfficientMedSAM2Lib.web.session.workspace import MEGABYTE, TooLarge, Worksp
 
 logger = logging.getLogger(__name__)
 
-ANSWER = "answer.json"
+ANSWER, HEADERS = "answer.json", "headers.zip"
 #: A scan has more values than this, which label maps of a whole body come up to, and noise between neighbours.
 MAX_LABELS, ALIKE = 128, 0.5
 #: Reading may take so long, in seconds, and as much longer as these many bytes of the upload take.
@@ -144,10 +145,11 @@ def _collect(workspace: Workspace) -> UploadContent:
             tuple(fields["notes"]),
             fields["spacing_known"],
             file_windows=tuple(IntensityWindow(*window) for window in fields["file_windows"]),
+            headers=(workspace.folder / HEADERS).read_bytes() if fields["has_headers"] else None,
         )
     segments = [
-        Segment(name, _load(workspace, f"mask{n}"), tuple(color) if color else None, terminology)
-        for n, (name, color, terminology) in enumerate(answer.get("segments", ()))
+        Segment(name, _load(workspace, f"mask{n}"), tuple(color) if color else None, terminology, segment_id)
+        for n, (name, color, terminology, segment_id) in enumerate(answer.get("segments", ()))
     ]
     choices = answer.get("time_points", 0), answer.get("is_labelmap", False), tuple(answer.get("series", ()))
     return UploadContent(answer["name"], volume, tuple(segments), markups, *choices)
@@ -218,7 +220,7 @@ def _read(workspace: Workspace, task: dict[str, Any]) -> dict[str, Any]:
                 raise UserError(f"There is no series {number}; choose one from 1 to {len(listed)}.")
             series = listed[number - 1][0] or None
         try:
-            volume = read_volume(scan, task["time_point"], series)
+            volume = with_headers(read_volume(scan, task["time_point"], series), task["time_point"])
         except ValueError as error:
             if isinstance(error.__cause__, SeveralVolumes):
                 return {"name": upload.name, "time_points": error.__cause__.count}
@@ -233,19 +235,22 @@ def _read(workspace: Workspace, task: dict[str, Any]) -> dict[str, Any]:
         segments = read_segmentation(segmentation, grid)
         for n, segment in enumerate(segments):
             np.save(workspace.folder / f"mask{n}.npy", segment.mask)
-        answer["segments"] = [(s.name, s.color, s.terminology) for s in segments]
+        answer["segments"] = [(s.name, s.color, s.terminology, s.segment_id) for s in segments]
     return answer
 
 
 def _keep_volume(workspace: Workspace, volume: Volume, name: str) -> dict[str, Any]:
     """Write the voxels for the session; returns all else of a volume."""
     np.save(workspace.folder / "volume.npy", volume.array)
+    if volume.headers is not None:
+        (workspace.folder / HEADERS).write_bytes(volume.headers)
     return {
         "ijk_to_ras": volume.ijk_to_ras.tolist(),
         "modality": volume.modality,
         "name": f"{volume.title[0] or volume_name(name)} {volume.title[1]}".strip(),  # patients' scans differ
         "notes": volume.notes,
         "spacing_known": volume.spacing_known,
+        "has_headers": volume.headers is not None,
         "file_windows": [(window.low, window.high, window.name) for window in volume.file_windows],
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
@@ -46,18 +47,36 @@ class Segments:
             return False
         return segment_box(self.viewer.segmentation_node, segment_id, self.viewer.volume_node) is None
 
-    def add(self, name: str = "", undoable: bool = True) -> str:
-        """A new, empty segment, which is selected; returns its ID."""
+    def add(self, name: str = "", undoable: bool = True, segment_id: str = "") -> str:
+        """A new, empty segment, which is selected; returns its ID, which is the wanted one where that is free."""
         if self.viewer.segmentation_node is None:
             raise UserError("Open a volume first.")
         if undoable:
             self.viewer.port.save_state_for_undo()
         taken = {self.get(other).GetName() for other in self.ids}
         number = next(n for n in range(1, 10_000) if f"Segment_{n}" not in taken)
-        segment_id = self._segmentation().AddEmptySegment("", one_line(name)[:LONGEST_NAME] or f"Segment_{number}")
+        wanted = "" if segment_id in self.ids else segment_id
+        name = one_line(name)[:LONGEST_NAME] or f"Segment_{number}"
+        segment_id = self._segmentation().AddEmptySegment(wanted, name)
         self._describe(segment_id)
         self.select(segment_id)
         return str(segment_id)
+
+    def find(self, segment_id: str, name: str, among: Sequence[str]) -> str:
+        """The segment that a file means: the one of its ID, else the one of its name; "" for none.
+
+        IDs that programs count out, "Segment_1", say nothing unless the name is the same.
+        """
+        if segment_id in among and (not NAMELESS.fullmatch(segment_id) or self.get(segment_id).GetName() == name):
+            return segment_id
+        return next((known for known in among if self.get(known).GetName() == name), "")
+
+    def take_place(self, unused: str, segment_id: str, name: str) -> str:
+        """Give an unused segment the ID and the name of a file's, by which it is found again; returns its ID."""
+        if segment_id in ("", unused) or segment_id in self.ids:
+            return unused
+        self._segmentation().RemoveSegment(unused)
+        return self.add(name, undoable=False, segment_id=segment_id)
 
     def rename(self, segment_id: str, name: str) -> None:
         """Call a segment by another name; terminology, and a colour that nobody chose, follow the name."""

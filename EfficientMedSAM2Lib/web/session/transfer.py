@@ -15,6 +15,7 @@ from urllib.parse import quote
 from aiohttp import BodyPartReader, web
 
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.imaging.dicom.kept_series import with_headers
 from EfficientMedSAM2Lib.imaging.formats.files import one_line
 from EfficientMedSAM2Lib.imaging.markups import markup_name, read_markups
 from EfficientMedSAM2Lib.imaging.sample import sample_scan
@@ -184,7 +185,7 @@ class Transfer:
 
     async def open_path(self, path: Path) -> None:
         """Open a file of this machine that the command line, not the browser, has named."""
-        await self._show(await asyncio.to_thread(read_volume, path))
+        await self._show(await asyncio.to_thread(lambda: with_headers(read_volume(path))))
 
     async def download(self, request: web.Request) -> web.StreamResponse:
         """Write a file and send it."""

@@ -82,13 +82,18 @@ def _classify(workspace: Workspace, files: list[Path], name: str) -> Upload:
             file.unlink(missing_ok=True)
     if not dicom:
         raise UserError(f"{name!r} is not an image that can be opened; use {FORMATS}.")
-    if len(dicom) == 1 and holds_segments(dicom[0]):
-        return Upload(name, segmentation=dicom[0], markups=markups)
+    made = [file for file in dicom if holds_segments(file)]  # planning systems export scan and contours together
+    if len(made) == len(dicom) == 1:
+        return Upload(name, segmentation=made[0], markups=markups)
+    if len(made) > 1:
+        raise UserError(f"{len(made)} DICOM segmentations came together; open them one after the other.")
+    dicom = [file for file in dicom if file not in made]
     _check_memory(workspace, dicom, name)
     for file in (*markups, *images):
         if file not in dicom and file.parent == dicom[0].parent:
             raise UserError(f"{file.name!r} came with DICOM files; open the scan first, then what belongs to it.")
-    return Upload(name, dicom[0] if len(dicom) == 1 else dicom[0].parent)
+    segmentation = made[0] if made else None
+    return Upload(name, dicom[0] if len(dicom) == 1 else dicom[0].parent, segmentation)
 
 
 def _unpack(workspace: Workspace, archive: Path) -> list[Path]:

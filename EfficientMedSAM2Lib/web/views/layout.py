@@ -17,6 +17,15 @@ from EfficientMedSAM2Lib.web.views.render_scheduler import MOVING_QUALITY, STILL
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, THREE_D
 
 FOUR = "four"
+#: Layouts of several views, and which of them they show.
+SEVERAL = {
+    FOUR: ("Red", THREE_D, "Green", "Yellow"),
+    "axial": ("Red", "Green", "Yellow", THREE_D),
+    "volume": (THREE_D, "Red", "Green", "Yellow"),
+    "slices": ("Red", "Green", "Yellow"),
+}
+#: Of a large view and of the three beside it.
+LARGE, SMALL = "2", "1"
 #: Frames a second when a view changes its size; all other pictures are the scheduler's.
 FPS = 20.0
 #: Seconds between two events of the mouse that are sent.
@@ -73,7 +82,7 @@ class ThreeDFrameFactory(_Frame, RemoteThreeDViewFactory):
 
 
 def create_views(app: Any, server: Any, scheduler: RenderScheduler) -> LayoutManager:
-    """Make all views, and the layouts: four views, or one of them alone."""
+    """Make all views, and the layouts: those of several views, and each view alone."""
     for factory in (SliceFrameFactory, ThreeDFrameFactory):
         app.view_manager.register_factory(factory(server, scheduler))
     views = {
@@ -83,9 +92,18 @@ def create_views(app: Any, server: Any, scheduler: RenderScheduler) -> LayoutMan
         THREE_D: ViewLayoutDefinition.threed_view(name=THREE_D, background_color=("#000000", "#1b2230")),
     }
     manager = LayoutManager(app.scene, app.view_manager, server)
-    rows = [[views["Red"], views[THREE_D]], [views["Green"], views["Yellow"]]]
-    grid = Layout(LayoutDirection.Vertical, [Layout(LayoutDirection.Horizontal, row) for row in rows])
-    manager.register_layout(FOUR, grid)
+    across, down = LayoutDirection.Horizontal, LayoutDirection.Vertical
+    for name, tags in SEVERAL.items():
+        first, *others = (views[tag] for tag in tags)
+        if name == FOUR:
+            layout = Layout(down, [Layout(across, [first, others[0]]), Layout(across, others[1:])])
+        elif name == "axial":
+            layout = Layout(across, [first, Layout(down, others)], [LARGE, SMALL])
+        elif name == "volume":
+            layout = Layout(down, [first, Layout(across, others)], [LARGE, SMALL])
+        else:
+            layout = Layout(across, [first, *others])
+        manager.register_layout(name, layout)
     for tag, view in views.items():
         manager.register_layout(tag, Layout(LayoutDirection.Vertical, [view]))
     return manager

@@ -17,10 +17,11 @@ from EfficientMedSAM2Lib.mrml.effect.outline import (
     polyline,
     show_lines,
 )
-from EfficientMedSAM2Lib.mrml.effect.prompt_gesture import PromptGesture
+from EfficientMedSAM2Lib.mrml.effect.prompt_gesture import POINT, PromptGesture
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import xy_to_world
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.views.brush import BRUSHES, PAINT, Brush
+from EfficientMedSAM2Lib.web.views.hover import Hover
 from EfficientMedSAM2Lib.web.views.rulers import RULER, Rulers
 
 NAVIGATE, WINDOW, ROI = "navigate", "window", "roi"
@@ -69,7 +70,7 @@ class PromptPipeline(SegmentationEffectPipeline):
     def CanProcessInteractionEvent(self, event: Any) -> tuple[bool, float]:
         """The left button without modifier keys is the tool's; all else is Slicer's."""
         effect = self._effect
-        if effect is None or not self.IsActive() or effect.tool == WINDOW:
+        if effect is None or not self.IsActive() or (effect.tool == WINDOW and effect.next_press is None):
             return False, FAR
         wanted = event.GetType() == vtk.vtkCommand.LeftButtonPressEvent and not event.GetModifiers()
         if effect.tool in BRUSHES and effect.pressed_view is None:
@@ -78,7 +79,9 @@ class PromptPipeline(SegmentationEffectPipeline):
             vtk.vtkCommand.MouseMoveEvent,
             vtk.vtkCommand.LeftButtonReleaseEvent,
         )
-        return bool(wanted or dragging), FAR if effect.tool == NAVIGATE and not dragging else 0.0
+        self._hover(event, effect)
+        gives_way = effect.tool == NAVIGATE and not dragging and effect.next_press is None
+        return bool(wanted or dragging), FAR if gives_way else 0.0
 
     def ProcessInteractionEvent(self, event: Any) -> bool:
         """One event of the mouse."""
@@ -93,6 +96,14 @@ class PromptPipeline(SegmentationEffectPipeline):
         elif event.GetType() == vtk.vtkCommand.LeaveEvent:
             self.show_band([], True, True)
 
+    def _hover(self, event: Any, effect: PromptEffect) -> None:
+        """The mouse moves over the image, or does something else."""
+        if event.GetType() == vtk.vtkCommand.MouseMoveEvent and effect.tool == POINT and effect.pressed_view is None:
+            if not event.GetModifiers():
+                effect.hover.move(self.GetViewNode(), event.GetDisplayPosition())
+        else:
+            effect.hover.stop()
+
     def LoseFocus(self, _event: Any) -> None:
         """Nothing: a drag that leaves the view goes on when it comes back."""
 
@@ -103,12 +114,14 @@ class PromptEffect(SegmentationEffect):
     Attributes:
         pressed_view: Pipeline in which the left button is down.
         prompted_at: Where the crosshair was, world RAS, when the last prompt was given.
+        next_press: Gets the place, world RAS, where the left button is pressed next, instead of the tool.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.pressed_view: PromptPipeline | None = None
         self.prompted_at: list[float] | None = None
+        self.next_press: Callable[[Sequence[float]], None] | None = None
         self._tool = NAVIGATE
 
     def connect(
@@ -132,6 +145,7 @@ class PromptEffect(SegmentationEffect):
         """
         self.viewer, self._moved, self._say, self._drawn = viewer, moved, say, drawn
         self.brush, self.rulers = brush, rulers
+        self.hover = Hover(viewer)
         self.gesture = _Gesture(self)
 
     @property
@@ -142,7 +156,8 @@ class PromptEffect(SegmentationEffect):
     @tool.setter
     def tool(self, tool: str) -> None:
         self.gesture.cancel()
-        self.pressed_view = None
+        self.hover.stop()
+        self.pressed_view = self.next_press = None
         self._tool = tool
         self.gesture.tool = "line" if tool == RULER else "box" if tool in (NAVIGATE, WINDOW, ROI, *BRUSHES) else tool
         if tool in BRUSHES:
@@ -165,10 +180,10 @@ class PromptEffect(SegmentationEffect):
         if volume_node is None:
             return False
         try:
-            if self.tool in BRUSHES:
+            if self.tool in BRUSHES and self.next_press is None:
                 self._stroke(view, event, xy)
             elif event == command.LeftButtonPressEvent:
-                self.pressed_view = view
+                self.pressed_view = view if self.next_press is None else None
                 self.press(view, xy)
             elif event == command.MouseMoveEvent and self.tool == NAVIGATE:
                 self._point_at(view, xy)
@@ -196,6 +211,10 @@ class PromptEffect(SegmentationEffect):
 
     def press(self, view: PromptPipeline, xy: Sequence[float]) -> None:
         """Begin a prompt, or point at something."""
+        if self.next_press is not None:
+            wanted, self.next_press = self.next_press, None
+            wanted(xy_to_world([xy], view.GetViewNode())[0].tolist())
+            return
         if self.tool in (NAVIGATE, "point"):
             self._point_at(view, xy)
         if self.tool in BRUSHES:

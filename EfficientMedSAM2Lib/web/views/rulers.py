@@ -7,9 +7,12 @@ from typing import Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
+from EfficientMedSAM2Lib.web.work.files import Place, Ruler
 
 RULER = "ruler"
 COLOR = (1.0, 0.85, 0.1)
+#: Digits of places in mm.
+DECIMALS = 3
 #: Size of the letters in percent of the view, as Slicer counts it, and of the marks at the ends.
 TEXT_SCALE, GLYPH_PERCENT = 2.6, 1.6
 
@@ -61,6 +64,11 @@ class Rulers:
         self._made.append(node)
         self._changed()
 
+    @property
+    def ends(self) -> tuple[Ruler, ...]:
+        """Both ends of each, world RAS in mm."""
+        return tuple((_end(node, 0), _end(node, 1)) for node in self.nodes)
+
     def lengths_mm(self) -> list[float]:
         """Length of each."""
         return [float(node.GetLineLengthWorld()) for node in self.nodes]
@@ -70,3 +78,8 @@ class Rulers:
         for node in self.nodes:
             self.viewer.scene.RemoveNode(node)
         self._made = []
+
+
+def _end(node: Any, number: int) -> Place:
+    r, a, s = node.GetNthControlPointPositionWorld(number)
+    return round(r, DECIMALS), round(a, DECIMALS), round(s, DECIMALS)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.geometry import nearest_index, transform_points
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import show_slice, view_axis, view_slice
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import show_slice, slice_positions, view_axis, view_slice
 from EfficientMedSAM2Lib.mrml.labelmaps import from_vtk_matrix
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix, volume_shape, world_to_ijk
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
@@ -17,7 +17,9 @@ from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 ORIENTATIONS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 THREE_D = "ThreeD"
 #: Of the 3D view, in degrees; and how much nearer to the volume it is than needed for the volume's corners.
-VIEW_ANGLE, CLOSER = 30.0, 1.7
+VIEW_ANGLE, CLOSER = 30.0, 1.5
+#: From where it is seen, RAS: in front of the patient, from the left and above, so that no slice is seen from its edge.
+FROM = (-0.3, 1.0, 0.25)
 #: Longest scale bar, as a part of the view's width.
 LONGEST_BAR = 0.25
 
@@ -30,6 +32,7 @@ class SliceViews:
         self._crosshair = viewer.scene.GetNthNodeByClass(0, "vtkMRMLCrosshairNode")
         self._crosshair.SetCrosshairMode(self._crosshair.ShowBasic)
         self._crosshair.SetCrosshairThickness(self._crosshair.Fine)
+        self._sizes: dict[str, tuple[int, ...]] = {}  # of views that are shown whole once they have another size
 
     def view(self, tag: str) -> Any:
         """The trame-slicer view."""
@@ -54,6 +57,7 @@ class SliceViews:
         """Show a volume that was opened, the crosshair in its middle."""
         node = self.viewer.volume_node
         self.viewer.app.display_manager.show_volume_in_slice_background(node)
+        self._mark_orientation()
         self._reset()
         middle = [(size - 1) // 2 for size in volume_shape(node)[::-1]]
         self.point_at(self._world_of(middle))
@@ -65,10 +69,32 @@ class SliceViews:
         for tag, offset in offsets.items():
             self.node(tag).SetSliceOffset(offset)
 
+    def expect_other_sizes(self) -> None:
+        """Views are laid out anew: each is to show all of its slice once the browser has told its size."""
+        self._sizes = {tag: tuple(node.GetDimensions()[:2]) for tag, node in self.nodes.items()}
+
+    def update_sizes(self) -> None:
+        """Show the slices whole whose views have got another size since they were laid out."""
+        for tag, size in list(self._sizes.items()):
+            node = self.node(tag)
+            if tuple(node.GetDimensions()[:2]) != size:
+                del self._sizes[tag]
+                offset = node.GetSliceOffset()
+                self.view(tag).reset_view()
+                node.SetSliceOffset(offset)
+
     def _reset(self) -> None:
         for view in self.viewer.app.view_manager.get_views():
             view.reset_view()
         self._fit_3d()
+
+    def _mark_orientation(self) -> None:
+        """A cube with the patient's sides turns with the 3D view."""
+        view = self.view(THREE_D)
+        if view is not None:
+            node = view.get_view_node()
+            kind = node.OrientationMarkerTypeNone if self.viewer.is_picture else node.OrientationMarkerTypeCube
+            view.set_orientation_marker(kind, node.OrientationMarkerSizeSmall)
 
     def _fit_3d(self) -> None:
         """By the volume's bounds; the view's own reset goes by what was drawn last, and leaves too much room."""
@@ -79,6 +105,9 @@ class SliceViews:
         renderer = view.first_renderer()
         camera = renderer.GetActiveCamera()
         camera.SetViewAngle(VIEW_ANGLE)
+        camera.SetFocalPoint(0.0, 0.0, 0.0)
+        camera.SetPosition(*FROM)
+        camera.SetViewUp(0.0, 0.0, 1.0)
         renderer.ResetCamera(bounds)
         camera.Dolly(CLOSER)
         renderer.ResetCameraClippingRange()
@@ -133,8 +162,17 @@ class SliceViews:
         letters = {"right": right, "left": side(-directions[:, 0]), "top": up, "bottom": side(-directions[:, 1])}
         if self.viewer.is_picture:  # of no patient: no file says where its left or right is
             letters = dict.fromkeys(letters, "")
-        numbers = {"axis": axis, "index": index, "last": count - 1, "text": f"{index} / {count - 1}"}
+        text = f"{index + 1} / {count}"
+        if self.viewer.unit == "mm":
+            text = f"{self.position(axis, index)} \N{MIDDLE DOT} {text}"
+        numbers = {"axis": axis, "index": index, "last": count - 1, "text": text}
         return {**numbers, **letters, **self._scale(node)}
+
+    def position(self, axis: int, index: int) -> str:
+        """Where a slice is, as Slicer's views say it, "S -12.5 mm"; without mm which one it is, counted from 1."""
+        if self.viewer.unit != "mm":
+            return f"slice {index + 1}"
+        return slice_positions(self.viewer.volume_node).text(axis, index)
 
     def _scale(self, node: Any) -> dict[str, Any]:
         """A bar of a round length: its part of the view's width in percent, and its text; none without mm."""

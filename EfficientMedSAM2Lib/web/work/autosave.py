@@ -15,13 +15,14 @@ from EfficientMedSAM2Lib.imaging.volumes import Volume
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import PROMPTS_TAG, get_tag
 from EfficientMedSAM2Lib.mrml.scene.segments import TERMINOLOGY_TAG
+from EfficientMedSAM2Lib.mrml.scene.slice_store import SLICES_TAG
 from EfficientMedSAM2Lib.mrml.segment_voxels import segment_stamp
 from EfficientMedSAM2Lib.web.session.exports import saved_prompts
 from EfficientMedSAM2Lib.web.session.segments import Segments
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.work.files import read_work, write_scan, write_work
 from EfficientMedSAM2Lib.web.work.kept_scans import KeptScan, KeptScans
-from EfficientMedSAM2Lib.web.work.scene import SceneReader, open_work
+from EfficientMedSAM2Lib.web.work.scene import MeasuredDistances, SceneReader, open_work
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Autosave:
         opened: Called when a volume was opened.
         say: Shows a message; the second argument tells whether it is an error.
         changed: Called when ``describe`` tells something else.
+        rulers: Distances that were measured.
 
     Attributes:
         earlier: Scans of this session that can be gone back to.
@@ -58,9 +60,11 @@ class Autosave:
         opened: Callable[[], None],
         say: Callable[[str, bool], None],
         changed: Callable[[], None],
+        rulers: MeasuredDistances,
     ) -> None:
         self._viewer, self._opened, self._say, self._changed = viewer, opened, say, changed
-        self._scans, self._reader = KeptScans(folder), SceneReader(viewer)
+        self._scans, self._reader = KeptScans(folder), SceneReader(viewer, rulers)
+        self._rulers = rulers
         self._key = ""  # folder of the open scan, "" as long as nothing of it is saved
         self._scan: Volume | None = None  # whose voxels are in the folder
         self._saved: Any = None  # state of the scene that is in the folder
@@ -156,9 +160,9 @@ class Autosave:
         parts = []
         for segment_id in segments.ids:
             segment = segments.get(segment_id)
-            tags = get_tag(segment, PROMPTS_TAG), get_tag(segment, TERMINOLOGY_TAG)
+            tags = (get_tag(segment, tag) for tag in (PROMPTS_TAG, TERMINOLOGY_TAG, SLICES_TAG))
             parts.append((segment_id, segment.GetName(), segment.GetColor(), *tags, segment_stamp(node, segment_id)))
-        return viewer.volume_node.GetID(), segments.selected, tuple(parts)
+        return viewer.volume_node.GetID(), segments.selected, tuple(parts), self._rulers.ends
 
     def _notice_other_scan(self) -> None:
         """The scan that was open before is one of the earlier ones as soon as another one is open."""
@@ -167,9 +171,11 @@ class Autosave:
             self._list()
 
     def _is_worth_it(self) -> bool:
-        """Whether there is a segment with voxels, prompts or a name; an empty scan is not kept."""
+        """Whether there is a segment with voxels, prompts or a name, or a ruler; an empty scan is not kept."""
         segments = Segments(self._viewer)
-        return any(not segments.is_unused(known) or saved_prompts(self._viewer, known) for known in segments.ids)
+        return bool(self._rulers.ends) or any(
+            not segments.is_unused(known) or saved_prompts(self._viewer, known) for known in segments.ids
+        )
 
     def _is_time(self) -> bool:
         viewer = self._viewer
@@ -224,7 +230,7 @@ class Autosave:
         saved = next(scan.saved for scan in self._scans.all() if scan.key == key)
         self._viewer.open(work.volume)
         self._opened()
-        open_work(self._viewer, work)
+        open_work(self._viewer, work, self._rulers)
         self._scans.note_open(key)
         self._key, self._scan, self._has_begun, self._saved_at = key, work.volume, True, saved
         self._saved = self._seen = self._state()

@@ -18,12 +18,15 @@ from EfficientMedSAM2Lib.core.boxes import Box, box_slices, union
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.geometry import transform_points
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.imaging.markups import Markup, read_markups, write_markups
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation, write_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume
 
 INDEX = "work.json"
-SCAN = "scan.npy"
+Place = tuple[float, float, float]
+Ruler = tuple[Place, Place]
+SCAN, HEADERS = "scan.npy", "headers.zip"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class WorkSegment:
         box: Half-open box of the scan's voxels that holds it; None for an empty one.
         mask: Its voxels in that box, bool.
         markups: Its prompts.
+        slices: What is known of its slices, such as their confidence, as the segment's tag has it; "" for nothing.
     """
 
     segment_id: str
@@ -47,6 +51,7 @@ class WorkSegment:
     box: Box | None
     mask: np.ndarray | None
     markups: tuple[Markup, ...]
+    slices: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,17 +62,22 @@ class Work:
         volume: The scan.
         segments: All segments, in their order.
         selected: ID of the edited one, "" for none.
+        rulers: Both ends of each distance that was measured, world RAS in mm.
     """
 
     volume: Volume
     segments: tuple[WorkSegment, ...]
     selected: str
+    rulers: tuple[Ruler, ...] = ()
 
 
 def write_scan(folder: Path, volume: Volume) -> None:
     """Save a scan; its work is saved beside it from now on."""
     with replacing(folder / SCAN) as temporary, temporary.open("wb") as stream:
         np.save(stream, volume.array, allow_pickle=False)
+    if volume.headers is not None:
+        with replacing(folder / HEADERS) as temporary:
+            temporary.write_bytes(volume.headers)
 
 
 def write_work(folder: Path, work: Work) -> None:
@@ -92,13 +102,16 @@ def write_work(folder: Path, work: Work) -> None:
         if prompts:
             write_markups(folder / prompts, segment.markups)
             names.append(prompts)
-        rows.append([segment.segment_id, segment.name, segment.color, segment.terminology, segment in filled, prompts])
+        about = segment.name, segment.color, segment.terminology, segment.box is not None
+        rows.append([segment.segment_id, *about, prompts, segment.slices])
+    bare = replace(volume, array=np.zeros((1, 1, 1)), nifti_forms=None, dicom=None, headers=None)
     index: dict[str, Any] = {
         "saved": time.time(),
-        "scan": {**asdict(replace(volume, array=np.zeros((1, 1, 1)), nifti_forms=None)), "array": SCAN},
+        "scan": {**asdict(bare), "array": SCAN},
         "selected": work.selected,
         "segmentation": names[0] if whole is not None else "",
         "segments": rows,
+        "rulers": work.rulers,
     }
     index["scan"]["ijk_to_ras"] = volume.ijk_to_ras.tolist()
     with replacing(folder / INDEX) as temporary:
@@ -123,6 +136,8 @@ def read_work(folder: Path) -> Work:
             notes=tuple(fields["notes"]),
             title=tuple(fields["title"]),
             window=tuple(fields["window"]) if fields["window"] else None,
+            file_windows=tuple(IntensityWindow(**window) for window in fields["file_windows"]),
+            headers=(folder / HEADERS).read_bytes() if (folder / HEADERS).is_file() else None,
         )
         volume = Volume(**fields)
         masks = []
@@ -130,13 +145,19 @@ def read_work(folder: Path) -> Work:
             masks = [segment.mask for segment in read_segmentation(folder / index["segmentation"], volume)]
         segments = []
         everything = [[0, size] for size in volume.shape_kji]
-        for segment_id, name, color, terminology, is_filled, prompts in index["segments"]:
+        for segment_id, name, color, terminology, is_filled, prompts, *slices in index["segments"]:
             markups = tuple(read_markups(folder / prompts)) if prompts else ()
             box, mask = (everything, masks.pop(0)) if is_filled else (None, None)
-            segments.append(WorkSegment(segment_id, name, tuple(color), terminology, box, mask, markups))
+            segments.append(WorkSegment(segment_id, name, tuple(color), terminology, box, mask, markups, *slices))
+        rulers = tuple((_place(first), _place(second)) for first, second in index.get("rulers", ()))
     except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
         raise UserError("The saved work cannot be read; it is damaged.") from error
-    return Work(volume, tuple(segments), index["selected"])
+    return Work(volume, tuple(segments), index["selected"], rulers)
+
+
+def _place(numbers: Any) -> Place:
+    r, a, s = (float(number) for number in numbers)
+    return r, a, s
 
 
 def _part(volume: Volume, box: Box) -> Volume:

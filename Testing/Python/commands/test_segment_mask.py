@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from EfficientMedSAM2Lib.cli import main
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, read_segmentation, write_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from imaging.contour_files import outlines, write_rtstruct
 
 
 @pytest.fixture
@@ -72,10 +78,11 @@ def test_prompts_take_the_segment_of_their_name_and_refine_it(segment, both, mas
     assert found[0].name == "block"
     assert np.array_equal(found[0].mask[[3, 5]], masks[0][[3, 5]])
     assert found[0].mask[4, 16, 16]
-    _, _, _, found = segment(
+    code, _, err, found = segment(
         *("--mask", both, "--prompts", point, "--name", "block", "--prompts", point, "--name", "new"),
         *("--propagate", "none"),
     )
+    assert (code, err) == (0, "")
     assert [entry.name for entry in found] == ["block", "new"]
     assert np.array_equal(found[0].mask[3], masks[0][3])
     assert not found[1].mask[3].any(), "a segment that the file does not have starts from its prompts"
@@ -148,15 +155,18 @@ def test_bad_masks_are_refused_in_one_line(segment, both, masks, volume, point, 
         assert err.count("\n") == 1
 
 
-def test_rtstruct_is_refused_with_what_to_do(segment, tmp_path):
-    from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset = FileDataset(str(tmp_path / "rt.dcm"), Dataset(), file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID, dataset.Modality = "1.2.840.10008.5.1.4.1.1.481.3", "RTSTRUCT"
-    dataset.save_as(tmp_path / "rt.dcm", enforce_file_format=False)
-    code, _, err, _ = segment("--mask", tmp_path / "rt.dcm")
+def test_contours_are_a_mask(segment, volume, tmp_path):
+    axes = volume.ijk_to_ras[:3, :3] / np.linalg.norm(volume.ijk_to_ras[:3, :3], axis=0)
+    spacing = np.linalg.norm(volume.ijk_to_ras[:3, 2])
+    middle = volume.ijk_to_ras @ [16, 14, 4, 1]
+    path = write_rtstruct(tmp_path / "rt.dcm", {"node": outlines(middle[:3], 8.0, [0, spacing], axes)})
+    code, _, err, found = segment("--mask", path, "--propagate", "none")
+    assert (code, err) == (0, "")
+    assert found[0].name == "node"
+    assert np.flatnonzero(found[0].mask.any(axis=(1, 2))).tolist() == [4, 5]
+    assert found[0].mask.sum() * volume.voxel_mm3 == pytest.approx(2 * spacing * np.pi * 64, rel=0.1)
+    (tmp_path / "empty.dcm").write_bytes(write_rtstruct(tmp_path / "points.dcm", {"p": []}).read_bytes())
+    code, _, err, _ = segment("--mask", tmp_path / "empty.dcm")
     assert code == 2
-    assert "it holds contours, RTSTRUCT; open it in 3D Slicer and save the segmentation as .seg.nrrd" in err
+    assert "it holds no closed contour" in err
+    assert err.count("\n") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -276,3 +277,15 @@ def test_markups_that_make_no_sense():
 def test_markup_name():
     assert markup_name("/a/b/right lung.mrk.json") == "right lung"
     assert markup_name("x.JSON") == "x"
+
+
+def test_the_segment_of_a_prompt_is_in_the_file_and_kept_by_slicer(tmp_path, slicer_files, every_kind):
+    path = tmp_path / "lesion.mrk.json"
+    write_markups(path, [replace(markup, segment_id="S_l7GbFV7adY17rVkj") for markup in every_kind])
+    assert {markup.segment_id for markup in read_markups(path)} == {"S_l7GbFV7adY17rVkj"}
+    write_markups(path, [replace(every_kind[0], segment_id="S_l7GbFV7adY17rVkj")])
+    node = slicer_files.read("vtkMRMLMarkupsFiducialNode", path)
+    assert "segment: S_l7GbFV7adY17rVkj" in node.GetNthControlPointDescription(0)
+    for odd in ("a b", "x,y", "é", "s" * 200):  # what a description cannot hold is left out
+        write_markups(path, [replace(every_kind[0], segment_id=odd)])
+        assert read_markups(path)[0].segment_id == ""

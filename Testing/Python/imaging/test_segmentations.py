@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -324,3 +325,14 @@ def test_equal_segmentations_are_equal_files_whenever_they_are_written(tmp_path,
     header = first.read_bytes().partition(b"\n\n")[0]
     assert header.startswith(b"NRRD0")
     assert b"GMT" not in header
+
+
+def test_segments_keep_their_ids(tmp_path, volume, segments):
+    path = tmp_path / "s.seg.nrrd"
+    write_segmentation(path, [replace(s, segment_id=f"S_{n}") for n, s in enumerate(segments)], volume)
+    assert [s.segment_id for s in read_segmentation(path)] == [f"S_{n}" for n in range(len(segments))]
+    odd = ["", "a b", "Segment_1"]
+    given = [replace(segments[0], name=f"n{n}", segment_id=segment_id) for n, segment_id in enumerate(odd)]
+    write_segmentation(path, given, volume)
+    found = [s.segment_id for s in read_segmentation(path)]
+    assert len(set(found)) == 3  # whoever has none gets one that no other has

@@ -72,6 +72,7 @@ def sample(user):
     """The first user with the sample scan, as it is opened, in all views."""
     user.key("Escape")
     user.command("layout", "four")
+    user.page.evaluate("window.trame.state.set('more_open', false)")
     user.open_sample()
     user.wait("segments", "value.length === 1 && value[0].volume === '0'")
     user.command("setting", "include", True)

@@ -89,8 +89,10 @@ def test_after_use_roi_its_mask_is_seen(sample):
     user.rest()
     (prompted,) = (bar[0] for bar in user.state("strip") if "prompted" in bar[2])
     assert user.state("slices")["Red"]["index"] == prompted
-    first, last = user.state("strip_range")
-    assert user.page.inner_text(".strip-ends").split() == [str(first), "axial", "slices", str(last)]
+    first, last = user.state("strip_range")  # slices are named as in Slicer's views, and counted from 1 to their number
+    ends = [f"S {-340.2 + 10 * index:.1f} mm" for index in (first, last)]
+    assert user.page.inner_text(".strip-ends").split("\n") == [ends[0], "axial slices", ends[1]]
+    assert user.page.inner_text(".label.Red span") == f"S {-340.2 + 10 * prompted:.1f} mm · {prompted + 1} / 34"
     user.picture("roi-used")
 
 
@@ -107,3 +109,27 @@ def test_a_dicom_scan_opens_in_its_own_window(user, tmp_path):
     user.wait("window_width", "value === 1400")
     user.page.select_option("#preset", "auto")
     user.wait("window_width", "value !== 1400")
+
+
+def test_views_are_laid_out_as_wanted_and_f_leads_back(sample):
+    user = sample
+    views = {
+        "axial": ["Red", "Green", "Yellow", "ThreeD"],
+        "volume": ["ThreeD", "Red", "Green", "Yellow"],
+        "slices": ["Red", "Green", "Yellow"],
+    }
+    for name, tags in views.items():
+        user.page.select_option("#layout", name)
+        user.wait("layout", f"value === {name!r}")
+        user.page.wait_for_function(f"document.querySelectorAll('[data-view]').length === {len(tags)}")
+        shown = user.page.locator("[data-view]")
+        assert shown.evaluate_all("all => all.map(view => view.dataset.view)") == tags
+        if name != "slices":
+            first, second = (user.page.locator(f"[data-view={tag}]").bounding_box() for tag in tags[:2])
+            assert first["width"] * first["height"] > 3 * second["width"] * second["height"]
+            user.picture(f"layout-{name}")
+    user.wait("slices", "Object.values(value).every(view => parseInt(view.bar_text) >= 50)")  # all of the body is seen
+    user.key("1", "f")
+    user.wait("layout", "value === 'Red'")
+    user.key("f")
+    user.wait("layout", "value === 'slices'")

@@ -65,7 +65,12 @@ def begin(browser, served):
     user.key("a")
     user.wait("segments", "value && value.length === 3")
     user.command("select_segment", user.state("segments")[1]["id"])
+    user.wait("strip", "value.length > 0")
     user.wait("segments", "value[1].selected && value.every(segment => segment.volume !== '')")
+    user.key("r")
+    user.wait("tool", "value === 'ruler'")
+    user.drag("Red", (0.4, 0.3), (0.6, 0.5))
+    user.wait("rulers", "value.length === 1")
     return user
 
 
@@ -102,7 +107,8 @@ def test_work_is_gone_on_with_after_a_crash_and_after_a_restart(browser, serve, 
     served = serve(*options)
     served.url += "?token=a+long+token"
     user = begin(browser, served)
-    rows, before = user.state("segments"), saved_as(user, tmp_path / "before")
+    rows, before, ruler = user.state("segments"), saved_as(user, tmp_path / "before"), user.state("rulers")
+    strip = user.state("strip")
     user.wait_kept()
     (process,) = children(served.process.pid)
     os.kill(process, signal.SIGKILL)
@@ -126,6 +132,10 @@ def test_work_is_gone_on_with_after_a_crash_and_after_a_restart(browser, serve, 
     measured = [segment["volume"] for segment in rows]
     user.wait("segments", f"String(value.map(segment => segment.volume)) === '{','.join(measured)}'")
     assert user.state("segments") == rows
+    assert user.state("rulers") == ruler
+    user.wait("strip", "value.length > 0")  # how sure the network was, to three digits
+    assert all(abs(a - b) <= 1 for (_n, a, _k), (_m, b, _l) in zip(strip, user.state("strip")))
+    assert len(user.state("strip")) == len(strip)
     same(before, saved_as(user, tmp_path / "after"))
     assert user.state("can_undo") is False
     user.command("setting", "keep_out", False)
@@ -149,6 +159,7 @@ def test_work_is_gone_on_with_after_a_crash_and_after_a_restart(browser, serve, 
     user.wait("is_ready", "value === true")
     user.wait("segments", f"value[1].volume === '{rows[1]['volume']}'")
     same(before, saved_as(user, tmp_path / "restarted"))
+    assert user.state("rulers") == ruler
     user.page.click("[data-action=end]")
     user.page.wait_for_selector("text=No scan, segments or prompts of it are on the server any more")
     assert "Go on" not in user.page.inner_text("main")
@@ -201,3 +212,28 @@ def test_work_of_a_server_that_runs_is_not_taken_over(tmp_path, monkeypatch):
     assert not first.root.exists()
     assert [work.text.split(", saved")[0] for work in second.of({name: "key"})] == ["x, 1 segment"]
     assert second.of({name: "another"}) == []
+
+
+def test_what_is_in_the_folder_is_the_work(tmp_path):
+    """Also of a server of before, which knew neither rulers nor slices."""
+    from EfficientMedSAM2Lib.core.windows import IntensityWindow
+    from EfficientMedSAM2Lib.imaging.volumes import Volume
+    from EfficientMedSAM2Lib.web.work.files import Work, WorkSegment, read_work, write_scan, write_work
+
+    windows = IntensityWindow(-100.0, 300.0, "SOFT"), IntensityWindow(-1200.0, 200.0, "LUNG")
+    array = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    scan = Volume(array, np.diag([-1.0, -2.0, 3.0, 1.0]), "CT", "a", file_windows=windows, headers=b"PK")
+    mask = np.ones((1, 2, 2), bool)
+    segment = WorkSegment("S_x", "lesion", (1.0, 0.0, 0.0), None, [[1, 2], [1, 3], [2, 4]], mask, (), "eJw=")
+    rulers = (((1.0, 2.0, 3.0), (4.5, 5.0, 6.0)),)
+    write_scan(tmp_path, scan)
+    write_work(tmp_path, Work(scan, (segment,), "S_x", rulers))
+    found = read_work(tmp_path)
+    assert (found.volume.file_windows, found.volume.headers, found.rulers) == (windows, b"PK", rulers)
+    assert (found.segments[0].slices, found.segments[0].mask.sum()) == ("eJw=", 4)
+    index = json.loads((tmp_path / "work.json").read_text())
+    del index["rulers"]
+    index["segments"] = [row[:6] for row in index["segments"]]
+    (tmp_path / "work.json").write_text(json.dumps(index))
+    before = read_work(tmp_path)
+    assert (before.rulers, before.segments[0].slices, before.segments[0].name) == ((), "", "lesion")

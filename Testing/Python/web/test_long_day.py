@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import signal
+import socket
 import sys
+import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -112,3 +117,208 @@ def test_a_long_day(browser, tmp_path, scans):
         assert "Traceback" not in "".join(served.lines), served.lines
     finally:
         served.process.kill()
+
+
+class Reader:
+    """Somebody who works on five scans, and does at random what readers and machines do; whatever is shown is noted.
+
+    Args:
+        browser: Playwright's.
+        folder: Of the server.
+        scans: Files; the sample is the fifth.
+        seed: Of the chance.
+    """
+
+    def __init__(self, browser, folder, scans, seed):
+        self.random, self.browser, self.folder, self.scans = random.Random(seed), browser, folder, scans
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = str(listener.getsockname()[1])
+        self.served = Gateway(folder, "--sessions", "1", "--port", self.port)
+        page = browser.new_context(viewport={"width": 1280, "height": 720}).new_page()
+        self.user = User(page, self.served.url).come()
+        self.shown = {}  # scan: segments and rulers, as they were when it was shown last
+        self.done = Counter()
+        self.crashes = {"killed": self.kill, "restarted": self.restart}
+        self.actions = {
+            "prompt": self.prompt,
+            "segment": self.segment,
+            "rename": self.rename,
+            "ruler": self.ruler,
+            "undo": self.undo,
+            "delete": self.delete,
+            "open": self.open,
+            "earlier": self.earlier,
+            "reloaded": self.reload,
+            "tab": self.tab,
+            **self.crashes,
+        }
+        self.weights = [6, 3, 2, 2, 2, 1, 2, 4, 1, 1, 1, 0.5]
+        self.open()
+
+    def go_on(self, until):
+        """Random actions; returns how many."""
+        while time.monotonic() < until:
+            (name,) = self.random.choices([*self.actions], self.weights)
+            self.actions[name]()
+            self.done[name] += 1
+        return sum(self.done.values())
+
+    def note(self):
+        """Once all is quiet: this is what must come back."""
+        user = self.user
+        user.rest()
+        for _measured_then_shown in range(2):  # the page is brought up to date once for each
+            smooth = self.random.randrange(10, 400) / 10
+            user.command("setting", "smooth_mm", smooth)
+            user.wait("settings", f"value.smooth_mm === {smooth}")
+            user.wait("activity", "value === 'idle'")
+        user.wait("segments", "value.every(s => s.volume !== '')")
+        user.wait("kept", "value === 'kept' || value === ''")
+        name = user.state("volume_name")
+        if user.state("kept"):
+            self.shown[name] = self.seen()
+        return name
+
+    def seen(self):
+        state = self.user.state
+        return [[s["id"], s["name"], s["volume"], s["color"]] for s in state("segments")], state("rulers")
+
+    def check(self, name):
+        """The scan is there as it was noted."""
+        self.user.wait("volume_name", f"value === {name!r}")
+        expected = self.shown[name]
+        for variable, value in zip(("segments", "rulers"), expected):
+            rows = "value.map(s => [s.id, s.name, s.volume, s.color])" if variable == "segments" else "value"
+            wanted = json.dumps(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+            self.user.wait(variable, f"JSON.stringify({rows}) === {wanted}")
+        self.user.wait("is_ready", "value === true")
+
+    # --- what a reader does
+
+    def prompt(self):
+        self.user.command("tool", "point")
+        self.user.wait("tool", "value === 'point'")
+        count = len(self.user.state("prompts"))
+        place = self.random.uniform(0.42, 0.58), self.random.uniform(0.42, 0.58)
+        self.user.drag(self.random.choice(["Red", "Green", "Yellow"]), place)
+        self.user.wait("prompts", f"value.length === {count + 1}")
+        self.note()
+
+    def segment(self):
+        count = len(self.user.state("segments"))
+        if count < 5:
+            self.user.command("add_segment")
+            self.user.wait("segments", f"value.length === {count + 1}")
+            self.note()
+
+    def rename(self):
+        segment = self.random.choice(self.user.state("segments") or [None])
+        if segment:
+            name = f"name {self.random.randrange(10**6)}"
+            self.user.command("rename_segment", segment["id"], name)
+            self.user.wait("segments", f"value.some(s => s.name === {name!r})")
+            self.note()
+
+    def ruler(self):
+        count = len(self.user.state("rulers"))
+        if count < 3:
+            self.user.command("tool", "ruler")
+            self.user.wait("tool", "value === 'ruler'")
+            self.user.drag("Red", (0.4, 0.4), (self.random.uniform(0.5, 0.6), 0.6))
+            self.user.wait("rulers", f"value.length === {count + 1}")
+            self.note()
+
+    def undo(self):
+        if self.user.state("can_undo") and len(self.user.state("segments")) > 1:
+            look = "JSON.stringify(['segments', 'prompts'].map(name => window.trame.state.get(name)))"
+            before = self.user.page.evaluate(look)
+            self.user.command("undo")
+            self.user.page.wait_for_function(f"before => {look} !== before", arg=before)
+            self.note()
+
+    def delete(self):
+        count = len(self.user.state("segments"))
+        if count > 2:
+            self.user.command("remove_segment")
+            self.user.wait("segments", f"value.length === {count - 1} && value.some(s => s.selected)")
+            self.note()
+
+    def open(self):
+        unseen = [path for path in self.scans if path.name[:-7] not in self.shown]
+        if not self.shown:
+            self.user.open_sample()
+            self.user.wait("segments", "value.length === 1")
+        elif unseen:
+            self.user.send(unseen[0])
+            self.user.wait("volume_name", f"value === {unseen[0].name[:-7]!r}")
+            self.user.wait("segments", "value.length === 1")
+        else:
+            return
+        self.prompt()  # nobody leaves a scan that nothing was done on
+
+    def earlier(self):
+        kept = self.user.state("earlier")
+        if kept:
+            key, text = self.random.choice(kept)
+            self.user.page.select_option("[data-choice=earlier]", key)
+            self.check(text.split(",")[0])
+
+    # --- what machines do
+
+    def reload(self):
+        name = self.note()
+        self.user.page.reload()
+        self.user.page.wait_for_selector(".header")
+        self.check(name)
+
+    def tab(self):
+        name, other = self.note(), User(self.user.page.context.new_page(), self.served.url)
+        other.page.goto(self.served.url)
+        other.page.wait_for_selector(".header")
+        self.user.page.wait_for_url("**/elsewhere")
+        other.page.close()
+        self.user.use_here()
+        self.check(name)
+
+    def kill(self):
+        name = self.note()
+        (process,) = children(self.served.process.pid)
+        os.kill(process, signal.SIGKILL)
+        self.user.page.wait_for_selector("text=It has ended by a fault")
+        self.come_back(name)
+
+    def restart(self):
+        """The server is killed, too, without any warning."""
+        name = self.note()
+        self.served.process.kill()
+        self.served.process.wait()
+        self.served = Gateway(self.folder, "--sessions", "1", "--port", self.port)
+        self.user.page.goto(self.served.url)
+        self.come_back(name)
+
+    def come_back(self, name):
+        self.user.start("text=Go on with this work")
+        self.user.wait("segments", "value && value.length > 0")
+        self.check(name)
+
+
+@pytest.mark.slow
+def test_a_reader_goes_on_for_as_long_as_wanted(browser, tmp_path, scans):
+    """`READER_MINUTES=120 pytest -m slow -s -k as_long_as_wanted` is a session of two hours."""
+    minutes, seed = float(os.environ.get("READER_MINUTES", "3")), int(os.environ.get("READER_SEED", "1"))
+    reader = Reader(browser, tmp_path, scans, seed)
+    try:
+        begun = time.monotonic()
+        count = reader.go_on(begun + 60 * minutes)
+        print(
+            f"\n{(time.monotonic() - begun) / 60:.1f} minutes, {count} actions, {len(reader.shown)} scans, seed {seed}"
+        )
+        print(", ".join(f"{name} {number}" for name, number in sorted(reader.done.items())))
+        for name in list(reader.shown):  # at the end all of it is there
+            kept = {text.split(",")[0]: key for key, text in reader.user.state("earlier")}
+            if name in kept:
+                reader.user.page.select_option("[data-choice=earlier]", kept[name])
+            reader.check(name)
+        print("nothing was lost")
+    finally:
+        reader.served.process.kill()

@@ -6,8 +6,10 @@ import asyncio
 import gzip
 import io
 import struct
+import sys
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentatio
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 from EfficientMedSAM2Lib.web.session.reader import read_upload
 from EfficientMedSAM2Lib.web.session.workspace import TooLarge, Workspace
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 MEGABYTE = 2**20
 AFFINE = np.diag([-1.0, -2.0, 3.0, 1.0])
@@ -212,11 +216,8 @@ def test_labels_on_the_open_grid_are_known_as_such(workspace):
     assert not read(workspace, empty, grid).is_labelmap
 
 
-def test_dicom_segmentations_open_on_the_open_grid_and_contours_say_what_to_do(workspace, dicom_series, tmp_path):
+def test_dicom_segmentations_open_on_the_open_grid_and_with_their_scan(workspace, dicom_series, tmp_path):
     pytest.importorskip("highdicom")
-    from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
-
     from EfficientMedSAM2Lib.imaging.dicom.seg_writer import dicom_series as open_series
     from EfficientMedSAM2Lib.imaging.dicom.seg_writer import write_dicom_seg
 
@@ -232,10 +233,28 @@ def test_dicom_segmentations_open_on_the_open_grid_and_contours_say_what_to_do(w
     assert [segment.name for segment in found] == ["liver", "spleen"]
     assert all(np.array_equal(segment.mask, masks[segment.name]) for segment in found)
 
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    contours = FileDataset("rt.dcm", Dataset(), file_meta=meta, preamble=b"\0" * 128)
-    contours.SOPClassUID, contours.Modality = "1.2.840.10008.5.1.4.1.1.481.3", "RTSTRUCT"
-    contours.save_as(tmp_path / "rt.dcm", enforce_file_format=False)
-    with pytest.raises(ValueError, match=r"contours, RTSTRUCT; open it in 3D Slicer and save .* as .seg.nrrd"):
-        read(workspace, {"rt.dcm": (tmp_path / "rt.dcm").read_bytes()}, read_volume(folder))
+    both = {f"ct{n}.dcm": path.read_bytes() for n, path in enumerate(sorted(folder.iterdir()))}
+    came = read(workspace, {**both, **content})  # exported together
+    assert came.volume.shape_kji == (4, 6, 5)
+    assert [segment.name for segment in came.segments] == ["liver", "spleen"]
+
+
+def test_contours_open_on_the_open_grid_and_with_their_scan(workspace, dicom_series, tmp_path):
+    from imaging.contour_files import outlines, write_rtstruct
+
+    folder = dicom_series(tmp_path / "ct", np.zeros((4, 40, 50), dtype=np.int16))
+    scan = read_volume(folder)
+    middle = (scan.ijk_to_ras @ [25, 20, 1, 1])[:3]
+    rings = {"GTV": outlines(middle, 12.0, [0.0, 5.0]), "points": [middle.reshape(1, 3)]}
+    content = {"rt.dcm": write_rtstruct(tmp_path / "rt.dcm", rings).read_bytes()}
+    with pytest.raises(ValueError, match="open the volume first"):
+        read(workspace, content)
+    (segment,) = read(workspace, content, scan).segments
+    assert segment.name == "GTV"
+    assert np.flatnonzero(segment.mask.any(axis=(1, 2))).tolist() == [1, 2]
+    assert segment.mask[1].sum() * 2 == pytest.approx(np.pi * 144, rel=0.05)
+    both = {f"ct{n}.dcm": path.read_bytes() for n, path in enumerate(sorted(folder.iterdir()))}
+    (again,) = read(workspace, {**both, **content}).segments
+    assert np.array_equal(again.mask, segment.mask)
+    with pytest.raises(ValueError, match="one after the other"):
+        read(workspace, {**content, "rt2.dcm": content["rt.dcm"]}, scan)

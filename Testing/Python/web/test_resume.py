@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 
 import pytest
@@ -15,8 +16,6 @@ def rows(user):
 
 def said(path, folder):
     """Kinds of the prompts in a saved file, by its name in the archive."""
-    import json
-
     with zipfile.ZipFile(path) as archive:
         return {
             name: [markup["type"] for markup in json.loads(archive.read(name))["markups"]]
@@ -72,3 +71,36 @@ def test_segments_and_prompts_come_together_by_their_names(sample, tmp_path):
     user.send(segments)  # once more, beside work that has changed: nothing is replaced
     user.wait("segments", "value.length === 4")
     assert [name for name, _volume in rows(user)][2:] == ["Segment_1 2", "Segment_2 2"]
+
+
+def test_renamed_segments_find_their_prompts_and_segments_of_one_name_their_own(sample, tmp_path):
+    """By their IDs: two lesions of one name, of which one was renamed between two files; in both orders."""
+    user = sample
+    user.draw_box()
+    user.rename("lesion")
+    user.rest()
+    user.key("a", "p")
+    user.wait("segments", "value.length === 2 && value[1].selected")
+    user.drag("Green", (0.3, 0.5))
+    user.wait_for_volume()
+    user.rename("lesion")
+    user.wait("segments", "value.every(s => s.name === 'lesion')")
+    user.rest()
+    prompts = user.save("prompts", tmp_path)
+    user.command("rename_segment", user.state("segments")[0]["id"], "metastasis")
+    user.wait("segments", "value[0].name === 'metastasis'")
+    segments = user.save("segmentation", tmp_path)
+    done = rows(user)
+    kinds = {s["id"]: kind for s, kind in zip(user.state("segments"), ("+ box", "+ point"))}
+    expected = json.dumps(json.dumps(done, separators=(",", ":")))
+    both = f"JSON.stringify(value.filter(s => s.volume !== '0').map(s => [s.name, s.volume])) === {expected}"
+    for files in ([segments], [prompts]), ([prompts], [segments]):
+        user.open_sample()
+        user.wait("segments", "value.length === 1 && value[0].volume === '0'")
+        for sent in files:
+            user.send(*sent)
+        user.wait("segments", both)
+        assert set(kinds) <= {s["id"] for s in user.state("segments")}
+        for segment_id, kind in kinds.items():
+            user.command("select_segment", segment_id)
+            user.wait("prompts", f"value.length === 1 && value[0].startsWith({kind!r})")

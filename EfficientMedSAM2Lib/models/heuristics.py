@@ -73,6 +73,9 @@ class HeuristicsConfig:
     refit_viewport: bool = True
     """The mask of clicks alone is segmented again in a viewport fitted around it. Off: the first answer stands."""
 
+    second_pass: bool = True
+    """The mask of a box, or of a slice without prompts, is segmented once more with itself as a prompt. Off: not."""
+
     rejection: bool = True
     """A click outside the object, deep in an earlier mask, makes the network forget that mask. Off: it is corrected."""
     rejection_clicks: int = 3
@@ -82,7 +85,7 @@ class HeuristicsConfig:
 
     roundness: bool = True
     """Masks of a box alone are drawn towards the ellipse in it, the more, the less sure they are. Off: left alone."""
-    roundness_logit: float = 4.0
+    roundness_logit: float = 13.0
     """Logits added at the ellipse's centre for a mask that agrees with it and is nowhere sure. Of 0, 3, 6 and 13
     nearly the best on other, where 0 is; without any, elongated bones leak on CT (docs/experiments/02-rules)."""
     roundness_unsure: float = 0.45

@@ -160,7 +160,7 @@ class SlicePredictor:
             prediction = self._segment(image, prompts, [attempt], cache, bank_for)[0]
             is_known_roughly = prompts.shows_no_detail and (prompts.box is not None or bank_for is not None)
             if self.heuristics.second_pass and is_known_roughly and choices == (SINGLE_MASK,):
-                prediction = self._second_pass(image, prompts, cache, prediction)
+                prediction = self._second_pass(image, prompts, cache, bank_for, prediction)
             return prediction, _best(prediction, choices)
 
         first, choice = self._predict_from_clicks(image, prompts, cache, bank_for, choices)
@@ -238,18 +238,19 @@ class SlicePredictor:
         image: SliceImage,
         prompts: SlicePrompts,
         cache: FeatureCache,
+        bank_for: BankFor | None,
         first: SlicePrediction,
     ) -> SlicePrediction:
         """The single mask once more, with itself as a prompt: the network sees its contour and moves it to the edges.
 
-        The slice's own edges count now; other slices, told again, would draw the contour back to theirs. What was said
-        of the object as a whole, presence and score, stays: given a mask, the network believes in it.
+        It stands for the neighbouring slice's mask, which would draw the contour back to its own. What was said of the
+        object as a whole, presence and score, stays: given a mask, the network believes in it.
         """
         known = PlacedLogits(first.logits[SINGLE_MASK], first.viewport)
         if not (known.logits > 0).any():
             return first
         prompts = dataclasses.replace(prompts, earlier=known, neighbour=None, neighbour_mm=0.0)
-        second = self._segment(image, prompts, [Attempt(first.viewport, known)], cache, None)[0]
+        second = self._segment(image, prompts, [Attempt(first.viewport, known)], cache, bank_for)[0]
         return dataclasses.replace(second, iou=first.iou, object_logit=first.object_logit)
 
     def _segment(

@@ -74,13 +74,13 @@ def _rejection(network, volume):
 
 
 def _second_pass(network, volume):
-    """Slices without prompts are decoded twice, the second time without memory; clicks once more in no case."""
+    """Slices without prompts are decoded twice, the second time without the neighbour's mask."""
     network.heuristics = network.heuristics.without(["orthogonal_prior"])
     predictor, state = opened(network, volume)
     predictor.add_new_mask(state, 10, 1, volume[10] > 0.5)
     network.decoded = 0
     list(predictor.propagate_object(state, 1, 10, range(11, 13)))
-    assert len(network.distances) == 2
+    assert len(network.neighbours) == 2
     return network.decoded == 4
 
 

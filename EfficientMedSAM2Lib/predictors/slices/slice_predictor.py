@@ -247,7 +247,7 @@ class SlicePredictor:
         object as a whole, presence and score, stays: given a mask, the network believes in it.
         """
         known = PlacedLogits(first.logits[SINGLE_MASK], first.viewport)
-        if not (known.logits > 0).any():
+        if first.iou[SINGLE_MASK] < self.heuristics.second_pass_score or not (known.logits > 0).any():
             return first
         prompts = dataclasses.replace(prompts, earlier=known, neighbour=None, neighbour_mm=0.0)
         second = self._segment(image, prompts, [Attempt(first.viewport, known)], cache, bank_for)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -59,3 +61,10 @@ def test_prompts_that_say_more_are_answered_once(once, image, prompts):
     once.heuristics = HeuristicsConfig()
     for before, after in zip(first, predicted(once, image, **prompts)):
         np.testing.assert_array_equal(before, after)
+
+
+def test_a_mask_that_is_less_sure_than_wanted_stays(once, image):
+    masks, scores, _ = predicted(once, image, box=BOX)
+    for wanted, stays in ((scores[0] + 0.01, True), (scores[0] - 0.01, False)):
+        once.heuristics = dataclasses.replace(HeuristicsConfig(), second_pass_score=float(wanted))
+        assert np.array_equal(predicted(once, image, box=BOX)[0], masks) is stays

@@ -73,6 +73,13 @@ class HeuristicsConfig:
     refit_viewport: bool = True
     """The mask of clicks alone is segmented again in a viewport fitted around it. Off: the first answer stands."""
 
+    second_pass: bool = True
+    """The mask of a box, or of a slice without prompts, is segmented once more with itself as a prompt. Off: once.
+    Better on every set of other; see docs/experiments/03-second-pass."""
+    second_pass_score: float = 0.0
+    """Score 0 to 1 of the first mask from which on: an unsure mask may go on to what looks alike. MobileNetV3 has 0.7,
+    better on other and on dev; EfficientNet is better with 0."""
+
     rejection: bool = True
     """A click outside the object, deep in an earlier mask, makes the network forget that mask. Off: it is corrected."""
     rejection_clicks: int = 3
@@ -82,9 +89,9 @@ class HeuristicsConfig:
 
     roundness: bool = True
     """Masks of a box alone are drawn towards the ellipse in it, the more, the less sure they are. Off: left alone."""
-    roundness_logit: float = 4.0
-    """Logits added at the ellipse's centre for a mask that agrees with it and is nowhere sure. Of 0, 3, 6 and 13
-    nearly the best on other, where 0 is; without any, elongated bones leak on CT (docs/experiments/02-rules)."""
+    roundness_logit: float = 13.0
+    """Logits added at the ellipse's centre for a mask that agrees with it and is nowhere sure. Of 0, 4, 8 and 13 as
+    good as any on other, with the second pass; with less, elongated bones leak (docs/experiments/03-second-pass)."""
     roundness_unsure: float = 0.45
     """Share of the box's area that counts as unsure at most. Chosen on dev."""
 

@@ -166,6 +166,12 @@ class SlicePrompts:
         return self.box if len(self.points) == 0 and self.earlier is None else None
 
     @property
+    def shows_no_detail(self) -> bool:
+        """Whether no click, mask or drawing says anything of this slice's contour: a box, or other slices, alone."""
+        drawn = (self.earlier, self.scribble, self.scribble_outside, self.lasso)
+        return len(self.points) == 0 and all(mask is None for mask in drawn)
+
+    @property
     def is_ambiguous(self) -> bool:
         """Whether several masks may be meant: a lone click. As in training, everything else means one."""
         return len(self.points) == 1 and self.box is None and self.earlier is None

@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from EfficientMedSAM2Lib.core.appearance import AppearanceModel, Intensities
-from EfficientMedSAM2Lib.models.bundles import Array, DecodedMasks, ImageFeatures, MemoryBank, PromptBatch
+from EfficientMedSAM2Lib.models.bundles import Array, DecodedMasks, ImageFeatures, MemoryBank
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import viewport_choice
 from EfficientMedSAM2Lib.predictors.slices.clicks import heeding, holds
-from EfficientMedSAM2Lib.predictors.slices.dense_prompts import dense_maps, grey
+from EfficientMedSAM2Lib.predictors.slices.dense_prompts import grey
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.inference_thread import InferenceThread
+from EfficientMedSAM2Lib.predictors.slices.prompt_batch import Attempt, prompt_batch
 from EfficientMedSAM2Lib.predictors.slices.rejection import rejects_earlier
 from EfficientMedSAM2Lib.predictors.slices.roundness import rounded
 from EfficientMedSAM2Lib.predictors.slices.slice_data import (
@@ -33,13 +34,6 @@ from EfficientMedSAM2Lib.runtimes.network import Network
 from EfficientMedSAM2Lib.runtimes.out_of_memory import MemoryGuard
 
 T = TypeVar("T")
-
-
-class _Attempt(NamedTuple):
-    """A viewport to segment in, and the earlier mask that is a prompt there."""
-
-    viewport: Viewport
-    earlier: PlacedLogits | None
 
 
 BankFor = Callable[[Viewport], "MemoryBank | None"]
@@ -162,8 +156,11 @@ class SlicePredictor:
             prompts, viewport = dataclasses.replace(prompts, earlier=None), None
         viewport = viewport or self.viewport_for(image, prompts)
         if viewport is not None:
-            attempt = _Attempt(viewport, prompts.earlier)
+            attempt = Attempt(viewport, prompts.earlier)
             prediction = self._segment(image, prompts, [attempt], cache, bank_for)[0]
+            is_known_roughly = prompts.shows_no_detail and (prompts.box is not None or bank_for is not None)
+            if self.heuristics.second_pass and is_known_roughly and choices == (SINGLE_MASK,):
+                prediction = self._second_pass(image, prompts, cache, bank_for, prediction)
             return prediction, _best(prediction, choices)
 
         first, choice = self._predict_from_clicks(image, prompts, cache, bank_for, choices)
@@ -185,7 +182,7 @@ class SlicePredictor:
         )
         found: list[SlicePrediction] = []
         for more in (viewports[:1], viewports[1:]) if self.heuristics.sure_viewport else (viewports,):
-            attempts = [_Attempt(viewport, prompts.earlier) for viewport in more]
+            attempts = [Attempt(viewport, prompts.earlier) for viewport in more]
             # Whoever is given all candidates finds the best by its score.
             found += [
                 dataclasses.replace(prediction, iou=self._scores(prediction, prompts))
@@ -225,7 +222,7 @@ class SlicePredictor:
         if box is None or viewport_choice.keeps_viewport(first.viewport, box, image.shape, self.heuristics):
             return first
         viewport = viewport_choice.viewport_for_mask(box, prompts.points, image.shape, image.spacing, self.heuristics)
-        second = self._segment(image, prompts, [_Attempt(viewport, known)], cache, bank_for)[0]
+        second = self._segment(image, prompts, [Attempt(viewport, known)], cache, bank_for)[0]
         # A mask given as prompt leaves nothing ambiguous: the answer is the single mask.
         others = resample(first.logits, first.viewport, viewport, (self.low_res, self.low_res))
         others[choice] = second.logits[SINGLE_MASK]
@@ -236,11 +233,31 @@ class SlicePredictor:
         pointers[:, choice] = pointers[:, SINGLE_MASK]
         return dataclasses.replace(second, logits=others, iou=iou, decoded=second.decoded._replace(pointers=pointers))
 
+    def _second_pass(
+        self,
+        image: SliceImage,
+        prompts: SlicePrompts,
+        cache: FeatureCache,
+        bank_for: BankFor | None,
+        first: SlicePrediction,
+    ) -> SlicePrediction:
+        """The single mask once more, with itself as a prompt: the network sees its contour and moves it to the edges.
+
+        It stands for the neighbouring slice's mask, which would draw the contour back to its own. What was said of the
+        object as a whole, presence and score, stays: given a mask, the network believes in it.
+        """
+        known = PlacedLogits(first.logits[SINGLE_MASK], first.viewport)
+        if first.iou[SINGLE_MASK] < self.heuristics.second_pass_score or not (known.logits > 0).any():
+            return first
+        prompts = dataclasses.replace(prompts, earlier=known, neighbour=None, neighbour_mm=0.0)
+        second = self._segment(image, prompts, [Attempt(first.viewport, known)], cache, bank_for)[0]
+        return dataclasses.replace(second, iou=first.iou, object_logit=first.object_logit)
+
     def _segment(
         self,
         image: SliceImage,
         prompts: SlicePrompts,
-        attempts: list[_Attempt],
+        attempts: list[Attempt],
         cache: FeatureCache,
         bank_for: BankFor | None,
     ) -> list[SlicePrediction]:
@@ -249,7 +266,7 @@ class SlicePredictor:
             half = len(attempts) // 2
             rest = self.inference_thread.submit(lambda: self._segment(image, prompts, attempts[half:], cache, bank_for))
             return [*self._segment(image, prompts, attempts[:half], cache, bank_for), *rest()]
-        batch = self._prompt_batch(image, prompts, attempts)
+        batch = prompt_batch(prompts, attempts, self.model.config, self.arrays.to_device, partial(self._crop, image))
         encoded_prompts = self.inference_thread.offer(lambda: self.model.encode_prompts(batch))
         seen = self.encode(image, [attempt.viewport for attempt in attempts], cache)
         features = ImageFeatures(*(None if parts[0] is None else self.arrays.join(parts) for parts in zip(*seen)))
@@ -278,37 +295,6 @@ class SlicePredictor:
         """The banks of several viewports as one; all of their memories are valid."""
         return MemoryBank(*(self.arrays.join(parts) for parts in zip(*(bank[:4] for bank in banks))))
 
-    def _prompt_batch(self, image: SliceImage, prompts: SlicePrompts, attempts: list[_Attempt]) -> PromptBatch:
-        to_device, count = self.arrays.to_device, len(attempts)
-        viewports = [attempt.viewport for attempt in attempts]
-        points = np.zeros((count, 0, 2), np.float32)
-        if len(prompts.points):
-            points = np.stack([viewport.to_network(prompts.points, self.size) for viewport in viewports])
-        boxes = np.full((count, 4), np.nan, np.float32)
-        if prompts.box is not None:
-            boxes = np.stack([viewport.box_to_network(prompts.box, self.size) for viewport in viewports])
-        # Clicks outside the object may lie outside a narrow viewport, which they then say nothing about.
-        labels = np.array(
-            [np.where(viewport_choice.shown(viewport, prompts.points), prompts.labels, -1) for viewport in viewports],
-            np.int64,
-        ).reshape(count, -1)
-        batch = PromptBatch(to_device(points), to_device(labels), to_device(boxes))
-        if attempts[0].earlier is not None:
-            batch.mask_logits = self._seen(
-                [attempt.earlier for attempt in attempts if attempt.earlier is not None], viewports
-            )
-            batch.has_mask = to_device(np.ones(count, bool))
-        if prompts.neighbour is not None:
-            batch.neighbour_logits = self._seen([prompts.neighbour] * count, viewports)
-            batch.neighbour_mm = to_device(np.full(count, prompts.neighbour_mm, np.float32))
-        if self.model.config.is_fine:
-            earlier = [attempt.earlier for attempt in attempts if attempt.earlier is not None]
-            crops = np.concatenate([self._crop(image, viewport) for viewport in viewports])
-            batch.dense = to_device(
-                dense_maps(crops, prompts, viewports, earlier, (boxes, points, labels), self.low_res)
-            )
-        return batch
-
     def appearance(self, image: SliceImage, viewport: Viewport, logits: np.ndarray) -> AppearanceModel | None:
         """What an object attempts like whose mask has logits (h,w) in a viewport of a slice, for its other slices."""
         if not self.model.config.is_fine:
@@ -316,10 +302,6 @@ class SlicePredictor:
         inside = (logits > 0).astype(np.float32)[None]
         seen = Intensities.of(grey(self._crop(image, viewport), self.low_res))
         return AppearanceModel.fit(seen, inside, 1 - inside)
-
-    def _seen(self, masks: list[PlacedLogits], viewports: list[Viewport]) -> Array:
-        seen = np.stack([mask.seen_in(viewport, self.low_res) for mask, viewport in zip(masks, viewports)])
-        return self.arrays.to_device(seen[:, None])
 
     def memorise(self, prediction: SlicePrediction, choice: int, logits: np.ndarray) -> tuple[Array, Array]:
         """What to keep of a segmented slice.

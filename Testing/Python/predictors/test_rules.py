@@ -73,7 +73,19 @@ def _rejection(network, volume):
     return rejects_earlier(SlicePrompts(clicks, np.array([1, 0]), earlier=everything), network.heuristics)
 
 
+def _second_pass(network, volume):
+    """Slices without prompts are decoded twice, the second time without the neighbour's mask."""
+    network.heuristics = network.heuristics.without(["orthogonal_prior"])
+    predictor, state = opened(network, volume)
+    predictor.add_new_mask(state, 10, 1, volume[10] > 0.5)
+    network.decoded = 0
+    list(predictor.propagate_object(state, 1, 10, range(11, 13)))
+    assert len(network.neighbours) == 2
+    return network.decoded == 4
+
+
 def _roundness(network, volume):
+    network.heuristics = network.heuristics.without(["second_pass"])  # it asks for the network's own mask again
     predictor = EfficientMedSAM2ImagePredictor(network)
     predictor.set_image(volume[10], window=(0, 1))
     logits = predictor.predict(box=[13, 25, 43, 55], multimask_output=False, return_logits=True)[0]
@@ -164,6 +176,7 @@ EFFECTS = {
     "sure_viewport": _sure_viewport,
     "candidate_score": _candidate_score,
     "refit_viewport": _refit_viewport,
+    "second_pass": _second_pass,
     "rejection": _rejection,
     "roundness": _roundness,
     "click_context": _click_context,

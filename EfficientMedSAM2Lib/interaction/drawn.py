@@ -8,10 +8,12 @@ result keeps within it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import slice_box
+from EfficientMedSAM2Lib.core.boxes import box_slices, slice_box
+from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.constraints import constrained
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
@@ -33,6 +35,7 @@ from EfficientMedSAM2Lib.interaction.prompts import (
     prompted_slices,
 )
 from EfficientMedSAM2Lib.interaction.segment import SegmentState, SliceKind, SliceRecord, with_correction
+from EfficientMedSAM2Lib.predictors.inputs import to_numpy
 
 
 def enclosed(mask: PackedMask, axis: int) -> PackedMask:
@@ -132,3 +135,27 @@ def _given(segment: SegmentState, axis: int, index: int) -> np.ndarray | None:
 
 
 __all__ = ["answer_anew", "apply_any_prompt", "enclosed"]
+
+
+def whole_drawing(drawn: Any, bbox: Sequence[Sequence[int]] | None, shape_kji: Sequence[int]) -> np.ndarray:
+    """What was drawn, bool of the volume's shape.
+
+    Args:
+        drawn: (D,H,W), not zero where it was drawn; or only the part of it that is in `bbox`.
+        bbox: Half-open box of that part.
+        shape_kji: Of the volume.
+
+    Raises:
+        UserError: The part does not fit into the box, or the box not into the volume.
+    """
+    part = to_numpy(drawn) != 0
+    if bbox is None:
+        return part
+    fits = [high - low for low, high in bbox] == list(part.shape)
+    if not fits or any(low < 0 or high > size for (low, high), size in zip(bbox, shape_kji)):
+        raise UserError(
+            f"interaction_bbox {bbox} must lie in the image of shape {tuple(shape_kji)}, and be of the drawing's size."
+        )
+    whole = np.zeros(shape_kji, bool)
+    whole[box_slices(bbox)] = part
+    return whole

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, box_slices, union
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, union
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.interaction.drawn import whole_drawing
 from EfficientMedSAM2Lib.interaction.predictor import warm_up
 from EfficientMedSAM2Lib.interaction.session import InteractiveSession
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
@@ -49,6 +50,7 @@ class nnInteractiveInferenceSession:
         license: Of the weights, once they are loaded; "!!MISSING!!" where they do not say.
         on_progress: Called after each propagated slice with how many are done and how many are planned.
         supported_interactions: What may be added.
+        new_interaction_centers: Middles of the interactions that wait for a prediction, which answers all of them.
     """
 
     SUPPORTED_INTERACTION_KEYS = ("scribble", "lasso", "points", "bbox2d", "bbox3d")
@@ -82,9 +84,14 @@ class nnInteractiveInferenceSession:
         self.on_progress: Callable[[int, int], None] | None = None
         self._predictor = predictor
         self._session: InteractiveSession | None = None
+        self._forget()
+        self._cancelled = threading.Event()
+
+    def _forget(self) -> None:
         self._marks: list[int] = []
         self._unwritten: Box | None = None
-        self._cancelled = threading.Event()
+        self.new_interaction_centers: list[list[int]] = []
+        self.new_interaction_zoom_out_factors: list[float] = []
 
     def initialize_from_trained_model_folder(
         self,
@@ -144,7 +151,7 @@ class nnInteractiveInferenceSession:
         self._session.set_image(array[0], np.diag([*spacing[::-1], 1.0]))
         self.original_image_shape = array.shape
         self.target_buffer = None
-        self._marks, self._unwritten = [], None
+        self._forget()
 
     def set_target_buffer(self, target_buffer: Any) -> None:
         """Choose the array or tensor (x,y,z) of any number type that results are written into, as 0 and 1.
@@ -185,7 +192,8 @@ class nnInteractiveInferenceSession:
             RuntimeError: No image is set.
         """
         add, axis = self._image().add_point_interaction, self._axis()
-        return self._interact(lambda: add(coordinates, include_interaction, _SEGMENT, axis), run_prediction)
+        voxel = np.transpose([coordinates, coordinates])
+        return self._interact(lambda: add(coordinates, include_interaction, _SEGMENT, axis), run_prediction, voxel)
 
     def add_bbox_interaction(
         self,
@@ -197,7 +205,7 @@ class nnInteractiveInferenceSession:
         """Draw a box, half-open [[x1, x2], [y1, y2], [z1, z2]]: on one slice where one axis has size 1, else in 3D,
         which propagation then keeps within. Otherwise as `add_point_interaction`."""
         add = self._image().add_bbox_interaction
-        return self._interact(lambda: add(bbox_coords, include_interaction, _SEGMENT), run_prediction)
+        return self._interact(lambda: add(bbox_coords, include_interaction, _SEGMENT), run_prediction, bbox_coords)
 
     def add_scribble_interaction(
         self,
@@ -207,10 +215,10 @@ class nnInteractiveInferenceSession:
         override_capability_checks: bool = False,  # noqa: ARG002
         interaction_bbox: Sequence[Sequence[int]] | None = None,
     ) -> Box | None:
-        """Draw over voxels: an image (x,y,z) that is not zero there, or only the part of it in `interaction_bbox`.
-        Otherwise as `add_point_interaction`."""
-        add, drawn = self._image().add_scribble_interaction, self._whole(scribble_image, interaction_bbox)
-        return self._interact(lambda: add(drawn, include_interaction, _SEGMENT), run_prediction)
+        """Draw over voxels: an image (x,y,z) that is not zero there, or only its part in `interaction_bbox`; an empty
+        one is left out. Otherwise as `add_point_interaction`."""
+        add, drawn = self._image().add_scribble_interaction, self._drawn(scribble_image, interaction_bbox)
+        return self._interact(lambda: add(drawn, include_interaction, _SEGMENT), run_prediction, bounding_box(drawn))
 
     def add_lasso_interaction(
         self,
@@ -221,32 +229,35 @@ class nnInteractiveInferenceSession:
         interaction_bbox: Sequence[Sequence[int]] | None = None,
     ) -> Box | None:
         """Draw a closed line, or all that it encloses, on a slice; given as `add_scribble_interaction`."""
-        add, drawn = self._image().add_lasso_interaction, self._whole(lasso_image, interaction_bbox)
-        return self._interact(lambda: add(drawn, include_interaction, _SEGMENT), run_prediction)
+        add, drawn = self._image().add_lasso_interaction, self._drawn(lasso_image, interaction_bbox)
+        return self._interact(lambda: add(drawn, include_interaction, _SEGMENT), run_prediction, bounding_box(drawn))
 
     def add_initial_seg_interaction(
         self,
         initial_seg: Any,
-        run_prediction: bool = False,  # noqa: ARG002
+        run_prediction: bool = False,
         override_capability_checks: bool = False,  # noqa: ARG002
     ) -> Box | None:
         """Start from a segmentation (x,y,z), which forgets earlier interactions; later ones refine it in 3D.
 
-        It is written into the target buffer as it is, with `run_prediction` and without.
-
-        Raises:
-            UserError: Empty, or not of the image's shape.
-        """
-        add, array = self._image().add_initial_seg_interaction, to_numpy(initial_seg)
-        changed = self._interact(lambda: add(array, _SEGMENT, fixed=False), run_prediction=False)
-        return union(changed, self._write())
-
-    def undo(self) -> bool:
-        """Take back the last interaction with all that it led to, and the one before it with the next call.
+        It is written into the target buffer as it is, with `run_prediction` and without. An empty one is a new start.
 
         Returns:
-            Whether there was one.
+            With `run_prediction`, what changed in the target buffer; else None.
+
+        Raises:
+            UserError: Not of the image's shape.
         """
+        add, array = self._image().add_initial_seg_interaction, to_numpy(initial_seg)
+        if array.shape == self._image().shape_kji and not array.any():
+            self.reset_interactions()
+            return None
+        self._add(lambda: add(array, _SEGMENT, fixed=False))
+        changed = self._write()
+        return changed if run_prediction else None
+
+    def undo(self) -> bool:
+        """Take back the last interaction with all that it led to, the one before it with the next call; False: none."""
         session = self._session
         if session is None or not self.supports_undo or not self._marks:
             return False
@@ -254,13 +265,14 @@ class nnInteractiveInferenceSession:
         while session.depth > mark and session.can_undo:
             self._unwritten = union(self._unwritten, session.undo())
         self._write()
+        self.new_interaction_centers[-1:], self.new_interaction_zoom_out_factors[-1:] = [], []
         return True
 
     def reset_interactions(self) -> None:
         """Forget the object: its interactions, and what the target buffer shows."""
-        session = self._image()
-        session.reset_interactions()
-        self._marks, self._unwritten = [], None
+        if self._session is not None:
+            self._session.reset_interactions()
+        self._forget()
         if self.target_buffer is not None:
             self.target_buffer[...] = 0
 
@@ -278,32 +290,29 @@ class nnInteractiveInferenceSession:
         session = self._image()
         return session.slicing_axis(_SEGMENT) if _SEGMENT in session.segments else None
 
-    def _whole(self, drawn: Any, bbox: Sequence[Sequence[int]] | None) -> np.ndarray:
-        """What was drawn, bool of the image's shape."""
-        part = to_numpy(drawn) != 0
-        if bbox is None:
-            return part
-        shape = self._image().shape_kji
-        fits = [high - low for low, high in bbox] == list(part.shape)
-        if not fits or any(low < 0 or high > size for (low, high), size in zip(bbox, shape)):
-            raise UserError(
-                f"interaction_bbox {bbox} must lie in the image of shape {shape}, and be of the drawing's size."
-            )
-        whole = np.zeros(shape, bool)
-        whole[box_slices(bbox)] = part
-        return whole
+    def _drawn(self, image: Any, bbox: Sequence[Sequence[int]] | None) -> np.ndarray:
+        return whole_drawing(image, bbox, self._image().shape_kji)
 
-    def _interact(self, add: Callable[[], Box | None], run_prediction: bool) -> Box | None:
-        session = self._image()
-        before = session.depth
+    def _interact(self, add: Callable[[], Box | None], run_prediction: bool, place: Any) -> Box | None:
+        """Do what `add` does in the box `place`, and answer it; None: nothing was drawn."""
+        if place is None:
+            logger.warning("Nothing is drawn there; the interaction is left out.")
+        else:
+            self._add(add)
+            self.new_interaction_centers.append([round(float(low + high) / 2) for low, high in place])
+            self.new_interaction_zoom_out_factors.append(1)
+        return self._predict() if run_prediction and self.new_interaction_centers else None
+
+    def _add(self, add: Callable[[], Box | None]) -> None:
+        before = self._image().depth
         self._unwritten = union(self._unwritten, add())
         self._marks.append(before)
-        return self._predict() if run_prediction else None
 
     def _predict(self) -> Box | None:
         """Propagate what was prompted, and write it into the target buffer. nnInteractive's name."""
         session = self._image()
         self._cancelled.clear()
+        self.new_interaction_centers, self.new_interaction_zoom_out_factors = [], []
         try:
             if _SEGMENT in session.segments and session.conditioning_slices(_SEGMENT):
                 propagation = session.propagate(_SEGMENT)

@@ -36,7 +36,8 @@ def build_torch_network(
     Args:
         encoder_type: "efficientnet" (EfficientNet-Lite0), "mobilenet" (MobileNetV3-Large) or a registered name.
         checkpoint: None for the weights shipped for that encoder, "random" for none, else a `.safetensors` file, or a
-            state dict that `torch.save` wrote (`.pth`), alone or as "model" or "state_dict" of a dictionary.
+            state dict that `torch.save` wrote (`.pth`), alone or as "model", "state_dict" or
+            "model_state_dict" of a dictionary.
         device: "auto" takes cuda, then mps, then cpu; or a torch device. A cuda or mps device that is not there is
             replaced by the CPU, with a warning in the log.
         use_half_precision: Compute in FP16 on cuda and mps. A CPU computes in bfloat16 where it has instructions for

@@ -19,7 +19,7 @@ from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.models.network import EfficientMedSAM2
 
 TORCH_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin")
-_CONTAINERS = ("model", "state_dict")
+_CONTAINERS = ("model", "state_dict", "model_state_dict")
 _LANDMARK = "no_memory"  # a tensor that only this network has, at its top level
 _FINE = "mask_decoder.fine.up2.weight"  # only of networks whose masks have stride 2
 _CONTEXT = "context."  # only of networks with a 3D part
@@ -30,8 +30,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[ModelConfig, dict[str
     """Read a weights file.
 
     Args:
-        path: A `.safetensors` file of this program, or what `torch.save` made of `model.state_dict()`, of
-            `{"model": state_dict}` or of `{"state_dict": state_dict}`.
+        path: A `.safetensors` file of this program, or what `torch.save` made of `model.state_dict()`, or of a
+            dictionary that has it as "model", "state_dict" or "model_state_dict".
 
     Returns:
         The configuration, the tensors in float32 without counters of batches, and the heuristics that belong to them.

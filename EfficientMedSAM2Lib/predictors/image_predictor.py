@@ -121,7 +121,7 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
         Args:
             point_coords: (N,2) clicks (x, y).
             point_labels: (N,) 1 inside, 0 outside.
-            box: (4,) XYXY; (B,4) asks for B objects at once.
+            box: (4,) XYXY; (B,4) or (B,1,4) asks for B objects at once.
             mask_input: (1,256,256) low-resolution logits of an earlier prediction.
             multimask_output: Three candidate masks, for ambiguous prompts such as one click; else one mask, for a lone
                 click the best of the three.
@@ -180,6 +180,8 @@ class EfficientMedSAM2ImagePredictor(FromPretrained):
         self, image: SliceImage, prompts: tuple[Any, ...], multimask: bool, return_logits: bool, in_pixels: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         points, labels, box, mask_input = (None if prompt is None else to_numpy(prompt) for prompt in prompts)
+        # SAM2 reads boxes of any shape as rows of four: (B,1,4) is what its prompt encoder takes.
+        box = box.reshape(-1, 4) if box is not None and box.ndim > 2 and box.size % 4 == 0 else box
         objects = [len(p) for p, ndim in ((points, 3), (box, 2)) if p is not None and p.ndim == ndim and len(p) > 1]
         if not objects:
             found = self._one_object(image, points, labels, box, mask_input, multimask, in_pixels)

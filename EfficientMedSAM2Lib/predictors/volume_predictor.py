@@ -128,7 +128,8 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
         source = next((given for given in (volume, images, video_path) if given is not None), None)
         cache = FeatureCache(self.feature_cache_bytes)
         state = open_state(source, spacing, modality, axis, window, video_height, video_width, cache, self.device)
-        state["offload_video_to_cpu"], state["offload_state_to_cpu"] = offload_video_to_cpu, offload_state_to_cpu
+        state["offload_video_to_cpu"] |= offload_video_to_cpu
+        state["offload_state_to_cpu"] |= offload_state_to_cpu
         return state
 
     def add_new_points_or_box(
@@ -195,7 +196,8 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
             inference_state: From `init_state`.
             frame_idx: The slice.
             obj_id: The object's name.
-            mask: (H,W); of another size it is resized to the slice, as in SAM2.
+            mask: (H,W), inside where it is not 0, or above 0.5 of probabilities; of another size it is resized to the
+                slice, as in SAM2.
             need_output: Whether the logits are wanted; else there is None in their place.
 
         Returns:
@@ -210,7 +212,8 @@ class EfficientMedSAM2VolumePredictor(NetworkMethods, SessionCalls):
         if array.ndim != 2 or array.size == 0:
             raise UserError(f"A mask must be (H,W), not of shape {array.shape}.")
         track = inference_state["tracks"].get(obj_id) or ObjectTrack()
-        mask_bool = as_mask(array)
+        # As in SAM2 every label is inside; that several are given can be a slip only in a session, which refuses them.
+        mask_bool = array != 0 if array.dtype.kind in "ui" else as_mask(array)
         if mask_bool.shape != shape:
             mask_bool = resize(mask_bool[None].astype(np.float32), shape)[0] >= 0.5
         outcome = self._propagator.accept_mask(track, frame_idx, mask_bool, volume_of(inference_state))

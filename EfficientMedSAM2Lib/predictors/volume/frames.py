@@ -19,7 +19,7 @@ from EfficientMedSAM2Lib.predictors.viewport import resize
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _IMAGENET_SPREAD = np.array([0.229, 0.224, 0.225], np.float32)
-_PICTURES = (".jpg", ".jpeg", ".png")
+_JPEG, _PNG = (".jpg", ".jpeg"), (".png",)
 _MOVIES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 """Names that are taken for a video file's; SAM2 takes the first alone."""
 
@@ -118,13 +118,18 @@ class TensorFrames:
 
 
 class PictureFrames:
-    """SAM2's form: a folder of pictures named by frame number, read one at a time."""
+    """SAM2's form: a folder of pictures named by frame number, read one at a time.
+
+    Where there are JPEG files, only they are frames, as in SAM2: what else lies there may be masks.
+    """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         path = Path(folder)
         if not path.is_dir():
             raise UserError(f"{path} is not a folder of JPEG or PNG frames; give one, or an array (D,H,W).")
-        self._paths = sorted((p for p in path.iterdir() if p.suffix.lower() in _PICTURES), key=_frame_number)
+        files = [p for p in path.iterdir() if not p.name.startswith(".")]
+        pictures = next(filter(None, ([p for p in files if p.suffix.lower() in kind] for kind in (_JPEG, _PNG))), [])
+        self._paths = sorted(pictures, key=_frame_number)
         if not self._paths:
             raise UserError(f"There are no JPEG or PNG frames in {path}.")
         self._shape = self[0].shape[0], self[0].shape[1]

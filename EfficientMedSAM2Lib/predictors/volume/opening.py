@@ -44,6 +44,10 @@ def open_state(
     """
     if source is None:
         raise UserError("Give a volume: an array (D,H,W) or (D,H,W,3).")
+    # SAM2 has its flags where `spacing`, `modality` and `axis` are, MedSAM2 where `axis` and `window` are.
+    offload = [value for value in (spacing, modality, axis, window) if isinstance(value, bool)]
+    spacing, modality, window = (None if isinstance(value, bool) else value for value in (spacing, modality, window))
+    axis = 0 if isinstance(axis, bool) else axis
     if isinstance(spacing, (int, np.integer)) and isinstance(modality, (int, np.integer)):
         # MedSAM2's scripts give height and width as second and third argument.
         video_height, video_width, spacing, modality = int(spacing), int(modality), None, None
@@ -72,8 +76,8 @@ def open_state(
         "video_width": frames.shape[1],
         "device": device,
         "storage_device": "cpu",
-        "offload_video_to_cpu": False,
-        "offload_state_to_cpu": False,
+        "offload_video_to_cpu": any(offload[:1]),
+        "offload_state_to_cpu": any(offload[1:2]),
         "cached_features": cache,
         "obj_ids": [],
         "obj_id_to_idx": OrderedDict(),

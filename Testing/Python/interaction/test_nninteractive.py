@@ -89,6 +89,66 @@ def test_prompts_are_gathered_until_a_prediction(session):
     assert np.array_equal(shown(session), first_tube())
 
 
+def run_challenge(session, boxes, clicks, prev_pred):
+    """The calls of its entry to the CVPR 2025 challenge, which predicts once for all prompts of an object."""
+    result = torch.zeros(SHAPE, dtype=torch.uint8)
+    for number, (box, of_object) in enumerate(zip(boxes, clicks), start=1):
+        if prev_pred is not None:
+            session.add_initial_seg_interaction((prev_pred == number).astype(np.uint8), run_prediction=False)
+        else:
+            session.reset_interactions()
+        session.add_bbox_interaction(box, include_interaction=True, run_prediction=False)
+        for kind, click in of_object:
+            session.add_point_interaction(click, include_interaction=kind == "fg", run_prediction=False)
+        session.new_interaction_centers = [session.new_interaction_centers[-1]]
+        session.new_interaction_zoom_out_factors = [session.new_interaction_zoom_out_factors[-1]]
+        session._predict()
+        assert session.new_interaction_centers == []
+        result[session.target_buffer > 0] = number
+    return result.numpy()
+
+
+def test_the_challenge_s_script(session):
+    boxes = [[[FIRST, LAST + 1], [4, 12], [3, 11]], [[0, 3], [13, 15], [13, 15]]]
+    first = run_challenge(session, boxes, [[], []], None)
+    assert np.array_equal(first == 1, first_tube())
+    # Of the second object nothing was found before, which is no reason to stop.
+    earlier = first * (first == 1)
+    clicks = [[("fg", (10, 7, 6)), ("bg", (10, 1, 1))], [("bg", (1, 1, 1))]]
+    second = run_challenge(session, boxes, clicks, earlier)
+    assert np.array_equal(second == 1, first_tube())
+
+
+def test_middles_of_what_waits(session):
+    session.add_point_interaction((10.2, 7, 6), True, run_prediction=False)
+    session.add_bbox_interaction([[10, 11], [4, 12], [3, 11]], True, run_prediction=False)
+    session.add_scribble_interaction(np.ones((1, 1, 4)), True, False, interaction_bbox=[[10, 11], [7, 8], [5, 9]])
+    assert session.new_interaction_centers == [[10, 7, 6], [10, 8, 7], [10, 8, 7]]
+    assert len(session.new_interaction_zoom_out_factors) == 3
+    session.undo()
+    assert len(session.new_interaction_centers) == len(session.new_interaction_zoom_out_factors) == 2
+    session.reset_interactions()
+    assert session.new_interaction_centers == []
+
+
+def test_what_is_empty_is_no_interaction(session, caplog):
+    for add in (session.add_scribble_interaction, session.add_lasso_interaction):
+        assert add(np.zeros(SHAPE, np.uint8), True) is None
+        assert "the interaction is left out" in caplog.text
+    assert session.undo() is False
+    session.add_point_interaction((10, 7, 6), True)
+    assert session.add_initial_seg_interaction(np.zeros(SHAPE, np.uint8)) is None
+    assert not shown(session).any(), "an empty segmentation is a new start"
+    assert session.add_initial_seg_interaction(first_tube()) is None, "the caller has the mask"
+    smaller = first_tube()
+    smaller[10] = False
+    assert session.add_initial_seg_interaction(smaller, run_prediction=True) == [[10, 11], [5, 11], [4, 10]]
+
+
+def test_a_session_without_an_image_can_be_reset():
+    nnInteractiveInferenceSession(predictor=OraclePredictor(tube_truth())).reset_interactions()
+
+
 def test_undo_takes_back_the_prompt_and_all_that_it_led_to(session):
     assert session.undo() is False
     session.add_point_interaction((10, 7, 6), True)
@@ -179,8 +239,9 @@ def test_three_slices_are_not_colours(image):
         (lambda s: s.set_target_buffer(np.zeros((5, 6, 7))), ValueError, "image's shape"),
         (lambda s: s.add_point_interaction((50, 1, 1), True), ValueError, "outside"),
         (lambda s: s.add_bbox_interaction([[1, 1], [1, 2], [1, 2]], True), ValueError, "zero size"),
-        (lambda s: s.add_scribble_interaction(np.zeros(SHAPE), True), ValueError, "empty"),
-        (lambda s: s.add_initial_seg_interaction(np.zeros(SHAPE)), ValueError, "empty"),
+        (lambda s: s.add_scribble_interaction(np.ones((5, 6, 7)), True), ValueError, "shape"),
+        (lambda s: s.add_initial_seg_interaction(np.zeros((5, 6, 7))), ValueError, "shape"),
+        (lambda s: s.add_point_interaction(None, True), ValueError, "voxel coordinates"),
     ],
 )
 def test_bad_input_changes_nothing(session, call, error, message):

@@ -41,6 +41,7 @@ WRAPPINGS = {
     "bare": lambda state: state,
     "model": lambda state: {"model": state, "epoch": 3},
     "state_dict": lambda state: {"state_dict": state},
+    "of a training": lambda state: {"epoch": 3, "model_state_dict": state, "optimizer_state_dict": {"state": {}}},
     "half": lambda state: {name: value.half() for name, value in state.items()},
     "DistributedDataParallel": lambda state: {f"module.{name}": value for name, value in state.items()},
     "Lightning": lambda state: {"state_dict": {f"model._orig_mod.{name}": value for name, value in state.items()}},

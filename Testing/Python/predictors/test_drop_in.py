@@ -195,3 +195,59 @@ def test_a_folder_of_jpeg_frames_may_be_named_like_a_video(predictor, tmp_path):
         Image.fromarray(np.full((40, 50, 3), 20 * number, np.uint8)).save(folder / f"{number}.jpg")
     state = predictor.init_state(video_path=str(folder))
     assert [int(state["images"][n][0, 0, 0]) for n in range(3)] == [0, 40, 200]
+
+
+def test_masks_beside_the_jpeg_frames_are_no_frames(predictor, tmp_path):
+    """As in SAM2; a folder of PNG alone has frames all the same."""
+    from PIL import Image
+
+    for number in range(3):
+        Image.fromarray(np.full((40, 50, 3), 20 * number, np.uint8)).save(tmp_path / f"{number:05}.JPG", "JPEG")
+        Image.fromarray(np.full((40, 50), number, np.uint8)).save(tmp_path / f"{number:05}.png")
+        (tmp_path / f"._{number:05}.JPG").write_bytes(b"what macOS leaves behind")
+    assert predictor.init_state(str(tmp_path))["num_frames"] == 3
+    for path in tmp_path.glob("*.JPG"):
+        path.unlink()
+    assert predictor.init_state(str(tmp_path))["num_frames"] == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ((), (False, False)),
+        ((True,), (True, False)),
+        ((False, True), (False, True)),
+        ((True, True, True), (True, True)),
+    ],
+)
+def test_flags_may_be_given_by_position(predictor, tmp_path, flags, expected):
+    from PIL import Image
+
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "0.jpg")
+    state = predictor.init_state(str(tmp_path), *flags)
+    assert (state["offload_video_to_cpu"], state["offload_state_to_cpu"]) == expected
+    assert (state["video_height"], state["video_width"]) == (40, 50)
+    # MedSAM2 has height and width before them.
+    state = predictor.init_state(torch.zeros(2, 3, 16, 16), 40, 50, *flags[:2])
+    assert (state["offload_video_to_cpu"], state["offload_state_to_cpu"]) == expected
+    assert (state["video_height"], state["video_width"]) == (40, 50)
+
+
+def test_every_label_of_a_mask_is_inside(predictor, state):
+    """As SAM2 reads it."""
+    labels = np.zeros((40, 50), np.uint8)
+    labels[5:9, 5:9], labels[20:30, 20:30] = 1, 7
+    predictor.add_new_mask(state, 1, 1, labels)
+    assert np.array_equal(predictor.slice_mask(state, 1, 1), labels > 0)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_boxes_in_the_form_of_the_prompt_encoder(model, count):
+    """(B,1,4), as MedSAM's scripts make them."""
+    predictor = EfficientMedSAM2ImagePredictor(model)
+    predictor.set_image(np.random.default_rng(0).random((40, 50)))
+    boxes = np.array([[5, 5, 20, 20], [15, 10, 40, 30], [1, 1, 9, 9]], float)[:count]
+    wanted, _, _ = predictor.predict(box=boxes, multimask_output=False)
+    found, scores, _ = predictor.predict(box=torch.from_numpy(boxes)[:, None], multimask_output=False)
+    assert np.array_equal(found, wanted)
+    assert scores.shape == ((count, 1) if count > 1 else (1,))

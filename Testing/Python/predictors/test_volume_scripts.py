@@ -169,3 +169,65 @@ def test_masks_are_the_sign_of_the_logits(predictor):
     predictor.add_new_points_or_box(state, 3, 1, box=[10, 10, 30, 30])
     for f, _, logits in predictor.propagate_in_video(state):
         assert ((logits[0, 0] > 0).numpy() == predictor.slice_mask(state, 1, f)).all()
+
+
+def test_objects_that_appear_later_are_tracked_one_by_one(predictor, video_dir, tmp_path):
+    """As the video scripts of SAM2 and MedSAM2 do with `--track_object_appearing_later_in_video`."""
+    from PIL import Image
+
+    masks_dir = tmp_path / "masks"
+    masks_dir.mkdir()
+    first, second = np.zeros((60, 80), np.uint8), np.zeros((60, 80), np.uint8)
+    first[10:30, 10:30] = 1
+    second[10:30, 10:30], second[20:50, 25:60] = 1, 2
+    for name, labels in (("00000", first), ("00004", second)):
+        picture = Image.fromarray(labels)
+        picture.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+        picture.save(masks_dir / f"{name}.png")
+
+    state = predictor.init_state(video_path=video_dir, async_loading_frames=False)
+    height, width, inputs = state["video_height"], state["video_width"], {}
+    for frame_idx in range(state["num_frames"]):
+        path = masks_dir / f"{frame_idx:05d}.png"
+        if path.exists():
+            labels = np.array(Image.open(path)).astype(np.uint8)
+            for object_id in np.unique(labels[labels > 0]).tolist():
+                inputs.setdefault(object_id, (frame_idx, labels == object_id))
+    assert {object_id: frame_idx for object_id, (frame_idx, _) in inputs.items()} == {1: 0, 2: 4}
+
+    scores = torch.full((len(inputs), state["num_frames"], 1, height, width), -1024.0)
+    for number, (frame_idx, mask) in enumerate(inputs.values()):
+        predictor.reset_state(state)
+        predictor.add_new_mask(inference_state=state, frame_idx=frame_idx, obj_id=number, mask=mask)
+        for found_idx, _, logits in predictor.propagate_in_video(state, start_frame_idx=frame_idx, reverse=False):
+            scores[number, found_idx] = torch.from_numpy(logits.cpu().numpy())[0]
+    for frame_idx in range(state["num_frames"]):
+        alone = predictor._apply_non_overlapping_constraints(scores[:, frame_idx])
+        assert not (alone > 0).all(dim=0).any()
+    assert (scores[1, :4] < 0).all()
+    assert ((scores[0, 0, 0] > 0).numpy() == (first == 1)).all()
+
+
+def test_recist_script(predictor):
+    """MedSAM2's, with points along a diameter: slices and labels in float64, masks in uint8, numpy's numbers."""
+    recist = np.zeros((7, 60, 80), np.uint8)
+    recist[3, 30, 20:45] = 1
+    images = np.random.default_rng(0).random((7, 1, 64, 64)).repeat(3, axis=1)
+    z_mid = np.unique(np.where(recist == 1)[0])[0]
+    y, x = np.where(recist[z_mid] > 0)
+    points = np.stack([x, y], axis=1)[::6]
+    segs = np.zeros(recist.shape, np.uint8)
+    with torch.inference_mode():
+        state = predictor.init_state(torch.from_numpy(images), *recist.shape[1:])
+        _, _, logits = predictor.add_new_points_or_box(
+            inference_state=state, frame_idx=z_mid, obj_id=1, points=points, labels=np.ones(len(points))
+        )
+        mask_prompt = (logits[0] > 0.0).squeeze(0).cpu().numpy().astype(np.uint8)
+        for reverse in (False, True):
+            state = predictor.init_state(torch.from_numpy(images), *recist.shape[1:])
+            _, _, masks = predictor.add_new_mask(state, frame_idx=z_mid, obj_id=1, mask=mask_prompt)
+            segs[z_mid, ((masks[0] > 0.0).cpu().numpy())[0]] = 1
+            for frame_idx, _, logits in predictor.propagate_in_video(state, start_frame_idx=z_mid, reverse=reverse):
+                segs[frame_idx, (logits[0] > 0.0).cpu().numpy()[0]] = 1
+            predictor.reset_state(state)
+    assert np.array_equal(segs[z_mid], mask_prompt)

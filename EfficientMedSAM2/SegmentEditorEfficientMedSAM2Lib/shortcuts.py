@@ -17,7 +17,8 @@ KEYS = {
     "weakest": "U",
     "next": "S",
 }
-TEXT_WIDGETS = ("QLineEdit", "QSpinBox", "QDoubleSpinBox", "QTextEdit", "QPlainTextEdit")
+#: Widgets in which one types, with all that is derived from them: a table's editor, and CTK's number fields, are.
+TEXT_WIDGETS = ("QLineEdit", "QAbstractSpinBox", "QTextEdit", "QPlainTextEdit")
 
 
 def helpText():
@@ -39,6 +40,12 @@ def helpText():
 </ul><p>""")
 
 
+def _isTypedIn(widget):
+    if widget.inherits("QComboBox"):
+        return widget.editable  # its line edit hands the focus on to it
+    return any(widget.inherits(name) for name in TEXT_WIDGETS)
+
+
 class _AcceptOrReject(qt.QObject):
     """Takes Enter and Esc for a preview before the Segment Editor's shortcut (Esc ends the effect) gets them.
 
@@ -57,7 +64,7 @@ class _AcceptOrReject(qt.QObject):
         focused = qt.QApplication.focusWidget()
         if command is None:
             return False
-        if focused is not None and focused.className() in TEXT_WIDGETS:
+        if focused is not None and _isTypedIn(focused):
             return False
         event.accept()
         self.shortcuts.runSoon(command)

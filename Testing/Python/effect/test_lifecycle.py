@@ -10,7 +10,7 @@ import pytest
 import slicer
 import vtk
 from effect_user import BESIDE, INSIDE, tube_slice
-from host.pythonqt import unwrap
+from host.pythonqt import unwrap, wrap
 
 from EfficientMedSAM2Lib.core.errors import UserError
 
@@ -133,7 +133,7 @@ def observers(user):
 
 def actors(user):
     layout = user.host.native_app.layout
-    renderers = [layout.sliceWidget(n).sliceView().firstRenderer() for n in layout.sliceViewNames()]
+    renderers = [user.effect.scriptedEffect.renderer(wrap(layout.sliceWidget(n))) for n in layout.sliceViewNames()]
     return [renderer.GetActors2D().GetNumberOfItems() for renderer in renderers]
 
 

@@ -27,7 +27,6 @@ class qSlicerModuleManager(QtCore.QObject):
     """Knows the modules."""
 
     moduleAboutToBeUnloaded = QtCore.Signal(str)
-    modulesLoaded = QtCore.Signal("QStringList")
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -40,10 +39,6 @@ class qSlicerModuleManager(QtCore.QObject):
     def modulesNames(self) -> list[str]:
         """Names."""
         return list(self.loaded)
-
-    def isLoaded(self, name: str) -> bool:
-        """Whether it was loaded."""
-        return name in self.loaded
 
 
 @CustomWidgets.add

@@ -212,7 +212,7 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
         return widget.sliceView().renderWindow()
 
     def renderer(self, widget: Any) -> Any:
-        return widget.sliceView().firstRenderer()
+        return widget.sliceView()._renderer
 
     def viewNode(self, widget: Any) -> Any:
         return widget.mrmlSliceNode()

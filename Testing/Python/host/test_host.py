@@ -229,6 +229,23 @@ def test_views_have_the_orientations_of_slicers_layout(slicer_host):
         assert np.allclose(np.abs([matrix.GetElement(row, 2) for row in range(3)]), normal)
 
 
+@pytest.mark.parametrize(
+    ("find", "names"),
+    [
+        (lambda app: app.layoutManager().sliceWidget("Red").sliceView(), ["firstRenderer", "viewCursor"]),
+        (lambda app: app.layoutManager(), ["activeMRMLSliceNodeChanged"]),
+        (lambda app: app.moduleManager(), ["isLoaded", "modulesLoaded"]),
+    ],
+    ids=["view", "layout", "modules"],
+)
+def test_what_python_cannot_reach_in_slicer_is_not_there(slicer_host, find, names):
+    """Private in CTK's and Slicer's headers, another class's, or in no class at all."""
+    import slicer
+
+    owner = find(slicer.app)
+    assert [name for name in names if hasattr(owner, name)] == []
+
+
 def test_an_oblique_view_maps_pixels_to_the_world(slicer_host):
     mouse = slicer_host.mouse("Red")
     mouse.look_along((0.6, 0.0, 0.8), (0.8, 0.0, -0.6), (5.0, 6.0, 7.0))

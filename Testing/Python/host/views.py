@@ -67,7 +67,6 @@ class qMRMLSliceView(qMRMLWidget):
         self._interactor.Enable()
         self._style = vtk.vtkInteractorStyleUser()
         self._interactor.SetInteractorStyle(self._style)
-        self._cursor = QtGui.QCursor()
         self.renders = 0
 
     def renderWindow(self) -> Any:
@@ -88,10 +87,6 @@ class qMRMLSliceView(qMRMLWidget):
         """Its style."""
         return self._style
 
-    def firstRenderer(self) -> Any:
-        """The renderer."""
-        return self._renderer
-
     def scheduleRender(self) -> None:
         """Render later; the stand-in only counts."""
         self.renders += 1
@@ -102,15 +97,11 @@ class qMRMLSliceView(qMRMLWidget):
 
     def setViewCursor(self, cursor: QtGui.QCursor) -> None:
         """Show a cursor."""
-        self._cursor = cursor
+        self.setCursor(cursor)
 
     def setDefaultViewCursor(self, cursor: QtGui.QCursor) -> None:
         """Show a cursor by default."""
-        self._cursor = cursor
-
-    def viewCursor(self) -> QtGui.QCursor:
-        """The cursor."""
-        return self._cursor
+        self.setCursor(cursor)
 
 
 @CustomWidgets.add
@@ -165,7 +156,6 @@ class qMRMLLayoutManager(QtCore.QObject):
     """The views of the layout: Red, Yellow, Green."""
 
     layoutChanged = QtCore.Signal(int)
-    activeMRMLSliceNodeChanged = QtCore.Signal(object)
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)

@@ -95,8 +95,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/imaging/sample.py
   EfficientMedSAM2Lib/imaging/segment.py
   EfficientMedSAM2Lib/imaging/segmentations.py
-  EfficientMedSAM2Lib/imaging/segmentations.py
-  EfficientMedSAM2Lib/imaging/segmentations.py
   EfficientMedSAM2Lib/imaging/terminology.py
   EfficientMedSAM2Lib/imaging/volumes.py
   EfficientMedSAM2Lib/interaction/__init__.py
@@ -187,6 +185,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/slices/dense_prompts.py
   EfficientMedSAM2Lib/predictors/slices/feature_cache.py
   EfficientMedSAM2Lib/predictors/slices/inference_thread.py
+  EfficientMedSAM2Lib/predictors/slices/prompt_batch.py
   EfficientMedSAM2Lib/predictors/slices/proposals.py
   EfficientMedSAM2Lib/predictors/slices/rejection.py
   EfficientMedSAM2Lib/predictors/slices/roundness.py

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from EfficientMedSAM2Lib.imaging.segmentations import array_to_image
+from EfficientMedSAM2Lib.imaging.labelmaps import array_to_image
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume, volume_name
 
 rng = np.random.default_rng(1)

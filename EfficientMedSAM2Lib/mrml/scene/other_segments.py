@@ -10,7 +10,7 @@ from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.segment_lock import is_locked, locked_losers
-from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment
+from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box
 
 #: A segment with more than this share of its voxels in another one lies within it,
 WITHIN = 0.8
@@ -69,7 +69,7 @@ def left_to_others(
         theirs = read_segment(port.segmentation_node(), other, port.source_volume_node(), box_kji)
         if not (wanted & theirs).any():
             continue
-        kept = wanted & theirs & _yields(engine, segment_id, other, box_kji, mask, theirs)
+        kept = wanted & theirs & _yields(engine, segment_id, other, box_kji, mask, theirs, _size(port, other))
         count = (kept & ~left).sum()
         why = "is likelier or edited by hand there" if other in engine.segments else "the network has not made"
         name = segmentation.GetSegment(other).GetName()
@@ -78,11 +78,24 @@ def left_to_others(
     return left, notes
 
 
+def _size(port: EditorPort, segment_id: str) -> int:
+    """Number of voxels of a whole segment."""
+    node, volume_node = port.segmentation_node(), port.source_volume_node()
+    box = segment_box(node, segment_id, volume_node)
+    return 0 if box is None else int(np.count_nonzero(read_segment(node, segment_id, volume_node, box)))
+
+
 def _yields(
-    engine: InteractiveSession, segment_id: str, other: str, box_kji: Box, mask: np.ndarray, theirs: np.ndarray
+    engine: InteractiveSession,
+    segment_id: str,
+    other: str,
+    box_kji: Box,
+    mask: np.ndarray,
+    theirs: np.ndarray,
+    its: int,
 ) -> np.ndarray:
-    """Where a segment leaves voxels to another one that has them, bool; elsewhere it means nothing."""
-    common, own, its = (int(np.count_nonzero(part)) for part in (mask & theirs, mask, theirs))
+    """Where a segment leaves voxels to another one, of `its` voxels in all, bool; elsewhere it means nothing."""
+    common, own = int(np.count_nonzero(mask & theirs)), int(np.count_nonzero(mask))
     if common > WITHIN * own and not PART_OF * its <= common <= WITHIN * its:
         return np.zeros_like(mask)  # it lies within the other one, or is the same
     if common > WITHIN * its and common < PART_OF * own:

@@ -205,4 +205,4 @@ def on_volume_grid(segment: Segment, ijk_to_ras: np.ndarray, volume: Volume) -> 
     grid = sitk.Image(list(volume.shape_kji[::-1]), sitk.sitkUInt8)
     grid.CopyInformation(array_to_image(np.zeros(volume.shape_kji, dtype=np.uint8), volume.ijk_to_ras))
     moved = sitk.GetArrayFromImage(sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0))
-    return Segment(segment.name, moved.astype(bool), segment.color, segment.terminology)
+    return replace(segment, mask=moved.astype(bool))

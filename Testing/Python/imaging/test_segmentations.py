@@ -336,3 +336,11 @@ def test_segments_keep_their_ids(tmp_path, volume, segments):
     write_segmentation(path, given, volume)
     found = [s.segment_id for s in read_segmentation(path)]
     assert len(set(found)) == 3  # whoever has none gets one that no other has
+
+
+def test_segments_keep_their_ids_on_another_grid(tmp_path, volume, segments):
+    path = tmp_path / "s.seg.nrrd"
+    write_segmentation(path, [replace(segments[0], segment_id="S_kept")], volume)
+    larger = Volume(np.zeros([size + 2 for size in SHAPE], dtype=np.int16), volume.ijk_to_ras)
+    (found,) = read_segmentation(path, larger)
+    assert (found.mask.shape, found.segment_id) == (larger.shape_kji, "S_kept")

@@ -187,11 +187,12 @@ class ProposalActions(PromptChanges):
         """The selected segment, and those numbered like it, but for empty ones."""
         selected, segmentation = self.port.selected_segment_id(), self.port.segmentation_node().GetSegmentation()
         base = base_name(segmentation.GetSegment(selected).GetName())
-        alike = [s for s in self.port.segment_ids() if base_name(segmentation.GetSegment(s).GetName()) == base]
-        found = [read_for_measuring(self.port, self.session, s) for s in (selected, *alike)]
-        if found[0].mask.is_empty:
+        others = [s for s in self.port.segment_ids() if s != selected]
+        alike = [s for s in others if base_name(segmentation.GetSegment(s).GetName()) == base]
+        first, *more = (read_for_measuring(self.port, self.session, s) for s in (selected, *alike))
+        if first.mask.is_empty:
             raise UserError("The segment is empty; select a finished one, and others like it are looked for.")
-        return [found[0], *(one for one in found[1:] if one.segment_id != selected and not one.mask.is_empty)]
+        return [first, *(one for one in more if not one.mask.is_empty)]
 
     def _taken(self) -> PackedMask:
         """Voxels of all segments."""

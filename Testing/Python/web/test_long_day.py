@@ -155,12 +155,13 @@ class Reader:
         self.weights = [6, 3, 2, 2, 2, 1, 2, 4, 1, 1, 1, 0.5]
         self.open()
 
-    def go_on(self, until):
-        """Random actions; returns how many."""
+    def go_on(self, until, pause=0.0):
+        """Random actions, each followed by up to `pause` seconds of looking; returns how many."""
         while time.monotonic() < until:
             (name,) = self.random.choices([*self.actions], self.weights)
             self.actions[name]()
             self.done[name] += 1
+            self.user.page.wait_for_timeout(1000 * self.random.uniform(0, pause))
         return sum(self.done.values())
 
     def note(self):
@@ -304,12 +305,13 @@ class Reader:
 
 @pytest.mark.slow
 def test_a_reader_goes_on_for_as_long_as_wanted(browser, tmp_path, scans):
-    """`READER_MINUTES=120 pytest -m slow -s -k as_long_as_wanted` is a session of two hours."""
+    """`READER_MINUTES=120 READER_PAUSE=20 pytest -m slow -s -k as_long_as_wanted` is a session of two hours."""
     minutes, seed = float(os.environ.get("READER_MINUTES", "3")), int(os.environ.get("READER_SEED", "1"))
+    pause = float(os.environ.get("READER_PAUSE", "0"))
     reader = Reader(browser, tmp_path, scans, seed)
     try:
         begun = time.monotonic()
-        count = reader.go_on(begun + 60 * minutes)
+        count = reader.go_on(begun + 60 * minutes, pause)
         print(
             f"\n{(time.monotonic() - begun) / 60:.1f} minutes, {count} actions, {len(reader.shown)} scans, seed {seed}"
         )

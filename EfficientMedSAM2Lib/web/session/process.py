@@ -58,7 +58,9 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     send_quietly()
     asyncio.get_running_loop().set_exception_handler(unless_gone)
     server = get_server(f"session-{os.getpid()}", client_type="vue3")
-    workspace = Workspace(config.folder, config.max_bytes)
+    files = Path(config.folder) / "files"
+    files.mkdir()
+    workspace = Workspace(files, config.max_bytes)
     page = Page(server, lambda: _load(config.network), workspace)
     autosave = Autosave(page.viewer, Path(config.work), page.opened, page.say, page.mark, page.effect.rulers)
     page.describe_kept = autosave.describe

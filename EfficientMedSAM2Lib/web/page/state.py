@@ -157,7 +157,7 @@ def _segments(commands: Commands, measurements: Measurements) -> list[dict[str, 
                 "volume": _size(measured) if measured is not None else "",
                 "diameters": _diameters(measured.diameters) if measured is not None else "",
                 "diameters_text": _diameters_text(measured.diameters, commands.views) if measured is not None else "",
-                "mean": f"{measured.mean:.1f}" if measured is not None and measured.mean is not None else "–",
+                "mean": _mean(measured.mean if measured is not None else None),
             }
         )
     return rows
@@ -171,8 +171,13 @@ def _size(measured: Measurement) -> str:
     return "0" if value == 0 else f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
+def _mean(value: float | None) -> str:
+    """With three digits, as far as they are behind the point."""
+    return "–" if value is None else f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def _diameters(found: Diameters | None) -> str:
-    return "–" if found is None else f"{found.longest_mm:.0f} × {found.short_mm:.0f}"
+    return "–" if found is None else f"{found.longest_mm:.0f}\N{THIN SPACE}×\N{THIN SPACE}{found.short_mm:.0f}"
 
 
 def _diameters_text(found: Diameters | None, views: SliceViews) -> str:

@@ -163,3 +163,22 @@ def test_what_is_said_of_a_slice_is_never_cut_and_moves_nothing(sample):
     assert not any(is_cut for _text, is_cut, _place in texts.values())
     assert len({tuple(place.items()) for *_, place in texts.values()}) == 1
     user.picture("strip")
+
+
+def test_names_of_large_segments_can_be_read_at_1280_x_720(sample):
+    user = sample
+    user.command("slice", "Red", 16)
+    user.key("p")
+    user.drag("Red", (0.36, 0.45))
+    one_slice = user.wait_for_volume()
+    user.rename("right lung")
+    user.rest()
+    user.key("m")
+    user.wait("segments", f"Number(value[0].volume) > {3 * one_slice}")
+    user.rest()
+    (row,) = user.state("segments")
+    assert float(row["volume"]) > 1000
+    assert float(row["mean"]) < -500
+    name = user.page.locator("tr.selected input.name")
+    assert name.evaluate("e => e.scrollWidth <= e.clientWidth")
+    assert name.get_attribute("title").startswith("right lung: ")

@@ -10,6 +10,7 @@ from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
 from EfficientMedSAM2Lib.pipeline.measurements import Diameters
 from EfficientMedSAM2Lib.web.page.commands import Commands
+from EfficientMedSAM2Lib.web.page.next_step import next_step
 from EfficientMedSAM2Lib.web.session.measurements import Measurement, Measurements
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
@@ -55,6 +56,7 @@ INITIAL: dict[str, Any] = {
     "is_finding": False,
     "find_text": "",
     "is_offered": False,
+    "next_step": "",
     "is_ready": False,
     "load_error": "",
     "rulers": [],
@@ -96,6 +98,7 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         return {**INITIAL, **state}
     shown = viewer.shown_window()
     segments = _segments(commands, measurements)
+    selected = next((row for row in segments if row["selected"]), {})
     strip = _strip(controller.scores, commands.views)
     depth, height, width = viewer.volume.shape_kji
     sizes = (width, height) if viewer.is_picture else (width, height, depth)
@@ -113,7 +116,8 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
             for n, window in enumerate(viewer.volume.file_windows)
         ],
         segments=segments,
-        selected_name=next((s["name"] for s in segments if s["selected"]), ""),
+        selected_name=selected.get("name", ""),
+        next_step=next_step(commands.effect.tool, selected["volume"] == "0", controller.scores) if selected else "",
         prompts=commands.prompts.texts,
         prompt_chosen=commands.prompts.chosen,
         is_moving_prompt=commands.prompts.is_moving,

@@ -182,3 +182,26 @@ def test_names_of_large_segments_can_be_read_at_1280_x_720(sample):
     name = user.page.locator("tr.selected input.name")
     assert name.evaluate("e => e.scrollWidth <= e.clientWidth")
     assert name.get_attribute("title").startswith("right lung: ")
+
+
+def test_what_to_do_next_is_said(sample):
+    user = sample
+    user.key("p")
+    user.wait("next_step", "value === 'Click on the structure.'")
+    user.wait("message", "value === ''")
+    user.page.wait_for_selector(".message >> text=Click on the structure.")
+    user.key("c")
+    user.wait("next_step", "value === 'Choose a prompt, such as Point (P).'")
+    user.draw_box()
+    user.wait("next_step", "value === 'Click again to correct it, or propagate it to the other slices (M).'")
+    user.rest()
+    user.picture("next-step")
+    user.key("m")
+    user.wait("next_step", "value === 'See the least sure slice (U), correct it, or add the next segment (A).'")
+    user.rest()
+    user.key("p", "n")
+    user.drag("Red", (0.50, 0.30))
+    user.wait("next_step", "value === 'Propagate again (M).'")
+    user.rest()
+    user.key("a")
+    user.wait("next_step", "value === 'Click on the structure.'")

@@ -27,7 +27,8 @@ def begin_object(port: EditorPort, like: str = "") -> str:
 
     Args:
         port: The editor.
-        like: Name of an object that this one is another of, to be numbered as that; "" for nothing known.
+        like: Name of an object that this one is another of, to be numbered as that; "" for nothing known, which holds
+            for "Segment_1" and other names that nobody has given, too.
     """
     node = port.segmentation_node()
     segmentation, selected = node.GetSegmentation(), port.editor_node.GetSelectedSegmentID() or ""
@@ -38,7 +39,7 @@ def begin_object(port: EditorPort, like: str = "") -> str:
             _call(segmentation.GetSegment(selected), numbered_name(LESION, taken))
         return str(selected)
     segment_id = str(segmentation.AddEmptySegment())
-    base = like or (name if _NUMBERED.fullmatch(name) else LESION)
+    base = (LESION if NAMELESS.fullmatch(like) else like) or (name if _NUMBERED.fullmatch(name) else LESION)
     _call(segmentation.GetSegment(segment_id), numbered_name(base, taken))
     choose_color(segmentation, segment_id)
     port.editor_node.SetSelectedSegmentID(segment_id)

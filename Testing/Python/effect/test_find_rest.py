@@ -39,11 +39,11 @@ def found(user):
 
 
 @pytest.fixture
-def searching(make_user, oracle):
-    """A user with one finished lesion of four, who looks for the others."""
+def searching(request, make_user, oracle):
+    """A user with one finished lesion of four, who looks for the others; the parameter is what it is called."""
     truth = np.any([lesion(n) for n in range(4)], axis=0)
     oracle.truth = truth
-    user = make_user(np.where(truth, 60, -80).astype(np.int16), segments=("Lesion 1",))
+    user = make_user(np.where(truth, 60, -80).astype(np.int16), segments=(getattr(request, "param", "Lesion 1"),))
     user.click(inside(0))
     user.press(user.panel.propagateButton)
     user.panel.moreSection.collapsed = user.panel.segmentsSection.button.collapsed = False
@@ -96,6 +96,13 @@ def test_an_accepted_one_is_a_numbered_segment_and_one_undo_step(searching):
     searching.undo()
     assert not mask(searching, "Lesion 2").any()
     assert searching.editor.mask("Lesion 1").sum() == 72
+
+
+@pytest.mark.parametrize("searching", ["Segment_1"], indirect=True)
+def test_others_of_one_that_nobody_has_named_are_lesions(searching):
+    searching.press(searching.panel.commitButton)
+    searching.press(searching.panel.commitButton)
+    assert names(searching) == ["Segment_1", "Lesion 1", "Lesion 2"]
 
 
 def test_accepted_ones_are_propagated_with_all_others(searching):

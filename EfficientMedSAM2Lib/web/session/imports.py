@@ -24,7 +24,8 @@ def add_segments(viewer: ViewerSession, segments: Sequence[Segment]) -> int:
     """Add segments of a file as one undo step; returns how many have voxels on this volume's grid.
 
     One takes the place of an empty segment of its ID or name, and of what the network has made of nothing but a file of
-    prompts for it: those prompts are kept, and belong to the file's voxels.
+    prompts for it: those prompts are kept, and belong to the file's voxels. A selected segment that nobody has named,
+    drawn in or prompted goes: it was only there to begin with.
 
     Raises:
         UserError: none has a voxel.
@@ -35,6 +36,7 @@ def add_segments(viewer: ViewerSession, segments: Sequence[Segment]) -> int:
         raise UserError("The segmentation has no voxels on this volume; open the volume that it was made on.")
     viewer.port.save_state_for_undo()
     free = [known for known in names.ids if _waits_for_voxels(viewer, known)]
+    begun = names.selected if names.is_unused(names.selected) and not prompts_of(viewer, names.selected) else ""
     for segment in used:
         segment_id = names.find(segment.segment_id, segment.name, free)
         if segment_id:
@@ -55,6 +57,8 @@ def add_segments(viewer: ViewerSession, segments: Sequence[Segment]) -> int:
         if segment.terminology:
             added.SetTag(added.GetTerminologyEntryTagName(), segment.terminology)
         add_voxels(viewer, segment_id, segment.mask)
+    if begun and names.is_unused(begun):
+        viewer.segmentation_node.GetSegmentation().RemoveSegment(begun)
     _read_anew(viewer)
     return len(used)
 

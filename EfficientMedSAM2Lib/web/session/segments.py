@@ -11,7 +11,7 @@ from EfficientMedSAM2Lib.imaging.formats.files import one_line
 from EfficientMedSAM2Lib.imaging.terminology import terminology_entry
 from EfficientMedSAM2Lib.mrml.scene.segment_lock import is_locked, require_unlocked
 from EfficientMedSAM2Lib.mrml.scene.segments import NAMELESS, choose_color
-from EfficientMedSAM2Lib.mrml.segment_voxels import segment_box
+from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
 LONGEST_NAME = 80
@@ -45,7 +45,9 @@ class Segments:
         """Whether a segment is empty and nobody has given it a name."""
         if segment_id not in self.ids or not NAMELESS.fullmatch(self.get(segment_id).GetName()):
             return False
-        return segment_box(self.viewer.segmentation_node, segment_id, self.viewer.volume_node) is None
+        nodes = self.viewer.segmentation_node, segment_id, self.viewer.volume_node
+        box = segment_box(*nodes)  # of all segments that share its labelmap
+        return box is None or not read_segment(*nodes, box).any()
 
     def add(self, name: str = "", undoable: bool = True, segment_id: str = "") -> str:
         """A new, empty segment, which is selected; returns its ID, which is the wanted one where that is free."""

@@ -138,7 +138,8 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.update_state()
 
     def enter(self):
-        """The user comes to the panel: something may have been installed since."""
+        """The user comes to the panel: something may have been installed since, or another task chosen."""
+        self.ui.taskPath.currentPath = self.logic.settings().task
         self.update_state()
 
     def cleanup(self):

@@ -236,6 +236,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/learning/tasks/additions.py
   EfficientMedSAM2Lib/learning/tasks/cases.py
   EfficientMedSAM2Lib/learning/tasks/checks.py
+  EfficientMedSAM2Lib/learning/tasks/curve.py
   EfficientMedSAM2Lib/learning/tasks/judge.py
   EfficientMedSAM2Lib/learning/tasks/kept_state.py
   EfficientMedSAM2Lib/learning/tasks/learn.py

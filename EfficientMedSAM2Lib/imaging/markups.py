@@ -14,6 +14,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import normal_name, replacing
 from EfficientMedSAM2Lib.core.geometry import PLANES, curve_points, is_rotated_against_grid, lps_to_ras
+from EfficientMedSAM2Lib.imaging.formats.files import one_line
 from EfficientMedSAM2Lib.imaging.segment import SEGMENT_ID
 
 SCHEMA = (
@@ -33,6 +34,8 @@ _MAYBE_NEGATIVE = ("background", "exclude", "not", "outside")
 _PLANE = re.compile(rf"\bplane: ({'|'.join(PLANES)})\b", re.IGNORECASE)
 #: How it says which segment a prompt belongs to, by its ID.
 _SEGMENT = re.compile(rf"\bsegment: ({SEGMENT_ID.pattern})(?![^\s,])")
+#: And, last of all, what that is called where the file's name cannot say it, as in "lesion 1/2".
+_NAMED = re.compile(rf"(\bsegment: {SEGMENT_ID.pattern}), named: (.+)$", re.DOTALL)
 #: How it says that a curve has straight pieces, for which a markups file has no word.
 _STRAIGHT = re.compile(r"\bstraight\b", re.IGNORECASE)
 
@@ -51,6 +54,7 @@ class Markup:
         labels: Per point, what the file calls it; empty where nobody has labelled them.
         straight: Curve only: its pieces between points are straight, as the description of its first point says.
         segment_id: ID of the segment that it belongs to, "" where the file does not tell.
+        segment_name: What that is called where it has an ID and the file's name does not tell, else "".
         object_to_world: Box only: 4x4 matrix from the box's own frame (origin in its middle) to RAS.
         size: Box only: (3,) edge lengths in mm.
     """
@@ -63,6 +67,7 @@ class Markup:
     planes: tuple[str, ...] = ()
     straight: bool = False
     segment_id: str = ""
+    segment_name: str = ""
     object_to_world: np.ndarray | None = None
     size: np.ndarray | None = None
 
@@ -105,19 +110,30 @@ def is_negative(label: str, description: str = "") -> bool:
 
 def plane_of(description: str) -> str:
     """Name of the plane that a control point's description states, "" for none."""
-    found = _PLANE.search(description or "")
+    found = _PLANE.search(_without_name(description))
     return found[1].lower() if found else ""
 
 
 def is_straight(description: str) -> bool:
     """Whether a curve has straight pieces between its points, by the description of the first."""
-    return bool(_STRAIGHT.search(description or ""))
+    return bool(_STRAIGHT.search(_without_name(description)))
 
 
 def segment_of(description: str) -> str:
     """ID of the segment that a control point's description states, "" for none."""
-    found = _SEGMENT.search(description or "")
+    found = _SEGMENT.search(_without_name(description))
     return found[1] if found else ""
+
+
+def name_of(description: str) -> str:
+    """Name of that segment, "" for none."""
+    found = _NAMED.search(description or "")
+    return one_line(found[2]) if found else ""
+
+
+def _without_name(description: str) -> str:
+    """What a description says but for a segment's name, which may hold any word."""
+    return _NAMED.sub(r"\1", description or "")
 
 
 def read_markups(path: str | Path) -> list[Markup]:
@@ -206,11 +222,13 @@ def _markup(entry: dict[str, Any], path: Path) -> Markup:
     name = str(entry.get("name") or markup_name(path))
     placed = [point for point in entry.get("controlPoints", []) if point.get("positionStatus", "defined") == "defined"]
     planes = tuple(plane_of(point.get("description", "")) for point in placed)
-    segment = next((found for point in placed if (found := segment_of(point.get("description", "")))), "")
+    said = next((text for point in placed if segment_of(text := point.get("description", ""))), "")
+    segment_id, named = segment_of(said), name_of(said)
     if kind == "box":
         # only by its description: Slicer makes labels of a list's name, and an ROI may be called "BG"
         excludes = bool(placed) and is_negative("", placed[0].get("description", ""))
-        return replace(_box(entry, name, flip), positive=(not excludes,), planes=planes[:1], segment_id=segment)
+        box = replace(_box(entry, name, flip), positive=(not excludes,), planes=planes[:1])
+        return replace(box, segment_id=segment_id, segment_name=named)
     points = np.array([_numbers(point["position"], 3) for point in placed]).reshape(-1, 3)
     if kind == "line" and len(points) != 2:
         raise UserError(f"the line {name!r} has {len(points)} placed ends; place both.")
@@ -223,7 +241,8 @@ def _markup(entry: dict[str, Any], path: Path) -> Markup:
         straight = is_straight(placed[0].get("description", ""))
     if kind == "line":
         positive, planes = (True,) * len(points), planes[:1]
-    return Markup(kind, name, lps_to_ras(points) if flip else points, positive, labels, planes, straight, segment)
+    points = lps_to_ras(points) if flip else points
+    return Markup(kind, name, points, positive, labels, planes, straight, segment_id, named)
 
 
 def _box(entry: dict[str, Any], name: str, flip: bool) -> Markup:
@@ -279,8 +298,14 @@ def _description(include: bool, plane: str, markup: Markup) -> str:
         f"plane: {plane}": bool(plane),
         "straight": markup.straight,
         f"segment: {segment}": SEGMENT_ID.fullmatch(segment) is not None,
+        f"named: {markup.segment_name}": SEGMENT_ID.fullmatch(segment) is not None and bool(markup.segment_name),
     }
     return ", ".join(text for text, holds in said.items() if holds)
+
+
+def segment_name(path: str | Path, markups: Sequence[Markup]) -> str:
+    """What the segment of a file's markups is called: as they state it, else as the file."""
+    return next((markup.segment_name for markup in markups if markup.segment_name), "") or markup_name(path)
 
 
 def markup_name(path: str | Path) -> str:

@@ -27,9 +27,9 @@ from EfficientMedSAM2Lib.imaging.formats.npz import read_npz_prompts
 from EfficientMedSAM2Lib.imaging.markups import (
     Markup,
     curve_note,
-    markup_name,
     read_markups,
     rotation_warning,
+    segment_name,
     sign_note,
 )
 from EfficientMedSAM2Lib.imaging.segmentations import read_segment, read_segmentation
@@ -68,23 +68,20 @@ def read_prompts(paths: Sequence[str | Path], names: Sequence[str] = ()) -> list
 
     Args:
         paths: Markups files.
-        names: Segment names: none to take them from the file names, one for all files, or one per file.
+        names: Segment names: none to take them from the files, one for all files, or one per file.
 
     Raises:
         UserError: A file cannot be read or holds no prompt, or the number of names fits neither way.
     """
     if len(names) not in (0, 1, len(paths)):
         raise UserError(f"{len(names)} segment names for {len(paths)} prompts files; give one name, or one per file.")
-    if not names:
-        names = [markup_name(path) for path in paths]
-    elif len(names) == 1:
-        names = [names[0]] * len(paths)
+    wanted = list(names) * len(paths) if len(names) == 1 else list(names) or [""] * len(paths)
     grouped: dict[str, list[Markup]] = {}
-    for path, name in zip(paths, names):
+    for path, name in zip(paths, wanted):
         markups = read_markups(path)
         if not markups:
             raise UserError(f"{path} holds no point, box, line or curve; place one in 3D Slicer and save it again.")
-        grouped.setdefault(name, []).extend(markups)
+        grouped.setdefault(name or segment_name(path, markups), []).extend(markups)
     return [SegmentPrompts(name, tuple(markups)) for name, markups in grouped.items()]
 
 

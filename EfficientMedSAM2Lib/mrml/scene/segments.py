@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
-from EfficientMedSAM2Lib.imaging.terminology import terminology_entry
+from EfficientMedSAM2Lib.imaging.terminology import segment_colors, terminology_entry
 from EfficientMedSAM2Lib.interaction import LESION, base_name, numbered_name
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag, is_new_segment
@@ -40,6 +40,7 @@ def begin_object(port: EditorPort, like: str = "") -> str:
     segment_id = str(segmentation.AddEmptySegment())
     base = like or (name if _NUMBERED.fullmatch(name) else LESION)
     _call(segmentation.GetSegment(segment_id), numbered_name(base, taken))
+    choose_color(segmentation, segment_id)
     port.editor_node.SetSelectedSegmentID(segment_id)
     return segment_id
 
@@ -65,12 +66,24 @@ def begin_structure(port: EditorPort, name: str, terminology: str = "") -> str:
     else:
         segment_id = str(segmentation.AddEmptySegment())
     _call(segmentation.GetSegment(segment_id), called, terminology)
+    choose_color(segmentation, segment_id)
     port.editor_node.SetSelectedSegmentID(segment_id)
     return segment_id
 
 
+def choose_color(segmentation: Any, segment_id: str) -> None:
+    """Give a segment the colour of what it is called, or another one where a segment has nearly the same.
+
+    Slicer's own choice for empty segments is not told apart as thin contours: two greens and a grey were side by side.
+    """
+    ids = [*(other for other in segmentation.GetSegmentIDs() if other != segment_id), segment_id]
+    segments = [segmentation.GetSegment(one) for one in ids]
+    colors = [*(tuple(segment.GetColor()) for segment in segments[:-1]), None]
+    segments[-1].SetColor(*segment_colors([segment.GetName() for segment in segments], colors)[-1])
+
+
 def _call(segment: Any, name: str, terminology: str = "") -> None:
-    """Give a segment a name, and the terminology that goes with it; its colour stays Slicer's."""
+    """Give a segment a name, and the terminology that goes with it."""
     segment.SetName(name)
     segment.SetTag(TERMINOLOGY_TAG, terminology or terminology_entry(_NUMBER.sub("", name)))
 

@@ -193,6 +193,9 @@ class Sessions:
         folder, secret = tempfile.mkdtemp(prefix="session-", dir=self._root), secrets.token_urlsafe(KEY_BYTES)
         work = self.works.create()
         command, environment = python_process("EfficientMedSAM2Lib.web.session.process")
+        scratch = Path(folder) / "scratch"  # of its libraries, which do not clean up when a process is ended
+        scratch.mkdir()
+        environment.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch)))
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,

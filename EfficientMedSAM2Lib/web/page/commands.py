@@ -10,11 +10,12 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import PRESETS, IntensityWindow, parse_window
-from EfficientMedSAM2Lib.interaction import DIRECTIONS
 from EfficientMedSAM2Lib.mrml.editing import largest_island_change, smoothing_change
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
-from EfficientMedSAM2Lib.mrml.effect.progress import RANGES, RangeRule
+from EfficientMedSAM2Lib.mrml.effect.progress import RangeRule
+from EfficientMedSAM2Lib.web.page.find_commands import FindCommands
 from EfficientMedSAM2Lib.web.page.prompt_commands import PromptCommands
+from EfficientMedSAM2Lib.web.page.settings import DEFAULTS, SETTINGS, finite
 from EfficientMedSAM2Lib.web.session.segments import Segments
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.views.brush import BRUSHES, edit
@@ -28,34 +29,6 @@ TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line", "scribble", "lasso", *BR
 
 #: Commands that need no volume.
 WITHOUT_VOLUME = ("tool", "setting", "layout", "toggle_include", "toggle_each")
-
-
-def _finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise UserError("Give a number.")
-    return number
-
-
-#: Settings that the page may change, and what they may be.
-SETTINGS: dict[str, Callable[[Any], Any]] = {
-    "direction": lambda value: value if value in DIRECTIONS else "both",
-    "range_kind": lambda value: value if value in RANGES[:3] else "all",
-    "range_value": lambda value: min(max(_finite(value), 1.0), 9999.0),
-    "stop_when_lost": bool,
-    "auto_commit": bool,
-    "keep_out": bool,
-    "each": bool,
-    "network_window": str,
-    "include": bool,
-    "brush_mm": lambda value: min(max(_finite(value), 0.1), 500.0),
-    "smooth_mm": lambda value: min(max(_finite(value), 0.1), 50.0),
-    "fill": lambda value: min(max(_finite(value), 0.0), 100.0),
-    "outline": bool,
-    "slices_in_3d": bool,
-    "hover": bool,
-    "roi_depth": lambda value: min(max(_finite(value or 0), 0.0), 9999.0),
-}
 
 
 class Commands:
@@ -72,25 +45,8 @@ class Commands:
     ) -> None:
         self.viewer, self.views, self.effect, self.roi, self.layouts = viewer, views, effect, roi, layouts
         self.segments = Segments(viewer)
-        self.prompts = PromptCommands(viewer, views, effect)
-        self.settings: dict[str, Any] = {
-            "direction": "both",
-            "range_kind": "all",
-            "range_value": 10.0,
-            "stop_when_lost": True,
-            "auto_commit": True,
-            "keep_out": True,
-            "each": False,
-            "network_window": "",
-            "include": True,
-            "roi_depth": 0.0,
-            "brush_mm": 10.0,
-            "smooth_mm": 3.0,
-            "fill": 30.0,
-            "outline": True,
-            "slices_in_3d": True,
-            "hover": True,
-        }
+        self.prompts, self.find = PromptCommands(viewer, views, effect), FindCommands(viewer, views)
+        self.settings: dict[str, Any] = dict(DEFAULTS)
         self.masks_shown, self._several = True, FOUR
         self._commands: dict[str, Callable[..., None]] = {
             "tool": self.tool,
@@ -128,6 +84,7 @@ class Commands:
             "use_roi": self.use_roi,
             "drop_roi": self.roi.drop,
             **self.prompts.by_name,
+            **self.find.by_name,
         }
 
     def run(self, name: str, arguments: list[Any]) -> None:
@@ -183,8 +140,7 @@ class Commands:
     def place(self, tag: str) -> None:
         """The keyboard's press of the mouse: at the crosshair; for boxes and lines once for each corner or end."""
         self._tag(tag)
-        hands_free = self.effect.tool in (NAVIGATE, WINDOW) or self._is_prompted()
-        if not self.prompts.is_moving and (self.roi.is_open or (hands_free and self.viewer.controller.has_preview)):
+        if self._uses_what_waits():
             self.commit()
             return
         if self.effect.tool in (NAVIGATE, WINDOW) and not self.prompts.is_moving:
@@ -200,12 +156,19 @@ class Commands:
         else:
             self.effect.release(view, xy)
 
+    def _uses_what_waits(self) -> bool:
+        """Whether Enter in a view uses what waits, rather than placing something at the crosshair."""
+        if self.prompts.is_moving or self.effect.gesture.dragging:
+            return False
+        if self.roi.is_open or self.find.is_offered:  # a prompt on a proposal would go to the segment that is selected
+            return True
+        hands_free = self.effect.tool in (NAVIGATE, WINDOW) or self._is_prompted()
+        return hands_free and self.viewer.controller.has_preview
+
     def _is_prompted(self) -> bool:
         """Whether the crosshair is where the last prompt was given: Enter then applies what came of it."""
         place = self.effect.prompted_at
-        return (
-            place is not None and not self.effect.gesture.dragging and np.allclose(place, self.views.world, atol=1e-3)
-        )
+        return place is not None and np.allclose(place, self.views.world, atol=1e-3)
 
     def step(self, tag: str, right: int, up: int, slices: int) -> None:
         """Move the crosshair by voxels, as seen in a view; what is being drawn follows."""
@@ -214,9 +177,11 @@ class Commands:
             self.effect.gesture.drag(self.views.pixel(tag))
 
     def commit(self) -> None:
-        """Use the ROI, or write the preview."""
+        """Use the ROI, or write the preview, or make a segment of the proposal; the first that there is."""
         if self.roi.is_open:
             self.use_roi()
+        elif self.find.is_offered:
+            self.viewer.controller.accept_proposal()
         else:
             self.viewer.controller.commit()
 
@@ -225,7 +190,7 @@ class Commands:
         self.views.jump(*self.roi.use())
 
     def discard(self) -> None:
-        """Forget what is being drawn or moved, the ROI, or the preview; the first that there is."""
+        """Forget what is being drawn or moved, the ROI, the preview, or the proposal; the first that there is."""
         if self.effect.next_press is not None:
             self.effect.next_press = None
         elif self.effect.gesture.dragging:
@@ -235,6 +200,8 @@ class Commands:
             self.roi.drop()
         elif self.viewer.controller.activity is Activity.PROPAGATING:
             self.cancel()
+        elif self.find.is_offered:
+            self.viewer.controller.drop_proposal()
         elif self.viewer.controller.has_preview:
             self.viewer.controller.reject()
 
@@ -313,7 +280,7 @@ class Commands:
 
     def window(self, width: Any, level: Any) -> None:
         """Grey values on the screen."""
-        self.viewer.set_display_window(IntensityWindow.from_width_level(_finite(width), _finite(level)))
+        self.viewer.set_display_window(IntensityWindow.from_width_level(finite(width), finite(level)))
 
     def window_preset(self, name: str) -> None:
         """A preset, "auto", or "file" and the number of one of the file's own."""

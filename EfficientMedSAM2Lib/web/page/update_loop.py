@@ -102,7 +102,10 @@ class UpdateLoop:
             self._changed = False
             self._shown_at = now
             self._show()
-        if not busy and self._viewer.volume_node is not None:
+        is_searching = (
+            self._controller.is_finding and self._activity is Activity.IDLE
+        )  # which the reader need not await
+        if (not busy or is_searching) and self._viewer.volume_node is not None:
             self._commands.views.update_sizes()
             self._surfaces.update()
             if self._measurements.update():
@@ -147,6 +150,7 @@ class UpdateLoop:
 
     def _show(self) -> None:
         if self._viewer.volume_node is not None:
+            self._commands.find.show_new()
             self._outlines.update()
             self._style_prompts()
         state = read_state(self._commands, self._measurements)

@@ -16,7 +16,7 @@ class SessionConfig:
 
     Attributes:
         secret: Value of SECRET_HEADER.
-        folder: Empty folder for the session's files; removed by whichever process ends last.
+        folder: Folder for the session's files and scratch files; removed by whichever process ends last.
         work: Folder that the work is saved in; the gateway's, which decides how long it is kept.
         max_bytes: Largest upload.
         volume: File or folder to open at the start, None for none.

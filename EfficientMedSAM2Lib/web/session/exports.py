@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -81,9 +82,10 @@ def _prepare_dicom(volume: Volume, segments: list[Segment]) -> Export:
 def _prepare_prompts(viewer: ViewerSession) -> Export:
     volume = viewer.volume
     assert volume is not None
+    stated = _stated_names(viewer)
     found = {
         segment_id: [
-            replace(markup, segment_id=segment_id)
+            replace(markup, segment_id=segment_id, segment_name=stated.get(segment_id, ""))
             for markup in to_markups(prompts_of(viewer, segment_id), volume.ijk_to_ras)
         ]
         for segment_id in viewer.port.segment_ids()
@@ -112,6 +114,14 @@ def prompts_names(viewer: ViewerSession) -> dict[str, str]:
     segmentation, ids = viewer.segmentation_node.GetSegmentation(), viewer.port.segment_ids()
     titles = (file_name(segmentation.GetSegment(segment_id).GetName(), "") for segment_id in ids)
     return dict(zip(ids, unique(titles, lambda name, number: f"{name} {number}")))
+
+
+def _stated_names(viewer: ViewerSession) -> dict[str, str]:
+    """Names that no file can have, as "lesion 1/2", by the segment's ID; of several with one name none."""
+    segmentation = viewer.segmentation_node.GetSegmentation()
+    names = {segment_id: segmentation.GetSegment(segment_id).GetName() for segment_id in viewer.port.segment_ids()}
+    counts = Counter(names.values())
+    return {known: name for known, name in names.items() if name != file_name(name, "") and counts[name] == 1}
 
 
 def prompts_of(viewer: ViewerSession, segment_id: str) -> list[MarkupPrompt]:

@@ -55,10 +55,12 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     from EfficientMedSAM2Lib.web.work.autosave import Autosave
 
     _quiet_vtk()
-    _send_no_tracebacks()
+    send_quietly()
     asyncio.get_running_loop().set_exception_handler(unless_gone)
     server = get_server(f"session-{os.getpid()}", client_type="vue3")
-    workspace = Workspace(config.folder, config.max_bytes)
+    files = Path(config.folder) / "files"
+    files.mkdir()
+    workspace = Workspace(files, config.max_bytes)
     page = Page(server, lambda: _load(config.network), workspace)
     autosave = Autosave(page.viewer, Path(config.work), page.opened, page.say, page.mark, page.effect.rulers)
     page.describe_kept = autosave.describe
@@ -142,17 +144,26 @@ def _only_gateway(secret: str) -> Any:
     return check
 
 
-def _send_no_tracebacks() -> None:
-    """wslink sends the traceback of an exception, with the server's paths, to the browser; the log is its place."""
+def send_quietly() -> None:
+    """Send no tracebacks, which have the server's paths and belong into the log; and nothing to a browser that is gone.
+
+    wslink logs a traceback for the latter, and raises a second one when it wants to send the first.
+    """
     from wslink.protocol import WslinkHandler
 
-    send = WslinkHandler.sendWrappedError
+    send, send_error = WslinkHandler.sendWrappedMessage, WslinkHandler.sendWrappedError
+
+    async def send_unless_gone(self: Any, *args: Any, **options: Any) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            await send(self, *args, **options)
 
     async def send_without_data(
         self: Any, rpcid: Any, code: Any, message: Any, _data: Any = None, client_id: Any = None
     ) -> None:
-        await send(self, rpcid, code, message, None, client_id)
+        with contextlib.suppress(ConnectionResetError):
+            await send_error(self, rpcid, code, message, None, client_id)
 
+    WslinkHandler.sendWrappedMessage = send_unless_gone
     WslinkHandler.sendWrappedError = send_without_data
 
 

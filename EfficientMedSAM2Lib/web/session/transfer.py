@@ -17,7 +17,7 @@ from aiohttp import BodyPartReader, web
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.dicom.kept_series import with_headers
 from EfficientMedSAM2Lib.imaging.formats.files import one_line
-from EfficientMedSAM2Lib.imaging.markups import markup_name, read_markups
+from EfficientMedSAM2Lib.imaging.markups import read_markups, segment_name
 from EfficientMedSAM2Lib.imaging.sample import sample_scan
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
@@ -283,7 +283,8 @@ class Transfer:
         volume, controller = self.viewer.volume, self.viewer.controller
         if volume is None:
             raise UserError("Prompts need their volume; open the volume first.")
-        named = [(markup_name(path), await asyncio.to_thread(read_markups, path)) for path in files]
+        read = [(path, await asyncio.to_thread(read_markups, path)) for path in files]
+        named = [(segment_name(path, markups), markups) for path, markups in read]
         for _name, markups in named:
             prompts_of_file(markups, self.viewer.volume_node)
         asked: list[str] = []

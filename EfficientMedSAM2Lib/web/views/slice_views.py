@@ -120,6 +120,10 @@ class SliceViews:
             if source is None or node != source:
                 node.JumpSliceByOffsetting(*(float(value) for value in world_ras))
 
+    def point_at_voxel(self, index_kji: Sequence[int]) -> None:
+        """Show a voxel of the image in all views, with the crosshair on it."""
+        self.point_at(self._world_of(index_kji[::-1]))
+
     def step(self, tag: str, right: int, up: int, slices: int) -> None:
         """Move the crosshair by voxels in a view's own directions: right, up, and through the slices."""
         node, volume_node = self.node(tag), self.viewer.volume_node

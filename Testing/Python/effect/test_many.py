@@ -47,6 +47,16 @@ def test_each_click_begins_a_segment(many):
     np.testing.assert_array_equal(mask(many, "Lesion 2"), other_slice())
 
 
+def test_each_has_a_colour_that_is_told_apart_from_all_others(many):
+    for place in (INSIDE, BESIDE) * 4:
+        many.click(place)
+    segmentation = many.editor.segmentation.GetSegmentation()
+    colors = [np.array(segmentation.GetSegment(s).GetColor()) for s in segmentation.GetSegmentIDs()]
+    assert len(colors) == len(BEGUN) + 8
+    for number, color in enumerate(colors[len(BEGUN) :], start=len(BEGUN)):
+        assert min(np.linalg.norm(color - other) for other in colors[:number]) > 0.2
+
+
 def test_an_excluding_click_corrects_the_segment_at_hand(many):
     many.click(INSIDE)
     many.press(many.panel.excludeButton)

@@ -14,7 +14,9 @@ from EfficientMedSAM2Lib.imaging.markups import (
     curve_note,
     is_negative,
     markup_name,
+    name_of,
     read_markups,
+    segment_name,
     sign_note,
     write_markups,
 )
@@ -289,3 +291,21 @@ def test_the_segment_of_a_prompt_is_in_the_file_and_kept_by_slicer(tmp_path, sli
     for odd in ("a b", "x,y", "é", "s" * 200):  # what a description cannot hold is left out
         write_markups(path, [replace(every_kind[0], segment_id=odd)])
         assert read_markups(path)[0].segment_id == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["lesion 1/2", "<b>straight</b> 'sinus', \"plane: coronal\"", "肝 – Läsion", "-neg: a\\b"]
+)
+def test_a_name_that_no_file_can_have_is_stated_and_kept_by_slicer(tmp_path, slicer_files, every_kind, name):
+    path = tmp_path / "some.mrk.json"
+    stated = {"segment_id": "S_1", "segment_name": name}
+    for wanted in every_kind:
+        write_markups(path, [replace(wanted, **stated)])
+        (found,) = read_markups(path)
+        assert (found.segment_id, found.segment_name, segment_name(path, [found])) == ("S_1", name, name)
+        assert (found.planes, found.positive, found.straight) == (wanted.planes, wanted.positive, wanted.straight)
+    write_markups(path, [replace(every_kind[0], **stated)])
+    node = slicer_files.read("vtkMRMLMarkupsFiducialNode", path)
+    assert name_of(node.GetNthControlPointDescription(0)) == name
+    write_markups(path, [replace(every_kind[0], segment_name=name)])  # of no segment in particular
+    assert segment_name(path, read_markups(path)) == "some"

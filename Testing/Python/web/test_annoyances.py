@@ -133,3 +133,33 @@ def test_views_are_laid_out_as_wanted_and_f_leads_back(sample):
     user.wait("layout", "value === 'Red'")
     user.key("f")
     user.wait("layout", "value === 'slices'")
+
+
+def test_what_is_said_of_a_slice_is_never_cut_and_moves_nothing(sample):
+    """At 1280 x 720; the strip is under the mouse, whose clicks change what is said."""
+    user = sample
+    user.draw_box()
+    user.rest()
+    user.key("m")
+    user.wait("strip", "value.filter(bar => bar[1] > 0).length > 3")
+    user.rest()
+
+    def measured():
+        said = user.page.locator(".strip-text")
+        is_cut = said.evaluate("e => e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight")
+        return said.inner_text(), is_cut, user.page.locator(".strip").bounding_box()
+
+    texts = {}
+    for index in (bar[0] for bar in user.state("strip") if "none" not in bar[2]):
+        user.command("jump", index)
+        user.wait("strip_current", f"value === {index}")
+        user.wait("strip_text", f"value.startsWith('S {-340.2 + 10 * index:.1f} mm: ')")
+        texts[index] = measured()
+    assert any(text.endswith(", prompted") for text, *_ in texts.values())
+    longest = "S -180.2 mm: confidence 91 %, edited by hand, prompted, structure not seen, out of date: press Propagate"
+    user.page.evaluate("text => window.trame.state.set('strip_text', text)", longest)
+    user.page.wait_for_function("text => document.querySelector('.strip-text').innerText === text", arg=longest)
+    texts[-1] = measured()
+    assert not any(is_cut for _text, is_cut, _place in texts.values())
+    assert len({tuple(place.items()) for *_, place in texts.values()}) == 1
+    user.picture("strip")

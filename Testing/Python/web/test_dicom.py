@@ -86,3 +86,43 @@ def test_other_scans_say_why_there_is_none(sample):
     text = "A DICOM SEG refers to the DICOM series that was segmented, and this scan was opened from another kind"
     user.page.wait_for_function(f"document.querySelector('#transfer').textContent.startsWith({text!r})")
     assert "error" in user.page.get_attribute("#transfer", "class")
+
+
+def test_contours_of_a_planning_system_open_as_segments_of_the_open_series(user, dicom_series, tmp_path):
+    """An RTSTRUCT with an organ that has a hole, and a tumour in it."""
+    from imaging.contour_files import outlines, write_rtstruct
+
+    from EfficientMedSAM2Lib.imaging.segmentations import read_segmentation
+    from EfficientMedSAM2Lib.imaging.volumes import read_volume
+
+    y, x = np.ogrid[:40, :50]
+    disc = ((y - 20) * 2.0) ** 2 + (x - 25.0) ** 2 < 15**2
+    folder = dicom_series(tmp_path / "ct", np.where(disc, 60, -80).astype(np.int16)[np.newaxis].repeat(5, 0))
+    scan = read_volume(folder)
+    middle = (scan.ijk_to_ras @ [25, 20, 0, 1])[:3]
+    heights = [0.0, 5.0, 10.0]
+    rings = {
+        "Liver": [*outlines(middle, 14.0, heights), *outlines(middle, 6.0, heights)],
+        "GTV <1> Größe": outlines(middle, 4.0, heights[1:2]),
+    }
+    contours = write_rtstruct(tmp_path / "plan.dcm", rings)
+    user.send(*sorted(folder.iterdir()))
+    user.wait("volume_text", "value.startsWith('50 × 40 × 5')")
+    assert "2 segments were added" in user.send(contours)
+    user.wait("segments", "value.filter(s => Number(s.volume) > 0).length === 2")
+    _empty, liver, tumour = user.state("segments")
+    assert (liver["name"], tumour["name"]) == ("Liver", "GTV <1> Größe")
+    assert (liver["color"], tumour["color"]) == ("#ff0000", "#00ff00")
+    ring = np.pi * (14**2 - 6**2) * 3 * 5.0 / 1000
+    assert float(liver["volume"]) == pytest.approx(ring, rel=0.05)
+    assert float(tumour["volume"]) == pytest.approx(np.pi * 4**2 * 5.0 / 1000, rel=0.1)
+    user.command("slice", "Red", 1)
+    user.rest()
+    user.picture("contours")
+    saved = {s.name: s.mask for s in read_segmentation(user.save("segmentation", tmp_path), scan)}
+    assert list(saved)[1:] == [liver["name"], tumour["name"]]
+    assert not saved["Liver"][:3, 20, 25].any()  # the hole
+    assert saved["Liver"][1].sum() * 2.0 == pytest.approx(np.pi * (14**2 - 6**2), rel=0.05)
+    assert np.flatnonzero(saved[tumour["name"]].any(axis=(1, 2))).tolist() == [1]
+    user.key("Control+z")  # one undo step
+    user.wait("segments", "value.every(s => s.volume === '0')")

@@ -165,7 +165,7 @@ def test_too_large_files_are_refused(sample, tmp_path, gateway):
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
         opened.writestr("a.dcm", bytes(5 * MAX_UPLOAD_MB * 2**20))
     assert "unpacks to" in refused(user, archive)
-    assert all(not list(folder.iterdir()) for folder in gateway.folders())
+    assert all(not list((folder / "files").iterdir()) for folder in gateway.folders())
     assert user.state("volume_name") == "CTChest4"
 
 

@@ -42,7 +42,7 @@ def test_buttons_and_borders_can_be_seen():
 def test_every_command_of_the_page_exists():
     pytest.importorskip("trame_slicer", reason="needs the extra web")
     folder = Path(__file__).parents[3] / "EfficientMedSAM2Lib/web/page"
-    source = "".join((folder / name).read_text(encoding="utf-8") for name in ("commands.py", "prompt_commands.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*commands.py"))
     known = set(re.findall(r'"(\w+)": (?:self|viewer)\.', source))
     used = set(re.findall(r"trigger\('command', \['(\w+)'", "".join(PAGES.values())))
     used |= set(re.findall(r'command\("(\w+)"', SCRIPT))

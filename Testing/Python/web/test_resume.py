@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import zipfile
 
@@ -104,3 +105,41 @@ def test_renamed_segments_find_their_prompts_and_segments_of_one_name_their_own(
         for segment_id, kind in kinds.items():
             user.command("select_segment", segment_id)
             user.wait("prompts", f"value.length === 1 && value[0].startsWith({kind!r})")
+
+
+def test_names_of_any_signs_are_the_same_in_every_file_and_after_a_reload(sample, tmp_path):
+    names = ['<b>"GTV"</b> 1/2', "肝 – Läsion 'a' & b: c\\d"]
+
+    def shown():
+        user.wait("segments", "value.length === 2 && value.every(s => Number(s.volume) > 0)")
+        assert [name for name, _volume in rows(user)] == names
+        assert [field.input_value() for field in user.page.locator("input.name").all()] == names
+
+    user = sample
+    user.draw_box()
+    user.rename(names[0])
+    user.rest()
+    user.key("a", "p")
+    user.wait("segments", "value.length === 2 && value[1].selected")
+    user.drag("Green", (0.3, 0.5))
+    user.wait_for_volume()
+    user.rename(names[1])
+    user.rest()
+    shown()
+    segments, prompts, table = (user.save(kind, tmp_path) for kind in ("segmentation", "prompts", "measurements"))
+    _labels, names_table = user.save_labelmap(tmp_path)
+    with table.open(newline="", encoding="utf-8") as stream:
+        assert [row["segment"] for row in csv.DictReader(stream)] == names
+    with names_table.open(newline="", encoding="utf-8") as stream:
+        assert [row["name"] for row in csv.DictReader(stream, delimiter="\t")] == names
+    user.wait_kept()
+    user.page.reload()
+    user.page.wait_for_selector(".header")
+    shown()
+    user.picture("names")
+    for files in ([prompts], [segments], [segments, prompts]):
+        user.open_sample()
+        user.wait("segments", "value.length === 1 && value[0].volume === '0'")
+        user.send(*files)
+        user.wait("segments", "value.filter(s => Number(s.volume) > 0).length === 2")
+        assert [name for name, volume in rows(user) if volume != "0"] == names

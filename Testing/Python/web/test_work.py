@@ -268,3 +268,33 @@ def test_a_locked_segment_is_kept_and_what_is_needed_stands_in_one_order(sample)
     assert not user.page.is_visible("#direction")
     user.page.click("summary")
     assert user.page.is_visible("#direction")
+
+
+def test_a_new_prompt_takes_no_voxels_from_other_segments_by_default(sample, tmp_path):
+    from EfficientMedSAM2Lib.imaging.sample import sample_scan
+    from EfficientMedSAM2Lib.imaging.segmentations import read_segmentation
+    from EfficientMedSAM2Lib.imaging.volumes import read_volume
+
+    def masks():
+        return [segment.mask for segment in read_segmentation(user.save("segmentation", tmp_path), scan)]
+
+    user, scan = sample, read_volume(sample_scan())
+    assert user.page.is_checked("text=do not enter other segments")
+    user.draw_box()
+    user.rest()
+    user.key("m")
+    user.wait("segments", f"Number(value[0].volume) > {user.volume()}")
+    user.rest()
+    heart, (before,) = user.volume(), masks()
+    user.key("a", "x")
+    user.wait("segments", "value.length === 2 && value[1].selected")
+    user.drag("Red", (0.44, 0.22), (0.61, 0.60))  # the same box for another segment
+    user.wait("message", "/^[1-9][0-9]* voxels belong to other segments and were left to them/.test(value)")
+    user.rest()
+    user.key("m")
+    user.wait("activity", "value === 'propagating'")
+    user.rest()
+    after, other = masks()
+    assert (user.state("segments")[0]["volume"], int(after.sum())) == (f"{heart:g}", int(before.sum()))
+    assert np.array_equal(after, before)
+    assert not (other & before).any()

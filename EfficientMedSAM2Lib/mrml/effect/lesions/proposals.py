@@ -45,9 +45,17 @@ class _Proposal(Protocol):
 class _Step(Protocol):
     """A step of a search."""
 
-    done: int
-    total: int
-    finding: Any
+    @property
+    def done(self) -> int:
+        """Steps up to now."""
+
+    @property
+    def total(self) -> int:
+        """Steps in all, as far as is known."""
+
+    @property
+    def finding(self) -> Any:
+        """The _Proposal, or None."""
 
 
 #: (session, voxels, examples, what is taken) -> steps; `pipeline.find_rest.search_others`.

@@ -296,8 +296,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/scene/segment_lock.py
   EfficientMedSAM2Lib/mrml/scene/segmentation_prompts.py
   EfficientMedSAM2Lib/mrml/scene/segments.py
-  EfficientMedSAM2Lib/mrml/scene/segments.py
-  EfficientMedSAM2Lib/mrml/scene/segments.py
   EfficientMedSAM2Lib/mrml/scene/sequences.py
   EfficientMedSAM2Lib/mrml/scene/slice_store.py
   EfficientMedSAM2Lib/mrml/segment_editor_session.py

@@ -55,6 +55,8 @@ INITIAL: dict[str, Any] = {
     "is_finding": False,
     "find_text": "",
     "is_offered": False,
+    "tasks": [],
+    "task": 0,
     "is_ready": False,
     "load_error": "",
     "rulers": [],
@@ -89,6 +91,8 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         "is_drawing": commands.effect.gesture.dragging,
         "roi_text": commands.roi.text() if commands.roi.is_open else "",
         "is_ready": controller.is_ready,
+        "tasks": commands.tasks.choice.texts,
+        "task": commands.tasks.choice.number,
         "rulers": [f"{length:.1f}" for length in commands.effect.rulers.lengths_mm()],
         "load_error": str(controller.load_error or ""),
     }

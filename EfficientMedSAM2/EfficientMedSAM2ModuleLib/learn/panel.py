@@ -30,8 +30,8 @@ SETTING = "EfficientMedSAM2/cases_folder"
 SOURCES = (("scene", "scans of this scene"), ("folder", "a folder of cases, or results of a cohort"))
 MEASURES = (("box", "Boxes"), ("clicks", "One click"), ("volume", "Volumes"))
 COLUMNS = ("Dice", "Before", "After")
-#: What reading and writing cases needs besides PyTorch, by the name that it is imported by.
-CASE_PACKAGES = {"slicerio": "slicerio>=1.1", "nibabel": "nibabel>=5"}
+#: What learning needs besides PyTorch, to read cases, by the name that it is imported by.
+CASE_PACKAGES = {"slicerio": "slicerio>=1.1", "nibabel": "nibabel>=5", "pydantic": "pydantic>=2.5"}
 POLL_MS = 200
 
 

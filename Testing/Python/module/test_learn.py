@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ results = {"box": (0.226, 0.735), "clicks": (0.229, 0.248), "volume": (0.036, 0.
 write_task(output, Task("rim", "mobilenet", "0" * 64, cases=2, results=results))
 """
 REFUSES = """
+import re
 import sys
 print("looking at the cases: 1 of 2", flush=True)
 print("efficient-medsam2: 2 cases of one patient cannot show whether others get better.", file=sys.stderr)
@@ -301,3 +303,14 @@ def test_the_picture(slicer_host, learn, process, folder, tmp_path):
     wait(slicer_host, learn)
     pictures = Path(__file__).resolve().parents[3] / "build" / "module-pictures"
     assert slicer_host.grab(learn.table.parent(), pictures / "learn.png").stat().st_size > 0
+
+
+def test_what_learning_needs_is_installed_with_it(module):
+    """In Slicer's Python nothing is there but what Slicer bundles and what this program installs."""
+    from EfficientMedSAM2ModuleLib.learn.panel import CASE_PACKAGES
+
+    text = (Path(__file__).resolve().parents[3] / "pyproject.toml").read_text(encoding="utf-8")
+    extra = re.findall(r'"([^"]+)"', re.search(r"^learn = \[(.*?)\]", text, re.MULTILINE)[1])
+    assert set(extra) <= set(CASE_PACKAGES.values())
+    for requirement in CASE_PACKAGES.values():
+        assert f'"{requirement}"' in text

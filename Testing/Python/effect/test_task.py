@@ -152,6 +152,16 @@ def test_a_search_is_ended_by_its_button_and_by_a_failure(reader, search):
     assert reader.panel.proposeButton.text == "Propose"
 
 
+def test_where_accepting_fails_the_search_ends_and_the_failure_is_said(reader, oracle):
+    reader.press(reader.panel.proposeButton)
+    oracle.fail_at = BEST
+    reader.press(reader.panel.commitButton)
+    assert reader.controller.is_error
+    assert not reader.controller.is_finding
+    assert reader.panel.proposeButton.text == "Propose"
+    assert reader.count() == 0
+
+
 # --- the chooser
 
 

@@ -288,6 +288,9 @@ class ProposalActions(PromptChanges):
     def _next_step(self) -> Work | None:
         """A slice or a place of the search for the worker; None when there is nothing to be looked at."""
         search = self._search
+        if search is not None and search.steps is None and not search.waiting:  # accepting the last one has failed
+            self._search = None
+            self._changed()
         if search is None or search.steps is None or self.has_preview:
             return None
         if not self._is_of_scene(search):

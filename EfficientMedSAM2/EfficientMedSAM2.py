@@ -84,11 +84,15 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._was_ready = None
         self._timer: Any = None
         self.cohort: Any = None
+        self.learn: Any = None
 
     def setup(self):
         """Make the panel from its .ui file and connect it."""
         ScriptedLoadableModuleWidget.setup(self)
-        from EfficientMedSAM2ModuleLib.cohort.panel import TITLE, CohortPanel
+        from EfficientMedSAM2ModuleLib.cohort.panel import TITLE as COHORT
+        from EfficientMedSAM2ModuleLib.cohort.panel import CohortPanel
+        from EfficientMedSAM2ModuleLib.learn.panel import TITLE as LEARN
+        from EfficientMedSAM2ModuleLib.learn.panel import LearnPanel
         from EfficientMedSAM2ModuleLib.settings import AUTOMATIC, CUSTOM, DISPLAYED, ENCODERS
 
         from EfficientMedSAM2Lib.core.resources import resource_path
@@ -129,25 +133,38 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._timer = qt.QTimer()
         self._timer.interval = self.CHECK_INTERVAL_MS
         self._timer.connect("timeout()", self.on_timer)
-        section = self.cohort_section = ctk.ctkCollapsibleButton()
-        section.text = TITLE
-        section.collapsed = True
-        self.cohort = CohortPanel(qt.QVBoxLayout(section))
-        self.layout.addWidget(section)
+        self.learn_section, self.cohort_section = self._add_section(LEARN), self._add_section(COHORT)
+        self.learn = LearnPanel(qt.QVBoxLayout(self.learn_section), self.logic, self._show_task)
+        self.cohort = CohortPanel(qt.QVBoxLayout(self.cohort_section))
         self.layout.addStretch(1)
         self.update_state()
 
+    def _add_section(self, title):
+        """A section that is closed at first."""
+        section = ctk.ctkCollapsibleButton()
+        section.text = title
+        section.collapsed = True
+        self.layout.addWidget(section)
+        return section
+
     def enter(self):
-        """The user comes to the panel: something may have been installed since."""
+        """The user comes to the panel: something may have been installed since, or another task chosen."""
+        self._show_task()
+        self.learn.enter()
         self.update_state()
+
+    def _show_task(self):
+        """Another task may have been chosen elsewhere."""
+        self.ui.taskPath.currentPath = self.logic.settings().task
 
     def cleanup(self):
         """The panel goes away."""
         if self._timer is not None:
             self._timer.stop()
         self._check = None
-        if self.cohort is not None:
-            self.cohort.cleanup()
+        for section in (self.learn, self.cohort):
+            if section is not None:
+                section.cleanup()
         self.removeObservers()
 
     def onReload(self):

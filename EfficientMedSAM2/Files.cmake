@@ -8,6 +8,9 @@ set(MODULE_PYTHON_SCRIPTS
   EfficientMedSAM2ModuleLib/cohort/review.py
   EfficientMedSAM2ModuleLib/effect_registration.py
   EfficientMedSAM2ModuleLib/installer.py
+  EfficientMedSAM2ModuleLib/learn/__init__.py
+  EfficientMedSAM2ModuleLib/learn/panel.py
+  EfficientMedSAM2ModuleLib/learn/process.py
   EfficientMedSAM2ModuleLib/locate.py
   EfficientMedSAM2ModuleLib/logic.py
   EfficientMedSAM2ModuleLib/sample_data.py
@@ -40,7 +43,14 @@ set(MODULE_PYTHON_RESOURCES
 
 set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/__init__.py
+  EfficientMedSAM2Lib/cli.py
   EfficientMedSAM2Lib/cohort/__init__.py
+  EfficientMedSAM2Lib/cohort/manifest/__init__.py
+  EfficientMedSAM2Lib/cohort/manifest/cases.py
+  EfficientMedSAM2Lib/cohort/manifest/create.py
+  EfficientMedSAM2Lib/cohort/manifest/folders.py
+  EfficientMedSAM2Lib/cohort/manifest/read.py
+  EfficientMedSAM2Lib/cohort/manifest/rows.py
   EfficientMedSAM2Lib/cohort/records/__init__.py
   EfficientMedSAM2Lib/cohort/records/folders.py
   EfficientMedSAM2Lib/cohort/records/hashing.py
@@ -55,6 +65,29 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/cohort/results/review.py
   EfficientMedSAM2Lib/cohort/results/scene.py
   EfficientMedSAM2Lib/cohort/results/tables.py
+  EfficientMedSAM2Lib/cohort/run/__init__.py
+  EfficientMedSAM2Lib/cohort/run/benchmark.py
+  EfficientMedSAM2Lib/cohort/run/cluster.py
+  EfficientMedSAM2Lib/cohort/run/cohort.py
+  EfficientMedSAM2Lib/cohort/run/feeding.py
+  EfficientMedSAM2Lib/cohort/run/progress.py
+  EfficientMedSAM2Lib/cohort/run/reserve.py
+  EfficientMedSAM2Lib/cohort/worker/__init__.py
+  EfficientMedSAM2Lib/cohort/worker/compute_case.py
+  EfficientMedSAM2Lib/cohort/worker/memory.py
+  EfficientMedSAM2Lib/cohort/worker/prompting.py
+  EfficientMedSAM2Lib/cohort/worker/run_case.py
+  EfficientMedSAM2Lib/commands/__init__.py
+  EfficientMedSAM2Lib/commands/benchmark.py
+  EfficientMedSAM2Lib/commands/cohort.py
+  EfficientMedSAM2Lib/commands/demo.py
+  EfficientMedSAM2Lib/commands/distill.py
+  EfficientMedSAM2Lib/commands/evaluate.py
+  EfficientMedSAM2Lib/commands/export.py
+  EfficientMedSAM2Lib/commands/info.py
+  EfficientMedSAM2Lib/commands/learn.py
+  EfficientMedSAM2Lib/commands/precisions.py
+  EfficientMedSAM2Lib/commands/segment.py
   EfficientMedSAM2Lib/core/__init__.py
   EfficientMedSAM2Lib/core/appearance.py
   EfficientMedSAM2Lib/core/boxes.py
@@ -68,6 +101,53 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/resources.py
   EfficientMedSAM2Lib/core/streams.py
   EfficientMedSAM2Lib/core/windows.py
+  EfficientMedSAM2Lib/evaluation/__init__.py
+  EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
+  EfficientMedSAM2Lib/evaluation/benchmark/jobs.py
+  EfficientMedSAM2Lib/evaluation/benchmark/memory.py
+  EfficientMedSAM2Lib/evaluation/benchmark/networks.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/__init__.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/markdown.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/overlays.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/plots.py
+  EfficientMedSAM2Lib/evaluation/benchmark/results/summary.py
+  EfficientMedSAM2Lib/evaluation/benchmark/run.py
+  EfficientMedSAM2Lib/evaluation/benchmark/scans.py
+  EfficientMedSAM2Lib/evaluation/benchmark/timing.py
+  EfficientMedSAM2Lib/evaluation/benchmark/worker.py
+  EfficientMedSAM2Lib/evaluation/cases.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/__init__.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/cases.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/protocol.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/report.py
+  EfficientMedSAM2Lib/evaluation/cvpr25/run.py
+  EfficientMedSAM2Lib/evaluation/dataset/__init__.py
+  EfficientMedSAM2Lib/evaluation/dataset/images.py
+  EfficientMedSAM2Lib/evaluation/dataset/label_groups.py
+  EfficientMedSAM2Lib/evaluation/dataset/listed.py
+  EfficientMedSAM2Lib/evaluation/dataset/manifest.py
+  EfficientMedSAM2Lib/evaluation/dataset/sample.py
+  EfficientMedSAM2Lib/evaluation/drawn.py
+  EfficientMedSAM2Lib/evaluation/lesions.py
+  EfficientMedSAM2Lib/evaluation/methods/__init__.py
+  EfficientMedSAM2Lib/evaluation/methods/copy_mask.py
+  EfficientMedSAM2Lib/evaluation/methods/efficient_medsam2.py
+  EfficientMedSAM2Lib/evaluation/methods/ellipse.py
+  EfficientMedSAM2Lib/evaluation/methods/grow_from_seeds.py
+  EfficientMedSAM2Lib/evaluation/methods/interface.py
+  EfficientMedSAM2Lib/evaluation/methods/litemedsam.py
+  EfficientMedSAM2Lib/evaluation/methods/medsam2.py
+  EfficientMedSAM2Lib/evaluation/methods/medsam2_network.py
+  EfficientMedSAM2Lib/evaluation/methods/network.py
+  EfficientMedSAM2Lib/evaluation/metrics.py
+  EfficientMedSAM2Lib/evaluation/prompts.py
+  EfficientMedSAM2Lib/evaluation/protocols.py
+  EfficientMedSAM2Lib/evaluation/replaced.py
+  EfficientMedSAM2Lib/evaluation/report/__init__.py
+  EfficientMedSAM2Lib/evaluation/report/corrections.py
+  EfficientMedSAM2Lib/evaluation/report/gallery.py
+  EfficientMedSAM2Lib/evaluation/report/reliability.py
+  EfficientMedSAM2Lib/evaluation/report/tables.py
   EfficientMedSAM2Lib/imaging/__init__.py
   EfficientMedSAM2Lib/imaging/components.py
   EfficientMedSAM2Lib/imaging/dicom/__init__.py
@@ -110,6 +190,64 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/interaction/propagation.py
   EfficientMedSAM2Lib/interaction/segment.py
   EfficientMedSAM2Lib/interaction/session.py
+  EfficientMedSAM2Lib/learning/__init__.py
+  EfficientMedSAM2Lib/learning/initialise.py
+  EfficientMedSAM2Lib/learning/losses.py
+  EfficientMedSAM2Lib/learning/precision.py
+  EfficientMedSAM2Lib/learning/pseudo/__init__.py
+  EfficientMedSAM2Lib/learning/pseudo/filters.py
+  EfficientMedSAM2Lib/learning/pseudo/labels.py
+  EfficientMedSAM2Lib/learning/pseudo/proposals.py
+  EfficientMedSAM2Lib/learning/pseudo/slices.py
+  EfficientMedSAM2Lib/learning/pseudo/trusted_masks.py
+  EfficientMedSAM2Lib/learning/rounds.py
+  EfficientMedSAM2Lib/learning/samples/__init__.py
+  EfficientMedSAM2Lib/learning/samples/augment.py
+  EfficientMedSAM2Lib/learning/samples/batches.py
+  EfficientMedSAM2Lib/learning/samples/clips.py
+  EfficientMedSAM2Lib/learning/samples/cubes/__init__.py
+  EfficientMedSAM2Lib/learning/samples/cubes/batches.py
+  EfficientMedSAM2Lib/learning/samples/cubes/cache.py
+  EfficientMedSAM2Lib/learning/samples/cubes/cube.py
+  EfficientMedSAM2Lib/learning/samples/cubes/labelled.py
+  EfficientMedSAM2Lib/learning/samples/cubes/paint.py
+  EfficientMedSAM2Lib/learning/samples/cubes/prompts.py
+  EfficientMedSAM2Lib/learning/samples/cubes/unnamed.py
+  EfficientMedSAM2Lib/learning/samples/prompts.py
+  EfficientMedSAM2Lib/learning/samples/random_window.py
+  EfficientMedSAM2Lib/learning/samples/sources/__init__.py
+  EfficientMedSAM2Lib/learning/samples/sources/components.py
+  EfficientMedSAM2Lib/learning/samples/sources/labelled.py
+  EfficientMedSAM2Lib/learning/samples/sources/object_index.py
+  EfficientMedSAM2Lib/learning/samples/sources/pseudo.py
+  EfficientMedSAM2Lib/learning/samples/sources/sample.py
+  EfficientMedSAM2Lib/learning/samples/sources/shapes.py
+  EfficientMedSAM2Lib/learning/samples/sources/superpixels.py
+  EfficientMedSAM2Lib/learning/samples/synthesis.py
+  EfficientMedSAM2Lib/learning/stages/__init__.py
+  EfficientMedSAM2Lib/learning/stages/clips.py
+  EfficientMedSAM2Lib/learning/stages/context.py
+  EfficientMedSAM2Lib/learning/stages/distil.py
+  EfficientMedSAM2Lib/learning/stages/foreign.py
+  EfficientMedSAM2Lib/learning/stages/imitation.py
+  EfficientMedSAM2Lib/learning/stages/projection.py
+  EfficientMedSAM2Lib/learning/stages/slices.py
+  EfficientMedSAM2Lib/learning/tasks/__init__.py
+  EfficientMedSAM2Lib/learning/tasks/additions.py
+  EfficientMedSAM2Lib/learning/tasks/cases.py
+  EfficientMedSAM2Lib/learning/tasks/checks.py
+  EfficientMedSAM2Lib/learning/tasks/curve.py
+  EfficientMedSAM2Lib/learning/tasks/judge.py
+  EfficientMedSAM2Lib/learning/tasks/kept_state.py
+  EfficientMedSAM2Lib/learning/tasks/learn.py
+  EfficientMedSAM2Lib/learning/tasks/samples.py
+  EfficientMedSAM2Lib/learning/tasks/training.py
+  EfficientMedSAM2Lib/learning/teachers/__init__.py
+  EfficientMedSAM2Lib/learning/teachers/cache.py
+  EfficientMedSAM2Lib/learning/teachers/choose.py
+  EfficientMedSAM2Lib/learning/teachers/interface.py
+  EfficientMedSAM2Lib/learning/teachers/targets.py
+  EfficientMedSAM2Lib/learning/train.py
   EfficientMedSAM2Lib/models/__init__.py
   EfficientMedSAM2Lib/models/builder.py
   EfficientMedSAM2Lib/models/bundles.py
@@ -152,6 +290,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/result_writer.py
   EfficientMedSAM2Lib/mrml/scene/__init__.py
   EfficientMedSAM2Lib/mrml/scene/case_nodes.py
+  EfficientMedSAM2Lib/mrml/scene/finished_cases.py
   EfficientMedSAM2Lib/mrml/scene/other_segments.py
   EfficientMedSAM2Lib/mrml/scene/prompt_store.py
   EfficientMedSAM2Lib/mrml/scene/segment_lock.py

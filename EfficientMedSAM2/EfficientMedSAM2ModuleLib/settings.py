@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
 
 PREFIX = "EfficientMedSAM2/"
+TASK_FOLDER = PREFIX + "task_folder"
 ENCODERS = ("efficientnet", "mobilenet")
 #: Windows that are no presets: chosen by the volume's modality and values; as the slice views show it; typed in.
 AUTOMATIC, DISPLAYED, CUSTOM = "automatic", "displayed", "custom"
@@ -124,6 +125,37 @@ def task_facts(path: str) -> dict[str, Any]:
         return {**known, "name": str(known["name"]), "encoder": str(known["encoder"]), "cases": int(known["cases"])}
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise UserError(f"{path} is no task of EfficientMedSAM2; choose a .task file, or none.") from error
+
+
+def known_tasks(chosen: str) -> list[tuple[str, str]]:
+    """Path and text of the chosen task and of those in the folder that one was chosen from last, by name."""
+    import slicer
+
+    folder = str(Path(chosen).parent) if chosen else slicer.util.settingsValue(TASK_FOLDER, "", str)
+    paths = {*(Path(folder).glob("*.task") if folder else ()), *([Path(chosen)] if chosen else ())}
+    found = []
+    for path in sorted(paths):
+        try:
+            facts = task_facts(str(path))
+            found.append((str(path), f"{facts['name']} ({facts['cases']} cases)"))
+        except (UserError, OSError):  # not a task, or gone; the chosen one is said elsewhere
+            if str(path) == chosen:
+                found.append((chosen, path.name))
+    return found
+
+
+def choose_task(path: str) -> None:
+    """Keep a task, "" for any structure, as what the effect uses from now on.
+
+    Raises:
+        UserError: It is no task.
+    """
+    import qt
+
+    if path:
+        task_facts(path)
+        qt.QSettings().setValue(TASK_FOLDER, str(Path(path).parent))
+    replace(EngineSettings.load(), task=path).save()
 
 
 def _notes(path: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ for _root in (os.path.dirname(_FOLDER), os.path.dirname(os.path.dirname(_FOLDER)
     if os.path.isdir(os.path.join(_root, "EfficientMedSAM2Lib")) and _root not in sys.path:
         sys.path.append(_root)
 
-from EfficientMedSAM2ModuleLib.settings import EngineSettings
+from EfficientMedSAM2ModuleLib.settings import EngineSettings, choose_task
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
@@ -245,6 +245,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         if self._settings is not None and self._settings != settings:
             self.controller.unload()
         self._settings, self._windowOf = settings, None
+        self.showTasks()
         try:
             arguments = settings.build_arguments()
         except UserError as error:
@@ -258,6 +259,15 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.panel.showSetup("")
         self.controller.load = lambda: load_predictor(**arguments)
         self.controller.start()
+
+    def useTask(self, path):
+        """Work with another task, "" for any structure; UserError where it is none."""
+        try:
+            choose_task(path)
+            self.controller.settle(LEAVE_S)
+            self._start()
+        finally:
+            self.showTasks()
 
     @staticmethod
     def _noNetwork():

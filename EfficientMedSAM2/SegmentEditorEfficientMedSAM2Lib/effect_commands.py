@@ -3,7 +3,9 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import qt
 import slicer
+from EfficientMedSAM2ModuleLib.settings import TASK_FOLDER, EngineSettings, known_tasks
 from slicer.i18n import tr as _
 
 from EfficientMedSAM2Lib.core.errors import UserError
@@ -12,6 +14,7 @@ from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_
 from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import is_new_segment, offered_markups
 from SegmentEditorEfficientMedSAM2Lib.lesions.lesion_commands import LesionCommands
+from SegmentEditorEfficientMedSAM2Lib.more_options import OTHER_TASK
 
 #: Results are written at once by default, as by every other effect: one click, one undo step, and nothing that waits
 #: can be forgotten when the reader goes on to the next structure. The preview is for those who want to look first.
@@ -50,6 +53,8 @@ class EffectCommands(LesionCommands):
             "weakest": self.onWeakest,
             "useMarkups": lambda: self._act(lambda: self._useMarkups(self._markupsNode())),
             "useSegment": lambda: self._act(self.controller.use_segment),
+            "task": self.onTask,
+            "propose": lambda: self._act(self._propose),
             "lock": self.onLock,
             "next": self.onNext,
             "goToPrompt": self.onGoToPrompt,
@@ -98,6 +103,29 @@ class EffectCommands(LesionCommands):
             self.controller.accept_proposal()
         else:
             self.controller.commit()
+
+    def onTask(self):
+        """Work with another task from now on, or with none."""
+        path = self.panel.chosenTask()
+        if path == OTHER_TASK:
+            title, kinds = _("Choose a task"), _("Task (*.task)")
+            folder = slicer.util.settingsValue(TASK_FOLDER, "", str)
+            path = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title, folder, kinds)
+            if not path:
+                self.showTasks()
+                return
+        self._act(lambda: self.useTask(path))
+
+    def _propose(self):
+        if self.controller.is_finding:
+            self.controller.stop_finding()
+        else:
+            self.controller.propose_structure()
+
+    def showTasks(self):
+        """Offer the tasks that there are, and show which one is used."""
+        chosen = EngineSettings.load().task
+        self.panel.setTasks(known_tasks(chosen), chosen)
 
     def onLock(self, *_checked):
         """Lock the selected segment, or unlock it."""

@@ -26,6 +26,8 @@ WINDOWS = (
 )
 #: Prompts that are seen at once.
 LIST_LINES = 4
+#: Data of the line of the task box that asks for a file.
+OTHER_TASK = "other"
 
 
 class MoreOptions(PanelWidgets):
@@ -56,6 +58,7 @@ class MoreOptions(PanelWidgets):
         self._form = qt.QFormLayout(frame)
         self._addPromptList()
         self._addMarkups()
+        self._addTask()
         self._addRange()
         self._addSettings()
         self.segmentsSection = SegmentsSection(self.commands)
@@ -105,6 +108,32 @@ class MoreOptions(PanelWidgets):
         self.useSegmentButton = self._button(_("Use segment"), self.commands["useSegment"], tip)
         row = self._row(self.markupsCombo, self.useMarkupsButton, self.useSegmentButton)
         self._form.addRow(_("Markups:"), row)
+
+    def _addTask(self):
+        tip = _("What the network has learnt of one structure (module EfficientMedSAM2, Learn); clicks then mean that.")
+        self.taskCombo = self._combo((), lambda _index: self.commands["task"](), tip)
+        self.taskCombo.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
+        self.proposeButton = self._button(proposeText(False), self.commands["propose"], "")
+        self.proposeButton.toolTip = _(
+            "Look for the task's structure in the whole volume, without a prompt. What is found is shown: "
+            "Enter makes it a segment, Esc drops it."
+        )
+        self._form.addRow(_("Task:"), self._row(self.taskCombo, self.proposeButton))
+
+    def setTasks(self, tasks, chosen):
+        """Choices of the task box: (path, text)."""
+        combo = self.taskCombo
+        blocked = combo.blockSignals(True)
+        combo.clear()
+        for text, path in ((_("any structure"), ""), *((text, path) for path, text in tasks)):
+            combo.addItem(text, path)
+        combo.addItem(_("choose a file..."), OTHER_TASK)
+        combo.currentIndex = max(combo.findData(chosen), 0)
+        combo.blockSignals(blocked)
+
+    def chosenTask(self):
+        """Path of the chosen task, "" for any structure, OTHER_TASK for a file that is still to be chosen."""
+        return self.taskCombo.itemData(self.taskCombo.currentIndex)
 
     def _addRange(self):
         self.directionCombo = self._combo(DIRECTIONS, self._onEdited, _("Slices visited from the prompted ones."))
@@ -224,6 +253,11 @@ class MoreOptions(PanelWidgets):
         self.keepOutCheck.checked = values["KeepOut"] == "1"
         self.eachCheck.checked = values["Each"] == "1"
         self.hoverCheck.checked = values["Hover"] == "1"
+
+
+def proposeText(isFinding):
+    """Text of the button in its two roles."""
+    return _("End the search") if isFinding else _("Propose")
 
 
 def asFlag(on):

@@ -168,6 +168,7 @@ class OptionsPanel(MoreOptions):
             self.excludeButton,
             self.useMarkupsButton,
             self.useSegmentButton,
+            self.proposeButton,
             self.propagateButton,
         ):
             widget.enabled = not text

@@ -35,6 +35,7 @@ def helpText():
 <li><b>More:</b> go to a prompt, delete or move it; clear a slice; start over.
 <li><b>More > Segments:</b> volume, diameters, mean and score of each; save them as a table or DICOM SEG.
 <li><b>More > Segments > Find others:</b> like the selected segment; <b>Enter</b> accepts one, <b>Esc</b> drops it.
+<li><b>More > Task, Propose:</b> a structure that was learnt from your cases, found without a prompt.
 <li><b>Enter / Esc:</b> apply or discard a preview, when results are not written at once.
 <li>With Shift, Ctrl or Alt the mouse works as without the effect.
 </ul><p>""")

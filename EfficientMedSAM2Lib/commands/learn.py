@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--minutes", type=float, default=5.0, metavar="N", help="about, on two idle cores; default: 5")
     add("--seed", type=int, default=0, help="the same cases and seed give the same task; default: 0")
     add_engine_options(parser, "encoder", "weights", "threads")
+    progress_help = "a bar (default), or lines such as `learning from fold 1 of 2: 12 of 130` for other programs"
+    add("--progress", choices=("bar", "lines"), default="bar", help=progress_help)
     add("--quiet", action="store_true", help="no progress bar and no result")
 
 
@@ -42,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads is not None and args.threads < 1:
         raise UserError(f"Learning needs at least one thread, not {args.threads}.")
     from EfficientMedSAM2Lib.learning.tasks.cases import read_cases
+    from EfficientMedSAM2Lib.learning.tasks.curve import corrections_by_task, curve_lines
     from EfficientMedSAM2Lib.learning.tasks.judge import results_text
     from EfficientMedSAM2Lib.learning.tasks.learn import LearnOptions, learn
     from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
@@ -53,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
         torch.set_num_threads(args.threads)
     cases = read_cases(args.cases, args.segment)
-    bar = None if args.quiet else _Bar()
+    bar = None if args.quiet else _Lines() if args.progress == "lines" else _Bar()
     try:
         task = learn(cases, args.segment, args.output, options, bar)
     except KeyboardInterrupt:
@@ -64,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
             bar.close()
     if not args.quiet:
         print(f"{task.name}, from {task.cases} cases; on cases left out: {results_text(dict(task.results))}")
+        for line in curve_lines(task, corrections_by_task(args.cases)):
+            print(line)
         print(args.output)
     return 0
 
@@ -87,3 +92,13 @@ class _Bar:
         """End the bar."""
         if self._bar is not None:
             self._bar.close()
+
+
+class _Lines:
+    """A line for each step, on stderr."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing is left open."""

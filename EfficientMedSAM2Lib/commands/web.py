@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, engine_arguments
+from EfficientMedSAM2Lib.pipeline.engine import ENGINE_OPTIONS, add_engine_options, engine_arguments
 from EfficientMedSAM2Lib.runtimes.tasks import read_task
 
 TOKEN_VARIABLE = "EFFICIENT_MEDSAM2_TOKEN"
@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--idle", type=float, default=30, metavar="MINUTES", help=idle_help)
     keep_help = "keep segments and prompts of a session that its user has not ended for so long (default 12)"
     parser.add_argument("--keep", type=float, default=12, metavar="HOURS", help=keep_help)
-    add_engine_options(parser)
+    add_engine_options(parser, *(name for name in ENGINE_OPTIONS if name != "task"))
+    task_help = "what `learn` has learnt of one structure; of several, users choose, beginning with the first"
+    parser.add_argument("--task", type=Path, action="append", default=[], metavar="FILE", help=task_help)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -118,10 +120,9 @@ def build_config(args: argparse.Namespace) -> Any:
         raise UserError(f"There is no file or folder {volume}; check the name.")
     if args.weights is not None and not args.weights.is_file():
         raise UserError(f"Weights file {args.weights} does not exist; give the path of a .safetensors or .pth file.")
-    if args.task is not None:
-        read_task(args.task)  # refuses what is none, before a browser waits for it
-    paths = {name: getattr(args, name) for name in ("weights", "task")}
-    resolved = {name: None if path is None else str(path.resolve()) for name, path in paths.items()}
+    for task in args.task:
+        read_task(task)  # refuses what is none, before a browser waits for it
+    network = {name: value for name, value in engine_arguments(args).items() if name != "task"}
     return GatewayConfig(
         args.host,
         args.port,
@@ -131,5 +132,6 @@ def build_config(args: argparse.Namespace) -> Any:
         args.idle * 60,
         args.keep * 3600,
         str(volume.resolve()) if volume is not None else None,
-        {**engine_arguments(args), **resolved},
+        {**network, "weights": str(args.weights.resolve()) if args.weights is not None else None},
+        tuple(str(task.resolve()) for task in args.task),
     )

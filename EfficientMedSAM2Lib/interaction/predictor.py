@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, has_contrast
+from EfficientMedSAM2Lib.predictors.slices.proposals import SearchedSlice
 from EfficientMedSAM2Lib.predictors.slices.similarity import SliceFeatures
 
 
@@ -87,6 +88,9 @@ class VolumePredictor(Protocol):
 
     def slice_features(self, inference_state: Any, frame_idx: int) -> SliceFeatures:
         """What the encoder sees of a slice, for finding places that are alike."""
+
+    def search_object(self, inference_state: Any) -> Iterator[SearchedSlice]:
+        """Look for the structure of the network's task, a slice at a time; UserError where it has learnt none."""
 
     def reset_state(self, inference_state: Any) -> None:
         """Forget all objects."""

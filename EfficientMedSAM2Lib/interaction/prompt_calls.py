@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -17,9 +17,17 @@ from EfficientMedSAM2Lib.interaction import checks
 from EfficientMedSAM2Lib.interaction.drawn import answer_anew, apply_any_prompt, enclosed
 from EfficientMedSAM2Lib.interaction.history import SegmentStore
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
-from EfficientMedSAM2Lib.interaction.prompts import LassoPrompt, PointPrompt, Prompt, ScribblePrompt, prompted_slices
+from EfficientMedSAM2Lib.interaction.prompts import (
+    BoxPrompt,
+    LassoPrompt,
+    PointPrompt,
+    Prompt,
+    ScribblePrompt,
+    prompted_slices,
+)
 from EfficientMedSAM2Lib.interaction.propagation import Propagation, SliceUpdate, StopRule
 from EfficientMedSAM2Lib.interaction.segment import SegmentState
+from EfficientMedSAM2Lib.predictors.slices.proposals import SearchedSlice
 from EfficientMedSAM2Lib.predictors.slices.similarity import SliceFeatures
 
 #: What objects are called unless somebody says otherwise.
@@ -108,8 +116,8 @@ class PromptCalls(ABC):
             segment, "change prompts", lambda states, state: answer_anew(states, state, axis, indices, prompts)
         )
 
-    def try_prompt(self, prompt: PointPrompt, segment: str = "1") -> tuple[np.ndarray, float]:
-        """The mask, bool (rows, columns), that a click would make of its slice, and its score; nothing is changed."""
+    def try_prompt(self, prompt: PointPrompt | BoxPrompt, segment: str = "1") -> tuple[np.ndarray, float]:
+        """The mask, bool (rows, columns), that a prompt would make of its slice, and its score; nothing is changed."""
         store = self._ready()
         trial = store.begin(segment, "try")
         try:
@@ -282,6 +290,15 @@ class PromptCalls(ABC):
         """What the encoder sees of a slice, for finding places that look alike."""
         states, axis = self._ready().states, checks.check_axis(axis, self.default_axis)
         return states.predictor.slice_features(states[axis], checks.check_slice(index, axis, self.shape_kji))
+
+    def search_object(self) -> Iterator[SearchedSlice]:
+        """Look for the structure of the network's task along the default axis, a slice at a time; changes nothing.
+
+        Raises:
+            UserError: The network has learnt no task.
+        """
+        states = self._ready().states
+        return states.predictor.search_object(states[self.default_axis])
 
     def _to_kji(self, points_ras: Any) -> np.ndarray:
         return kji_from_ijk(ras_to_ijk(points_ras, self.ijk_to_ras))

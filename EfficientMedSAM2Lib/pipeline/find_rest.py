@@ -13,7 +13,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import apply_window
 from EfficientMedSAM2Lib.interaction.prompt_calls import numbered_name
-from EfficientMedSAM2Lib.interaction.prompts import PointPrompt, in_plane_axes
+from EfficientMedSAM2Lib.interaction.prompts import Bounds, PointPrompt, in_plane_axes
 from EfficientMedSAM2Lib.predictors.slices.similarity import Likeness, likeness_of
 
 if TYPE_CHECKING:
@@ -58,19 +58,21 @@ class SegmentExample:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is probably another one, on one slice.
+    """Something that is probably what is looked for, on one slice.
 
     Attributes:
-        place_kji: Voxel that was clicked on.
+        place_kji: Voxel that was clicked on, or the middle of the box.
         axis: Array axis of the slice.
         mask: Of the slice, bool (rows, columns).
         score: The network's, 0...1.
+        box_kji: What it was found by, if it was a box and no click.
     """
 
     place_kji: tuple[int, int, int]
     axis: int
     mask: np.ndarray
     score: float
+    box_kji: Bounds | None = None
 
     @property
     def index(self) -> int:

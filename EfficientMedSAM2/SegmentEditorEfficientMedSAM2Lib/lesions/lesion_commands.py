@@ -14,6 +14,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import show_slice
 from SegmentEditorEfficientMedSAM2Lib.lesions.measured_segments import MeasuredSegments
 from SegmentEditorEfficientMedSAM2Lib.lesions.saving import HIGHDICOM, dicom_files_of, prepare_csv, prepare_dicom_seg
+from SegmentEditorEfficientMedSAM2Lib.more_options import proposeText
 
 
 class LesionCommands:
@@ -30,8 +31,9 @@ class LesionCommands:
     def setupLesions(self):
         """Make what is behind the section."""
         from EfficientMedSAM2Lib.pipeline.find_rest import search_others
+        from EfficientMedSAM2Lib.pipeline.proposals import search_structure
 
-        self.controller.find = search_others
+        self.controller.find, self.controller.propose = search_others, search_structure
         self.measured = MeasuredSegments(self.controller)
 
     def lesionCommands(self):
@@ -52,6 +54,7 @@ class LesionCommands:
             node = self.scriptedEffect.parameterSetNode()
             section.showNumbers(self.measured.numbers(), node.GetSelectedSegmentID())
         section.showFinding(state.is_finding, state.find_text)
+        self.panel.proposeButton.text = proposeText(state.is_finding)
         proposal = state.proposal
         if proposal is not self._proposal:
             self._proposal = proposal

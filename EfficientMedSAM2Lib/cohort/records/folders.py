@@ -69,6 +69,13 @@ def finished_record(output: Path, name: str, key: str) -> dict[str, Any] | None:
     return record
 
 
+def kept_corrections(output: Path) -> dict[str, tuple[dict[str, Any], Path]]:
+    """Record and folder of the last correction of each case that a later run has computed anew, by case."""
+    folders = [path for path in (output / CORRECTED).glob("*") if path.is_dir()]
+    records = sorted(((_record(folder), folder) for folder in folders), key=lambda kept: str(kept[0].get("corrected")))
+    return {str(record["case"]): (record, folder) for record, folder in records if record.get("corrected")}
+
+
 def changed_by_hand(folder: Path) -> bool:
     """Whether a finished case holds a reader's work: a file that is not what was written, or an accepted correction.
 

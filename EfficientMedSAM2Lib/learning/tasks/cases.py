@@ -110,23 +110,28 @@ def patient_of(name: str) -> str:
 
 
 def _cohort_pairs(output: Path) -> Iterator[_Pair]:
-    """Cases that a reader has corrected or found right: the others are what the network made, which teaches nothing."""
-    from EfficientMedSAM2Lib.cohort.records.folders import SEGMENTATION, case_path
+    """Cases that a reader has corrected or found right: the others are what the network made, which teaches nothing.
+
+    A correction counts also where a later run has computed the case anew.
+    """
+    from EfficientMedSAM2Lib.cohort.records.folders import SEGMENTATION, case_path, kept_corrections
     from EfficientMedSAM2Lib.cohort.records.ledger import Ledger
     from EfficientMedSAM2Lib.cohort.results.contact_sheet import is_reviewed
 
     with Ledger(output) as ledger:
         outcomes = [outcome for outcome in ledger.outcomes() if not outcome.failed]
     reviewed = [outcome for outcome in outcomes if is_reviewed(outcome)]
-    if not reviewed:
+    known = {outcome.name for outcome in reviewed}
+    kept = [(name, *found) for name, found in kept_corrections(output).items() if name not in known]
+    if not reviewed and not kept:
         raise UserError(
             f"None of the {len(outcomes)} cases of {output} has been reviewed; correct or accept some first."
         )
-    for outcome in reviewed:
-        mask, asked = case_path(output, outcome.name) / SEGMENTATION, outcome.record["requested"]
+    for name, record, folder in [*((o.name, o.record, case_path(output, o.name)) for o in reviewed), *kept]:
+        mask, asked = folder / SEGMENTATION, record["requested"]
         if mask.is_file():
-            scan = Path(outcome.record["image"])
-            yield _Pair(outcome.name, scan, mask, asked["modality"], asked["time_point"], asked.get("series"))
+            scan = Path(record["image"])
+            yield _Pair(name, scan, mask, asked["modality"], asked["time_point"], asked.get("series"))
 
 
 def _manifest_pairs(path: Path) -> Iterator[_Pair]:

@@ -20,6 +20,7 @@ from EfficientMedSAM2Lib.core.resources import shipped_weights
 from EfficientMedSAM2Lib.evaluation.methods.interface import BOX
 from EfficientMedSAM2Lib.learning.tasks.cases import FinishedCase
 from EfficientMedSAM2Lib.learning.tasks.checks import check_cases, modality_of
+from EfficientMedSAM2Lib.learning.tasks.curve import earlier_tasks
 from EfficientMedSAM2Lib.learning.tasks.judge import MEASURES, compare, is_better, joined, judge, results_text
 from EfficientMedSAM2Lib.learning.tasks.kept_state import KeptState
 from EfficientMedSAM2Lib.learning.tasks.samples import CaseSamples, sample_case, structure_size_mm, views_per_case
@@ -113,6 +114,7 @@ class _Learning:
         self.cases, self.segment, self.output = list(cases), segment, output
         self.options, self.report = options, report
         self.weights = options.weights or shipped_weights(options.encoder)
+        self._weights_sha256 = weights_sha256(options.encoder, self.weights)
         self.kept = KeptState(output.with_name(f".{output.name}.learning"), self._identity())
         self.samples: list[CaseSamples] = []
 
@@ -137,7 +139,8 @@ class _Learning:
             )
         everything = list(range(len(self.cases)))
         final = self._trained("all cases", len(folds), everything, marks[: best + 1])[best]
-        task = replace(self._task(final, without), results=results, steps=marks[best])
+        earlier = earlier_tasks(self.output, self.segment, self._weights_sha256, len(self.cases))
+        task = replace(self._task(final, without), results=results, steps=marks[best], earlier=earlier)
         write_task(self.output, task)
         self.kept.remove()
         return task
@@ -145,7 +148,7 @@ class _Learning:
     def _identity(self) -> str:
         """Everything that the task depends on, as a hash: a state of other cases is not gone on from."""
         digest = hashlib.sha256(json.dumps([self.segment, __version__, asdict(self.options)], default=str).encode())
-        digest.update(weights_sha256(self.options.encoder, self.weights).encode())
+        digest.update(self._weights_sha256.encode())
         for case in self.cases:
             digest.update(f"{case.name} {case.patient} {case.image.window} {case.image.spacing_mm}".encode())
             digest.update(np.ascontiguousarray(case.image.voxels).tobytes())
@@ -247,7 +250,7 @@ class _Learning:
         return Task(
             name=self.segment,
             encoder=self._model().config.encoder_type,
-            weights_sha256=weights_sha256(self.options.encoder, self.weights),
+            weights_sha256=self._weights_sha256,
             cases=len(self.cases),
             modality=next((modality_of(case) for case in self.cases if modality_of(case)), ""),
             window=tuple(float(middle([image.window[n] for image in images])) for n in (0, 1)),  # type: ignore[arg-type]

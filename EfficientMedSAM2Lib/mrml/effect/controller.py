@@ -10,7 +10,7 @@ from typing import Any
 from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.interaction import LESION, LassoPrompt, MarkupPrompt, ScribblePrompt, check_each
-from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
+from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity, Work
 from EfficientMedSAM2Lib.mrml.effect.lesions.proposals import ProposalActions
 from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, HoverMask
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import features_around, features_of
@@ -44,6 +44,18 @@ class EffectController(ProposalActions):
         """Load the network and warm it up; other actions wait for it."""
         if self._predictor is None and not self._queue.is_under_way(Activity.LOADING):
             self._queue.request(Activity.LOADING, lambda: lambda _job: self.load(), self._on_loaded)
+
+    def reload(self) -> None:
+        """Another network: ``load`` gives it. What is under way is written, or ends, before; segments stay."""
+        self.stop_finding()
+        self.cancel()
+
+        def prepare() -> Work:
+            self._commit()
+            self.unload()
+            return lambda _job: self.load()
+
+        self._queue.request(Activity.LOADING, prepare, self._on_loaded)
 
     def click(self, point_world_ras: Sequence[float], include: bool = True, axis: int | None = None) -> None:
         """A point prompt."""

@@ -46,6 +46,32 @@ def begin_object(port: EditorPort, like: str = "") -> str:
     return segment_id
 
 
+def begin_structure(port: EditorPort, name: str, terminology: str = "") -> str:
+    """Select a segment for a structure that has a name of its own; returns its ID.
+
+    It is the selected one while that is empty, which keeps a name that somebody has given it; else a new one, as for
+    `begin_object`.
+
+    Args:
+        port: The editor.
+        name: What the structure is called.
+        terminology: Slicer's entry for it, "" for the one that its name says.
+    """
+    node = port.segmentation_node()
+    segmentation, segment_id = node.GetSegmentation(), str(port.editor_node.GetSelectedSegmentID() or "")
+    taken = [segmentation.GetSegment(known).GetName() for known in port.segment_ids()]
+    called = numbered_name(name, taken) if name in taken else name
+    if segment_id and is_new_segment(node, segment_id):
+        if not NAMELESS.fullmatch(segmentation.GetSegment(segment_id).GetName()):
+            return segment_id
+    else:
+        segment_id = str(segmentation.AddEmptySegment())
+    _call(segmentation.GetSegment(segment_id), called, terminology)
+    choose_color(segmentation, segment_id)
+    port.editor_node.SetSelectedSegmentID(segment_id)
+    return segment_id
+
+
 def choose_color(segmentation: Any, segment_id: str) -> None:
     """Give a segment the colour of what it is called, or another one where a segment has nearly the same.
 
@@ -57,10 +83,10 @@ def choose_color(segmentation: Any, segment_id: str) -> None:
     segments[-1].SetColor(*segment_colors([segment.GetName() for segment in segments], colors)[-1])
 
 
-def _call(segment: Any, name: str) -> None:
+def _call(segment: Any, name: str, terminology: str = "") -> None:
     """Give a segment a name, and the terminology that goes with it."""
     segment.SetName(name)
-    segment.SetTag(TERMINOLOGY_TAG, terminology_entry(_NUMBER.sub("", name)))
+    segment.SetTag(TERMINOLOGY_TAG, terminology or terminology_entry(_NUMBER.sub("", name)))
 
 
 def read_segments(segmentation_node: Any, volume_node: Any) -> list[Segment]:

@@ -41,26 +41,48 @@ class Proposal(NamedTuple):
     score: float
 
 
+class SearchedSlice(NamedTuple):
+    """A slice was searched.
+
+    Attributes:
+        done: Slices up to now.
+        total: Slices in all.
+        proposal: With the last slice: where the structure is; None before, and where nothing looks like it.
+    """
+
+    done: int
+    total: int
+    proposal: Proposal | None = None
+
+
 def search_side_mm(shape: tuple[int, int], spacing: tuple[float, float], size_mm: float) -> float:
     """Side of the viewports in which a structure of this size is searched on slices of this shape and spacing."""
     longest = max(shape[0] * spacing[0], shape[1] * spacing[1])
     return min(longest, SEARCH_RATIO * size_mm) if size_mm > 0 else longest
 
 
-def propose(slices: SlicePredictor, volume: VolumeContext, size_mm: float) -> Proposal | None:
-    """Search a volume.
+def search(slices: SlicePredictor, volume: VolumeContext, size_mm: float) -> Iterator[SearchedSlice]:
+    """Search a volume, a slice at a time.
 
     Args:
         slices: On a network that has learnt the structure.
         volume: Where to search.
         size_mm: Longest side of the structure on a slice; 0 where it is not known.
 
-    Returns:
-        The proposal; None where nothing looks like the structure.
+    Yields:
+        A step for each slice, the last one with the proposal.
     """
     count = len(volume.frames)
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST_SLICES)).round().astype(int))
-    found = [_best_on(slices, volume, int(index), size_mm) for index in chosen]
+    found: list[tuple[float, BoxXYXY | None]] = []
+    for index in chosen:
+        found.append(_best_on(slices, volume, int(index), size_mm))
+        is_last = len(found) == len(chosen)
+        yield SearchedSlice(len(found), len(chosen), _best_of(chosen, found) if is_last else None)
+
+
+def _best_of(chosen: np.ndarray, found: list[tuple[float, BoxXYXY | None]]) -> Proposal | None:
+    """The slice on which the structure shows best; None where nothing looks like it."""
     scores = np.array([score for score, _ in found])
     if len(scores) > 2:
         # A structure goes on on the next slice; what is on one alone is something else.
@@ -109,4 +131,4 @@ def _places(extent: int, size: int) -> list[int]:
     return [round(place) for place in np.linspace(0, extent - size, count)]
 
 
-__all__ = ["Proposal", "propose", "search_side_mm"]
+__all__ = ["Proposal", "SearchedSlice", "search", "search_side_mm"]

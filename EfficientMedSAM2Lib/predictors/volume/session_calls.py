@@ -10,7 +10,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.predictors import viewport_choice
 from EfficientMedSAM2Lib.predictors.inputs import as_number
-from EfficientMedSAM2Lib.predictors.slices.proposals import Proposal, propose
+from EfficientMedSAM2Lib.predictors.slices.proposals import Proposal, SearchedSlice, search
 from EfficientMedSAM2Lib.predictors.slices.similarity import SliceFeatures, join_features
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.volume.prefetcher import FeaturePrefetcher
@@ -74,10 +74,17 @@ class SessionCalls:
         Raises:
             UserError: The network has learnt no task.
         """
+        proposal = None
+        for step in self.search_object(inference_state):
+            proposal = step.proposal
+        return proposal
+
+    def search_object(self, inference_state: State) -> Iterator[SearchedSlice]:
+        """The same, a slice at a time; the last step holds the proposal."""
         task = self._slice_predictor.model.task
         if task is None:
             raise UserError("The network has learnt no structure that it could search; load a task, or give a prompt.")
-        return propose(self._slice_predictor, volume_of(inference_state), task.size_mm)
+        return search(self._slice_predictor, volume_of(inference_state), task.size_mm)
 
     def slice_mask(self, inference_state: State, obj_id: Hashable, frame_idx: int) -> np.ndarray | None:
         """An object's mask bool (H,W) on a slice, None if it was not segmented there."""

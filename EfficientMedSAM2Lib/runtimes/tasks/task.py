@@ -32,6 +32,21 @@ Addition = Union[np.ndarray, LowRank]
 
 
 @dataclasses.dataclass(frozen=True)
+class EarlierTask:
+    """What is remembered of a task of the same structure that was learnt before.
+
+    Attributes:
+        cases: Number of cases that it was learnt from.
+        results: As those of a task.
+        sha256: Hash of its file, by which a cohort knows what it has segmented.
+    """
+
+    cases: int
+    results: Mapping[str, tuple[float, float]]
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
     """One structure that was learnt from finished cases. No image is in it.
 
@@ -50,6 +65,7 @@ class Task:
         results: Measure -> (before, after): mean Dice on cases that were left out of training.
         without: Rules of `HeuristicsConfig` that do not suit the structure, and are switched off.
         version: Of the program that learnt it.
+        earlier: Tasks of the structure that were learnt before, fewest cases first.
         additions: Parameter -> what is added to it.
     """
 
@@ -67,6 +83,7 @@ class Task:
     results: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     without: tuple[str, ...] = ()
     version: str = ""
+    earlier: tuple[EarlierTask, ...] = ()
     additions: Mapping[str, Addition] = dataclasses.field(default_factory=dict, repr=False)
 
     def check_weights(self, sha256: str, weights: str) -> None:
@@ -100,7 +117,12 @@ class Task:
         """All but the numbers, for JSON."""
         known = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         known.pop("additions")
-        return {**known, "results": {measure: list(pair) for measure, pair in self.results.items()}}
+        earlier = [{**dataclasses.asdict(task), "results": _listed(task.results)} for task in self.earlier]
+        return {**known, "results": _listed(self.results), "earlier": earlier}
 
 
-__all__ = ["SMALLEST", "Addition", "LowRank", "Task"]
+def _listed(results: Mapping[str, tuple[float, float]]) -> dict[str, list[float]]:
+    return {measure: list(pair) for measure, pair in results.items()}
+
+
+__all__ = ["SMALLEST", "Addition", "EarlierTask", "LowRank", "Task"]

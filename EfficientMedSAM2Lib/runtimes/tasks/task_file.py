@@ -12,7 +12,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
-from EfficientMedSAM2Lib.runtimes.tasks.task import Addition, LowRank, Task
+from EfficientMedSAM2Lib.runtimes.tasks.task import Addition, EarlierTask, LowRank, Task
 
 SUFFIX = ".task"
 MAX_BYTES = 1_500_000
@@ -69,10 +69,16 @@ def read_task(path: str | os.PathLike[str]) -> Task:
         for key in ("window", "spacing_mm"):
             known[key] = None if known[key] is None else tuple(known[key])
         known["without"] = tuple(known["without"])
-        known["results"] = {measure: (pair[0], pair[1]) for measure, pair in known["results"].items()}
+        known["results"] = _pairs(known["results"])
+        earlier = [{**task, "results": _pairs(task["results"])} for task in known.get("earlier", ())]
+        known["earlier"] = tuple(EarlierTask(**task) for task in earlier)
         return Task(**known, additions=_additions(tensors))
     except (KeyError, TypeError, IndexError, json.JSONDecodeError) as error:
         raise UserError(f"{path} is not a task of this version ({error}); learn it again.") from error
+
+
+def _pairs(results: Mapping[str, list[float]]) -> dict[str, tuple[float, float]]:
+    return {measure: (pair[0], pair[1]) for measure, pair in results.items()}
 
 
 def _additions(tensors: Mapping[str, np.ndarray]) -> dict[str, Addition]:

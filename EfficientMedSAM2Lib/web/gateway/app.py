@@ -42,7 +42,8 @@ class GatewayConfig:
         idle_s: Seconds after which a session without a page is ended.
         keep_s: Seconds for which the work of a session is kept that its user has not ended.
         volume: File or folder that every session opens at its start.
-        network: Arguments of pipeline.engine.build_model.
+        network: Arguments of pipeline.engine.build_model, but for the task.
+        tasks: Files of the tasks that users may choose from; the first is the one to begin with.
     """
 
     host: str = "127.0.0.1"
@@ -54,6 +55,7 @@ class GatewayConfig:
     keep_s: float = 12 * 3600.0
     volume: str | None = None
     network: dict[str, Any] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ()
 
 
 async def expect(request: web.Request) -> None:
@@ -70,7 +72,12 @@ class Gateway:
     def __init__(self, config: GatewayConfig) -> None:
         self.config = config
         self.access = Access(config.token, is_loopback(config.host))
-        options = {"max_bytes": config.max_bytes, "volume": config.volume, "network": config.network}
+        options = {
+            "max_bytes": config.max_bytes,
+            "volume": config.volume,
+            "network": config.network,
+            "tasks": config.tasks,
+        }
         self.sessions = Sessions(options, config.sessions, config.idle_s, config.keep_s)
         self._client: aiohttp.ClientSession | None = None
 

@@ -74,7 +74,7 @@ class Sessions:
     """All sessions of a gateway.
 
     Args:
-        options: ``max_bytes``, ``volume`` and ``network`` of every SessionConfig.
+        options: ``max_bytes``, ``volume``, ``network`` and ``tasks`` of every SessionConfig.
         most: Sessions at a time; each needs about 1 GB of memory besides its scan.
         idle_s: A session without a page is ended after so long.
         keep_s: Its work is kept for so long after that, or after a crash.

@@ -9,6 +9,7 @@ from typing import Any
 from EfficientMedSAM2Lib.core.resources import resource_path
 from EfficientMedSAM2Lib.web.page.commands import Commands
 from EfficientMedSAM2Lib.web.page.state import INITIAL
+from EfficientMedSAM2Lib.web.page.task_commands import TaskChoice
 from EfficientMedSAM2Lib.web.page.update_loop import UpdateLoop
 from EfficientMedSAM2Lib.web.page.warm_up import warm_up
 from EfficientMedSAM2Lib.web.session.measurements import Measurements
@@ -34,14 +35,17 @@ class Page:
 
     Args:
         server: The trame server.
-        load: Returns the volume predictor; called in the worker thread.
+        load: Returns the volume predictor for a task's file, None for any structure; called in the worker thread.
         workspace: Files of the session; its messages are shown without paths.
+        tasks: Files of the tasks that the reader may choose from; the first is the one to begin with.
 
     Attributes:
         describe_kept: Tells by state variables what of the work is kept on the server.
     """
 
-    def __init__(self, server: Any, load: Callable[[], Any], workspace: Workspace) -> None:
+    def __init__(
+        self, server: Any, load: Callable[[str | None], Any], workspace: Workspace, tasks: Sequence[str] = ()
+    ) -> None:
         self.server = server
         server.state.trame__template_error = LOST
         self.workspace = workspace
@@ -49,7 +53,8 @@ class Page:
         self._is_flat = False  # whether the open scan has one slice
         self._update_loop: UpdateLoop | None = None
         self.describe_kept: Callable[[], dict[str, Any]] = dict
-        self.viewer = ViewerSession(load, self.mark)
+        choice = TaskChoice(tasks)
+        self.viewer = ViewerSession(lambda: load(choice.path), self.mark)
         self.scheduler = RenderScheduler()
         layouts = create_views(self.viewer.app, server, self.scheduler)
         self.views = SliceViews(self.viewer)
@@ -58,7 +63,7 @@ class Page:
         self.roi = RoiDraft(self.viewer)
         brush, rulers = Brush(self.viewer), Rulers(self.viewer, self.mark)
         self.effect.connect(self.viewer, self._pointed, self.say, self._drawn, brush, rulers)
-        self.commands = Commands(self.viewer, self.views, self.effect, self.roi, layouts)
+        self.commands = Commands(self.viewer, self.views, self.effect, self.roi, layouts, choice)
         self.measurements, self.surfaces = Measurements(self.viewer), Surfaces(self.viewer)
         for view in self.viewer.app.view_manager.get_views():
             view.modified.connect(lambda *_: self.mark())

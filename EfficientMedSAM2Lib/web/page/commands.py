@@ -16,6 +16,7 @@ from EfficientMedSAM2Lib.mrml.effect.progress import RangeRule
 from EfficientMedSAM2Lib.web.page.find_commands import FindCommands
 from EfficientMedSAM2Lib.web.page.prompt_commands import PromptCommands
 from EfficientMedSAM2Lib.web.page.settings import DEFAULTS, SETTINGS, finite
+from EfficientMedSAM2Lib.web.page.task_commands import TaskChoice, TaskCommands
 from EfficientMedSAM2Lib.web.session.segments import Segments
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 from EfficientMedSAM2Lib.web.views.brush import BRUSHES, edit
@@ -28,7 +29,7 @@ from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 TOOLS = (NAVIGATE, WINDOW, "point", "box", ROI, "line", "scribble", "lasso", *BRUSHES, RULER)
 
 #: Commands that need no volume.
-WITHOUT_VOLUME = ("tool", "setting", "layout", "toggle_include", "toggle_each")
+WITHOUT_VOLUME = ("tool", "setting", "layout", "toggle_include", "toggle_each", "task")
 
 
 class Commands:
@@ -41,11 +42,18 @@ class Commands:
     """
 
     def __init__(
-        self, viewer: ViewerSession, views: SliceViews, effect: PromptEffect, roi: RoiDraft, layouts: Any
+        self,
+        viewer: ViewerSession,
+        views: SliceViews,
+        effect: PromptEffect,
+        roi: RoiDraft,
+        layouts: Any,
+        choice: TaskChoice,
     ) -> None:
         self.viewer, self.views, self.effect, self.roi, self.layouts = viewer, views, effect, roi, layouts
         self.segments = Segments(viewer)
         self.prompts, self.find = PromptCommands(viewer, views, effect), FindCommands(viewer, views)
+        self.tasks = TaskCommands(viewer, choice)
         self.settings: dict[str, Any] = dict(DEFAULTS)
         self.masks_shown, self._several = True, FOUR
         self._commands: dict[str, Callable[..., None]] = {
@@ -85,6 +93,7 @@ class Commands:
             "drop_roi": self.roi.drop,
             **self.prompts.by_name,
             **self.find.by_name,
+            **self.tasks.by_name,
         }
 
     def run(self, name: str, arguments: list[Any]) -> None:

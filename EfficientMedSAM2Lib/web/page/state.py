@@ -57,6 +57,8 @@ INITIAL: dict[str, Any] = {
     "find_text": "",
     "is_offered": False,
     "next_step": "",
+    "tasks": [],
+    "task": 0,
     "is_ready": False,
     "load_error": "",
     "rulers": [],
@@ -91,6 +93,8 @@ def read_state(commands: Commands, measurements: Measurements) -> dict[str, Any]
         "is_drawing": commands.effect.gesture.dragging,
         "roi_text": commands.roi.text() if commands.roi.is_open else "",
         "is_ready": controller.is_ready,
+        "tasks": commands.tasks.choice.texts,
+        "task": commands.tasks.choice.number,
         "rulers": [f"{length:.1f}" for length in commands.effect.rulers.lengths_mm()],
         "load_error": str(controller.load_error or ""),
     }

@@ -20,7 +20,8 @@ class SessionConfig:
         work: Folder that the work is saved in; the gateway's, which decides how long it is kept.
         max_bytes: Largest upload.
         volume: File or folder to open at the start, None for none.
-        network: Arguments of pipeline.engine.build_model.
+        network: Arguments of pipeline.engine.build_model, but for the task.
+        tasks: Files of the tasks that the user may choose from; the first is the one to begin with.
     """
 
     secret: str
@@ -29,6 +30,7 @@ class SessionConfig:
     max_bytes: int
     volume: str | None = None
     network: dict[str, Any] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """One line."""

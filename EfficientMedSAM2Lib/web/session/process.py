@@ -61,7 +61,7 @@ async def _serve(config: SessionConfig, answers: Any) -> None:
     files = Path(config.folder) / "files"
     files.mkdir()
     workspace = Workspace(files, config.max_bytes)
-    page = Page(server, lambda: _load(config.network), workspace)
+    page = Page(server, lambda task: _load({**config.network, "task": task}), workspace, config.tasks)
     autosave = Autosave(page.viewer, Path(config.work), page.opened, page.say, page.mark, page.effect.rulers)
     page.describe_kept = autosave.describe
     transfer = Transfer(page.viewer, workspace, page.opened, autosave)

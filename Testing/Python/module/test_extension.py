@@ -111,9 +111,12 @@ def _is_type_checking(node):
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def test_training_and_servers_are_not_installed(installed):
+def test_servers_are_not_installed_and_learning_is(installed):
     rooms = {path.name for path in (installed / "EfficientMedSAM2Lib").iterdir()}
-    assert not rooms & {"learning", "evaluation", "web", "commands"}
+    assert "web" not in rooms
+    command = [sys.executable, "-m", "EfficientMedSAM2Lib.cli", "learn", "none", "--segment=x", "--output=x.task"]
+    done = subprocess.run(command, cwd=installed, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("efficient-medsam2: There is no none; give a folder of scans with masks")
     assert {"LICENSE", "NOTICE"} <= {path.name for path in (installed / "Resources" / "Models").iterdir()}
 
 

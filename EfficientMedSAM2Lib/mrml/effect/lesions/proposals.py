@@ -1,4 +1,7 @@
-"""Find the rest: others like a finished segment, looked for in idle times, shown and decided on one by one. No Qt."""
+"""Proposals: others like a finished segment, or the structure of a task, looked for in idle times. No Qt.
+
+They are shown, and decided on one by one.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ from EfficientMedSAM2Lib.core.boxes import Box, union
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import transform_points
 from EfficientMedSAM2Lib.core.masks import PackedMask
-from EfficientMedSAM2Lib.interaction import InteractiveSession, base_name
+from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, base_name
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity, Work
 from EfficientMedSAM2Lib.mrml.effect.lesions.segment_reading import SegmentReading, read_for_measuring
 from EfficientMedSAM2Lib.mrml.effect.outline import HoverMask
 from EfficientMedSAM2Lib.mrml.effect.prompt_changes import PromptChanges
-from EfficientMedSAM2Lib.mrml.markups_reader import point_at
-from EfficientMedSAM2Lib.mrml.scene.segments import begin_object
+from EfficientMedSAM2Lib.mrml.markups_reader import box_of, point_at
+from EfficientMedSAM2Lib.mrml.scene.segments import begin_object, begin_structure
 from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_from_node, volume_matrix
@@ -30,12 +33,13 @@ logger = logging.getLogger(__name__)
 
 
 class _Proposal(Protocol):
-    """Something that is probably another one, on one slice."""
+    """Something that is probably what is looked for, on one slice; a click made it, or a box."""
 
     place_kji: tuple[int, int, int]
     axis: int
     mask: np.ndarray
     score: float
+    box_kji: Any
 
 
 class _Step(Protocol):
@@ -60,14 +64,42 @@ Search = Callable[
 ]
 
 
+class _StructureSearch(Protocol):
+    """A search for the structure of a task."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def terminology(self) -> str:
+        """Slicer's entry for it, "" for the one that its name says."""
+
+    @property
+    def steps(self) -> Iterator[_Step]:
+        """One for each slice."""
+
+
+#: session -> search; `pipeline.proposals.search_structure`.
+Propose = Callable[[InteractiveSession], _StructureSearch]
+
+
 @dataclass
 class _Running:
-    """A search and what has become of it."""
+    """A search and what has become of it.
+
+    Attributes:
+        begin: Selects the segment of a proposal that is accepted.
+        nothing: What to say where nothing was found; "" for the number that was.
+        accepted_text: What to say when all were accepted; "" for their number.
+    """
 
     session: SegmentEditorSession
     segmentation: Any
-    like: str
+    begin: Callable[[], Any]
     steps: Iterator[_Step] | None
+    nothing: str = ""
+    accepted_text: str = ""
     done: int = 0
     total: int = 0
     waiting: deque[_Proposal] = field(default_factory=deque)
@@ -86,6 +118,7 @@ class ProposalActions(PromptChanges):
     def __init__(self, port: Any, worker: Any, changed: Callable[[], None]) -> None:
         super().__init__(port, worker, changed)
         self.find: Search | None = None
+        self.propose: Propose | None = None
         self._search: _Running | None = None
         self.beside.append(self._next_step)
 
@@ -123,15 +156,40 @@ class ProposalActions(PromptChanges):
         find = self.find
         assert find is not None
 
+        def begin(session: SegmentEditorSession) -> _Running:
+            examples, taken = self._examples(), self._taken()
+            volume = volume_from_node(self.port.source_volume_node()).array
+            steps = find(session.engine, volume, examples, taken.window)
+            like = examples[0].name
+            return _Running(session, self.port.segmentation_node(), lambda: begin_object(self.port, like), steps)
+
+        self._begin_search(begin)
+
+    def propose_structure(self) -> None:
+        """Look for the structure of the network's task, without any prompt."""
+        propose = self.propose
+        assert propose is not None
+
+        def begin(session: SegmentEditorSession) -> _Running:
+            search = propose(session.engine)
+            return _Running(
+                session,
+                self.port.segmentation_node(),
+                lambda: begin_structure(self.port, search.name, search.terminology),
+                search.steps,
+                f"Nothing in this scan looks like {search.name!r}; give a prompt.",
+                f"{search.name!r} was accepted on one slice; look at it, and press Propagate.",
+            )
+
+        self._begin_search(begin)
+
+    def _begin_search(self, begin: Callable[[SegmentEditorSession], _Running]) -> None:
         def prepare() -> Work:
             self._commit()
             session = self._session()
             session.refresh()
             session.sync_with_editor()
-            examples, taken = self._examples(), self._taken()
-            volume = volume_from_node(self.port.source_volume_node()).array
-            steps = find(session.engine, volume, examples, taken.window)
-            self._search = _Running(session, self.port.segmentation_node(), examples[0].name, steps)
+            self._search = begin(session)
             self._say("")
             return lambda _job: None
 
@@ -140,24 +198,27 @@ class ProposalActions(PromptChanges):
     def stop_finding(self, text: str = "") -> None:
         """End the search; proposals that nobody has accepted are dropped."""
         search, self._search = self._search, None
-        if search is not None:
-            self._say(text or f"The search has ended: {search.found} found, {search.accepted} accepted.")
-            self._changed()
+        if search is None:
+            return
+        if search.steps is None and not search.found:
+            text = text or search.nothing
+        elif search.accepted and search.found == search.accepted:
+            text = text or search.accepted_text
+        self._say(text or f"The search has ended: {search.found} found, {search.accepted} accepted.")
+        self._changed()
 
     def accept_proposal(self) -> None:
-        """Make the proposal a new numbered segment, as a click on it would."""
+        """Make the proposal a segment, as the prompt that it was found by would."""
         search, proposal = self._search, self.proposal
         if search is None or proposal is None:
             return
         search.waiting.popleft()
         search.accepted += 1
-        place = transform_points(np.array([proposal.place_kji[::-1]], float), volume_matrix(self._volume_node()))
-        world = local_to_world(place, self._volume_node())[0].tolist()
 
         def prepare() -> Work:
             self._commit()
-            prompt = point_at(world, self._volume_node(), True, proposal.axis)
-            begin_object(self.port, search.like)
+            prompt = self._prompt_of(proposal)
+            search.begin()
             session = self._session()
             session.begin()
             return lambda _job: session.run([prompt])
@@ -187,6 +248,14 @@ class ProposalActions(PromptChanges):
         self._search = None
 
     # --- inside --------------------------------------------------------------------------------------------------
+
+    def _prompt_of(self, proposal: _Proposal) -> MarkupPrompt:
+        """What a proposal was found by, as if the user had given it."""
+        node = self._volume_node()
+        if proposal.box_kji is not None:
+            return box_of([list(edge) for edge in proposal.box_kji], node, True, proposal.axis)
+        place = transform_points(np.array([proposal.place_kji[::-1]], float), volume_matrix(node))
+        return point_at(local_to_world(place, node)[0].tolist(), node, True, proposal.axis)
 
     def _volume_node(self) -> Any:
         return self.port.source_volume_node()
@@ -219,6 +288,9 @@ class ProposalActions(PromptChanges):
     def _next_step(self) -> Work | None:
         """A slice or a place of the search for the worker; None when there is nothing to be looked at."""
         search = self._search
+        if search is not None and search.steps is None and not search.waiting:  # accepting the last one has failed
+            self._search = None
+            self._changed()
         if search is None or search.steps is None or self.has_preview:
             return None
         if not self._is_of_scene(search):
@@ -259,11 +331,11 @@ class ProposalActions(PromptChanges):
         self._pass_over()
 
     def _pass_over(self) -> None:
-        """Leave out proposals that are in a segment by now; end the search when all were decided on."""
+        """Leave out clicks that are in a segment by now; end the search when all were decided on."""
         search = self._search
         if search is None:
             return
-        while search.waiting and self._is_taken(search.waiting[0].place_kji):
+        while search.waiting and search.waiting[0].box_kji is None and self._is_taken(search.waiting[0].place_kji):
             search.waiting.popleft()
         if not search.waiting and search.steps is None:
             self.stop_finding()

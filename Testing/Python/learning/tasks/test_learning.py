@@ -20,6 +20,8 @@ from EfficientMedSAM2Lib.imaging.volumes import read_volume
 from EfficientMedSAM2Lib.learning.tasks import learn as learning
 from EfficientMedSAM2Lib.learning.tasks import samples, training
 from EfficientMedSAM2Lib.learning.tasks.learn import LearnOptions, learn
+from EfficientMedSAM2Lib.pipeline.engine import build_session
+from EfficientMedSAM2Lib.pipeline.proposals import proposed_prompts, search_structure
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor
 from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 from EfficientMedSAM2Lib.runtimes.tasks import read_task
@@ -143,6 +145,27 @@ def test_without_a_prompt_the_structure_is_proposed_and_marked(learnt, tmp_path,
     volume = read_volume(scan)
     (segment,) = read_segmentation(found, volume)
     assert dice(segment.mask, rim(9)[1]) >= 0.7
+
+
+def test_a_session_is_searched_a_slice_at_a_time_for_the_same_proposal(learnt, tmp_path):
+    _, path = learnt
+    volume = read_volume(write_cases(tmp_path, [9]) / "patient9.nii.gz")
+    session = build_session(task=path, runtime="onnx")
+    prompts = proposed_prompts(session, volume)
+    session.set_image(volume.array, volume.ijk_to_ras)
+    search = search_structure(session)
+    *before, last = search.steps
+    assert [step.done for step in before] == [1, 2, 3, 4]
+    assert not any(step.finding for step in before)
+    assert (search.name, last.done, last.total) == ("rim", 5, 5)
+    assert f"with a score of {last.finding.score:.2f}" in prompts.note
+    k, j, i = last.finding.box_kji
+    (markup,) = prompts.markups
+    np.testing.assert_allclose(markup.size, [i[1] - i[0], j[1] - j[0], 5.0 * (k[1] - k[0])])
+    assert dice(last.finding.mask, rim(9)[1][last.finding.index]) >= 0.7
+    assert session.segments == ()
+    with pytest.raises(UserError, match=r"No task is chosen, .*; choose a \.task file first\."):
+        search_structure(build_session(runtime="onnx"))
 
 
 def test_where_nothing_looks_like_it_nothing_is_proposed(learnt, tmp_path, capsys):

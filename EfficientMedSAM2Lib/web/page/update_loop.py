@@ -102,11 +102,11 @@ class UpdateLoop:
             self._changed = False
             self._shown_at = now
             self._show()
+        if self._activity is Activity.IDLE and self._measurements.update():  # also while an answer is being prepared
+            self.mark()
         if not busy and self._viewer.volume_node is not None:
             self._commands.views.update_sizes()
             self._surfaces.update()
-            if self._measurements.update():
-                self.mark()
             self._commands.effect.hover.update(self._commands.effect.gesture.include)
             self._expect(now)
         return busy

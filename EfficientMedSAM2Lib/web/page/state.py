@@ -69,6 +69,8 @@ INITIAL: dict[str, Any] = {
 }
 #: Slices shown in the strip before and after those with a confidence, and at least in all.
 STRIP_MARGIN, STRIP_LEAST = 3, 30
+#: In place of a segment's size until it is measured: the one before would be that of another mask.
+NOT_MEASURED = "…"
 _TEXTS = {
     Activity.LOADING: "Loading the network",
     Activity.ANSWERING: "Segmenting",
@@ -162,7 +164,7 @@ def _segments(commands: Commands, measurements: Measurements) -> list[dict[str, 
                 "visible": commands.segments.is_visible(segment_id),
                 "locked": commands.segments.is_locked(segment_id),
                 "selected": segment_id == commands.segments.selected,
-                "volume": _size(measured) if measured is not None else "",
+                "volume": _size(measured) if measured is not None else NOT_MEASURED,
                 "diameters": _diameters(measured.diameters) if measured is not None else "",
                 "diameters_text": _diameters_text(measured.diameters, commands.views) if measured is not None else "",
                 "mean": _mean(measured.mean if measured is not None else None),

@@ -102,14 +102,13 @@ class UpdateLoop:
             self._changed = False
             self._shown_at = now
             self._show()
-        is_searching = (
-            self._controller.is_finding and self._activity is Activity.IDLE
-        )  # which the reader need not await
+        # Other segments are looked for, and answers prepared, while the reader goes on.
+        if self._activity is Activity.IDLE and self._measurements.update():
+            self.mark()
+        is_searching = self._controller.is_finding and self._activity is Activity.IDLE
         if (not busy or is_searching) and self._viewer.volume_node is not None:
             self._commands.views.update_sizes()
             self._surfaces.update()
-            if self._measurements.update():
-                self.mark()
             self._commands.effect.hover.update(self._commands.effect.gesture.include)
             self._expect(now)
         return busy

@@ -56,8 +56,9 @@ class Measurements:
         self._known = {}
 
     def get(self, segment_id: str) -> Measurement | None:
-        """What was measured last."""
-        return self._known[segment_id][1] if segment_id in self._known else None
+        """Numbers of a segment as it is now; None until they are measured."""
+        stamp, measured = self._known.get(segment_id, (None, None))
+        return measured if stamp == segment_stamp(self.viewer.segmentation_node, segment_id) else None
 
     def update(self) -> bool:
         """Measure what has changed; returns whether anything had."""

@@ -66,7 +66,7 @@ def begin(browser, served):
     user.wait("segments", "value && value.length === 3")
     user.command("select_segment", user.state("segments")[1]["id"])
     user.wait("strip", "value.length > 0")
-    user.wait("segments", "value[1].selected && value.every(segment => segment.volume !== '')")
+    user.wait("segments", "value[1].selected && value.every(segment => segment.volume !== '…')")
     user.key("r")
     user.wait("tool", "value === 'ruler'")
     user.drag("Red", (0.4, 0.3), (0.6, 0.5))

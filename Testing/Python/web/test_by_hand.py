@@ -147,3 +147,25 @@ def test_how_segments_are_shown_is_kept_for_the_next_scan(sample):
     user.page.fill("#fill", "30")
     user.page.check("text=slices in 3D")
     user.wait("settings", "value.fill === 30 && value.slices_in_3d")
+
+
+def test_numbers_of_an_earlier_mask_are_not_shown(monkeypatch):
+    """A segment whose voxels have changed has no numbers until it is measured again."""
+    from types import SimpleNamespace
+
+    from EfficientMedSAM2Lib.web.session import measurements as subject
+
+    stamp = [1]
+    monkeypatch.setattr(subject, "segment_stamp", lambda _node, _segment: stamp[0])
+    monkeypatch.setattr(subject, "segment_box", lambda *_arguments: None)
+    port = SimpleNamespace(segment_ids=lambda: ["A"])
+    volume = SimpleNamespace(spacing_known=True)
+    viewer = SimpleNamespace(segmentation_node=object(), volume_node=None, volume=volume, port=port)
+    found = subject.Measurements(viewer)
+    assert found.get("A") is None
+    assert found.update()
+    assert found.get("A").milliliters == 0
+    stamp[0] = 2
+    assert found.get("A") is None
+    assert found.update()
+    assert not found.update()

@@ -168,12 +168,7 @@ class Reader:
         """Once all is quiet: this is what must come back."""
         user = self.user
         user.rest()
-        for _measured_then_shown in range(2):  # the page is brought up to date once for each
-            smooth = self.random.randrange(10, 400) / 10
-            user.command("setting", "smooth_mm", smooth)
-            user.wait("settings", f"value.smooth_mm === {smooth}")
-            user.wait("activity", "value === 'idle'")
-        user.wait("segments", "value.every(s => s.volume !== '')")
+        user.wait("segments", "value.every(s => s.volume !== '…')")
         user.wait("kept", "value === 'kept' || value === ''")
         name = user.state("volume_name")
         if user.state("kept"):

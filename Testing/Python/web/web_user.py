@@ -230,8 +230,9 @@ class User:
         return self.volume()
 
     def volume(self):
-        """Volume of the selected segment in ml."""
-        return float(next(s["volume"] for s in self.state("segments") if s["selected"]))
+        """Volume of the selected segment in ml, once it is measured."""
+        selected = "window.trame.state.get('segments').find(s => s.selected).volume"
+        return float(self.page.wait_for_function(f"{selected} !== '…' && {selected}").json_value())
 
     def rest(self):
         """Until nothing is under way."""

@@ -33,7 +33,7 @@ class OptionsPanel(MoreOptions):
         MoreOptions.__init__(self, commands, edited)
         self.scriptedEffect = scriptedEffect
         self._addSetup()
-        frame = qt.QFrame()
+        self._needed = frame = qt.QFrame()
         self._column = qt.QVBoxLayout(frame)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(SPACING)
@@ -52,6 +52,14 @@ class OptionsPanel(MoreOptions):
         MoreOptions.cleanup(self)
         self.segmentsSection.cleanup()
         self.strip.cleanup()
+
+    def bringIntoView(self):
+        """Scroll what the panel lies in, as far as needed: on a small screen Slicer's own widgets leave it little room."""
+        area = self._needed.parent()
+        while area is not None and not area.inherits("QScrollArea"):
+            area = area.parent()
+        if area is not None:
+            area.ensureWidgetVisible(self._needed, 0, 0)
 
     # --- rows
 

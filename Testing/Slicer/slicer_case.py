@@ -124,6 +124,13 @@ class Editor:
         slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(self.volume.GetParentTransformNode(), None, transform)
         return transform.TransformPoint(local)
 
+    def shown_slice(self):
+        """Number of the volume's slice in the red view."""
+        matrix = vtk.vtkMatrix4x4()
+        self.volume.GetRASToIJKMatrix(matrix)
+        view = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+        return round(matrix.MultiplyPoint((*[view.GetSliceToRAS().GetElement(n, 3) for n in range(3)], 1.0))[2])
+
     def click(self, kji, jump=True):
         """Click on a voxel in the red view."""
         self.drag(kji, kji, jump)

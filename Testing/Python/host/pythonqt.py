@@ -24,6 +24,8 @@ errors: list[tuple[BaseException, str]] = []
 _WRAPPED_BASES = (QtCore.QObject, QtWidgets.QLayoutItem, QtGui.QPainter)
 _classes: dict[type, type] = {}
 _wrappers: weakref.WeakValueDictionary[int, Wrapper] = weakref.WeakValueDictionary()
+#: Static functions that PythonQt does not pass on.
+_UNREACHABLE = ("find",)
 _VIRTUALS = ("event", "eventFilter", "minimumSizeHint", "sizeHint", "heightForWidth", "hasHeightForWidth")
 
 
@@ -84,7 +86,8 @@ class Wrapper(metaclass=WrapperType):
         if signal is not None:
             return Signal(self, signal)
         method = inspect.getattr_static(type(native), name, None)
-        if method is None or not callable(getattr(native, name, None)) or name.endswith("Event"):
+        is_hidden = name.endswith("Event") or name in _UNREACHABLE
+        if method is None or not callable(getattr(native, name, None)) or is_hidden:
             message = f"{type(native).__name__} object has no attribute '{name}'"
             raise AttributeError(message)
         return _call(getattr(native, name), name)

@@ -61,6 +61,40 @@ def test_what_is_needed_is_at_the_top_and_fits_a_small_screen(shown):
     assert shown.panel.moreSection.collapsed
 
 
+def test_it_scrolls_into_view_when_the_effect_is_chosen(user):
+    """On a small screen with Slicer's Data Probe open, half of it would lie below the fold."""
+    from host.pythonqt import unwrap
+    from PySide6 import QtCore, QtWidgets
+
+    area = QtWidgets.QScrollArea()
+    inside = QtWidgets.QWidget()
+    column = QtWidgets.QVBoxLayout(inside)
+    above = QtWidgets.QWidget()
+    above.setFixedHeight(300)
+    column.addWidget(above)
+    frame = unwrap(user.editor.scripted_effect.optionsFrame())
+    column.addWidget(frame)
+    area.setWidget(inside)
+    area.setWidgetResizable(True)
+    area.resize(400, 400)
+    area.show()
+    user.host.process_events(0)
+    bottom = unwrap(user.panel.strip.label)
+
+    def is_seen():
+        return bottom.visibleRegion().boundingRect().size() == bottom.size()
+
+    assert not is_seen()
+    user.editor.widget.setActiveEffectByName("")
+    user.editor.widget.setActiveEffectByName("EfficientMedSAM2")
+    user.wait()
+    user.host.process_events(20)
+    frame.show()
+    place = bottom.mapTo(area.viewport(), QtCore.QPoint(0, bottom.height()))
+    assert area.verticalScrollBar().value() > 0
+    assert place.y() <= area.viewport().height()
+
+
 def test_nothing_moves_whatever_happens(shown):
     import time
 

@@ -220,7 +220,8 @@ class Reader:
         if count < 3:
             self.user.command("tool", "ruler")
             self.user.wait("tool", "value === 'ruler'")
-            self.user.drag("Red", (0.4, 0.4), (self.random.uniform(0.5, 0.6), 0.6))
+            near, far = 0.2 + 0.1 * count, 0.6 + 0.1 * count  # a press on a ruler's end would move that one
+            self.user.drag("Red", (near, 0.2), (far, self.random.uniform(0.7, 0.8)))
             self.user.wait("rulers", f"value.length === {count + 1}")
             self.note()
 

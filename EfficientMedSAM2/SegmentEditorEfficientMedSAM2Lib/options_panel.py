@@ -54,7 +54,7 @@ class OptionsPanel(MoreOptions):
         self.strip.cleanup()
 
     def bringIntoView(self):
-        """Scroll what the panel lies in, as far as needed: on a small screen Slicer's own widgets leave it little room."""
+        """Scroll what the panel lies in as far as needed: on a small screen Slicer's own widgets leave little room."""
         area = self._needed.parent()
         while area is not None and not area.inherits("QScrollArea"):
             area = area.parent()

@@ -18,6 +18,7 @@ from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.constraints import constrained
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
 from EfficientMedSAM2Lib.interaction.prompting import (
+    EMPTY_NOW,
     apply_prompt,
     click_slice,
     cut,
@@ -60,7 +61,10 @@ def apply_any_prompt(states: AxisStates, segment: SegmentState, prompt: Prompt) 
     if isinstance(prompt, ScribblePrompt):
         messages = [click_slice(states, segment, axis, index, clicks_of(prompt, axis, index)) for index in slices]
     elif not prompt.positive:
+        filled = [index for index in slices if segment.read_slice(axis, index).any()]
         messages = [cut(states, segment, axis, [list(bounds) for bounds in prompt.mask.bounds], prompt.mask.unpack())]
+        if len(filled) == 1 and not segment.read_slice(axis, filled[0]).any():
+            messages.append(EMPTY_NOW)
     else:
         messages = [_enclose(states, segment, prompt, index) for index in slices]
     return next((message for message in messages if message), "")

@@ -40,6 +40,9 @@ REFINED_MM = 10.0
 #: What the user paints is the truth.
 USER_SCORE = 1.0
 
+#: Said once prompts outside the structure have taken away all of a slice.
+EMPTY_NOW = "The slice is empty now; propagation takes it that the structure is not there."
+
 
 def apply_prompt(
     states: AxisStates, segment: SegmentState, prompt: PointPrompt | BoxPrompt | LinePrompt | MaskPrompt
@@ -116,7 +119,7 @@ def click_slice(states: AxisStates, segment: SegmentState, axis: int, index: int
     message = take_result(states, segment, axis, index, coordinates)
     if not positive and not segment.read_slice(axis, index).any():
         # nothing was looked for, so that nothing found is what was wanted
-        return "The slice is empty now; propagation takes it that the structure is not there."
+        return EMPTY_NOW
     return message
 
 

@@ -138,16 +138,28 @@ class Editor:
     def drag(self, start_kji, end_kji, jump=True):
         """Press, move and release the left button in the red view, which goes there first."""
         widget = slicer.app.layoutManager().sliceWidget("Red")
-        node = widget.mrmlSliceNode()
         if jump:
-            node.JumpSliceByCentering(*self.world(start_kji))
+            widget.mrmlSliceNode().JumpSliceByCentering(*self.world(start_kji))
+        start, end = self._pixels(widget, (start_kji, end_kji))
+        slicer.util.clickAndDrag(widget, start=start, end=end, steps=1 if start_kji == end_kji else 10)
+
+    def draw(self, places_kji):
+        """Press the left button in the red view, move along places of the slice on view, and release it."""
+        widget = slicer.app.layoutManager().sliceWidget("Red")
+        interactor = widget.interactorStyle().GetInteractor()
+        pixels = self._pixels(widget, places_kji)
+        interactor.SetEventPosition(*pixels[0])
+        interactor.LeftButtonPressEvent()
+        for pixel in pixels[1:]:
+            interactor.SetEventPosition(*pixel)
+            interactor.MouseMoveEvent()
+        interactor.LeftButtonReleaseEvent()
+
+    def _pixels(self, widget, places_kji):
+        """Pixels of a view where voxels are seen."""
         inverse = vtk.vtkMatrix4x4()
-        vtk.vtkMatrix4x4.Invert(node.GetXYToRAS(), inverse)
-        ends = [
-            [round(value) for value in inverse.MultiplyPoint((*self.world(kji), 1.0))[:2]]
-            for kji in (start_kji, end_kji)
-        ]
-        slicer.util.clickAndDrag(widget, start=ends[0], end=ends[1], steps=1 if start_kji == end_kji else 10)
+        vtk.vtkMatrix4x4.Invert(widget.mrmlSliceNode().GetXYToRAS(), inverse)
+        return [[round(value) for value in inverse.MultiplyPoint((*self.world(kji), 1.0))[:2]] for kji in places_kji]
 
     def buttons(self, text):
         """Buttons of the effect's options with this text, whether or not a key stands behind it."""

@@ -19,7 +19,7 @@ SIZE = (1400, 1060)  # pixels of the main window
 WINDOW = (-1250, 350)  # HU: lung, with enough of the soft tissue
 RIGHT_LUNG = (17, 62, 92)  # voxel k, j, i
 SOFT_TISSUE = -300  # HU from which on a voxel is no lung
-MOST_CLICKS = 12
+LASSO_MARGIN = 3  # voxels between a lasso and what it is drawn around
 
 
 class Tutorial(Editor):
@@ -60,12 +60,13 @@ class Tutorial(Editor):
             node.JumpSliceByOffsetting(*self.world(place))
         let_work(0.3)
 
-    def deepest(self, k):
-        """The voxel of a slice that is deepest inside the segment."""
-        from scipy import ndimage
-
-        depth = ndimage.distance_transform_edt(self.mask(self.segment_id)[k])
-        return (k, *(int(n) for n in np.unravel_index(depth.argmax(), depth.shape)))
+    def around(self, k):
+        """Voxels along a line around what is segmented on a slice."""
+        rows, columns = (np.flatnonzero(self.mask(self.segment_id)[k].any(axis=axis)) for axis in (1, 0))
+        middle = (rows[0] + rows[-1]) / 2, (columns[0] + columns[-1]) / 2
+        radius = max(np.ptp(rows), np.ptp(columns)) / 2 + LASSO_MARGIN
+        turns = np.linspace(0, 2 * np.pi, 33)
+        return [(k, middle[0] + radius * np.sin(turn), middle[1] + radius * np.cos(turn)) for turn in turns]
 
     def is_wrong(self, k):
         """Whether what is segmented on a slice is mostly no lung."""
@@ -96,16 +97,10 @@ class Tutorial(Editor):
         right[k:] = False
         take("tutorial-3-weakest")
         self.panel.excludeButton.click()
-        clicks = 0
-        while self.mask(self.segment_id)[k].any() and clicks < MOST_CLICKS:
-            place = self.deepest(k)
-            self.look(place)
-            self.click(place, jump=False)
-            self.wait("a correction is answered")
-            clicks += 1
-            print(f"    {int(self.mask(self.segment_id)[k].sum())} voxels on slice {k} after {clicks} clicks")
-        require(not self.mask(self.segment_id)[k].any(), f"slice {k} is not empty after {clicks} clicks")
-        print(f"slice {k} is empty after {clicks} clicks")
+        self.panel.toolButtons["lasso"].click()
+        self.draw(self.around(k))
+        self.wait("a correction is answered")
+        require(not self.mask(self.segment_id)[k].any(), f"slice {k} is not empty after the lasso")
         require(bool(self.panel.staleLabel.text), "no slice is out of date after the correction")
         take("tutorial-4-correct")
         box = slicer.util.findChild(self.widget, "OptionsGroupBox")

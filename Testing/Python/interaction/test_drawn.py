@@ -121,6 +121,14 @@ def test_an_empty_lasso_is_taken_at_its_word():
     assert predictor.given_masks == [20]
 
 
+def test_a_lasso_that_empties_its_slice_says_what_follows():
+    session, _, _ = make_session()
+    session.add_point_interaction((10, 7, 6), True)
+    session.add_lasso_interaction(outline(10, 1, 18, 1, 18), False)
+    assert not session.mask()[10].any()
+    assert session.last_message.startswith("The slice is empty now")
+
+
 def test_a_negative_lasso_takes_away_what_it_encloses():
     session, _, _ = make_session()
     session.add_initial_seg_interaction(first_tube())

@@ -17,6 +17,8 @@ from SegmentEditorEfficientMedSAM2Lib.shortcuts import KEYS
 
 #: The message has room for so many lines; longer ones can be scrolled.
 MESSAGE_LINES = 2
+#: Room left below the panel when it is scrolled into view: Data Probe grows when the mouse is over a segment.
+PROBE_LINES_PX = 48
 
 
 class OptionsPanel(MoreOptions):
@@ -59,7 +61,7 @@ class OptionsPanel(MoreOptions):
         while area is not None and not area.inherits("QScrollArea"):
             area = area.parent()
         if area is not None:
-            area.ensureWidgetVisible(self._needed, 0, 0)
+            area.ensureWidgetVisible(self._needed, 0, PROBE_LINES_PX)
 
     # --- rows
 

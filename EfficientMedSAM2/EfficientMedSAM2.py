@@ -269,8 +269,11 @@ class EfficientMedSAM2Widget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def on_open_editor(self):
         """Go to the Segment Editor, with the effect selected."""
-        from EfficientMedSAM2ModuleLib.effect_registration import open_segment_editor
+        from EfficientMedSAM2ModuleLib.effect_registration import open_segment_editor, volume_on_view
 
+        if volume_on_view() is None:
+            slicer.util.infoDisplay(_("There is no scan to segment yet. Load one, or press Load sample CT."))
+            return
         with slicer.util.tryWithErrorDisplay(_("The Segment Editor could not be opened.")):
             open_segment_editor()
 

@@ -28,12 +28,25 @@ def segment_editor() -> Any:
     return slicer.modules.segmenteditor.widgetRepresentation().self().editor
 
 
+def volume_on_view() -> Any:
+    """The scan that is shown, else the one loaded last, None without any."""
+    import slicer
+
+    selection = slicer.mrmlScene.GetSingletonNode("Singleton", "vtkMRMLSelectionNode")
+    shown = selection.GetActiveVolumeID() if selection is not None else None
+    node = slicer.mrmlScene.GetNodeByID(shown) if shown else None
+    scans = [
+        n for n in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if not n.IsA("vtkMRMLLabelMapVolumeNode")
+    ]
+    return node if node in scans else scans[-1] if scans else None
+
+
 def open_segment_editor(segmentation: Any = None, volume: Any = None, segment_name: str = "") -> None:
     """Show the Segment Editor module with the effect selected, ready for the first click.
 
     Args:
         segmentation: Segmentation node to edit; None leaves it to the module.
-        volume: Source volume node; None leaves it to the module.
+        volume: Source volume node; None keeps the one chosen, or else takes the one on view.
         segment_name: Segment to select.
 
     Raises:
@@ -47,6 +60,8 @@ def open_segment_editor(segmentation: Any = None, volume: Any = None, segment_na
         raise RuntimeError("The EfficientMedSAM2 effect was not loaded; see the error log, and restart Slicer.")
     if segmentation is not None:
         editor.setSegmentationNode(segmentation)
+    # The module chooses a volume with a new segmentation alone, which there may have been before any scan.
+    volume = volume or editor.sourceVolumeNode() or volume_on_view()
     if volume is not None:
         editor.setSourceVolumeNode(volume)
     if editor.segmentationNode() is None or editor.sourceVolumeNode() is None:

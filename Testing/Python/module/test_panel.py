@@ -293,6 +293,26 @@ def test_the_button_opens_the_segment_editor_on_the_effect(slicer_host, panel, s
     assert editor.activeEffect().name == "EfficientMedSAM2"
 
 
+def test_without_a_scan_the_button_says_so_and_later_takes_the_scan(slicer_host, panel, sample_data):
+    """Somebody has been in the Segment Editor before there was a scan: it has a segmentation, and no volume."""
+    import slicer
+
+    slicer_host.finish_startup()
+    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+    segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    segmentation.CreateDefaultDisplayNodes()
+    editor.setSegmentationNode(segmentation)
+    slicer_host.dialogs.answers.append(None)
+    panel.ui.openEditorButton.click()
+    _kind, text = slicer_host.dialogs.shown[-1]
+    assert text.startswith("There is no scan")
+    volume = slicer_host.volume(np.zeros((4, 8, 8), np.int16))
+    panel.ui.openEditorButton.click()
+    assert editor.sourceVolumeNode() is volume
+    assert editor.activeEffect().name == "EfficientMedSAM2"
+    assert segmentation.GetSegmentation().GetNumberOfSegments() == 1
+
+
 def test_reloading_takes_the_package_along(panel):
     from EfficientMedSAM2ModuleLib import sample_data
 

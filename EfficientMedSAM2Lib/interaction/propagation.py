@@ -106,7 +106,9 @@ def plan_runs(
             groups.setdefault((after, True), []).append(i)
     runs = [Run(start, tuple(sorted(frames, reverse=reverse)), reverse) for (start, reverse), frames in groups.items()]
     center = conditioning[-1] if latest is None else latest
-    return sorted(runs, key=lambda run: (abs(run.frames[0] - center), run.reverse))
+    # By where they start, not by what is left of them: a run that was cancelled is gone on with before the next one
+    # begins, which would make the predictor forget the slices that it was led by.
+    return sorted(runs, key=lambda run: (abs(run.start - center), run.reverse))
 
 
 def _leads(records: Records, before: int, after: int, index: int) -> bool:

@@ -224,6 +224,24 @@ def test_breaking_out_of_the_loop_cancels():
     assert session.next_undo == ("1", "propagate")
 
 
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_a_cancelled_propagation_goes_on_in_the_order_of_one_run(count):
+    """The predictor remembers the slices done last: begun at the other end, the rest would be led by others."""
+    session, predictor, _ = make_session()
+    session.add_point_interaction((10, 7, 6), True)
+    run(session.propagate())
+    whole, mask = list(predictor.propagated), session.mask().copy()
+    session.undo()
+    predictor.forget_calls()
+    propagation = session.propagate()
+    for _ in range(count):
+        next(propagation)
+    propagation.close()
+    run(session.propagate())
+    assert predictor.propagated == whole
+    assert np.array_equal(session.mask(), mask)
+
+
 def test_an_interaction_closes_the_open_propagation():
     session, predictor, _ = make_session()
     session.add_point_interaction((10, 7, 6), True)

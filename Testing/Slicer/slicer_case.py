@@ -194,6 +194,15 @@ class Editor:
         return count
 
 
+def clicked():
+    """The editor after a click on the large ball."""
+    editor = Editor(make_volume())
+    editor.click(BALLS["A"][0])
+    wait_until(lambda: editor.mask().any(), "a click makes a mask")
+    editor.settle()
+    return editor
+
+
 def dice(one, two):
     """Overlap of two masks, 0 to 1."""
     return 2.0 * float((one & two).sum()) / max(float(one.sum() + two.sum()), 1.0)

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import qt
 import slicer
-from slicer_case import BALLS, Editor, check, let_work, make_volume, run, wait_until
+from slicer_case import BALLS, Editor, check, clicked, let_work, make_volume, run
 
 A, B = BALLS["A"][0], BALLS["B"][0]
 SMALL_SCREEN = (1366, 768)
-
-
-def clicked():
-    """The editor after a click on the large ball."""
-    editor = Editor(make_volume())
-    editor.click(A)
-    wait_until(lambda: editor.mask().any(), "a click makes a mask")
-    editor.settle()
-    return editor
 
 
 def needed(panel):
@@ -36,13 +27,13 @@ def needed(panel):
 
 
 def what_is_needed_fits_a_small_screen():
-    """All of it is seen at once in a window of 1366 x 768 pixels."""
-    editor = Editor(make_volume())
+    """All of it is seen at once in a window of 1366 x 768 pixels, also with Data Probe open."""
     window = slicer.util.mainWindow()
     if window is not None:
         before = window.size
         window.resize(*SMALL_SCREEN)
-        let_work(1.0)
+    editor = Editor(make_volume())
+    let_work(1.0)
     hidden = [part for part in needed(editor.effect.self().panel) if not seen_whole(part)]
     texts = [getattr(part, "text", part.objectName) for part in hidden]
     if window is not None:

@@ -6,18 +6,9 @@ import os
 
 import numpy as np
 import slicer
-from slicer_case import BALLS, Editor, ball, check, let_work, make_volume, run, wait_until
+from slicer_case import BALLS, Editor, ball, check, clicked, let_work, make_volume, run, wait_until
 
 A, B = BALLS["A"][0], BALLS["B"][0]
-
-
-def clicked():
-    """The editor after a click on the large ball."""
-    editor = Editor(make_volume())
-    editor.click(A)
-    wait_until(lambda: editor.mask().any(), "a click makes a mask")
-    editor.settle()
-    return editor
 
 
 def edits_by_hand_stay():

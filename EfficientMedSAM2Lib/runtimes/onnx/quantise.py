@@ -132,15 +132,17 @@ class _Reader:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the quantiser's advice in the root logger."""
+    """Without the quantiser's advice, which it writes to the root logger; all other loggers are heard, in any thread."""
     import logging
 
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    def is_heard(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.WARNING
+
+    logging.root.addFilter(is_heard)
     try:
         yield
     finally:
-        logging.disable(before)
+        logging.root.removeFilter(is_heard)
 
 
 __all__ = ["quantise_exported", "quantised"]

@@ -132,7 +132,7 @@ class _Reader:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the quantiser's advice, which it writes to the root logger; all other loggers are heard, in any thread."""
+    """Without the quantiser's advice, which it writes to the root logger; all other loggers go on."""
     import logging
 
     def is_heard(record: logging.LogRecord) -> bool:

@@ -54,7 +54,7 @@ class EffectCommands(LesionCommands):
             "useMarkups": lambda: self._act(lambda: self._useMarkups(self._markupsNode())),
             "useSegment": lambda: self._act(self.controller.use_segment),
             "task": self.onTask,
-            "propose": lambda: self._act(self._propose),
+            "propose": lambda: self._act(self.controller.propose_structure),
             "lock": self.onLock,
             "next": self.onNext,
             "goToPrompt": self.onGoToPrompt,
@@ -115,12 +115,6 @@ class EffectCommands(LesionCommands):
                 self.showTasks()
                 return
         self._act(lambda: self.useTask(path))
-
-    def _propose(self):
-        if self.controller.is_finding:
-            self.controller.stop_finding()
-        else:
-            self.controller.propose_structure()
 
     def showTasks(self):
         """Offer the tasks that there are, and show which one is used."""

@@ -43,7 +43,7 @@ class LesionCommands:
             "goToSegment": self.onGoToSegment,
             "saveTable": lambda: self._act(self._saveTable),
             "saveDicomSeg": lambda: self._act(self._saveDicomSeg),
-            "findOthers": lambda: self._act(self._findOthers),
+            "findOthers": lambda: self._act(self.controller.find_others),
         }
 
     def showLesions(self):
@@ -73,12 +73,6 @@ class LesionCommands:
         place = self.measured.middle_world(segmentID)
         for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode") if place is not None else ():
             sliceNode.JumpSliceByOffsetting(*place)
-
-    def _findOthers(self):
-        if self.controller.is_finding:
-            self.controller.stop_finding()
-        else:
-            self.controller.find_others()
 
     def _saveTable(self):
         path = self._askForFile(_("Save the table of segments"), ".csv", _("Table (*.csv)"))

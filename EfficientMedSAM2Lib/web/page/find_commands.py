@@ -26,19 +26,12 @@ class FindCommands:
     @property
     def by_name(self) -> dict[str, Callable[..., None]]:
         """The commands."""
-        return {"find_others": self.find_others}
+        return {"find_others": self.viewer.controller.find_others}
 
     @property
     def is_offered(self) -> bool:
         """Whether a proposal waits to be accepted or dropped; a preview, which is of a segment, comes before it."""
         return self.viewer.controller.proposal is not None and not self.viewer.controller.has_preview
-
-    def find_others(self) -> None:
-        """Begin a search, or end the one that goes on."""
-        if self.viewer.controller.is_finding:
-            self.viewer.controller.stop_finding()
-        else:
-            self.viewer.controller.find_others()
 
     def show_new(self) -> None:
         """Bring the views and the crosshair to a proposal that has not been shown yet."""

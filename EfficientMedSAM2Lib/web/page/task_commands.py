@@ -48,7 +48,7 @@ class TaskCommands:
     @property
     def by_name(self) -> dict[str, Callable[..., None]]:
         """The commands."""
-        return {"task": self.choose, "propose": self.propose}
+        return {"task": self.choose, "propose": self.viewer.controller.propose_structure}
 
     def choose(self, number: int) -> None:
         """Work with another task from now on."""
@@ -57,10 +57,3 @@ class TaskCommands:
         if int(number) != self.choice.number:
             self.choice.number = int(number)
             self.viewer.controller.reload()
-
-    def propose(self) -> None:
-        """Begin a search, or end the one that goes on."""
-        if self.viewer.controller.is_finding:
-            self.viewer.controller.stop_finding()
-        else:
-            self.viewer.controller.propose_structure()

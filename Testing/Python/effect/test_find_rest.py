@@ -151,6 +151,8 @@ def test_a_preview_comes_before_a_proposal(searching):
 def test_a_search_ends_with_its_image_and_its_effect(searching):
     searching.volume.GetImageData().Modified()
     searching.volume.GetImageData().GetPointData().GetScalars().Modified()
+    searching.controller.find_others()  # the button ends what goes on
+    assert not searching.controller.is_finding
     searching.controller.find_others()
     searching.editor.widget.setActiveEffectByName("")
     assert not searching.controller.is_finding

@@ -73,6 +73,7 @@ def test_it_scrolls_into_view_when_the_effect_is_chosen(user):
     above.setFixedHeight(300)
     column.addWidget(above)
     frame = unwrap(user.editor.scripted_effect.optionsFrame())
+    home = frame.parentWidget()
     column.addWidget(frame)
     area.setWidget(inside)
     area.setWidgetResizable(True)
@@ -93,6 +94,7 @@ def test_it_scrolls_into_view_when_the_effect_is_chosen(user):
     place = bottom.mapTo(area.viewport(), QtCore.QPoint(0, bottom.height()))
     assert area.verticalScrollBar().value() > 0
     assert place.y() <= area.viewport().height()
+    frame.setParent(home)  # it does not end with the area
 
 
 def test_nothing_moves_whatever_happens(shown):

@@ -27,7 +27,7 @@ def checked_host() -> Iterator[SlicerHost]:
     with SlicerHost() as host:
         yield host
         host.process_events(0)
-        assert not host.errors, "\n".join(text for _error, text in host.errors)
+    assert not host.errors, "\n".join(text for _error, text in host.errors)  # those of the end, too
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import sys
 from pathlib import Path
@@ -81,11 +80,3 @@ def sample(user):
     user.wait("settings", "value.include && value.auto_commit")
     user.wait("layout", "value === 'four'")
     return user
-
-
-@pytest.fixture(autouse=True)
-def _log_is_heard():
-    """An effect of an earlier test may still hold back what other threads log, in handlers that pytest keeps."""
-    for handler in logging.getLogger().handlers:
-        for held in [f for f in handler.filters if getattr(f, "name", "") == "EfficientMedSAM2Lib"]:
-            handler.removeFilter(held)

@@ -152,7 +152,7 @@ class ProposalActions(PromptChanges):
         return shown.image(volume_matrix(self.port.source_volume_node()))
 
     def find_others(self) -> None:
-        """Look for others like the selected segment, and those that are numbered like it."""
+        """Look for others like the selected segment, and those that are numbered like it; or end what is looked for."""
         find = self.find
         assert find is not None
 
@@ -163,10 +163,10 @@ class ProposalActions(PromptChanges):
             like = examples[0].name
             return _Running(session, self.port.segmentation_node(), lambda: begin_object(self.port, like), steps)
 
-        self._begin_search(begin)
+        self._begin_or_end(begin)
 
     def propose_structure(self) -> None:
-        """Look for the structure of the network's task, without any prompt."""
+        """Look for the structure of the network's task, without any prompt; or end what is looked for."""
         propose = self.propose
         assert propose is not None
 
@@ -181,9 +181,14 @@ class ProposalActions(PromptChanges):
                 f"{search.name!r} was accepted on one slice; look at it, and press Propagate.",
             )
 
-        self._begin_search(begin)
+        self._begin_or_end(begin)
 
-    def _begin_search(self, begin: Callable[[SegmentEditorSession], _Running]) -> None:
+    def _begin_or_end(self, begin: Callable[[SegmentEditorSession], _Running]) -> None:
+        """As the buttons do, which begin a search and end it."""
+        if self.is_finding:
+            self.stop_finding()
+            return
+
         def prepare() -> Work:
             self._commit()
             session = self._session()

@@ -298,6 +298,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.timer.start()
         self.panel.showState(self.controller, self._hint)
         self.showLesions()
+        self.pipelines.raiseMarkers()
         self._showStrip()
         self._showPreview()
 

@@ -8,6 +8,7 @@ from EfficientMedSAM2Lib.mrml.effect.outline import (
     line_actor,
     outline_polydata,
     polyline,
+    raise_markups,
     show_lines,
 )
 
@@ -63,6 +64,13 @@ class PreviewPipelines:
         if pointsXY or sliceWidget in self._pipelines:
             self.pipeline(sliceWidget).showBand(pointsXY, closed, include)
             self.scriptedEffect.scheduleRender(sliceWidget)
+
+    def raiseMarkers(self):
+        """Markers of prompts are seen as they were first drawn, over the masks."""
+        for sliceWidget in self._sliceWidgets():
+            renderer = self.scriptedEffect.renderer(sliceWidget)
+            if renderer is not None and raise_markups(renderer):
+                self.scriptedEffect.scheduleRender(sliceWidget)
 
     def _sliceWidgets(self):
         """Slice views of the layout that show the segmentation."""

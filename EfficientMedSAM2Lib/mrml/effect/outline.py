@@ -23,6 +23,8 @@ from EfficientMedSAM2Lib.mrml.scene import prompt_store
 
 PREVIEW_COLOR, EXCLUDE_COLOR = prompt_store.INCLUDE_COLOR, prompt_store.EXCLUDE_COLOR
 LINE_WIDTH = 2.0
+#: VTK's class of what Slicer draws for markups in slice views.
+MARKUPS_CLASS = "vtkSlicerMarkupsWidgetRepresentation2D"
 #: Pixels around the mask that are looked at, so that the outline closes.
 MARGIN = 3
 
@@ -138,6 +140,22 @@ def show_lines(mapper: Any, actor: Any, data: Any) -> bool:
     mapper.SetInputData(data if visible else vtk.vtkPolyData())
     actor.SetVisibility(visible)
     return was_visible or visible
+
+
+def raise_markups(renderer: Any) -> bool:
+    """Draw markups of a slice view over all else; returns whether the view has to be drawn anew.
+
+    What was added to a renderer last is on top. Slicer draws a segment's mask anew after undo, redo and loading, over
+    markers that are there already, which then look dim.
+    """
+    props = [renderer.GetViewProps().GetItemAsObject(n) for n in range(renderer.GetViewProps().GetNumberOfItems())]
+    markups = [prop for prop in props if prop.IsA(MARKUPS_CLASS)]
+    if not markups or props[-len(markups) :] == markups:
+        return False
+    for prop in markups:
+        renderer.RemoveViewProp(prop)
+        renderer.AddViewProp(prop)
+    return True
 
 
 @dataclass(frozen=True)

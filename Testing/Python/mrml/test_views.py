@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from EfficientMedSAM2Lib.core.geometry import ras_to_ijk
-from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, outline_polydata
+from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, outline_polydata, raise_markups
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import (
     axis_of_markups,
     rectangle_box,
@@ -188,6 +188,26 @@ def test_outline_under_a_bending_transform(scene: Any) -> None:
     lines = outline_polydata(image, scene.volume, slice_node)
     assert lines.GetNumberOfPoints() > 4
     assert abs(np.array(lines.GetCenter())[:2] - (200, 150)).max() < 12
+
+
+def test_markups_are_drawn_over_masks() -> None:
+    import slicer
+    import vtk
+
+    renderer = vtk.vtkRenderer()
+    below, above, outline = vtk.vtkActor2D(), vtk.vtkActor2D(), vtk.vtkActor2D()
+    marker, other = (slicer.vtkSlicerPointsRepresentation2D() for _ in range(2))
+    for prop in (below, marker, other):
+        renderer.AddViewProp(prop)
+    assert not raise_markups(renderer)
+    renderer.AddViewProp(above)  # a mask that is drawn anew
+    renderer.AddViewProp(outline)
+    assert raise_markups(renderer)
+    props = renderer.GetViewProps()
+    drawn = [props.GetItemAsObject(n) for n in range(props.GetNumberOfItems())]
+    assert drawn == [below, above, outline, marker, other]
+    assert not raise_markups(renderer)
+    assert not raise_markups(vtk.vtkRenderer())
 
 
 def test_growing_mask_keeps_what_it_was_shown(scene: Any) -> None:

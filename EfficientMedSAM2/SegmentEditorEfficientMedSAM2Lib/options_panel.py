@@ -43,7 +43,6 @@ class OptionsPanel(MoreOptions):
         frame.setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Fixed)  # Slicer gives added widgets another one
         self._addPrompts()
         self._addMessage()
-        self._addPreview()
         self._addPropagation()
         self.strip = ConfidenceStrip(jump)
         self._addStrip()
@@ -126,35 +125,41 @@ class OptionsPanel(MoreOptions):
         self._column.addWidget(self.messageArea)
 
     def _addPreview(self):
-        tip = _("Write the preview to the segment.")
-        self.commitButton = self._button(_("Apply preview") + " (Enter)", self.commands["commit"], tip)
-        tip = _("Drop the preview; the segment stays.")
-        self.rejectButton = self._button(_("Discard") + " (Esc)", self.commands["reject"], tip)
+        self.commitButton = self._button("", self.commands["commit"], "")
+        self.rejectButton = self._button("", self.commands["reject"], "")
         self.previewFrame = qt.QFrame()
         row = self._row(self.commitButton, self.rejectButton)
         self.previewFrame.setLayout(row)
         row.setContentsMargins(0, 0, 0, 0)
-        self._column.addWidget(self.previewFrame)
 
     def _addPropagation(self):
+        """What waits, runs or is out of date, in one place; and the button beside it."""
+        self._addPreview()
         self.propagateButton = self._button(propagateText(), self.commands["propagate"], self.propagateTip())
         self.propagateButton.minimumWidth = self.propagateButton.sizeHint.width() + 12  # room for its other roles
         self.staleLabel = qt.QLabel()
         self.staleLabel.objectName = "EfficientMedSAM2Stale"
         self.progressBar = qt.QProgressBar()
-        self.progressBar.textVisible = True
-        self.progressBar.visible = False
-        for widget in (self.staleLabel, self.progressBar):  # one place for both
+        self.progressBar.textVisible = False  # while it is not known how far it is, Qt shows none
+        self.progressLabel = qt.QLabel()
+        self.progressLabel.alignment = qt.Qt.AlignCenter
+        self.progressLabel.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Ignored)
+        cover = qt.QHBoxLayout(self.progressBar)
+        cover.setContentsMargins(2, 0, 2, 0)
+        cover.addWidget(self.progressLabel)
+        row = self._row()
+        self._places = (self.previewFrame, self.progressBar, self.staleLabel)  # one of them is shown
+        for widget in self._places:
             widget.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)
             widget.setFixedHeight(self.propagateButton.sizeHint.height())
-        row = self._row(self.propagateButton)
-        row.addWidget(self.staleLabel, 1)
-        row.addWidget(self.progressBar, 1)
+            row.addWidget(widget, 1)
+        row.addWidget(self.propagateButton)
         self._column.addLayout(row)
 
     def _addStrip(self):
         tip = _("Go to the slice with the lowest confidence; again: to the next one.")
         self.weakestButton = self._button(withKey(_("Weakest"), "weakest"), self.commands["weakest"], tip)
+        self.weakestButton.minimumWidth = self.propagateButton.minimumWidth  # below it, and as wide
         row = self._row()
         row.addWidget(self.strip.label, 1)
         row.addWidget(self.weakestButton)
@@ -188,8 +193,10 @@ class OptionsPanel(MoreOptions):
         activity, progress = controller.activity, controller.progress
         if progress is None and activity.is_propagation:
             progress = PropagationProgress(0, 0, 0.0)
+        self.showPreview(controller.has_preview, controller.proposal is not None)
         self.showProgress(progress, activity is Activity.CANCELLING)
-        self.showPreview(controller.auto_commit, controller.has_preview, controller.proposal is not None)
+        waits = controller.has_preview or controller.proposal is not None
+        self._showPlace(self.progressBar if progress is not None else self.previewFrame if waits else self.staleLabel)
         if controller.load_error is not None:
             self.showSetup(_("The network could not be loaded:") + f" {controller.load_error}")
         text = controller.message or hint or controller.find_text
@@ -217,26 +224,34 @@ class OptionsPanel(MoreOptions):
         self.propagateButton.text = cancelText(cancelling) if running else propagateText()
         tip = _("End at the next slice; slices already done are kept.") if running else self.propagateTip()
         self.propagateButton.toolTip = tip
-        self.progressBar.visible = running
-        self.staleLabel.visible = not running
         if running:
-            self.progressBar.maximum = progress.total  # 0 until it is known: the bar shows that something runs
+            hasBegun = progress.done > 0
+            self.progressBar.maximum = progress.total if hasBegun else 0  # 0: the bar shows that something runs
             self.progressBar.value = min(progress.done, progress.total)
-            self.progressBar.format = progress.text if progress.total else _("Preparing...")
+            self.progressLabel.text = progress.text if hasBegun else _("Preparing...")
+            self.progressBar.toolTip = self.progressLabel.text
+
+    def _showPlace(self, widget):
+        """Show one of the widgets that share the place beside Propagate."""
+        for other in self._places:
+            if other is not widget:
+                other.visible = False
+        widget.visible = True
 
     def showPlacing(self, isPlacing):
         """The button of the ROI is down while one is being placed."""
         self.roiButton.checked = isPlacing
         colorWhenDown(self.roiButton, TOOL)
 
-    def showPreview(self, autoCommit, pending, proposed=False):
-        """Buttons for a result that waits, or a proposal of another segment."""
-        self.previewFrame.visible = pending or proposed or not autoCommit
-        self.commitButton.enabled = pending or proposed
-        self.rejectButton.enabled = pending or proposed
+    def showPreview(self, pending, proposed):
+        """Buttons for a result that waits, or else a proposal of another segment."""
         isProposal = proposed and not pending
-        self.commitButton.text = (_("Accept proposal") if isProposal else _("Apply preview")) + " (Enter)"
+        self.commitButton.text = (_("Accept") if isProposal else _("Apply")) + " (Enter)"
         self.rejectButton.text = (_("Drop it") if isProposal else _("Discard")) + " (Esc)"
+        tip = _("Make the proposal a segment.") if isProposal else _("Write the preview to the segment.")
+        self.commitButton.toolTip = tip
+        tip = _("It is none; go on to the next one.") if isProposal else _("Drop the preview; the segment stays.")
+        self.rejectButton.toolTip = tip
 
     # --- settings
 

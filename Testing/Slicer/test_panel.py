@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import qt
 import slicer
-from slicer_case import BALLS, Editor, check, clicked, let_work, make_volume, run
+from slicer_case import BALLS, Editor, check, clicked, let_work, make_volume, run, wait_until
+
+from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 
 A, B = BALLS["A"][0], BALLS["B"][0]
 SMALL_SCREEN = (1366, 768)
@@ -143,6 +145,39 @@ def markers():
     ]
 
 
+def nothing_moves_while_it_works():
+    """Before, during and after a propagation, with a preview waiting and after it, all controls have one place."""
+    editor = clicked()
+    panel, controller = editor.effect.self().panel, editor.effect.self().controller
+    places, seen = {"before": placed(panel)}, set()
+    editor.press("Propagate")
+    while controller.is_busy:
+        if panel.progressBar.visible:
+            seen.add(panel.progressLabel.text if panel.progressBar.maximum else "busy")
+        places["propagating"] = placed(panel)
+    editor.finish()
+    check("busy" in seen and not any(text.startswith("0 of") for text in seen), f"it looks busy at once: {len(seen)}")
+    places["propagated"] = placed(panel)
+    editor.effect.setParameter("AutoCommit", "0")
+    editor.click((14, 48, 40))
+    wait_until(lambda: panel.previewFrame.visible, "a preview waits")
+    places["preview"] = placed(panel)
+    panel.rejectButton.click()
+    wait_until(lambda: not panel.previewFrame.visible, "it is dropped")
+    places["dropped"] = placed(panel)
+    moved = {what: place for what, place in places.items() if place != places["before"]}
+    check(not moved, f"nothing has moved in {len(places)} states{moved or ''}")
+    panel.showProgress(PropagationProgress(1180, 2400, 100.0), False)
+    cut = panel.progressLabel.sizeHint.width() - panel.strip.label.width
+    check(cut <= 0 or slicer.util.mainWindow() is None, f"'{panel.progressLabel.text}' is not cut off")
+
+
+def placed(panel):
+    """Left, top, width and height of what is needed, and where the section More begins."""
+    slicer.app.processEvents()
+    return [(part.x, part.y, part.width, part.height) for part in needed(panel)] + [panel.moreSection.y]
+
+
 def the_tool_and_what_it_does_are_seen():
     """The button that is down has a colour of its own; keys stand on the buttons."""
     editor = Editor(make_volume())
@@ -161,5 +196,6 @@ run(
     a_correction_is_counted_as_out_of_date,
     a_slice_is_cleared_and_a_segment_begun_anew,
     prompts_and_messages_belong_to_their_segment,
+    nothing_moves_while_it_works,
     the_tool_and_what_it_does_are_seen,
 )

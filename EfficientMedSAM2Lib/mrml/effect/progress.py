@@ -40,7 +40,7 @@ class PropagationProgress:
             return text
         left = max(self.total - self.done, 0) / self.rate
         time_left = f"{left:.0f} s" if left < 90 else f"{left / 60:.0f} min"
-        return f"{text}, {self.rate:.1f} per second, {time_left} left"
+        return f"{text}, {self.rate:.1f}/s, {time_left} left"
 
 
 @dataclass(frozen=True)

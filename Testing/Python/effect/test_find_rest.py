@@ -77,7 +77,7 @@ def test_the_views_go_to_a_proposal_and_outline_it(searching):
     red = next(n for n in slicer.util.getNodesByClass("vtkMRMLSliceNode") if n.GetName() == "Red")
     assert view_slice(red, searching.volume) == (0, proposal.place_kji[0])
     assert searching.outline("Red").GetVisibility()
-    assert searching.panel.commitButton.text == "Accept proposal (Enter)"
+    assert searching.panel.commitButton.text == "Accept (Enter)"
 
 
 def test_an_accepted_one_is_a_numbered_segment_and_one_undo_step(searching):
@@ -139,10 +139,10 @@ def test_what_has_become_a_segment_is_not_proposed_any_more(searching):
 def test_a_preview_comes_before_a_proposal(searching):
     searching.parameter("AutoCommit", "0")
     searching.click(inside(1))
-    assert searching.panel.commitButton.text == "Apply preview (Enter)"
+    assert searching.panel.commitButton.text == "Apply (Enter)"
     searching.press(searching.panel.rejectButton)
     assert searching.editor.mask("Lesion 1").sum() == 72
-    assert searching.panel.commitButton.text == "Accept proposal (Enter)"
+    assert searching.panel.commitButton.text == "Accept (Enter)"
     searching.press(searching.panel.commitButton)
     assert names(searching) == ["Lesion 1", "Lesion 2"]
     assert not searching.controller.has_preview

@@ -16,10 +16,16 @@ def rows(user):
         (*panel.toolButtons.values(), panel.roiButton),
         (panel.includeButton, panel.excludeButton, panel.lockButton, panel.nextButton),
         (panel.messageArea,),
-        (panel.propagateButton, panel.staleLabel if panel.progressBar.isHidden() else panel.progressBar),
+        (beside_propagate(panel), panel.propagateButton),
         (panel.strip.label, panel.weakestButton),
         (panel.moreSection,),
     )
+
+
+def beside_propagate(panel):
+    """What is shown there: one of three."""
+    (shown,) = [part for part in (panel.staleLabel, panel.progressBar, panel.previewFrame) if not part.isHidden()]
+    return shown
 
 
 def places(user):
@@ -114,6 +120,43 @@ def test_nothing_moves_whatever_happens(shown):
     shown.click((8, 8, 6))
     assert "out of date" in shown.panel.staleLabel.text
     assert places(shown) == before
+    shown.press(shown.panel.autoCommitCheck)
+    shown.click((9, 8, 6))
+    assert shown.controller.has_preview
+    assert beside_propagate(shown.panel) is shown.panel.previewFrame
+    assert places(shown) == before
+    shown.press(shown.panel.rejectButton)
+    assert beside_propagate(shown.panel) is shown.panel.staleLabel
+    assert places(shown) == before
+
+
+def test_a_propagation_that_begins_looks_busy(shown):
+    """Until its first slice is done, nobody knows how long it takes, and there is no "0 of 0" to be read."""
+    from host.pythonqt import unwrap
+
+    from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
+
+    seen = []
+    show_progress = shown.panel.showProgress
+
+    def showProgress(progress, cancelling):
+        show_progress(progress, cancelling)
+        if progress is not None:
+            seen.append((progress, shown.panel.progressBar.maximum, shown.panel.progressLabel.text))
+
+    shown.panel.showProgress = showProgress
+    shown.click(INSIDE)
+    shown.press(shown.panel.propagateButton)
+    begun = [(maximum, text) for progress, maximum, text in seen if progress.done == 0]
+    assert begun
+    assert set(begun) == {(0, "Preparing...")}
+    assert all(maximum == progress.total > 0 for progress, maximum, _text in seen if progress.done)
+    show_progress(PropagationProgress(3, 20, 1.0), False)
+    assert shown.panel.progressLabel.text == "3 of 20 slices, 3.0/s, 6 s left"
+    shown.panel._showPlace(shown.panel.progressBar)
+    shown.host.process_events(0)
+    label = unwrap(shown.panel.progressLabel)
+    assert label.fontMetrics().horizontalAdvance(label.text()) <= label.width()
 
 
 def test_keys_stand_on_the_buttons(user):
@@ -121,7 +164,7 @@ def test_keys_stand_on_the_buttons(user):
     texts = [button.text for button in (*panel.toolButtons.values(), panel.propagateButton, panel.weakestButton)]
     assert texts[:5] == ["Point (P)", "Box (X)", "Line (L)", "Scribble (D)", "Lasso (E)"]
     assert texts[5:] == ["Propagate (M)", "Weakest (U)"]
-    assert (panel.commitButton.text, panel.rejectButton.text) == ("Apply preview (Enter)", "Discard (Esc)")
+    assert (panel.commitButton.text, panel.rejectButton.text) == ("Apply (Enter)", "Discard (Esc)")
     assert (panel.includeButton.text, panel.excludeButton.text) == ("+ Include", "\N{MINUS SIGN} Exclude (N)")
     user.press(panel.excludeButton)
     assert (panel.includeButton.text, panel.excludeButton.text) == ("+ Include (N)", "\N{MINUS SIGN} Exclude")

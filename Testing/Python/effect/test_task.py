@@ -69,7 +69,7 @@ def test_the_structure_is_proposed_without_a_prompt(reader, search):
     red = next(n for n in slicer.util.getNodesByClass("vtkMRMLSliceNode") if n.GetName() == "Red")
     assert view_slice(red, reader.volume) == (0, BEST)
     assert reader.outline("Red").GetVisibility()
-    assert reader.panel.commitButton.text == "Accept proposal (Enter)"
+    assert reader.panel.commitButton.text == "Accept (Enter)"
     assert reader.panel.proposeButton.text == "End the search"
     assert names(reader) == ["Segment_1"]
     assert reader.count() == 0

@@ -174,7 +174,7 @@ def propagate(user: User) -> dict[str, float]:
     user.wait("activity", "value === 'idle'")
     texts = page.evaluate("window.watch.texts")
     shown = [at for at, text in texts if text]
-    rates = [float(found[1]) for _, text in texts if (found := re.search(r"([\d.]+) per second", text))]
+    rates = [float(found[1]) for _, text in texts if (found := re.search(r"([\d.]+)/s", text))]
     gaps = [after - before for before, after in zip([started, *shown], shown)]
     return {
         "propagation, slices/s": rates[-1],

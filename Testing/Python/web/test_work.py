@@ -44,7 +44,7 @@ def test_box_propagation_correction_undo_and_download(sample, tmp_path):
 
     user.page.evaluate(COUNT)
     user.page.click("#propagate")
-    user.wait("progress", "value && value.done >= 2 && /per second/.test(value.text) && /left/.test(value.text)")
+    user.wait("progress", r"value && value.done >= 2 && /\/s, /.test(value.text) && /left/.test(value.text)")
     user.picture("propagating", settle_ms=0)
     user.wait("activity", "value === 'idle'")
     pictures, texts = user.page.evaluate("[window.counted.pictures, window.counted.texts]")

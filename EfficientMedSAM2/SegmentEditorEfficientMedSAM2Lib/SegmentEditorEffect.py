@@ -25,7 +25,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import tilt_hint, view_slice, xy_to_world
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import view_slice, xy_to_world
 from EfficientMedSAM2Lib.mrml.effect.worker import Worker
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
 from SegmentEditorEfficientMedSAM2Lib.effect_commands import DEFAULTS, EffectCommands
@@ -55,7 +55,8 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.controller: Any = None  # an EffectController from setupOptionsFrame to cleanup
         self._isActive = False
         self._settings = None
-        self._hint = ""
+        self._hint = self._tilt = ""
+        self._tiltedPoint = None
         self._windowOf = None
         self._segment = (None, "")
         self._markupsChanged = False
@@ -228,7 +229,9 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             self._say(str(error))
             return True
         if used and eventId == vtk.vtkCommand.LeftButtonPressEvent:
-            self._hint = tilt_hint(self.scriptedEffect.viewNode(viewWidget), volumeNode)
+            self._hint = ""
+            viewNode = self.scriptedEffect.viewNode(viewWidget)
+            self._tiltedPoint = xy_to_world([callerInteractor.GetEventPosition()], viewNode)[0].tolist()
             self._onChanged()
         return bool(used)
 
@@ -237,6 +240,8 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         if self._isActive and callerViewNode is not None and callerViewNode.IsA("vtkMRMLSliceNode"):
             self._showPreview([viewWidget])
             self._showStrip(callerViewNode)
+            if self._tilt != self._tiltHint():
+                self._onChanged()
 
     # --- inside
 
@@ -296,7 +301,8 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         if not self._isActive:
             return
         self.timer.start()
-        self.panel.showState(self.controller, self._hint)
+        self._tilt = self._tiltHint()
+        self.panel.showState(self.controller, self._hint, self._tilt)
         self.showLesions()
         self.pipelines.raiseMarkers()
         self._showStrip()

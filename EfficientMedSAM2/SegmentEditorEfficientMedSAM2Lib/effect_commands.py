@@ -10,7 +10,13 @@ from slicer.i18n import tr as _
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import axis_of_markups, show_slice, view_slice
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import (
+    axis_of_markups,
+    show_slice,
+    tilt_hint,
+    rotate_to_image,
+    view_slice,
+)
 from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import is_new_segment, offered_markups
 from SegmentEditorEfficientMedSAM2Lib.lesions.lesion_commands import LesionCommands
@@ -38,6 +44,7 @@ class EffectCommands(LesionCommands):
 
     if TYPE_CHECKING:
         _segment: tuple[Any, str]  # segmentation node and ID of the segment that was selected last
+        _tiltedPoint: Any  # where the last prompt was begun, world RAS in mm, None before one
 
         def __getattr__(self, name: str) -> Any:
             """What the effect itself has."""
@@ -55,6 +62,7 @@ class EffectCommands(LesionCommands):
             "useSegment": lambda: self._act(self.controller.use_segment),
             "task": self.onTask,
             "propose": lambda: self._act(self.controller.propose_structure),
+            "rotateViews": self.onRotateViews,
             "lock": self.onLock,
             "next": self.onNext,
             "goToPrompt": self.onGoToPrompt,
@@ -164,6 +172,23 @@ class EffectCommands(LesionCommands):
         """Go to the slice with the lowest confidence."""
         if not self.panel.strip.goToWeakest():
             self._say(_("No slice has a confidence yet; give a prompt first."))
+
+    def onRotateViews(self):
+        """Rotate the views on show into the image's own planes, with the slice of the last prompt in a tilted view."""
+        volumeNode = self._volumeNode()
+        if volumeNode is not None:
+            point, self._tiltedPoint, self._hint = self._tiltedPoint, None, ""
+            rotate_to_image(self._shownViews(), volumeNode, point)
+            self._onChanged()
+
+    def _shownViews(self):
+        """Nodes of the slice views of the layout."""
+        return [node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode") if node.IsMappedInLayout()]
+
+    def _tiltHint(self):
+        """What is to be said while a view on show is tilted against the image."""
+        volumeNode = self._volumeNode()
+        return "" if volumeNode is None else tilt_hint(self._shownViews(), volumeNode)
 
     def onJump(self, index):
         """Show an image slice in the views along its axis."""

@@ -122,7 +122,13 @@ class OptionsPanel(MoreOptions):
         self.messageArea.setFrameShape(qt.QFrame.NoFrame)
         self.messageArea.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
         self.messageArea.setFixedHeight(MESSAGE_LINES * self.messageLabel.fontMetrics().lineSpacing() + 4)
-        self._column.addWidget(self.messageArea)
+        tip = _("Rotate the slice views into the planes of the image; the menu in a view's bar brings it back.")
+        self.rotateButton = self._button(_("Rotate views"), self.commands["rotateViews"], tip)
+        self.rotateButton.visible = False
+        row = self._row()
+        row.addWidget(self.messageArea, 1)
+        row.addWidget(self.rotateButton)
+        self._column.addLayout(row)
 
     def _addPreview(self):
         self.commitButton = self._button("", self.commands["commit"], "")
@@ -188,8 +194,8 @@ class OptionsPanel(MoreOptions):
         ):
             widget.enabled = not text
 
-    def showState(self, controller, hint):
-        """What the controller does, has to say, and has found."""
+    def showState(self, controller, hint, tilt):
+        """What the controller does, has to say, and has found; a hint, and what there is to say of tilted views."""
         activity, progress = controller.activity, controller.progress
         if progress is None and activity.is_propagation:
             progress = PropagationProgress(0, 0, 0.0)
@@ -197,9 +203,10 @@ class OptionsPanel(MoreOptions):
         self.showProgress(progress, activity is Activity.CANCELLING)
         waits = controller.has_preview or controller.proposal is not None
         self._showPlace(self.progressBar if progress is not None else self.previewFrame if waits else self.staleLabel)
+        self.rotateButton.visible = bool(tilt)
         if controller.load_error is not None:
             self.showSetup(_("The network could not be loaded:") + f" {controller.load_error}")
-        text = controller.message or hint or controller.find_text
+        text = controller.message or hint or controller.find_text or tilt
         if not text and activity is Activity.LOADING:
             text = _("Loading the network...")
         self.showMessage(text, controller.is_error)

@@ -1,9 +1,11 @@
-"""A scan that is moved and turned by a transform is segmented where it is shown."""
+"""A scan that is moved and turned, by a transform or by its own axes, is segmented where it is shown."""
 
 import numpy as np
 import slicer
 import vtk
-from slicer_case import ONE_CLICK_DICE, Editor, ball, check, dice, make_volume, run, wait_until
+from slicer_case import ONE_CLICK_DICE, Editor, ball, check, dice, let_work, make_volume, run, wait_until
+
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import tilt_degrees
 
 
 def transformed_volume():
@@ -26,4 +28,36 @@ def transformed_volume():
     check(overlap > ONE_CLICK_DICE, f"{count} voxels, Dice {overlap:.3f} with the ball")
 
 
-run(transformed_volume)
+def tilted_scan_is_turned():
+    """The views are oblique to a scan: the panel says so before and after a click, and one button turns them."""
+    volume = make_volume()
+    turn = vtk.vtkTransform()
+    turn.RotateX(20.0)
+    turn.RotateZ(8.0)
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    vtk.vtkMatrix4x4.Multiply4x4(turn.GetMatrix(), matrix, matrix)
+    volume.SetIJKToRASMatrix(matrix)
+    editor = Editor(volume)
+    panel = editor.effect.self().panel
+    slicer.util.resetSliceViews()
+    wait_until(lambda: "tilted" in panel.messageLabel.text, f"'{panel.messageLabel.text}'")
+    check(panel.rotateButton.visible or slicer.util.mainWindow() is None, "the button is seen")
+    editor.click((14, 48, 30))
+    wait_until(lambda: editor.mask().any(), "a click makes a mask")
+    editor.settle()
+    check("tilted" in panel.messageLabel.text, f"'{panel.messageLabel.text}'")
+    count = int(editor.mask().sum())
+    editor.press("Rotate views")
+    let_work(0.5)
+    check(editor.shown_slice() == 14, "the slice of the click is on view")
+    check(panel.messageLabel.text == "" and not panel.rotateButton.visible, "nothing is tilted any more")
+    for name in slicer.app.layoutManager().sliceViewNames():
+        node = slicer.app.layoutManager().sliceWidget(name).mrmlSliceNode()
+        check(tilt_degrees(node, volume) < 0.01, f"the {name} view lies in the scan's plane")
+    editor.click((14, 48, 40), jump=False)
+    check(editor.settle() > 0.5 * count, "a click there is answered on the same slice")
+    check(np.flatnonzero(editor.mask().any(axis=(1, 2))).tolist() == [14], "which is one slice of the scan")
+
+
+run(transformed_volume, tilted_scan_is_turned)

@@ -170,12 +170,27 @@ def axis_of_markups(node: Any, volume_node: Any, slice_nodes: Sequence[Any]) -> 
     return axes.pop() if len(axes) == 1 else None
 
 
-def tilt_hint(slice_node: Any, volume_node: Any) -> str:
-    """What the user should know of prompts in an oblique view; nothing for the others."""
-    degrees = tilt_degrees(slice_node, volume_node)
+def tilt_hint(slice_nodes: Sequence[Any], volume_node: Any) -> str:
+    """What the user should know of prompts in oblique views; nothing where none of these is."""
+    degrees = max((tilt_degrees(node, volume_node) for node in slice_nodes), default=0.0)
     if degrees <= OBLIQUE_DEGREES:
         return ""
-    return (
-        f"This view is tilted by {degrees:.0f}\N{DEGREE SIGN} against the image; "
-        "the mask is made on the image slice through the prompt."
-    )
+    return f"The view is tilted by {degrees:.0f}\N{DEGREE SIGN}: a mask lies on one image slice, a stripe here."
+
+
+def rotate_to_image(slice_nodes: Sequence[Any], volume_node: Any, through_ras: Sequence[float] | None = None) -> None:
+    """Rotate views into the planes of the image, each into the nearest, with the middle of an image slice on view.
+
+    Args:
+        slice_nodes: vtkMRMLSliceNode of each view.
+        volume_node: The image. Under a nonlinear transform its slices are no planes, and nothing is rotated.
+        through_ras: World RAS in mm of a point on the slices to be shown; by default, each view's middle.
+    """
+    if linear_matrix(transform_between(volume_node, None)) is None:
+        return
+    for node in slice_nodes:
+        node.RotateToVolumePlane(volume_node)
+        axis, index = view_slice(node, volume_node)
+        if through_ras is not None:
+            index = int(nearest_index(world_to_ijk([through_ras], volume_node)[0][2 - axis]))
+        show_slice(axis, index, volume_node, [node])

@@ -230,6 +230,29 @@ def test_oblique_view_and_transformed_volume(make_user):
     user.wait()
     np.testing.assert_array_equal(user.editor.mask(), tube_slice(4))
     assert "tilted" in user.panel.messageLabel.text
+    assert not user.panel.rotateButton.isHidden()
+
+
+def test_tilted_views_are_turned_by_one_click(user):
+    """The panel says it before the first click, too, and what was clicked is seen whole afterwards."""
+    from EfficientMedSAM2Lib.mrml.effect.view_geometry import tilt_degrees, view_slice
+
+    mouse, green = user.host.mouse("Red"), user.host.mouse("Green")
+    assert user.panel.rotateButton.isHidden()
+    middle = user.world((7, 10, 11))
+    mouse.look_along((0.0, np.sin(0.4), np.cos(0.4)), (-1.0, 0.0, 0.0), middle)
+    user.host.process_events(0)
+    assert "tilted by 23" in user.panel.messageLabel.text
+    assert not user.panel.rotateButton.isHidden()
+    mouse.click(user.world((7, 10, 6)))  # not in the view's middle
+    user.wait()
+    user.panel.excludeButton.click()
+    assert "tilted by 23" in user.panel.messageLabel.text
+    user.press(user.panel.rotateButton)
+    assert view_slice(mouse.node, user.volume) == (0, 7)
+    assert max(tilt_degrees(view.node, user.volume) for view in (mouse, green)) < 0.01
+    assert user.panel.messageLabel.text == ""
+    assert user.panel.rotateButton.isHidden()
 
 
 def test_click_outside_is_explained(user):

@@ -128,6 +128,13 @@ def test_nothing_moves_whatever_happens(shown):
     shown.press(shown.panel.rejectButton)
     assert beside_propagate(shown.panel) is shown.panel.staleLabel
     assert places(shown) == before
+    shown.mouse.look_along((0.0, 0.4, 0.9), (-1.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+    shown.host.process_events(0)
+    assert not shown.panel.rotateButton.isHidden()
+    at = places(shown)
+    message = next(n for n, part in enumerate(sum(rows(shown), ())) if part is shown.panel.messageArea)
+    assert at[message][:2] == before[message][:2]  # it makes room for the button at its right
+    assert at[:message] + at[message + 1 :] == before[:message] + before[message + 1 :]
 
 
 def test_a_propagation_that_begins_looks_busy(shown):

@@ -122,6 +122,7 @@ class qMRMLSliceWidget(qMRMLWidget):
         node = node or self._logic.AddSliceNode(name)
         self._logic.SetSliceNode(node)
         node.SetOrientation(ORIENTATIONS[name])
+        node.SetMappedInLayout(1)
         node.SetDimensions(SIZE, SIZE, 1)
         node.SetFieldOfView(250.0, 250.0, 1.0)
 

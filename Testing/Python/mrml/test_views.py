@@ -17,6 +17,8 @@ from EfficientMedSAM2Lib.mrml.effect.view_geometry import (
     show_slice,
     slice_center_world,
     tilt_degrees,
+    tilt_hint,
+    rotate_to_image,
     view_axis,
     view_slice,
 )
@@ -68,6 +70,38 @@ def test_view_knows_its_slice(build_scene: Any, axis: int, degrees: float) -> No
     tilted = view(scene, axis, (4, 7, 9), moved[:3, :3] @ rotation(20, 2 if axis == 2 else 0)[:3, :3])
     assert view_axis(tilted, scene.volume) == axis
     assert tilt_degrees(tilted, scene.volume) == pytest.approx(20, abs=0.1)
+
+
+@pytest.mark.parametrize("has_point", [False, True])
+@pytest.mark.parametrize("degrees", [0, 25, -35])
+def test_views_are_turned_to_the_image(build_scene: Any, degrees: float, has_point: bool) -> None:
+    """As for a volume that is oblique to the patient, under a transform that turns it further."""
+    moved = rotation(degrees, 2) @ rotation(degrees / 2, 0)
+    scene = build_scene(volume_transform=moved, segmentation_transform=moved)
+    nodes = [view(scene, axis, (4, 7, 9)) for axis in (0, 1, 2)]
+    assert ("tilted" in tilt_hint(nodes, scene.volume)) == (degrees != 0)
+    shown = (2, 5, 6) if has_point else (4, 7, 9)
+    rotate_to_image(nodes, scene.volume, world(scene.volume, shown) if has_point else None)
+    assert tilt_hint(nodes, scene.volume) == ""
+    for axis, node in enumerate(nodes):
+        assert tilt_degrees(node, scene.volume) < 0.01
+        assert view_slice(node, scene.volume) == (axis, shown[axis])
+        origin = from_vtk_matrix(node.GetSliceToRAS())[:3, 3]
+        middle = from_vtk_matrix(node.GetSliceToRAS())[:3, 2] @ (world(scene.volume, shown) - origin)
+        assert middle == pytest.approx(0.0, abs=1e-6)  # the slice's own middle, not between two of them
+
+
+def test_views_of_a_bent_image_are_not_turned(scene: Any) -> None:
+    import slicer
+
+    node = view(scene, 0, (4, 7, 9), rotation(20)[:3, :3])
+    before = from_vtk_matrix(node.GetSliceToRAS())
+    grid = scene.mrml.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
+    assert isinstance(grid, slicer.vtkMRMLBSplineTransformNode)
+    scene.volume.SetAndObserveTransformNodeID(grid.GetID())
+    assert tilt_hint([node], scene.volume) == ""
+    rotate_to_image([node], scene.volume)
+    np.testing.assert_array_equal(from_vtk_matrix(node.GetSliceToRAS()), before)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from EfficientMedSAM2Lib.core.boxes import Box, union
+from collections.abc import Container, Mapping
+
+import numpy as np
+
+from EfficientMedSAM2Lib.core.boxes import Box, box_slices, union
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.mrml.history_link import EditorStates, EngineSteps
@@ -72,11 +76,14 @@ class ResultWriter:
         if box is not None:
             after, changed = self._steps.unwritten(segment_id, box)
             left, notes = left_to_others(self.port, self.engine, segment_id, box, after, changed & after, keeps_out)
-            before = read_each_other_segment(self.port, segment_id, box)
+            before = self._read_each(segment_id, box)
+            unseen = self._unseen()
             report = write_change(self.port, Change(after, changed & ~left, (box[0][0], box[1][0], box[2][0])))
             notes += changes_elsewhere(self.port, segment_id, box, before)
             self._steps.mark_written(segment_id, box)
-        known = self._known_after(segment_id, box)
+            known = self._known_after(segment_id, box, before, unseen)
+        else:
+            known = {segment_id: self.states.current.known.get(segment_id, PackedMask.empty(3))}
         self._prompts.write(segment_id, self.states.next_tag())
         segment = self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)
         write_slices(segment, self.port.source_volume_node(), self.engine, segment_id, known[segment_id])
@@ -96,16 +103,35 @@ class ResultWriter:
         node = self.port.segmentation_node()
         return {segment_id: segment_stamp(node, segment_id) for segment_id in self.port.segment_ids()}
 
-    def _known_after(self, written: str, box: Box | None) -> dict[str, PackedMask]:
-        """What the editor holds now of the written segment, and of those that it may have overwritten."""
-        segmentation, volume = self.port.segmentation_node(), self.port.source_volume_node()
-        known = dict(self.states.current.known)
-        known.setdefault(written, PackedMask.empty(3))
-        for segment_id in self.port.segment_ids():
-            if segment_id in known and box is not None:
-                whole = union(known[segment_id].box, box)
-                assert whole is not None
-                mask = read_segment(segmentation, segment_id, volume, whole)
-                known[segment_id] = PackedMask.pack(mask, [low for low, _high in whole])
-                self.seen[segment_id] = segment_stamp(segmentation, segment_id)
+    def _read_each(self, segment_id: str, box: Box) -> dict[str, np.ndarray]:
+        """Voxels of all segments in a half-open box of the volume's grid, bool, by segment ID; one is selected."""
+        own = read_segment(self.port.segmentation_node(), segment_id, self.port.source_volume_node(), box)
+        return {**read_each_other_segment(self.port, segment_id, box), segment_id: own}
+
+    def _unseen(self) -> set[str]:
+        """Segments that have changed since the engine looked at them: what was edited there is still to be imported."""
+        return {segment_id for segment_id, stamp in self._stamps().items() if self.seen.get(segment_id) != stamp}
+
+    def _known_after(
+        self, written: str, box: Box, before: Mapping[str, np.ndarray], unseen: Container[str]
+    ) -> dict[str, PackedMask]:
+        """What the engine knows that the editor holds: as it knew it, but for the voxels that this write has changed.
+
+        A segment that another effect has edited meanwhile is read anew when the next action begins on it.
+        """
+        node, old = self.port.segmentation_node(), dict(self.states.current.known)
+        old.setdefault(written, PackedMask.empty(3))
+        known = {}
+        for segment_id, now in self._read_each(written, box).items():
+            if segment_id not in old:
+                continue
+            whole = union(old[segment_id].box, box)
+            assert whole is not None
+            mask = old[segment_id].window(whole)
+            part = mask[box_slices([[low - w[0], high - w[0]] for (low, high), w in zip(box, whole)])]
+            changed = now ^ before[segment_id]
+            part[changed] = now[changed]
+            known[segment_id] = PackedMask.pack(mask, [low for low, _high in whole])
+            if segment_id not in unseen:
+                self.seen[segment_id] = segment_stamp(node, segment_id)
         return known

@@ -149,15 +149,20 @@ class EffectUser:
 
     def paint(self, segment_id: str, mask: np.ndarray) -> None:
         """What Slicer's own Paint effect does."""
+        self._modify(segment_id, mask, self.editor.logic.ModificationModeAdd)
+
+    def erase(self, segment_id: str, mask: np.ndarray) -> None:
+        """What Slicer's own Erase effect does."""
+        self._modify(segment_id, mask, self.editor.logic.ModificationModeRemove)
+
+    def _modify(self, segment_id: str, mask: np.ndarray, mode: int) -> None:
         from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image
         from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix
 
-        logic = self.editor.logic
+        logic, nodes = self.editor.logic, (self.editor.segmentation, segment_id)
         image = oriented_image(mask, (0, 0, 0), volume_matrix(self.volume))
         logic.SaveStateForUndo()
-        logic.ModifySegmentByLabelmap(
-            self.editor.segmentation, segment_id, image, logic.ModificationModeAdd, list(image.GetExtent()), True, False
-        )
+        logic.ModifySegmentByLabelmap(*nodes, image, mode, list(image.GetExtent()), True, False)
         self.wait()
 
     def voxels(self) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from effect_user import BESIDE, INSIDE, SHAPE, tube, tube_slice
@@ -138,6 +140,38 @@ def test_a_segment_is_locked_without_a_network(user):
     user.controller.unload()
     user.press(user.panel.lockButton)
     assert user.panel.lockButton.checked
+
+
+@pytest.mark.parametrize("is_propagating", [False, True])
+def test_an_edit_is_kept_though_something_is_written_before_it_is_looked_at(user, is_propagating):
+    """Erase on A, and click on B before A is prompted again; or erase by a script while A is propagated."""
+
+    def draw_box(first_row):
+        user.press(user.panel.toolButtons["box"])
+        user.jump_to((4, 8, 6)).drag(user.world((4, first_row, 4)), user.world((4, 10, 9)))
+        user.wait()
+
+    draw_box(5)
+    erased = block(4, 5, 5, 7, 5, 7)
+    if is_propagating:
+        user.predictor._maybe_fail = lambda _frame: time.sleep(0.03)
+        user.press(user.panel.propagateButton, wait=False)
+        assert user.propagated(1)
+        user.erase("A", erased)
+    else:
+        user.select("B")
+        user.press(user.panel.toolButtons["point"])
+        user.click(BESIDE)
+        user.select("A")
+        user.erase("A", erased)
+        user.select("B")
+        user.click((6, 15, 15))
+        user.select("A")
+    draw_box(8)  # without what was erased,
+    draw_box(5)  # and with it
+    mask = user.editor.mask("A")
+    assert not mask[erased].any()
+    np.testing.assert_array_equal(mask[4], (tube() & ~erased)[4])
 
 
 class Protected:

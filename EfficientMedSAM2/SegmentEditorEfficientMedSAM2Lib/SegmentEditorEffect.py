@@ -25,7 +25,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import view_slice, xy_to_world
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import plane_of, view_slice, xy_to_world
 from EfficientMedSAM2Lib.mrml.effect.worker import Worker
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
 from SegmentEditorEfficientMedSAM2Lib.effect_commands import DEFAULTS, EffectCommands
@@ -56,7 +56,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self._isActive = False
         self._settings = None
         self._hint = self._tilt = ""
-        self._tiltedPoint = None
+        self._planes, self._tiltedPoint = {}, None
         self._windowOf = None
         self._segment = (None, "")
         self._markupsChanged = False
@@ -190,7 +190,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
     def layoutChanged(self):
         """Other views: outlines are drawn where they are now."""
         if self._isActive:
-            self._showPreview()
+            self._lookAtViews()
 
     def interactionNodeModified(self, interactionNode):
         """Placing markups must not end the effect; a placed ROI becomes a prompt."""
@@ -232,7 +232,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             self._hint = ""
             viewNode = self.scriptedEffect.viewNode(viewWidget)
             self._tiltedPoint = xy_to_world([callerInteractor.GetEventPosition()], viewNode)[0].tolist()
-            self._onChanged()
+            self._lookAtViews()
         return bool(used)
 
     def processViewNodeEvents(self, callerViewNode, eventId, viewWidget):
@@ -240,8 +240,8 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         if self._isActive and callerViewNode is not None and callerViewNode.IsA("vtkMRMLSliceNode"):
             self._showPreview([viewWidget])
             self._showStrip(callerViewNode)
-            if self._tilt != self._tiltHint():
-                self._onChanged()
+            if self._planes.get(callerViewNode.GetID()) != plane_of(callerViewNode):
+                self._lookAtViews()
 
     # --- inside
 
@@ -301,10 +301,10 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         if not self._isActive:
             return
         self.timer.start()
-        self._tilt = self._tiltHint()
         self.panel.showState(self.controller, self._hint, self._tilt)
         self.showLesions()
-        self.pipelines.raiseMarkers()
+        if not self.controller.activity.is_propagation:
+            self.pipelines.raiseMarkers()
         self._showStrip()
         self._showPreview()
 
@@ -332,7 +332,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             isShared = is_shared_by_time_points(node.GetSegmentationNode(), volumeNode)
             self.panel.showSequence(time_point_label(volumeNode), isShared)
             self.controller.scene_changed()
-            self._onChanged()
+            self._lookAtViews()
 
     def _onNodesChanged(self):
         self._markupsChanged = True  # looked at later: a node that is being added has no name and no attributes yet

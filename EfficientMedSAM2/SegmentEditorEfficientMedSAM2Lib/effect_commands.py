@@ -12,6 +12,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import (
     axis_of_markups,
+    plane_of,
     show_slice,
     tilt_hint,
     rotate_to_image,
@@ -44,6 +45,8 @@ class EffectCommands(LesionCommands):
 
     if TYPE_CHECKING:
         _segment: tuple[Any, str]  # segmentation node and ID of the segment that was selected last
+        _tilt: str
+        _planes: dict[str, tuple[float, ...]]  # how each view on show was turned when that was found, by ID
         _tiltedPoint: Any  # where the last prompt was begun, world RAS in mm, None before one
 
         def __getattr__(self, name: str) -> Any:
@@ -179,16 +182,18 @@ class EffectCommands(LesionCommands):
         if volumeNode is not None:
             point, self._tiltedPoint, self._hint = self._tiltedPoint, None, ""
             rotate_to_image(self._shownViews(), volumeNode, point)
-            self._onChanged()
+            self._lookAtViews()
 
     def _shownViews(self):
         """Nodes of the slice views of the layout."""
         return [node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode") if node.IsMappedInLayout()]
 
-    def _tiltHint(self):
-        """What is to be said while a view on show is tilted against the image."""
-        volumeNode = self._volumeNode()
-        return "" if volumeNode is None else tilt_hint(self._shownViews(), volumeNode)
+    def _lookAtViews(self):
+        """Say whether a view on show is tilted. Not for each step through the slices, which views report as well."""
+        volumeNode, views = self._volumeNode(), self._shownViews()
+        self._tilt = "" if volumeNode is None else tilt_hint(views, volumeNode)
+        self._planes = {view.GetID(): plane_of(view) for view in views}
+        self._onChanged()
 
     def onJump(self, index):
         """Show an image slice in the views along its axis."""

@@ -146,13 +146,13 @@ class OptionsPanel(MoreOptions):
         self.staleLabel = qt.QLabel()
         self.staleLabel.objectName = "EfficientMedSAM2Stale"
         self.progressBar = qt.QProgressBar()
-        self.progressBar.textVisible = False  # while it is not known how far it is, Qt shows none
-        self.progressLabel = qt.QLabel()
-        self.progressLabel.alignment = qt.Qt.AlignCenter
-        self.progressLabel.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Ignored)
+        self.progressBar.textVisible = True
+        self.busyLabel = qt.QLabel()  # on the bar: while it is not known how far it is, Qt shows no text of its own
+        self.busyLabel.alignment = qt.Qt.AlignCenter
+        self.busyLabel.setForegroundRole(qt.QPalette.HighlightedText)
         cover = qt.QHBoxLayout(self.progressBar)
         cover.setContentsMargins(2, 0, 2, 0)
-        cover.addWidget(self.progressLabel)
+        cover.addWidget(self.busyLabel)
         row = self._row()
         self._places = (self.previewFrame, self.progressBar, self.staleLabel)  # one of them is shown
         for widget in self._places:
@@ -235,8 +235,8 @@ class OptionsPanel(MoreOptions):
             hasBegun = progress.done > 0
             self.progressBar.maximum = progress.total if hasBegun else 0  # 0: the bar shows that something runs
             self.progressBar.value = min(progress.done, progress.total)
-            self.progressLabel.text = progress.text if hasBegun else _("Preparing...")
-            self.progressBar.toolTip = self.progressLabel.text
+            self.progressBar.format = progress.text
+            self.busyLabel.text = "" if hasBegun else _("Preparing...")
 
     def _showPlace(self, widget):
         """Show one of the widgets that share the place beside Propagate."""

@@ -149,7 +149,8 @@ def test_a_propagation_that_begins_looks_busy(shown):
     def showProgress(progress, cancelling):
         show_progress(progress, cancelling)
         if progress is not None:
-            seen.append((progress, shown.panel.progressBar.maximum, shown.panel.progressLabel.text))
+            text = shown.panel.busyLabel.text or shown.panel.progressBar.format
+            seen.append((progress, shown.panel.progressBar.maximum, text))
 
     shown.panel.showProgress = showProgress
     shown.click(INSIDE)
@@ -159,11 +160,11 @@ def test_a_propagation_that_begins_looks_busy(shown):
     assert set(begun) == {(0, "Preparing...")}
     assert all(maximum == progress.total > 0 for progress, maximum, _text in seen if progress.done)
     show_progress(PropagationProgress(3, 20, 1.0), False)
-    assert shown.panel.progressLabel.text == "3 of 20 slices, 3.0/s, 6 s left"
+    assert (shown.panel.busyLabel.text, shown.panel.progressBar.format) == ("", "3 of 20 slices, 3.0/s, 6 s left")
     shown.panel._showPlace(shown.panel.progressBar)
     shown.host.process_events(0)
-    label = unwrap(shown.panel.progressLabel)
-    assert label.fontMetrics().horizontalAdvance(label.text()) <= label.width()
+    bar = unwrap(shown.panel.progressBar)
+    assert bar.fontMetrics().horizontalAdvance(bar.format()) <= bar.width()
 
 
 def test_keys_stand_on_the_buttons(user):

@@ -36,7 +36,7 @@ def test_button_cancels_and_finished_slices_are_one_step(user):
 
     def some_are_done():
         progress = user.controller.progress
-        seen.append((user.panel.propagateButton.text, user.panel.progressLabel.text))
+        seen.append((user.panel.propagateButton.text, user.panel.progressBar.format))
         return progress is not None and progress.done >= 3
 
     assert user.host.process_events(5000, until=some_are_done)

@@ -14,11 +14,11 @@ from EfficientMedSAM2Lib.mrml.effect.outline import GrowingMask, outline_polydat
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import (
     axis_of_markups,
     rectangle_box,
+    rotate_to_image,
     show_slice,
     slice_center_world,
     tilt_degrees,
     tilt_hint,
-    rotate_to_image,
     view_axis,
     view_slice,
 )

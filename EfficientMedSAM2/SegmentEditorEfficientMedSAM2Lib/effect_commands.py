@@ -13,9 +13,9 @@ from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import (
     axis_of_markups,
     plane_of,
+    rotate_to_image,
     show_slice,
     tilt_hint,
-    rotate_to_image,
     view_slice,
 )
 from EfficientMedSAM2Lib.mrml.markups_reader import read_markups

@@ -76,6 +76,64 @@ def test_what_was_said_of_one_segment_is_not_said_of_the_next(sample):
     assert "Segment_2" in user.page.inner_text(".message")
 
 
+def test_the_status_line_names_what_is_selected_whatever_was_done(sample):
+    user = sample
+
+    def says(text):
+        user.page.wait_for_function("text => document.querySelector('.message').innerText.includes(text)", arg=text)
+
+    user.rename("heart")
+    says("Segment: heart")
+    user.key("a")
+    user.wait("segments", "value.length === 2")
+    user.rename("lung")
+    says("Segment: lung")
+    user.page.click("tr.selected button[aria-label^=Delete]")
+    says("Segment: heart")
+    user.key("Control+z")
+    says("Segment: lung")
+    user.open_sample()
+    says("Segment: Segment_1")
+
+
+def test_without_a_segment_a_prompt_says_what_there_is_to_do_on_the_page(sample):
+    user = sample
+    user.key("a")
+    user.wait("segments", "value.length === 2")
+    user.key("Control+z")
+    user.wait("segments", "value.length === 1 && value[0].selected")
+    user.page.click("tr.selected button[aria-label^=Delete]")
+    user.wait("segments", "value.length === 0")
+    user.key("p")
+    user.drag("Red", (0.5, 0.5))
+    user.wait("message", "value !== ''")
+    assert user.state("message") == "No segment is selected; add or select one first."
+    user.key("a")
+    user.drag("Red", (0.5, 0.5))
+    assert user.wait_for_volume() > 0
+
+
+def test_a_cube_turns_with_the_3d_view(sample):
+    user = sample
+    user.command("layout", "ThreeD")
+    user.wait("layout", "value === 'ThreeD'")
+    user.command("setting", "slices_in_3d", False)
+    user.rest()
+    box = user.page.locator("[data-view=ThreeD]").bounding_box()
+    side = min(box["width"], box["height"]) / 5
+    corner = {"x": box["x"] + box["width"] - side, "y": box["y"] + box["height"] - side, "width": side, "height": side}
+
+    def shown():
+        user.rest()
+        return user.page.screenshot(clip=corner)
+
+    before = shown()
+    assert shown() == before
+    user.drag("ThreeD", (0.4, 0.4), (0.6, 0.5))
+    assert shown() != before
+    user.picture("cube")
+
+
 def test_after_use_roi_its_mask_is_seen(sample):
     user = sample
     user.command("slice", "Red", 16)

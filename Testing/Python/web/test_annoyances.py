@@ -263,3 +263,39 @@ def test_what_to_do_next_is_said(sample):
     user.rest()
     user.key("a")
     user.wait("next_step", "value === 'Click on the structure.'")
+
+
+def test_what_waits_for_an_answer_moves_nothing_at_1280_x_720(sample):
+    user = sample
+    for count in (2, 3, 4):
+        user.key("a")
+        user.wait("segments", f"value.length === {count}")
+
+    def places():
+        script = "names => names.map(name => document.querySelector(name).getBoundingClientRect().toJSON())"
+        return user.page.evaluate(script, ["#edit-title", "#propagate-title", ".strip"])
+
+    before = places()
+    user.command("setting", "auto_commit", False)
+    user.command("slice", "Red", 16)
+    user.key("x")
+    user.wait("tool", "value === 'box'")
+    user.drag("Red", (0.44, 0.22), (0.61, 0.60))
+    user.wait("has_preview", "value")
+    user.rest()
+    assert user.page.locator(".pending").is_visible()
+    assert places() == before
+    strip = places()[-1]
+    assert strip["bottom"] <= user.page.locator(".footer").bounding_box()["y"]
+    user.key("Escape")
+    user.wait("has_preview", "!value")
+    user.key("o")
+    user.drag("Red", (0.44, 0.22), (0.61, 0.60))
+    user.wait("roi_text", "value")
+    assert user.page.inner_text(".pending span") == user.state("roi_text")
+    widths = user.page.evaluate("(e => [e.scrollWidth, e.clientWidth])(document.querySelector('.pending span'))")
+    assert widths[0] <= widths[1]  # all of it is seen
+    inside, panel = (user.page.locator(name).bounding_box() for name in (".pending", ".panel"))
+    assert inside["x"] + inside["width"] <= panel["x"] + panel["width"]
+    user.picture("waiting")
+    user.key("Escape")

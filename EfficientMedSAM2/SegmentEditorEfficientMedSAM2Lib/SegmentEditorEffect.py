@@ -190,7 +190,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
     def layoutChanged(self):
         """Other views: outlines are drawn where they are now."""
         if self._isActive:
-            self._lookAtViews()
+            self._checkTilt()
 
     def interactionNodeModified(self, interactionNode):
         """Placing markups must not end the effect; a placed ROI becomes a prompt."""
@@ -232,7 +232,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             self._hint = ""
             viewNode = self.scriptedEffect.viewNode(viewWidget)
             self._tiltedPoint = xy_to_world([callerInteractor.GetEventPosition()], viewNode)[0].tolist()
-            self._lookAtViews()
+            self._checkTilt()
         return bool(used)
 
     def processViewNodeEvents(self, callerViewNode, eventId, viewWidget):
@@ -241,7 +241,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             self._showPreview([viewWidget])
             self._showStrip(callerViewNode)
             if self._planes.get(callerViewNode.GetID()) != plane_of(callerViewNode):
-                self._lookAtViews()
+                self._checkTilt()
 
     # --- inside
 
@@ -332,7 +332,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
             isShared = is_shared_by_time_points(node.GetSegmentationNode(), volumeNode)
             self.panel.showSequence(time_point_label(volumeNode), isShared)
             self.controller.scene_changed()
-            self._lookAtViews()
+            self._checkTilt()
 
     def _onNodesChanged(self):
         self._markupsChanged = True  # looked at later: a node that is being added has no name and no attributes yet

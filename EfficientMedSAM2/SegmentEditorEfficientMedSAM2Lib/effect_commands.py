@@ -182,13 +182,13 @@ class EffectCommands(LesionCommands):
         if volumeNode is not None:
             point, self._tiltedPoint, self._hint = self._tiltedPoint, None, ""
             rotate_to_image(self._shownViews(), volumeNode, point)
-            self._lookAtViews()
+            self._checkTilt()
 
     def _shownViews(self):
         """Nodes of the slice views of the layout."""
         return [node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode") if node.IsMappedInLayout()]
 
-    def _lookAtViews(self):
+    def _checkTilt(self):
         """Say whether a view on show is tilted. Not for each step through the slices, which views report as well."""
         volumeNode, views = self._volumeNode(), self._shownViews()
         self._tilt = "" if volumeNode is None else tilt_hint(views, volumeNode)

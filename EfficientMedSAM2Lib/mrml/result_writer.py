@@ -117,7 +117,7 @@ class ResultWriter:
     ) -> dict[str, PackedMask]:
         """What the engine knows that the editor holds: as it knew it, but for the voxels that this write has changed.
 
-        A segment that another effect has edited meanwhile is read anew when the next action begins on it.
+        A segment that another effect has edited in between is read anew when the next action begins on it.
         """
         node, old = self.port.segmentation_node(), dict(self.states.current.known)
         old.setdefault(written, PackedMask.empty(3))

@@ -106,6 +106,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/evaluation/benchmark/jobs.py
   EfficientMedSAM2Lib/evaluation/benchmark/memory.py
   EfficientMedSAM2Lib/evaluation/benchmark/networks.py
+  EfficientMedSAM2Lib/evaluation/benchmark/prompt_times.py
   EfficientMedSAM2Lib/evaluation/benchmark/results/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/results/markdown.py
   EfficientMedSAM2Lib/evaluation/benchmark/results/overlays.py

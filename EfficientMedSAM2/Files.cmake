@@ -103,6 +103,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/windows.py
   EfficientMedSAM2Lib/evaluation/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
+  EfficientMedSAM2Lib/evaluation/benchmark/batches.py
   EfficientMedSAM2Lib/evaluation/benchmark/jobs.py
   EfficientMedSAM2Lib/evaluation/benchmark/memory.py
   EfficientMedSAM2Lib/evaluation/benchmark/networks.py

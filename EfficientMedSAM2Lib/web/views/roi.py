@@ -54,7 +54,7 @@ class RoiDraft:
     def text(self) -> str:
         """Its size in words."""
         size = self.node.GetSize()
-        return " × ".join(f"{value:.0f}" for value in size) + f" {self.viewer.unit}"
+        return "\N{THIN SPACE}×\N{THIN SPACE}".join(f"{value:.0f}" for value in size) + f" {self.viewer.unit}"
 
     def use(self) -> tuple[int, int]:
         """Use it as a prompt, and as the limits of propagation; returns axis and index of the slice that it prompts."""

@@ -94,7 +94,7 @@ class SliceViews:
         if view is not None:
             node = view.get_view_node()
             kind = node.OrientationMarkerTypeNone if self.viewer.is_picture else node.OrientationMarkerTypeCube
-            view.set_orientation_marker(kind, node.OrientationMarkerSizeSmall)
+            view.set_orientation_marker(kind, node.OrientationMarkerSizeMedium)
 
     def _fit_3d(self) -> None:
         """By the volume's bounds; the view's own reset goes by what was drawn last, and leaves too much room."""

@@ -76,6 +76,64 @@ def test_what_was_said_of_one_segment_is_not_said_of_the_next(sample):
     assert "Segment_2" in user.page.inner_text(".message")
 
 
+def test_the_status_line_names_what_is_selected_whatever_was_done(sample):
+    user = sample
+
+    def says(text):
+        user.page.wait_for_function("text => document.querySelector('.message').innerText.includes(text)", arg=text)
+
+    user.rename("heart")
+    says("Segment: heart")
+    user.key("a")
+    user.wait("segments", "value.length === 2")
+    user.rename("lung")
+    says("Segment: lung")
+    user.page.click("tr.selected button[aria-label^=Delete]")
+    says("Segment: heart")
+    user.key("Control+z")
+    says("Segment: lung")
+    user.open_sample()
+    says("Segment: Segment_1")
+
+
+def test_without_a_segment_a_prompt_says_what_there_is_to_do_on_the_page(sample):
+    user = sample
+    user.key("a")
+    user.wait("segments", "value.length === 2")
+    user.key("Control+z")
+    user.wait("segments", "value.length === 1 && value[0].selected")
+    user.page.click("tr.selected button[aria-label^=Delete]")
+    user.wait("segments", "value.length === 0")
+    user.key("p")
+    user.drag("Red", (0.5, 0.5))
+    user.wait("message", "value !== ''")
+    assert user.state("message") == "No segment is selected; add or select one first."
+    user.key("a")
+    user.drag("Red", (0.5, 0.5))
+    assert user.wait_for_volume() > 0
+
+
+def test_a_cube_turns_with_the_3d_view(sample):
+    user = sample
+    user.command("layout", "ThreeD")
+    user.wait("layout", "value === 'ThreeD'")
+    user.command("setting", "slices_in_3d", False)
+    user.rest()
+    box = user.page.locator("[data-view=ThreeD]").bounding_box()
+    side = min(box["width"], box["height"]) / 5
+    corner = {"x": box["x"] + box["width"] - side, "y": box["y"] + box["height"] - side, "width": side, "height": side}
+
+    def shown():
+        user.rest()
+        return user.page.screenshot(clip=corner)
+
+    before = shown()
+    assert shown() == before
+    user.drag("ThreeD", (0.4, 0.4), (0.6, 0.5))
+    assert shown() != before
+    user.picture("cube")
+
+
 def test_after_use_roi_its_mask_is_seen(sample):
     user = sample
     user.command("slice", "Red", 16)
@@ -205,3 +263,39 @@ def test_what_to_do_next_is_said(sample):
     user.rest()
     user.key("a")
     user.wait("next_step", "value === 'Click on the structure.'")
+
+
+def test_what_waits_for_an_answer_moves_nothing_at_1280_x_720(sample):
+    user = sample
+    for count in (2, 3, 4):
+        user.key("a")
+        user.wait("segments", f"value.length === {count}")
+
+    def places():
+        script = "names => names.map(name => document.querySelector(name).getBoundingClientRect().toJSON())"
+        return user.page.evaluate(script, ["#edit-title", "#propagate-title", ".strip"])
+
+    before = places()
+    user.command("setting", "auto_commit", False)
+    user.command("slice", "Red", 16)
+    user.key("x")
+    user.wait("tool", "value === 'box'")
+    user.drag("Red", (0.44, 0.22), (0.61, 0.60))
+    user.wait("has_preview", "value")
+    user.rest()
+    assert user.page.locator(".pending").is_visible()
+    assert places() == before
+    strip = places()[-1]
+    assert strip["bottom"] <= user.page.locator(".footer").bounding_box()["y"]
+    user.key("Escape")
+    user.wait("has_preview", "!value")
+    user.key("o")
+    user.drag("Red", (0.44, 0.22), (0.61, 0.60))
+    user.wait("roi_text", "value")
+    assert user.page.inner_text(".pending span") == user.state("roi_text")
+    widths = user.page.evaluate("(e => [e.scrollWidth, e.clientWidth])(document.querySelector('.pending span'))")
+    assert widths[0] <= widths[1]  # all of it is seen
+    inside, panel = (user.page.locator(name).bounding_box() for name in (".pending", ".panel"))
+    assert inside["x"] + inside["width"] <= panel["x"] + panel["width"]
+    user.picture("waiting")
+    user.key("Escape")

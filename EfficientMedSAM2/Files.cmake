@@ -103,9 +103,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/core/windows.py
   EfficientMedSAM2Lib/evaluation/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/__init__.py
+  EfficientMedSAM2Lib/evaluation/benchmark/batches.py
   EfficientMedSAM2Lib/evaluation/benchmark/jobs.py
   EfficientMedSAM2Lib/evaluation/benchmark/memory.py
   EfficientMedSAM2Lib/evaluation/benchmark/networks.py
+  EfficientMedSAM2Lib/evaluation/benchmark/prompt_times.py
   EfficientMedSAM2Lib/evaluation/benchmark/results/__init__.py
   EfficientMedSAM2Lib/evaluation/benchmark/results/markdown.py
   EfficientMedSAM2Lib/evaluation/benchmark/results/overlays.py

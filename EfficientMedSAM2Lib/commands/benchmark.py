@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan, images_of, make
 from EfficientMedSAM2Lib.pipeline.options import add_option
 
 T = TypeVar("T")
+LEAST_SIZE = 32
 BARS, LENGTHS, OVERLAYS = "benchmark-bars.png", "benchmark-slices.png", "benchmark-overlays.png"
 
 
@@ -86,6 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     lesions_help = "instead: so many lesions of a phantom, a click each, with EfficientMedSAM2 alone"
     parser.add_argument("--lesions", type=int, metavar="N", help=lesions_help)
+    prompts_help = "instead: ms from each kind of prompt to its mask, on slices seen before and new ones"
+    parser.add_argument("--prompts", action="store_true", help=prompts_help)
     rest_help = "with --lesions: click on three of them, and look for the others by their likeness"
     add_option(parser, "--find-rest", action="store_true", help=rest_help)
     output = Path("benchmark-output")
@@ -98,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure, write JSON, Markdown and plots into a folder, print the tables."""
     if args.lesions is not None:
         return _lesions(args)
+    if args.prompts:
+        return _prompts(args)
     plan = _plan(args)
     if args.document is not None:
         check_document(args.document)
@@ -139,19 +145,31 @@ def _lesions(args: argparse.Namespace) -> int:
     return 0
 
 
+def _prompts(args: argparse.Namespace) -> int:
+    """Print what each kind of prompt takes."""
+    from EfficientMedSAM2Lib.evaluation.benchmark.prompt_times import measure_prompts
+    from EfficientMedSAM2Lib.pipeline.engine import build_session
+    from EfficientMedSAM2Lib.pipeline.machine import processor_name
+
+    if args.size < LEAST_SIZE:
+        raise UserError(f"--size is {args.size}; give {LEAST_SIZE} or more.")
+    _check_machine(args)
+    load = _load_average()
+    scan = make_scan(images_of(args.data_dir), args.size)
+    session = build_session(weights=args.efficient_model, device=args.device, threads=args.threads)
+    times = measure_prompts(session, scan, time.process_time if args.processor_time else time.perf_counter)
+    sys.stdout.write(f"{processor_name()}{load}. {times}\n")
+    return 0
+
+
 def _plan(args: argparse.Namespace) -> Plan:
     for name in ("repeats", "original_slices", "size", "objects"):
-        least = {"original_slices": 2, "size": 32, "objects": 0}.get(name, 1)
+        least = {"original_slices": 2, "size": LEAST_SIZE, "objects": 0}.get(name, 1)
         if getattr(args, name) < least:
             raise UserError(f"--{name.replace('_', '-')} is {getattr(args, name)}; give {least} or more.")
     if min(args.slices) < 2:
         raise UserError(f"--slices has {min(args.slices)}; two slices are the least that can be propagated through.")
-    if args.threads is not None and args.threads < 1:
-        raise UserError(f"--threads is {args.threads}; give 1 or more.")
-    if args.processor_time and args.threads != 1:
-        raise UserError("--processor-time adds up what all threads do; give --threads 1 with it.")
-    if args.data_dir is not None and not args.data_dir.exists():
-        raise UserError(f"{args.data_dir} does not exist; give a folder of scans, or leave --data-dir out.")
+    _check_machine(args)
     weights = {"medsam2": existing(args.original_model, "MedSAM2's checkpoint")}
     if args.efficient_model is not None:
         from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
@@ -180,6 +198,16 @@ def _plan(args: argparse.Namespace) -> Plan:
         threads=args.threads,
         processor_time=args.processor_time,
     )
+
+
+def _check_machine(args: argparse.Namespace) -> None:
+    """Raise UserError for options of scans and threads that cannot be used."""
+    if args.threads is not None and args.threads < 1:
+        raise UserError(f"--threads is {args.threads}; give 1 or more.")
+    if args.processor_time and args.threads != 1:
+        raise UserError("--processor-time adds up what all threads do; give --threads 1 with it.")
+    if args.data_dir is not None and not args.data_dir.exists():
+        raise UserError(f"{args.data_dir} does not exist; give a folder of scans, or leave --data-dir out.")
 
 
 def _masks(folder: Path, plan: Plan, scan: Scan, results: list[BenchmarkResult]) -> dict[str, Any]:

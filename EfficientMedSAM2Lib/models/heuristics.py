@@ -118,7 +118,8 @@ class HeuristicsConfig:
     """Slices with prompts that are remembered at once, the nearest. Not compared."""
 
     presence_threshold: bool = True
-    """The further from prompts, the more it takes to believe that the object is there. Off: object logit above 0."""
+    """The further from prompts but for masks, the more it takes to believe that the object is there. Off: object logit
+    above 0. Behind given masks it pays nowhere; see docs/experiments/05-given-masks."""
     presence_threshold_limit: float = 0.5
     """Most that the object logit has to exceed; less where fewer radii away. Of 0, 0.5 and 1.5 the best on other."""
 

@@ -224,9 +224,7 @@ class Propagator:
             logit.
         """
         heuristics, size = self.heuristics, self.predictor.low_res
-        threshold = 0.0
-        if heuristics.presence_threshold:
-            threshold = self._radii_from_prompts(track, frame_idx, volume, heuristics.presence_threshold_limit)
+        threshold = self._presence_threshold(track, frame_idx, volume)
         context = self._context(track, volume)
         if context is None:
             orthogonal = self._orthogonal_prior(track, frame_idx, volume)
@@ -236,6 +234,13 @@ class Propagator:
         if not heuristics.context_presence or track.leading_prompt(frame_idx) is None:
             return prior, -threshold
         return prior, context.presence(frame_idx, heuristics.context_presence_logit)
+
+    def _presence_threshold(self, track: ObjectTrack, frame_idx: int, volume: VolumeContext) -> float:
+        """What the object logit has to exceed; 0 behind a given mask, which may be of the object's smallest slice."""
+        leading = track.leading_prompt(frame_idx)
+        shown = leading is not None and track.prompts[leading].is_mask and not track.results[leading].mask.is_empty
+        limit = 0.0 if shown or not self.heuristics.presence_threshold else self.heuristics.presence_threshold_limit
+        return self._radii_from_prompts(track, frame_idx, volume, limit)
 
     def _context_mask(
         self, track: ObjectTrack, frame_idx: int, volume: VolumeContext, viewport: Viewport

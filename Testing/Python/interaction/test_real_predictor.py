@@ -145,3 +145,29 @@ def test_how_sure_each_voxel_is(predictor):
     drawn[30:35, 30:35] = True
     session.add_initial_seg_interaction(drawn, "organ", 0, 0)
     np.testing.assert_array_equal(np.isposinf(session.certainty("organ", whole)[0]), drawn)
+
+
+def test_of_many_objects_on_a_slice_nothing_is_encoded_twice(monkeypatch):
+    """The whole slice once for all of them; around each only what is its own."""
+    from EfficientMedSAM2Lib.interaction import PointPrompt
+    from EfficientMedSAM2Lib.pipeline.engine import build_session
+
+    session = build_session(encoder="mobilenet", runtime="onnx", threads=2)
+    network, seen = session.predictor.model, []
+    encode = network.encode_image
+    monkeypatch.setattr(
+        network, "encode_image", lambda image: seen.extend(part.tobytes() for part in image) or encode(image)
+    )
+    plane = np.random.default_rng(0).normal(20, 5, (256, 256)).astype(np.int16)
+    places = [(j, i) for j in (40, 120, 200) for i in (40, 120, 200)]
+    rows, columns = np.indices(plane.shape)
+    for j, i in places:
+        plane[(rows - j) ** 2 + (columns - i) ** 2 < 12**2] += 100
+    session.set_image(plane[None].repeat(3, axis=0), np.diag([1.0, 1.0, 3.0, 1.0]), modality="CT")
+    names = session.add_each_interaction([PointPrompt((1, j, i), True, 0) for j, i in places])
+    assert len(seen) == len(set(seen))
+    assert len(seen) < 4 * len(places), "of four viewports that a click may need, one is common to all"
+    for name, (j, i) in zip(names, places):
+        mask = session.mask(name)[1]
+        assert mask[j, i]
+        assert not any(mask[other] for other in places if other != (j, i))

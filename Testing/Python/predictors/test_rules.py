@@ -232,6 +232,19 @@ def test_a_rule_works_only_while_it_is_on(rule, is_on, network, scene):
     assert EFFECTS[rule](network, scene[0]) == is_on
 
 
+@pytest.mark.parametrize("empties", [False, True])
+def test_behind_a_given_mask_the_object_is_believed_to_go_on(empties, network, scene):
+    """But not behind one that says that the object is not there."""
+    network.certainty = 0.4
+    predictor, state = opened(network, np.repeat(scene[0][10:11], 24, axis=0))
+    predictor.add_new_mask(state, 10, 1, scene[0][10] > 0.5)
+    if empties:
+        predictor.add_new_mask(state, 11, 1, np.zeros(scene[0][10].shape, bool))
+    start = 11 if empties else 10
+    masks = [mask for _, mask, _ in predictor.propagate_object(state, 1, start, range(start + 1, 24))]
+    assert masks[-1].any() != empties
+
+
 def test_numbers_are_those_of_the_weights(network, scene):
     network.heuristics = HeuristicsConfig.from_json('{"neighbour_distance_mm": 7.0}')
     follow(network, scene[0], range(11, 13))

@@ -85,7 +85,7 @@ def test_others_are_proposed_shown_and_accepted_or_dropped(searched, tmp_path):
     user.rest()
     seen.append(offered(user))
     assert sorted(seen) == [1, 2, 3]
-    user.page.click("text=Accept proposal")
+    user.page.click(".pending >> text=Accept")
     user.wait("is_finding", "value === false")
     user.wait("segments", "value.length === 3 && Number(value[2].volume) > 0")
     user.wait("message", "value === 'The search has ended: 3 found, 2 accepted.'")

@@ -86,7 +86,7 @@ def test_the_structure_is_proposed_dropped_and_accepted(reader):
     assert [s["volume"] for s in reader.state("segments")] == ["0"]
     reader.page.click("#propose")
     reader.wait("is_offered", "value === true")
-    reader.page.click("text=Accept proposal")
+    reader.page.click(".pending >> text=Accept")
     reader.wait("segments", "Number(value[0].volume) > 0")
     assert reader.state("selected_name") == "ball"
     reader.wait("message", "value.includes('accepted on one slice; look at it, and press Propagate')")
@@ -102,7 +102,7 @@ def test_another_task_is_chosen_and_any_structure_proposes_nothing(reader):
     reader.rest()
     reader.page.click("#propose")
     reader.wait("is_offered", "value === true")
-    reader.page.click("text=Accept proposal")
+    reader.page.click(".pending >> text=Accept")
     reader.wait("segments", "Number(value.at(-1).volume) > 0")
     reader.page.select_option("#task", "0")
     reader.wait("task", "value === 0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -290,7 +291,10 @@ class Reader:
         self.served.process.kill()
         self.served.process.wait()
         self.served = Gateway(self.folder, "--sessions", "1", "--port", self.port)
-        self.user.page.goto(self.served.url)
+        from playwright.sync_api import Error
+
+        with contextlib.suppress(Error):  # where the page is on its way there by itself
+            self.user.page.goto(self.served.url)
         self.come_back(name)
 
     def come_back(self, name):

@@ -25,7 +25,7 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.predictor_loader import load_predictor, missing_packages
-from EfficientMedSAM2Lib.mrml.effect.view_geometry import plane_of, view_slice, xy_to_world
+from EfficientMedSAM2Lib.mrml.effect.view_geometry import view_normal, view_slice, xy_to_world
 from EfficientMedSAM2Lib.mrml.effect.worker import Worker
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
 from SegmentEditorEfficientMedSAM2Lib.effect_commands import DEFAULTS, EffectCommands
@@ -56,7 +56,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self._isActive = False
         self._settings = None
         self._hint = self._tilt = ""
-        self._planes, self._tiltedPoint = {}, None
+        self._normals, self._tiltedPoint = {}, None
         self._windowOf = None
         self._segment = (None, "")
         self._markupsChanged = False
@@ -240,7 +240,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         if self._isActive and callerViewNode is not None and callerViewNode.IsA("vtkMRMLSliceNode"):
             self._showPreview([viewWidget])
             self._showStrip(callerViewNode)
-            if self._planes.get(callerViewNode.GetID()) != plane_of(callerViewNode):
+            if self._normals.get(callerViewNode.GetID()) != view_normal(callerViewNode).tolist():
                 self._checkTilt()
 
     # --- inside

@@ -12,10 +12,10 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.effect.progress import range_rule
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import (
     axis_of_markups,
-    plane_of,
     rotate_to_image,
     show_slice,
     tilt_hint,
+    view_normal,
     view_slice,
 )
 from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
@@ -46,7 +46,7 @@ class EffectCommands(LesionCommands):
     if TYPE_CHECKING:
         _segment: tuple[Any, str]  # segmentation node and ID of the segment that was selected last
         _tilt: str
-        _planes: dict[str, tuple[float, ...]]  # how each view on show was turned when that was found, by ID
+        _normals: dict[str, list[float]]  # of each view on show when that was found, by ID
         _tiltedPoint: Any  # where the last prompt was begun, world RAS in mm, None before one
 
         def __getattr__(self, name: str) -> Any:
@@ -192,7 +192,7 @@ class EffectCommands(LesionCommands):
         """Say whether a view on show is tilted. Not for each step through the slices, which views report as well."""
         volumeNode, views = self._volumeNode(), self._shownViews()
         self._tilt = "" if volumeNode is None else tilt_hint(views, volumeNode)
-        self._planes = {view.GetID(): plane_of(view) for view in views}
+        self._normals = {view.GetID(): view_normal(view).tolist() for view in views}
         self._onChanged()
 
     def onJump(self, index):

@@ -151,9 +151,7 @@ def _prompts(args: argparse.Namespace) -> int:
     from EfficientMedSAM2Lib.pipeline.engine import build_session
     from EfficientMedSAM2Lib.pipeline.machine import processor_name
 
-    if args.size < LEAST_SIZE:
-        raise UserError(f"--size is {args.size}; give {LEAST_SIZE} or more.")
-    _check_machine(args)
+    _check_scan(args)
     load = _load_average()
     scan = make_scan(images_of(args.data_dir), args.size)
     session = build_session(weights=args.efficient_model, device=args.device, threads=args.threads)
@@ -163,13 +161,12 @@ def _prompts(args: argparse.Namespace) -> int:
 
 
 def _plan(args: argparse.Namespace) -> Plan:
-    for name in ("repeats", "original_slices", "size", "objects"):
-        least = {"original_slices": 2, "size": LEAST_SIZE, "objects": 0}.get(name, 1)
+    for name, least in (("repeats", 1), ("original_slices", 2), ("objects", 0)):
         if getattr(args, name) < least:
             raise UserError(f"--{name.replace('_', '-')} is {getattr(args, name)}; give {least} or more.")
     if min(args.slices) < 2:
         raise UserError(f"--slices has {min(args.slices)}; two slices are the least that can be propagated through.")
-    _check_machine(args)
+    _check_scan(args)
     weights = {"medsam2": existing(args.original_model, "MedSAM2's checkpoint")}
     if args.efficient_model is not None:
         from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of
@@ -200,8 +197,10 @@ def _plan(args: argparse.Namespace) -> Plan:
     )
 
 
-def _check_machine(args: argparse.Namespace) -> None:
-    """Raise UserError for options of scans and threads that cannot be used."""
+def _check_scan(args: argparse.Namespace) -> None:
+    """Raise UserError for options of the scan, and of the threads that work on it, that cannot be used."""
+    if args.size < LEAST_SIZE:
+        raise UserError(f"--size is {args.size}; give {LEAST_SIZE} or more.")
     if args.threads is not None and args.threads < 1:
         raise UserError(f"--threads is {args.threads}; give 1 or more.")
     if args.processor_time and args.threads != 1:

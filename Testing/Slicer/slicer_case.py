@@ -6,6 +6,7 @@ Run one by hand with `Slicer --python-script Testing/Slicer/test_click.py` (with
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 
@@ -69,6 +70,11 @@ def ball(name):
     return sum(((g - c) * s) ** 2 for g, c, s in zip(grid, center, SPACING[::-1])) <= radius**2
 
 
+def loaded(class_name):
+    """The scan and its segmentation have the same name; the module may have made a segmentation of its own."""
+    return next(node for node in slicer.util.getNodesByClass(class_name) if node.GetName() == "Balls")
+
+
 def make_volume():
     """A scan with both balls, in the scene."""
     array = np.where(ball("A") | ball("B"), 160, -60).astype(np.int16)
@@ -110,6 +116,14 @@ class Editor:
             raise AssertionError("the effect cannot be activated")
         self.effect.setParameter("AutoCommit", "1")
         self.effect.setParameter("Tool", "point")
+
+    def save_and_load(self):
+        """Save the scene, close it, and load it again; the effect is not active then."""
+        path = os.path.join(slicer.util.tempDirectory(), "scene.mrb")
+        check(slicer.util.saveScene(path), f"saved as {path}")
+        slicer.mrmlScene.Clear()
+        slicer.util.loadScene(path)
+        self.volume, self.segmentation = loaded("vtkMRMLScalarVolumeNode"), loaded("vtkMRMLSegmentationNode")
 
     def mask(self, name="A"):
         """A segment on the volume's grid, bool (k, j, i)."""

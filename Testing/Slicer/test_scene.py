@@ -1,7 +1,5 @@
 """A scene is saved, closed and loaded: segment and prompts are back, and work goes on."""
 
-import os
-
 import numpy as np
 import slicer
 import vtk
@@ -12,11 +10,6 @@ from EfficientMedSAM2Lib.mrml.effect.outline import MARKUPS_CLASS
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import INCLUDE_COLOR
 
 
-def balls_of_class(name):
-    """The scan and its segmentation have the same name; the module may have made a segmentation of its own."""
-    return next(node for node in slicer.util.getNodesByClass(name) if node.GetName() == "Balls")
-
-
 def scene_is_saved_and_loaded():
     """Click, save, close, load, click again."""
     editor = Editor(make_volume())
@@ -24,12 +17,7 @@ def scene_is_saved_and_loaded():
     wait_until(lambda: editor.mask().any(), "a click makes a mask")
     editor.settle()
     mask = editor.mask()
-    path = os.path.join(slicer.util.tempDirectory(), "scene.mrb")
-    check(slicer.util.saveScene(path), f"saved as {path}")
-    slicer.mrmlScene.Clear()
-    slicer.util.loadScene(path)
-    editor.volume = balls_of_class("vtkMRMLScalarVolumeNode")
-    editor.segmentation = balls_of_class("vtkMRMLSegmentationNode")
+    editor.save_and_load()
     check(np.array_equal(editor.mask(), mask), "the segment is back")
     editor.activate()
     editor.click((14, 48, 36))
@@ -62,12 +50,7 @@ def markers_look_as_first_drawn():
         editor.widget.redo()
         editor.settle()
     check(looks(red) == first, "after redo all look as they did")
-    path = os.path.join(slicer.util.tempDirectory(), "markers.mrb")
-    check(slicer.util.saveScene(path), "the scene is saved")
-    slicer.mrmlScene.Clear()
-    slicer.util.loadScene(path)
-    editor.volume = balls_of_class("vtkMRMLScalarVolumeNode")
-    editor.segmentation = balls_of_class("vtkMRMLSegmentationNode")
+    editor.save_and_load()
     editor.activate()
     controller = editor.effect.self().controller
     wait_until(lambda: controller.is_ready and not controller.is_busy, "the effect is ready")

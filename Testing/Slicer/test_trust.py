@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import slicer
 from slicer_case import BALLS, Editor, ball, check, clicked, let_work, make_volume, run, wait_until
@@ -52,12 +50,7 @@ def scores_and_prompts_come_back_with_the_scene():
     panel = editor.effect.self().panel
     before, prompts = panel.strip.scores, [panel.promptList.item(0).text()]
     check(len(before.scores) > 3, f"{len(before.scores)} slices have a score")
-    path = os.path.join(slicer.util.tempDirectory(), "trust.mrb")
-    check(slicer.util.saveScene(path), "the scene is saved")
-    slicer.mrmlScene.Clear()
-    slicer.util.loadScene(path)
-    editor.volume = named("vtkMRMLScalarVolumeNode")
-    editor.segmentation = named("vtkMRMLSegmentationNode")
+    editor.save_and_load()
     editor.activate()
     panel = editor.effect.self().panel
     wait_until(lambda: panel.strip.scores.scores, "there are scores")
@@ -68,11 +61,6 @@ def scores_and_prompts_come_back_with_the_scene():
     check(after.prompted == before.prompted == {12}, "the mark is on the prompted slice")
     shown = [panel.promptList.item(n).text() for n in range(panel.promptList.count)]
     check(shown == prompts, f"prompts are listed: {shown}")
-
-
-def named(class_name):
-    """The scan and its segmentation have the same name; the module may have made a segmentation of its own."""
-    return next(node for node in slicer.util.getNodesByClass(class_name) if node.GetName() == "Balls")
 
 
 def cancelled_and_resumed_is_as_one_run():

@@ -95,13 +95,13 @@ def measure_prompts(
     if len(slices) < 2:
         raise UserError(f"{scan.name} has its object on one slice only; prompts are timed on several slices.")
     found: dict[str, KindTimes] = {}
-    for kind in _prompts(scan, slices[0]):
+    prompts = {index: _prompts(scan, index) for index in slices}
+    for kind in prompts[slices[0]]:
         times = found[kind] = KindTimes()
         window = IntensityWindow(*scan.window)
         session.set_image(scan.voxels, np.diag([*scan.spacing_mm[::-1], 1.0]), window=window)
         for number, index in enumerate(slices):
-            prompt = _prompts(scan, index)[kind]
-            new, known = (_timed(session, prompt, clock) for _ in range(2))
+            new, known = (_timed(session, prompts[index][kind], clock) for _ in range(2))
             if number:
                 mask = session.mask("1", slice_box(scan.labels.shape, SLICE_AXIS, index))[0]
                 times.new.append(new)

@@ -170,12 +170,6 @@ def axis_of_markups(node: Any, volume_node: Any, slice_nodes: Sequence[Any]) -> 
     return axes.pop() if len(axes) == 1 else None
 
 
-def plane_of(slice_node: Any) -> tuple[float, ...]:
-    """How a view is turned: two views are the same if they show parallel slices. Quick, and no more than that."""
-    matrix = slice_node.GetSliceToRAS()
-    return tuple(matrix.GetElement(row, 2) for row in range(3))
-
-
 def tilt_hint(slice_nodes: Sequence[Any], volume_node: Any) -> str:
     """What the user should know of prompts in oblique views; nothing where none of these is."""
     degrees = max((tilt_degrees(node, volume_node) for node in slice_nodes), default=0.0)

@@ -20,6 +20,7 @@ from prompt_kinds import (
     every_excluding_kind,
     every_kind,
     given_mask,
+    ijk_to_ras,
     scan,
     write_scan,
 )
@@ -95,8 +96,7 @@ def saved(user, folder):
     from EfficientMedSAM2Lib.imaging.segmentations import read_segmentation
     from EfficientMedSAM2Lib.imaging.volumes import Volume
 
-    volume = Volume(scan(), np.diag([-SPACING_KJI[2], -SPACING_KJI[1], SPACING_KJI[0], 1.0]))
-    (segment,) = read_segmentation(user.save("segmentation", folder), volume)
+    (segment,) = read_segmentation(user.save("segmentation", folder), Volume(scan(), ijk_to_ras()))
     return segment.mask
 
 

@@ -85,8 +85,9 @@ def undo_while_propagating_takes_back_the_propagation():
     """The prompt before it stays, and the message says what was done."""
     editor = clicked()
     count = int(editor.mask().sum())
+    controller = editor.effect.self().controller
     editor.press("Propagate")
-    slicer.app.processEvents()
+    wait_until(lambda: controller.progress is not None or not controller.is_busy, "it has begun")
     editor.widget.undo()
     check(editor.finish() == count, f"{count} voxels, as before")
     check(editor.effect.self().panel.promptList.count == 1, "the prompt is there")

@@ -110,7 +110,7 @@ class SegmentEditorEffect(EffectCommands, AbstractScriptedSegmentEditorEffect):
         self.controller.shows_prompts = True
         self._start()
         self.updateGUIFromMRML()
-        qt.QTimer.singleShot(0, self.panel.bringIntoView)  # once the options have their place
+        self.panel.bringIntoView()
 
     def deactivate(self):
         """End what is under way, remove all that was put into views, window and scene."""

@@ -47,6 +47,9 @@ class OptionsPanel(MoreOptions):
         self.strip = ConfidenceStrip(jump)
         self._addStrip()
         scriptedEffect.addOptionsWidget(self._addMore())
+        self._placed = qt.QTimer(frame)  # ends with the panel, as when the application closes
+        self._placed.setSingleShot(True)
+        self._connect(self._placed, "timeout()", self._scroll)
 
     def cleanup(self):
         """Disconnect all signals."""
@@ -55,7 +58,13 @@ class OptionsPanel(MoreOptions):
         self.strip.cleanup()
 
     def bringIntoView(self):
-        """Scroll what the panel lies in as far as needed: on a small screen Slicer's own widgets leave little room."""
+        """Scroll what the panel lies in as far as needed, once the options have their place.
+
+        On a small screen Slicer's own widgets leave little room.
+        """
+        self._placed.start(0)
+
+    def _scroll(self):
         area = self._needed.parent()
         while area is not None and not area.inherits("QScrollArea"):
             area = area.parent()

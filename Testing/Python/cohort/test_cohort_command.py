@@ -37,6 +37,7 @@ def real_cohort(cohort):
     return cohort
 
 
+@pytest.mark.slow
 def test_the_network_on_worker_processes(real_cohort, weights, capfd):
     command = [
         "cohort",
@@ -118,6 +119,7 @@ def test_impossible_options_are_one_line(cohort, capsys, options, message):
     assert not cohort.output.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to one process")
 def test_ctrl_c_keeps_what_is_done(cohort):
     for number in range(40):
@@ -147,7 +149,7 @@ def test_ctrl_c_keeps_what_is_done(cohort):
     assert len(done) - 2 <= len(table) - 1 <= len(done)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_benchmark_prints_a_table(weights, capsys, monkeypatch):
     from EfficientMedSAM2Lib.cohort.run import benchmark
 

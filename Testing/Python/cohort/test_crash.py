@@ -62,6 +62,7 @@ def segmentations(output):
     return {path.parent.name: path.read_bytes() for path in Path(output).glob("cases/*/*.seg.nrrd")}
 
 
+@pytest.mark.slow
 def test_killed_worker_then_killed_run_then_again(cohort, tmp_path):
     """The result is the same to the byte as without all that, and what was done stays untouched."""
     count = 30
@@ -95,6 +96,7 @@ def test_killed_worker_then_killed_run_then_again(cohort, tmp_path):
     assert len(segmentations(other)) == count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_case_that_kills_its_workers_is_named_and_the_others_are_done(cohort, workers):
     """Also those that were waiting behind it, on the workers that it took down."""
@@ -108,6 +110,7 @@ def test_a_case_that_kills_its_workers_is_named_and_the_others_are_done(cohort, 
     assert "c2" in (cohort.output / "failures.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_worker_builds_its_session_once_and_only_this_machine_can_reach_it(cohort, tmp_path):
     for number in range(8):
         cohort.add(f"c{number}")
@@ -228,6 +231,7 @@ def test_an_outcome_that_dies_with_another_cases_worker_is_waited_for_again(tmp_
     assert sorted(outcome.name for outcome in kept) == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_ends_the_run_and_the_next_goes_on(cohort, tmp_path):
     for number in range(12):
         cohort.add(f"c{number:02}")
@@ -257,7 +261,7 @@ def test_a_scheduler_that_dies_ends_the_run_and_the_next_goes_on(cohort, tmp_pat
     assert {name: after[name] for name in done} == done
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_hundred_cases_with_one_in_twenty_broken(cohort):
     """Synthetic volumes and pieces of a real CT."""
     import slicerio

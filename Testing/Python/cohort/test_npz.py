@@ -45,6 +45,7 @@ def test_init_lists_each_class_with_its_box_and_clicks(folder, tmp_path, capsys)
     assert [segment.name for segment in case.segments] == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_a_cohort_of_npz_runs(folder, tmp_path, capsys):
     from EfficientMedSAM2Lib.imaging.segmentations import read_segmentation
 

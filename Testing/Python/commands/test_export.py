@@ -11,6 +11,7 @@ pytest.importorskip("onnx", reason="an export needs onnx")
 pytest.importorskip("onnxruntime", reason="needs ONNX Runtime")
 
 
+@pytest.mark.slow
 def test_export_writes_a_network_that_segment_and_info_take(weights, scan, point, tmp_path, capsys):
     assert main(["export", "--weights", str(weights), "--output", str(tmp_path)]) == 0
     exported = tmp_path / "efficient_medsam2_mobilenet_fp32.onnx.zip"

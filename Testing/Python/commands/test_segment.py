@@ -271,6 +271,7 @@ def test_help_is_light(tmp_path):
     assert "--stop-when-lost" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_installed_command_runs(scan, point, weights, tmp_path):
     """As a user starts it: another process, and nothing but the summary on stdout."""
     command = [sys.executable, "-m", "EfficientMedSAM2Lib.cli", "segment", scan, "--prompts", point]

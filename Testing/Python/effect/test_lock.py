@@ -286,12 +286,13 @@ def run(user, steps, seed):
     protected.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_random_interactions_change_no_locked_and_no_edited_voxel(user, seed):
     run(user, 150, seed)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(10))
 def test_ten_thousand_random_interactions(user, seed):
     run(user, 1000, seed)

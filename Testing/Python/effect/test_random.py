@@ -76,7 +76,7 @@ def test_a_hundred_random_interactions(user, seed):
     check(user, 100, seed)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(20))  # ten thousand in all
 def test_five_hundred_random_interactions(user, seed):
     check(user, 500, seed)

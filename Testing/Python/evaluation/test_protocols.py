@@ -180,6 +180,7 @@ def test_grow_from_seeds_finds_a_bright_ball(ball_image):
     assert values["dice_of_boxes"] > 0.8
 
 
+@pytest.mark.slow
 def test_the_network_goes_through_a_volume(ball_image):
     from EfficientMedSAM2Lib.runtimes import build_efficient_medsam2_model
 

@@ -107,7 +107,7 @@ def test_square_grids(form, data):
     check(form, data.draw(grids(square=True)))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("form", SHEARED + SQUARE)
 @settings(max_examples=150, deadline=None, suppress_health_check=quiet)
 @given(data=st.data())

@@ -12,7 +12,7 @@ MOST_MEGABYTES = 2000
 
 
 @pytest.mark.parametrize(
-    ("seed", "count"), [(1, 250), *(pytest.param(seed, 3000, marks=pytest.mark.slow) for seed in range(2, 6))]
+    ("seed", "count"), [(1, 250), *(pytest.param(seed, 3000, marks=pytest.mark.nightly) for seed in range(2, 6))]
 )
 def test_damaged_headers(tmp_path, seed, count):
     pytest.importorskip("resource")

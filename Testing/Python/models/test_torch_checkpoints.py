@@ -62,6 +62,7 @@ def test_a_state_dict_is_read(model, tmp_path, wrapping):
     torch.testing.assert_close(forward(built), forward(model), atol=2e-2, rtol=2e-2)
 
 
+@pytest.mark.slow
 def test_the_encoder_is_read_from_the_tensors(model, tmp_path):
     from EfficientMedSAM2Lib.pipeline.engine import build_model
     from EfficientMedSAM2Lib.runtimes.weights_metadata import encoder_of

@@ -43,6 +43,7 @@ def run_script(slicer_host, module, sample_data, monkeypatch, capsys):
     sys.modules.pop("slicer_case", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_a_script_passes(run_script, path):
     code, output = run_script(path)

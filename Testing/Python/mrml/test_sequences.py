@@ -121,6 +121,7 @@ def test_an_open_propagation_ends_with_its_image(moving: Any) -> None:
     assert voxels(moving) == 36 + 15
 
 
+@pytest.mark.slow
 def test_each_time_point_may_have_segments_of_its_own(moving: Any) -> None:
     nodes = moving.scene.segmentation, moving.scene.volume
     moving.click(world(moving, INSIDE))

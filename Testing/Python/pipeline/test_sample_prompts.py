@@ -47,6 +47,7 @@ def inside(mask):
     return np.array([(depth[row].argmax(), row) for row in chosen])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lung", ["left lung", "right lung"])
 @pytest.mark.parametrize(("kind", "draw"), [("lasso", around), ("scribble", inside)])
 def test_a_curve_on_one_slice_segments_a_lung(sample, tmp_path, kind, draw, lung, capsys):

@@ -118,6 +118,7 @@ def test_thresholds_and_given_points(model, image):
     assert {tuple(record["point_coords"][0]) for record in refined} == {(50.0, 40.0), (140.0, 45.0)}
 
 
+@pytest.mark.slow
 def test_crops_add_masks_in_the_pixels_of_the_image(model, image):
     records = generator(model, points_per_side=4, crop_n_layers=1).generate(image)
     crops = {tuple(record["crop_box"]) for record in records}

@@ -9,7 +9,7 @@ import torch
 
 from EfficientMedSAM2Lib.predictors import EfficientMedSAM2ImagePredictor, EfficientMedSAM2VolumePredictor
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 CONFIG = "configs/sam2.1/sam2.1_hiera_t.yaml"
 SMALL = ["++model.image_size=256"]
 IMAGE = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)

@@ -62,6 +62,7 @@ def test_the_volume_predictor_is_a_module_to_scripts(model):
     assert predictor.add_new_points_or_box(state, 0, 1, box=[5, 5, 20, 20])[2].dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_prompts_that_sam2_answers(predictor, state):
     for prompts in (
         {"points": np.zeros((0, 2)), "labels": []},

@@ -24,6 +24,7 @@ def chest():
     return [SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(folder / name))) for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["efficientnet", "mobilenet"])
 def test_half_precision_agrees_with_full_precision(encoder, chest):
     predictors = [

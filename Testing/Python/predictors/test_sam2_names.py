@@ -67,7 +67,7 @@ def test_what_is_said_to_be_there_is_there(section, ours):
 TORCH_S_OWN = ("named_parameters", "parameters", "state_dict", "load_state_dict", "to", "cuda", "cpu")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_record_is_what_sam2_is(tmp_path):
     """Slow: builds SAM2's smallest network. Where `sam2` is not installed, the record is all there is."""
     pytest.importorskip("sam2")

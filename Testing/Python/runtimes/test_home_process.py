@@ -32,6 +32,7 @@ def in_a_fork(predictor):
         process.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("used", [True, False])
 @pytest.mark.parametrize("runtime", ["onnx", "torch"])
 def test_a_fork_is_told_at_once(runtime, used, request):

@@ -24,6 +24,7 @@ def test_calibration_sees_many_kinds_of_pictures():
     assert np.array_equal(images, calibration_images(64, count=6))
 
 
+@pytest.mark.slow
 def test_every_graph_of_int8_runs(cache):
     """ONNX Runtime's quantiser makes graphs that cannot be loaded of a matrix product with a vector of weights."""
     network = build_efficient_medsam2_model("efficientnet", runtime="onnx", precision="int8")
@@ -38,7 +39,7 @@ def test_every_graph_of_int8_runs(cache):
     assert network.encode_memory(features, decoded.logits[:, :1]).shape == (1, 64, 16, 16)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("encoder", ["efficientnet", "mobilenet"])
 def test_int8_is_smaller_and_as_good(cache, chest, encoder):
     networks = {
@@ -61,6 +62,7 @@ def test_int8_is_smaller_and_as_good(cache, chest, encoder):
     assert np.mean(scores["fp32"]) - np.mean(scores["int8"]) <= 0.01
 
 
+@pytest.mark.slow
 def test_int8_is_made_without_torch(tmp_path):
     """Of the shipped network in float32; what is missing for it is onnx alone."""
     code = (

@@ -224,6 +224,7 @@ def test_an_exported_network_says_what_it_has_not(exported):
     assert again.model.path == predictor.model.path
 
 
+@pytest.mark.slow
 def test_the_context_network_is_exported_where_there_is_one(tmp_path):
     torch.manual_seed(0)
     config = ModelConfig("mobilenet", context=ContextConfig(size=16, widths=(8, 8, 16, 16), fine_width=8))

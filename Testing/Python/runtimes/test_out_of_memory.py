@@ -74,6 +74,7 @@ def test_a_third_try_is_on_the_cpu_and_stays_there(caplog):
         guard.run(Work(1))
 
 
+@pytest.mark.slow
 def test_told_once(caplog):
     guard = MemoryGuard(Card())
     for _ in range(3):

@@ -117,6 +117,7 @@ def dice(a, b):
     return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
 
 
+@pytest.mark.slow
 def test_a_scan_is_segmented_in_the_browser(page, scan, ball):
     from PIL import Image
 

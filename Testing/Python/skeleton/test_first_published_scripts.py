@@ -222,6 +222,7 @@ def run(command, paths, folder, *extra):
     )
 
 
+@pytest.mark.slow
 def test_the_distillation_command_runs(paths, tmp_path):
     done = run(DISTILLATION, paths, tmp_path, "--epochs", "1", "--save_dir", tmp_path / "out", "--temperature", "3.0")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -231,7 +232,7 @@ def test_the_distillation_command_runs(paths, tmp_path):
     assert f"Written {final}" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_benchmark_command_runs(paths, tmp_path):
     done = run(BENCHMARK, paths, tmp_path, "--output_dir", tmp_path / "out", "--num_samples", "2")
     assert done.returncode in (0, 2), done.stderr[-3000:]

@@ -133,13 +133,14 @@ def test_an_installed_pytorch_stays(versions, wanted, tmp_path, monkeypatch):
     assert command.distribution.install_requires == ([wanted] if wanted else [])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(Path(sys.prefix).resolve() != (REPOSITORY / ".venv").resolve(), reason="not make's environment")
 def test_torchvision_can_be_imported_in_the_environment_of_make(tmp_path):
     code = "import torch, torchvision.transforms as t; print(t.Resize(4)(torch.zeros(1, 8, 8)).shape[-1])"
     assert run_python(tmp_path, "-c", code).strip() == "4"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_installed_wheel_finds_its_resources(tmp_path):
     """Slow: builds a wheel and installs it, without dependencies, into a folder of its own."""
     source, wheels, site = tmp_path / "source", tmp_path / "wheels", tmp_path / "site"

@@ -30,6 +30,7 @@ def test_the_image_example_runs():
     assert names["best_mask"][100, 90]
 
 
+@pytest.mark.slow
 def test_the_volume_example_runs(capsys):
     volume = ball((60, 240, 220), (40, 160, 140), 55)
     before = volume.copy()

@@ -73,6 +73,7 @@ def ask(port, path, method="GET", **headers):
     return answer.status, answer.read().decode(errors="replace"), answer
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_lost_connection_comes_back_with_all_work(browser, gateway, user):
     """The session belongs to a cookie of the host, so the way there does not matter."""
@@ -100,6 +101,7 @@ def test_a_lost_connection_comes_back_with_all_work(browser, gateway, user):
     user.use_here()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_two_users_see_only_their_own(browser, gateway, user):
     user.open_sample()
@@ -128,6 +130,7 @@ def test_two_users_see_only_their_own(browser, gateway, user):
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_other_hosts_need_the_token(browser, tmp_path):
     served = Gateway(tmp_path, "--host", "0.0.0.0", "--token", TOKEN, "--sessions", "1", "--sample")
@@ -178,7 +181,7 @@ def test_other_sites_cannot_use_the_browser(gateway):
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_session_that_nobody_connects_to_is_ended(tmp_path):
     """Loads that were aborted, before the answer and after it, keep no place."""
     pytest.importorskip("trame_slicer", reason="needs the extra web")
@@ -224,6 +227,7 @@ def sessions_of(served):
     return len(served.folders())
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_another_site_opens_no_session_and_takes_none_away(gateway, user, other_site):
     """Frames, pictures, scripts, forms and links to this server; the living session is gone on with at the end."""
@@ -264,6 +268,7 @@ def test_another_site_opens_no_session_and_takes_none_away(gateway, user, other_
     assert user.volume() == volume
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_link_with_the_token_ends_no_session(browser, tmp_path, other_site):
     served = Gateway(tmp_path, "--token", TOKEN, "--sessions", "1")
@@ -289,6 +294,7 @@ def test_a_link_with_the_token_ends_no_session(browser, tmp_path, other_site):
         assert served.stop() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM")
 @pytest.mark.parametrize("started", [False, True])
 def test_sigterm_ends_it_with_a_word_and_leaves_nothing(tmp_path, started):
@@ -303,6 +309,7 @@ def test_sigterm_ends_it_with_a_word_and_leaves_nothing(tmp_path, started):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_starting_and_a_server_that_is_gone_are_told(browser, tmp_path):
     served = Gateway(tmp_path)

@@ -62,6 +62,7 @@ def test_enter_applies_a_preview_and_nothing_is_saved_beside_one(sample):
     assert len([bar for bar in user.state("strip") if "prompted" in bar[2]]) == 1
 
 
+@pytest.mark.slow
 def test_what_was_said_of_one_segment_is_not_said_of_the_next(sample):
     user = sample
     user.draw_box()
@@ -154,6 +155,7 @@ def test_after_use_roi_its_mask_is_seen(sample):
     user.picture("roi-used")
 
 
+@pytest.mark.slow
 def test_a_dicom_scan_opens_in_its_own_window(user, tmp_path):
     from imaging import dicom_files as dicom
     from imaging.phantom import grid, sample
@@ -193,6 +195,7 @@ def test_views_are_laid_out_as_wanted_and_f_leads_back(sample):
     user.wait("layout", "value === 'slices'")
 
 
+@pytest.mark.slow
 def test_what_is_said_of_a_slice_is_never_cut_and_moves_nothing(sample):
     """At 1280 x 720; the strip is under the mouse, whose clicks change what is said."""
     user = sample
@@ -242,6 +245,7 @@ def test_names_of_large_segments_can_be_read_at_1280_x_720(sample):
     assert name.get_attribute("title").startswith("right lung: ")
 
 
+@pytest.mark.slow
 def test_what_to_do_next_is_said(sample):
     user = sample
     user.key("p")

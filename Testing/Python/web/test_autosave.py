@@ -101,6 +101,7 @@ def same(first, second):
         assert np.allclose(np.sort(a, axis=0), np.sort(b, axis=0), atol=0.002)  # mm, of the scene's own record
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_work_is_gone_on_with_after_a_crash_and_after_a_restart(browser, serve, tmp_path):
     options = ["--port", free_port(), "--sessions", "2", "--token", "a long token"]
@@ -171,6 +172,7 @@ def test_work_is_gone_on_with_after_a_crash_and_after_a_restart(browser, serve, 
     assert "Traceback" not in "".join(served.lines)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_kept_work_goes_after_its_time(browser, serve, tmp_path):
     served = serve("--sessions", "1", "--sample")

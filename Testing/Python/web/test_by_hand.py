@@ -35,6 +35,7 @@ def settled(user, folder, scan, brush_mm):
     return milliliters, mask
 
 
+@pytest.mark.slow
 def test_brush_eraser_island_and_smoothing_are_undone_one_by_one(sample, tmp_path, scan):
     user = sample
     user.command("slice", "Red", 16)

@@ -43,6 +43,7 @@ def check(path, series, mask):
     return segment.mask
 
 
+@pytest.mark.slow
 def test_segments_of_a_dicom_scan_become_a_dicom_seg(browser, tmp_path, series):
     served = Gateway(tmp_path, "--sessions", "1")
     try:
@@ -88,6 +89,7 @@ def test_other_scans_say_why_there_is_none(sample):
     assert "error" in user.page.get_attribute("#transfer", "class")
 
 
+@pytest.mark.slow
 def test_contours_of_a_planning_system_open_as_segments_of_the_open_series(user, dicom_series, tmp_path):
     """An RTSTRUCT with an organ that has a hole, and a tumour in it."""
     from imaging.contour_files import outlines, write_rtstruct

@@ -34,6 +34,7 @@ def draw(user, tag, places):
     user.page.mouse.up()
 
 
+@pytest.mark.slow
 def test_what_is_drawn_is_a_prompt_that_is_saved_and_opened_again(sample, tmp_path):
     user = sample
     user.command("slice", "Red", 16)

@@ -71,6 +71,7 @@ def test_a_dicom_series_is_opened_as_files_and_as_an_archive(user, tmp_path):
     user.wait("volume_name", "value === 'study 1.2.3.4'")
 
 
+@pytest.mark.slow
 def test_scans_of_two_patients_are_called_by_what_they_are(user, tmp_path):
     names = []
     for patient, series in (("A-17", "1.2.840.1.1001"), ("B-18", "1.2.840.1.1002")):
@@ -91,6 +92,7 @@ def test_scans_of_two_patients_are_called_by_what_they_are(user, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_of_several_series_one_is_chosen_by_patient_study_and_series(user, tmp_path):
     said = {"0010|0020": "A-17", "0008|1030": "Head"}
     large = write_dicom(tmp_path / "t1", 6, "1.2.840.1.1001", **said, **{"0020|0011": "4", "0008|103e": "T1 ax"})
@@ -114,6 +116,7 @@ def test_of_several_series_one_is_chosen_by_patient_study_and_series(user, tmp_p
     user.wait("volume_name", "value === 'A-17 Head 7 T2 ax 0.1.1002'")
 
 
+@pytest.mark.slow
 def test_wrong_files_are_refused_and_nothing_is_lost(sample, tmp_path):
     user = sample
     volume = user.draw_box()
@@ -169,6 +172,7 @@ def test_too_large_files_are_refused(sample, tmp_path, gateway):
     assert user.state("volume_name") == "CTChest4"
 
 
+@pytest.mark.slow
 def test_prompts_are_opened_again(sample, tmp_path):
     """What the page saves, several segments and kinds of prompts, gives the same masks on the scan opened anew."""
     user = sample
@@ -238,6 +242,7 @@ def test_prompts_that_slicer_saved_are_opened(sample, tmp_path):
     assert float(heart["mean"]) > -100 > -600 > float(lung["mean"])
 
 
+@pytest.mark.slow
 def test_prompts_that_cannot_be_used_are_refused(sample, tmp_path):
     user = sample
     volume = user.draw_box()
@@ -266,6 +271,7 @@ def test_prompts_that_cannot_be_used_are_refused(sample, tmp_path):
     user.wait("segments", "value[0].volume === '0'")  # the box: nothing else has been done
 
 
+@pytest.mark.slow
 def test_segments_are_not_lost_unasked(sample, tmp_path):
     user = sample
     volume = user.draw_box()
@@ -284,6 +290,7 @@ def test_segments_are_not_lost_unasked(sample, tmp_path):
     assert len(user.asked) == asked, "there was nothing to lose"
 
 
+@pytest.mark.slow
 def test_a_saved_label_map_comes_back_as_segments_or_as_a_scan(sample, tmp_path):
     user = sample
     user.draw_box()
@@ -297,6 +304,7 @@ def test_a_saved_label_map_comes_back_as_segments_or_as_a_scan(sample, tmp_path)
     assert "takes the place" in user.asked[-1]
 
 
+@pytest.mark.slow
 def test_a_time_point_is_chosen(user, tmp_path):
     import SimpleITK as sitk
 

@@ -61,6 +61,7 @@ def done(user):
     user.wait("find_text", "value.startsWith('Proposal')")
 
 
+@pytest.mark.slow
 def test_others_are_proposed_shown_and_accepted_or_dropped(searched, tmp_path):
     user = searched
     first = user.volume()
@@ -105,6 +106,7 @@ def test_others_are_proposed_shown_and_accepted_or_dropped(searched, tmp_path):
     assert float(user.state("segments")[0]["volume"]) == first
 
 
+@pytest.mark.slow
 def test_a_search_ends_by_its_button_and_a_preview_comes_first(searched):
     user = searched
     done(user)

@@ -56,6 +56,7 @@ def go_back(user, name):
     user.wait("segments", "value.length > 0 && value.every(s => Number(s.volume) > 0)")
 
 
+@pytest.mark.slow
 def test_a_long_day(browser, tmp_path, scans):
     served = Gateway(tmp_path, "--sessions", "1")
     try:
@@ -303,9 +304,9 @@ class Reader:
         self.check(name)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_reader_goes_on_for_as_long_as_wanted(browser, tmp_path, scans):
-    """`READER_MINUTES=120 READER_PAUSE=20 pytest -m slow -s -k as_long_as_wanted` is a session of two hours."""
+    """`READER_MINUTES=120 READER_PAUSE=20 pytest -m nightly -s -k as_long_as_wanted` is a session of two hours."""
     minutes, seed = float(os.environ.get("READER_MINUTES", "3")), int(os.environ.get("READER_SEED", "1"))
     pause = float(os.environ.get("READER_PAUSE", "0"))
     reader = Reader(browser, tmp_path, scans, seed)

@@ -118,6 +118,7 @@ def test_a_prompt_finds_the_ball(ball, kind, tmp_path):
     user.picture(f"prompt-{kind}")
 
 
+@pytest.mark.slow
 @every_excluding_kind
 def test_a_prompt_takes_away(ball, kind, tmp_path):
     user = ball

@@ -160,6 +160,7 @@ def rle(size):
     return struct.pack("<16I", 2, 64, 64 + len(run), *[0] * 13) + run * 2
 
 
+@pytest.mark.slow
 def test_every_dicom_file_counts(workspace, tmp_path):
     """Slices that are packed to nothing, behind a small file of another series: 300 kB that take 100 MB."""
     pydicom = pytest.importorskip("pydicom", reason="needs pydicom, of the extra cohort")
@@ -201,6 +202,7 @@ def test_a_time_point_is_asked_for_and_read(workspace):
     np.testing.assert_array_equal(read(workspace, content, time_point=1).volume.array, array[1])
 
 
+@pytest.mark.slow
 def test_labels_on_the_open_grid_are_known_as_such(workspace):
     labels = np.zeros((2, 3, 4), np.uint8)
     labels[0, 1], labels[1, 2] = 1, 4
@@ -239,6 +241,7 @@ def test_dicom_segmentations_open_on_the_open_grid_and_with_their_scan(workspace
     assert [segment.name for segment in came.segments] == ["liver", "spleen"]
 
 
+@pytest.mark.slow
 def test_contours_open_on_the_open_grid_and_with_their_scan(workspace, dicom_series, tmp_path):
     from imaging.contour_files import outlines, write_rtstruct
 

@@ -24,6 +24,7 @@ def said(path, folder):
         }
 
 
+@pytest.mark.slow
 def test_segments_and_prompts_come_together_by_their_names(sample, tmp_path):
     from EfficientMedSAM2Lib.imaging.sample import sample_scan
 
@@ -74,6 +75,7 @@ def test_segments_and_prompts_come_together_by_their_names(sample, tmp_path):
     assert [name for name, _volume in rows(user)][2:] == ["Segment_1 2", "Segment_2 2"]
 
 
+@pytest.mark.slow
 def test_renamed_segments_find_their_prompts_and_segments_of_one_name_their_own(sample, tmp_path):
     """By their IDs: two lesions of one name, of which one was renamed between two files; in both orders."""
     user = sample
@@ -107,6 +109,7 @@ def test_renamed_segments_find_their_prompts_and_segments_of_one_name_their_own(
             user.wait("prompts", f"value.length === 1 && value[0].startsWith({kind!r})")
 
 
+@pytest.mark.slow
 def test_names_of_any_signs_are_the_same_in_every_file_and_after_a_reload(sample, tmp_path):
     names = ['<b>"GTV"</b> 1/2', "肝 – Läsion 'a' & b: c\\d"]
 

@@ -65,6 +65,7 @@ def reader(browser, tasks, tmp_path_factory):
     assert gateway.stop() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_structure_is_proposed_dropped_and_accepted(reader):
     assert reader.page.locator("#task option").all_inner_texts() == [
@@ -94,6 +95,7 @@ def test_the_structure_is_proposed_dropped_and_accepted(reader):
     reader.wait("segments", "value[0].volume === '0'")
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_another_task_is_chosen_and_any_structure_proposes_nothing(reader):
     reader.page.select_option("#task", "2")

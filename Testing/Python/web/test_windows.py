@@ -29,6 +29,7 @@ def check_clicks(user):
         user.wait("slices", f"Math.abs(value.Yellow.index - {i}) < 1.6 && Math.abs(value.Green.index - {j}) < 1.6")
 
 
+@pytest.mark.slow
 def test_a_session_is_in_one_window_at_a_time_and_clicks_land_where_they_should(sample):
     user = sample
     volume = user.draw_box()
@@ -57,6 +58,7 @@ def test_a_session_is_in_one_window_at_a_time_and_clicks_land_where_they_should(
     user.page.set_viewport_size({"width": 1280, "height": 720})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and signals")
 def test_a_server_that_does_not_answer_is_seen_on_the_page(sample, gateway):
     user = sample

@@ -116,6 +116,7 @@ def test_a_propagation_is_cancelled_and_undone_in_one_step(sample):
     assert scored(user) == [16]
 
 
+@pytest.mark.slow
 def test_everything_by_keyboard(sample):
     """A point, a box with an exclude point, an ROI and a line, without a mouse."""
     user = sample
@@ -270,6 +271,7 @@ def test_a_locked_segment_is_kept_and_what_is_needed_stands_in_one_order(sample)
     assert user.page.is_visible("#direction")
 
 
+@pytest.mark.slow
 def test_a_new_prompt_takes_no_voxels_from_other_segments_by_default(sample, tmp_path):
     from EfficientMedSAM2Lib.imaging.sample import sample_scan
     from EfficientMedSAM2Lib.imaging.segmentations import read_segmentation

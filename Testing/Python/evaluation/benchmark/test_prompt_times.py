@@ -35,6 +35,7 @@ def test_each_kind_is_given_on_new_slices_and_again(bright):
         measure_prompts(session, bright.of_length(1))
 
 
+@pytest.mark.slow
 def test_the_command_prints_them_and_refuses_what_it_cannot_do(capsys):
     assert main(["benchmark", "--prompts", "--size", "64", "--threads", "1", "--processor-time"]) == 0
     lines = capsys.readouterr().out.splitlines()

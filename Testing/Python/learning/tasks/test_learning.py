@@ -29,6 +29,8 @@ from EfficientMedSAM2Lib.runtimes.tasks.task_file import MAX_BYTES
 
 from .synthetic_cases import finished_case, rim, write_cases
 
+pytestmark = pytest.mark.slow
+
 CASES = [finished_case(number) for number in range(2)]
 
 

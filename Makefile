@@ -15,7 +15,7 @@ demo: $(VENV)/.engine
 	@$(BIN)/efficient-medsam2 demo --output demo-output
 
 test: $(VENV)/.developer
-	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
 check: $(VENV)/.developer
 	@$(BIN)/ruff check --quiet .

@@ -23,9 +23,6 @@ from hypothesis import strategies as st
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.web.log import OneLineFormatter
 
-# What libraries warn of here quotes bytes that no UTF-8 is, which pytest-xdist cannot send to the process that reports.
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 MEGABYTE = 2**20
 ROUNDS = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NAMES = [

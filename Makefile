@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make demo` and `make test`. Each sets up what it needs in .venv the first time, and
 # again only when pyproject.toml or the lock file changes. `make check` is what a change must pass besides the tests; the
-# documents of `make docs`, which is a part of it, are then in build/docs. `make coverage` is `make test` with coverage.
+# documents of `make docs`, which is a part of it, are then in build/docs. `make coverage`: of all but nightly tests.
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,7 +30,7 @@ docs: $(VENV)/.developer
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file .ci/mkdocs.yml
 
 coverage: $(VENV)/.developer
-	@$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -m "not nightly" --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) demo-output build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache .coverage

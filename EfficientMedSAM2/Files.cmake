@@ -326,6 +326,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/slices/dense_prompts.py
   EfficientMedSAM2Lib/predictors/slices/feature_cache.py
   EfficientMedSAM2Lib/predictors/slices/inference_thread.py
+  EfficientMedSAM2Lib/predictors/slices/memoryless_pass.py
   EfficientMedSAM2Lib/predictors/slices/prompt_batch.py
   EfficientMedSAM2Lib/predictors/slices/proposals.py
   EfficientMedSAM2Lib/predictors/slices/rejection.py

@@ -80,6 +80,12 @@ class HeuristicsConfig:
     """Score 0 to 1 of the first mask from which on: an unsure mask may go on to what looks alike. MobileNetV3 has 0.7,
     better on other and on dev; EfficientNet is better with 0."""
 
+    memoryless_pass: bool = True
+    """The second pass of a propagated slice is done without memory, too, from the mask and the box of it; the mean
+    counts. Off: its mask is what was propagated. Better on other; see docs/experiments/07-memoryless-pass."""
+    memoryless_pass_overlap: float = 0.7
+    """Intersection over union of the two from which on that is done. Of 0, 0.7 and 0.8 chosen on other and dev."""
+
     rejection: bool = True
     """A click outside the object, deep in an earlier mask, makes the network forget that mask. Off: it is corrected."""
     rejection_clicks: int = 3

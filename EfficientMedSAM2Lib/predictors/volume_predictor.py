@@ -16,7 +16,7 @@ from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.viewport import resize
 from EfficientMedSAM2Lib.predictors.volume.opening import open_state
 from EfficientMedSAM2Lib.predictors.volume.prefetcher import FeaturePrefetcher
-from EfficientMedSAM2Lib.predictors.volume.propagator import PropagationRun, Propagator, SliceOutcome
+from EfficientMedSAM2Lib.predictors.volume.propagator import Propagator
 from EfficientMedSAM2Lib.predictors.volume.session_calls import SessionCalls
 from EfficientMedSAM2Lib.predictors.volume.state import (
     State,
@@ -29,7 +29,8 @@ from EfficientMedSAM2Lib.predictors.volume.state import (
     volume_of,
     without_overlap,
 )
-from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack, combine_prompts
+from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack, SliceOutcome, combine_prompts
+from EfficientMedSAM2Lib.predictors.volume.volume_context import PropagationRun
 from EfficientMedSAM2Lib.runtimes.network import Network
 
 CACHE_BYTES = 32 * 2**20

@@ -51,6 +51,10 @@ class InferenceThread:
         """
         return self.submit(work) if self.is_idle else work
 
+    def defer(self, work: Callable[[], T]) -> Callable[[], T]:
+        """Have some work done there after what it has to do already; without such a thread as `offer`."""
+        return self.submit(work) if self.is_enabled else work
+
     def submit(self, work: Callable[[], T]) -> Callable[[], T]:
         """Have some work done there as soon as it is idle. Returns as `offer`; only while `is_enabled`."""
         if self._pool is None:

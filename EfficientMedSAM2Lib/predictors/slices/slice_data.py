@@ -187,7 +187,9 @@ class SlicePrediction:
         iou: (C,) predicted intersection over union.
         object_logit: Above 0 where the object is on the slice.
         features: Of the viewport, before memory.
+        informed: The same, with what memories say.
         decoded: The network's own output, for the object pointer.
+        memoryless: (h,w) the single mask without memory, where that was asked, too.
     """
 
     viewport: Viewport
@@ -195,7 +197,9 @@ class SlicePrediction:
     iou: np.ndarray
     object_logit: float
     features: ImageFeatures
+    informed: ImageFeatures
     decoded: DecodedMasks
+    memoryless: np.ndarray | None = None
 
     @property
     def presence(self) -> float:

@@ -245,13 +245,24 @@ class SlicePredictor:
 
         It stands for the neighbouring slice's mask, which would draw the contour back to its own. What was said of the
         object as a whole, presence and score, stays: given a mask, the network believes in it.
+
+        With `bank_for` also without memory, from the mask and the box of it, in the inference thread at the same time.
         """
         known = PlacedLogits(first.logits[SINGLE_MASK], first.viewport)
-        if first.iou[SINGLE_MASK] < self.heuristics.second_pass_score or not (known.logits > 0).any():
+        box = known.bounding_box()
+        if box is None:
             return first
         prompts = dataclasses.replace(prompts, earlier=known, neighbour=None, neighbour_mm=0.0)
-        second = self._segment(image, prompts, [Attempt(first.viewport, known)], cache, bank_for)[0]
-        return dataclasses.replace(second, iou=first.iou, object_logit=first.object_logit)
+        attempts = [Attempt(first.viewport, known)]
+        alone: Callable[[], list[SlicePrediction]] | None = None
+        if bank_for is not None and self.heuristics.memoryless_pass:
+            boxed = dataclasses.replace(prompts, box=np.asarray(box))
+            alone = self.inference_thread.defer(lambda: self._segment(image, boxed, attempts, cache, None))
+        second = first
+        if first.iou[SINGLE_MASK] >= self.heuristics.second_pass_score:
+            second = self._segment(image, prompts, attempts, cache, None, first.informed)[0]
+        memoryless = alone()[0].logits[SINGLE_MASK] if alone is not None else None
+        return dataclasses.replace(second, iou=first.iou, object_logit=first.object_logit, memoryless=memoryless)
 
     def _segment(
         self,
@@ -260,8 +271,12 @@ class SlicePredictor:
         attempts: list[Attempt],
         cache: FeatureCache,
         bank_for: BankFor | None,
+        informed: ImageFeatures | None = None,
     ) -> list[SlicePrediction]:
-        """What the network says in several viewports; of two, each thread takes one."""
+        """What the network says in several viewports; of two, each thread takes one.
+
+        `informed`: Features of the only viewport with its memories, where they are at hand; else `bank_for` counts.
+        """
         if len(attempts) > 1 and self.inference_thread.is_idle:
             half = len(attempts) // 2
             rest = self.inference_thread.submit(lambda: self._segment(image, prompts, attempts[half:], cache, bank_for))
@@ -269,10 +284,13 @@ class SlicePredictor:
         batch = prompt_batch(prompts, attempts, self.model.config, self.arrays.to_device, partial(self._crop, image))
         encoded_prompts = self.inference_thread.offer(lambda: self.model.encode_prompts(batch))
         seen = self.encode(image, [attempt.viewport for attempt in attempts], cache)
-        features = ImageFeatures(*(None if parts[0] is None else self.arrays.join(parts) for parts in zip(*seen)))
-        banks = [bank_for(attempt.viewport) for attempt in attempts] if bank_for is not None else []
-        known = [bank for bank in banks if bank is not None]
-        informed = self.model.attend(features, self._joined(known)) if known else self.model.without_memory(features)
+        if informed is None:
+            features = ImageFeatures(*(None if parts[0] is None else self.arrays.join(parts) for parts in zip(*seen)))
+            banks = [bank_for(attempt.viewport) for attempt in attempts] if bank_for is not None else []
+            known = [bank for bank in banks if bank is not None]
+            informed = (
+                self.model.attend(features, self._joined(known)) if known else self.model.without_memory(features)
+            )
         decoded = self.model.decode(informed, encoded_prompts())
         logits, iou, presence = self.arrays.to_numpy(decoded.logits, decoded.iou, decoded.object_logit)
         if self.heuristics.roundness and prompts.lone_box is not None:
@@ -286,6 +304,7 @@ class SlicePredictor:
                 iou[i],
                 float(presence[i, 0]),
                 seen[i],
+                informed.select(slice(i, i + 1)),
                 DecodedMasks(*(part[i : i + 1] for part in decoded)),
             )
             for i, attempt in enumerate(attempts)

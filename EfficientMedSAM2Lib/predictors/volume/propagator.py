@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from EfficientMedSAM2Lib.models.bundles import MemoryBank
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import viewport_choice
 from EfficientMedSAM2Lib.predictors.mask_cleaning import clean_mask
+from EfficientMedSAM2Lib.predictors.slices.memoryless_pass import with_memoryless_mask
 from EfficientMedSAM2Lib.predictors.slices.slice_data import (
     MASK_LOGIT,
     SINGLE_MASK,
@@ -26,33 +26,18 @@ from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.viewport import Viewport
 from EfficientMedSAM2Lib.predictors.volume.context import ContextPrior, predict_context
 from EfficientMedSAM2Lib.predictors.volume.orthogonal_prior import OrthogonalPrior, segment_orthogonal_slices
-from EfficientMedSAM2Lib.predictors.volume.track import FramePrompts, ObjectTrack, SliceMemory, SliceResult
-from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
+from EfficientMedSAM2Lib.predictors.volume.track import (
+    FramePrompts,
+    ObjectTrack,
+    SliceMemory,
+    SliceOutcome,
+    SliceResult,
+)
+from EfficientMedSAM2Lib.predictors.volume.volume_context import PropagationRun, VolumeContext
 
 ABSENT_LOGIT = -10.0
 """Memory of a slice without the object, as in training."""
 _NO_POINTS = np.zeros((0, 2))
-
-
-class PropagationRun(NamedTuple):
-    """One run over slices.
-
-    Attributes:
-        start: Its first slice.
-        reverse: Whether it runs towards slice 0.
-    """
-
-    start: int
-    reverse: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class SliceOutcome:
-    """A slice's result, and where at hand the whole prediction with the chosen mask."""
-
-    result: SliceResult
-    prediction: SlicePrediction | None = None
-    choice: int = SINGLE_MASK
 
 
 class Propagator:
@@ -90,7 +75,7 @@ class Propagator:
         """
         image = volume.image(frame_idx)
         leading = track.leading_slices(frame_idx, run.start, run.reverse)
-        neighbour = track.results[leading[0]]
+        neighbour = track.results[leading[0]].as_propagated()
         viewport = self._viewport_after(neighbour, image)
         prompts = SlicePrompts(appearance=track.appearance(leading))
         if self.heuristics.neighbour_mask:
@@ -115,8 +100,12 @@ class Propagator:
         if self.heuristics.distance_uncertainty:
             uncertainty = self._radii_from_prompts(track, frame_idx, volume, self.heuristics.distance_uncertainty_limit)
             result = dataclasses.replace(result, score=prediction.score(choice, uncertainty))
-        track.results[frame_idx] = result
         track.memories[frame_idx] = self._memory(prediction, choice, result)
+        if prediction.memoryless is not None and not result.mask.is_empty:
+            prediction = with_memoryless_mask(prediction, choice, self.heuristics.memoryless_pass_overlap)
+            shown = self._result(prediction, choice, True, image, keep_logits=False)
+            result = dataclasses.replace(shown, score=result.score, propagated=result.mask)
+        track.results[frame_idx] = result
         track.forget_memories(frame_idx, self.max_memories)
         return SliceOutcome(result, prediction, choice)
 
@@ -206,7 +195,7 @@ class Propagator:
         if frame_idx in track.results:
             return track.results[frame_idx].viewport
         near = track.leading_slices(frame_idx, None, False)
-        return self._viewport_after(track.results[near[0]], image) if near else None
+        return self._viewport_after(track.results[near[0]].as_propagated(), image) if near else None
 
     def _viewport_after(self, neighbour: SliceResult, image: SliceImage) -> Viewport:
         box = neighbour.mask.box_xyxy

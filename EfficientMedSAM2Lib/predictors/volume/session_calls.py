@@ -14,7 +14,7 @@ from EfficientMedSAM2Lib.predictors.slices.proposals import Proposal, SearchedSl
 from EfficientMedSAM2Lib.predictors.slices.similarity import SliceFeatures, join_features
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.volume.prefetcher import FeaturePrefetcher
-from EfficientMedSAM2Lib.predictors.volume.propagator import PropagationRun, Propagator, SliceOutcome
+from EfficientMedSAM2Lib.predictors.volume.propagator import Propagator
 from EfficientMedSAM2Lib.predictors.volume.state import (
     State,
     check_frame,
@@ -25,7 +25,8 @@ from EfficientMedSAM2Lib.predictors.volume.state import (
     track_of,
     volume_of,
 )
-from EfficientMedSAM2Lib.predictors.volume.track import ObjectSnapshot, ObjectTrack
+from EfficientMedSAM2Lib.predictors.volume.track import ObjectSnapshot, ObjectTrack, SliceOutcome
+from EfficientMedSAM2Lib.predictors.volume.volume_context import PropagationRun
 
 
 class SessionCalls:

@@ -16,8 +16,7 @@ from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
 from EfficientMedSAM2Lib.predictors.viewport import NO_OBJECT_LOGIT
 from EfficientMedSAM2Lib.predictors.volume.frames import Frames
 from EfficientMedSAM2Lib.predictors.volume.given_inputs import InputsPerObject
-from EfficientMedSAM2Lib.predictors.volume.propagator import SliceOutcome
-from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack
+from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack, SliceOutcome
 from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
 
 FILLED_LOGIT = 0.1

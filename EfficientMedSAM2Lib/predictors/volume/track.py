@@ -10,7 +10,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.appearance import AppearanceModel
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.models.bundles import Array
-from EfficientMedSAM2Lib.predictors.slices.slice_data import PackedLogits, PlacedLogits
+from EfficientMedSAM2Lib.predictors.slices.slice_data import SINGLE_MASK, PackedLogits, PlacedLogits, SlicePrediction
 from EfficientMedSAM2Lib.predictors.viewport import Viewport
 from EfficientMedSAM2Lib.predictors.volume.context import ContextPrior
 from EfficientMedSAM2Lib.predictors.volume.orthogonal_prior import OrthogonalPrior
@@ -45,6 +45,8 @@ class SliceResult:
         viewport: What the network saw of the slice.
         logits: (h,w) float16 in that viewport; kept of conditioning slices alone, which are few.
         certainty: How sure the network is of each place; None where the mask was given, or is empty.
+        propagated: The mask before the memoryless pass, which the next slices follow; None where there was no such
+            pass.
     """
 
     mask: PackedMask
@@ -52,6 +54,11 @@ class SliceResult:
     viewport: Viewport
     logits: np.ndarray | None = None
     certainty: PackedLogits | None = None
+    propagated: PackedMask | None = None
+
+    def as_propagated(self) -> SliceResult:
+        """The result as the next slices are shown it."""
+        return self if self.propagated is None else dataclasses.replace(self, mask=self.propagated)
 
     def radius_mm(self, slice_spacing: tuple[float, float]) -> float:
         """Radius in mm of a disk as large as the mask; spacing in mm of rows and columns."""
@@ -70,6 +77,15 @@ class SliceResult:
         if self.mask.is_empty:
             return PlacedLogits.from_mask(np.zeros((1, 1), bool), (self.viewport.x0, self.viewport.y0))
         return PlacedLogits.from_packed(self.mask)
+
+
+@dataclasses.dataclass(frozen=True)
+class SliceOutcome:
+    """A slice's result, and where at hand the whole prediction with the chosen mask."""
+
+    result: SliceResult
+    prediction: SlicePrediction | None = None
+    choice: int = SINGLE_MASK
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
 from EfficientMedSAM2Lib.predictors.volume.frames import Frames
+
+
+class PropagationRun(NamedTuple):
+    """One run over slices.
+
+    Attributes:
+        start: Its first slice.
+        reverse: Whether it runs towards slice 0.
+    """
+
+    start: int
+    reverse: bool
 
 
 @dataclasses.dataclass(frozen=True)

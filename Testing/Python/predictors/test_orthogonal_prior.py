@@ -113,7 +113,9 @@ def test_colours(network, scene):
 def test_orthogonal_slices_are_segmented_once_for_each_mask(network, scene):
     """Not again in a second run; again after a correction."""
     volume, left, _ = scene
-    network.heuristics = network.heuristics.without(["second_pass"])  # of which only the slices themselves have one
+    network.heuristics = network.heuristics.without(
+        ["second_pass", "memoryless_pass"]
+    )  # orthogonal slices have neither
     predictor = EfficientMedSAM2VolumePredictor(network)
     state = predictor.init_state(volume, spacing=(3, 1, 1), window=(0, 1))
     predictor.add_new_mask(state, 10, 1, left[10])

@@ -74,14 +74,24 @@ def _rejection(network, volume):
 
 
 def _second_pass(network, volume):
-    """Slices without prompts are decoded twice, the second time without the neighbour's mask."""
+    """Slices without prompts are decoded twice, the second time without the neighbour's mask ..."""
+    network.heuristics = network.heuristics.without(["orthogonal_prior", "memoryless_pass"])
+    return _decodings_of_two_slices(network, volume) == 4
+
+
+def _memoryless_pass(network, volume):
+    """... and a third time without memory."""
     network.heuristics = network.heuristics.without(["orthogonal_prior"])
+    return _decodings_of_two_slices(network, volume) == 6
+
+
+def _decodings_of_two_slices(network, volume):
     predictor, state = opened(network, volume)
     predictor.add_new_mask(state, 10, 1, volume[10] > 0.5)
     network.decoded = 0
     list(predictor.propagate_object(state, 1, 10, range(11, 13)))
     assert len(network.neighbours) == 2
-    return network.decoded == 4
+    return network.decoded
 
 
 def _roundness(network, volume):
@@ -177,6 +187,7 @@ EFFECTS = {
     "candidate_score": _candidate_score,
     "refit_viewport": _refit_viewport,
     "second_pass": _second_pass,
+    "memoryless_pass": _memoryless_pass,
     "rejection": _rejection,
     "roundness": _roundness,
     "click_context": _click_context,

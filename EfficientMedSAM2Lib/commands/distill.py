@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "--learning-rate", type=float, default=1e-3)
     add_option(parser, "--trunk-rate", type=float, default=0.3, help="learning rate of the trunk over the other")
     add_option(parser, "--frozen-encoder", action="store_true", help="train only what stands behind the image encoder")
+    add_option(parser, "--fixed-statistics", action="store_true", help="of batch normalisation: for small batches")
     add_option(
         parser,
         "--train-only",
@@ -257,8 +258,9 @@ def _stage(arguments: argparse.Namespace, model: EfficientMedSAM2) -> tuple[Prom
     from EfficientMedSAM2Lib.learning.stages.slices import PromptTraining
     from EfficientMedSAM2Lib.runtimes.onnx.onnx_network import OnnxNetwork
 
-    same_names = ("learning_rate", "trunk_rate", "max_minutes", "max_steps", "rounds", "seed", "frozen_encoder")
-    options: dict[str, Any] = {name: getattr(arguments, name) for name in same_names}
+    same_names = ("learning_rate", "trunk_rate", "max_minutes", "max_steps", "rounds", "seed")
+    same_flags = ("frozen_encoder", "fixed_statistics")
+    options: dict[str, Any] = {name: getattr(arguments, name) for name in (*same_names, *same_flags)}
     options.update(compile_model=arguments.compile, train_only=tuple(arguments.train_only))
     if arguments.stage == "context":
         from EfficientMedSAM2Lib.learning.stages.context import ContextTraining

@@ -47,6 +47,8 @@ class PromptTraining(lightning.LightningModule):
         seed: Seed of the prompts.
         frozen_encoder: Leave the image encoder as it is and train what stands behind it: on a CPU without bfloat16 the
             encoder's backward pass is most of a step.
+        fixed_statistics: Batch normalisations keep the mean and variance that the weights came with: for batches, or
+            clips of one volume, too small to have their own.
         train_only: Beginnings of the names of the only parameters to train; none: all. The encoder is frozen where none
             of them is its own.
 
@@ -64,12 +66,14 @@ class PromptTraining(lightning.LightningModule):
         compile_model: bool = True,
         seed: int = 0,
         frozen_encoder: bool = False,
+        fixed_statistics: bool = False,
         train_only: tuple[str, ...] = (),
         max_steps: int | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.frozen_encoder = frozen_encoder
+        self.fixed_statistics = fixed_statistics
         if train_only:
             self._freeze_all_but(train_only)
         self.learning_rate = learning_rate
@@ -96,6 +100,10 @@ class PromptTraining(lightning.LightningModule):
     def on_train_start(self) -> None:
         if self.frozen_encoder:
             self.model.image_encoder.eval().requires_grad_(False)
+        if self.fixed_statistics:
+            for part in self.model.modules():
+                if isinstance(part, torch.nn.BatchNorm2d):
+                    part.eval()
         if self.compile_model:
             self.compile_parts()
         self._tick = time.monotonic()

@@ -153,6 +153,19 @@ def test_a_frozen_encoder_stays_as_it_is_while_the_rest_learns(tmp_path: Path) -
     assert [name for name in changed if name.startswith("mask_decoder.")]
 
 
+@pytest.mark.parametrize("fixed", [False, True])
+def test_statistics_of_small_batches_can_be_left_out(fixed: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = EfficientMedSAM2(ModelConfig("mobilenet"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    module = PromptTraining(model, max_minutes=1e-6, fixed_statistics=fixed, **OPTIONS)
+    training.train(module, DiskSlices(), tmp_path, precision="32-true", workers=0)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    statistics = [name for name in changed if name.endswith(("running_mean", "running_var"))]
+    assert bool(statistics) != fixed
+    assert [name for name in changed if name.startswith("image_encoder.trunk.") and name.endswith("weight")]
+
+
 def test_only_chosen_parameters_learn(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = EfficientMedSAM2(ModelConfig("mobilenet"))

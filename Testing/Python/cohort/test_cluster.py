@@ -18,6 +18,7 @@ def plain(address):
     return address.replace("tls://", "tcp://")
 
 
+@pytest.mark.slow
 def test_nobody_else_runs_code_on_the_cluster():
     """Another user of the machine knows the ports of scheduler and worker: neither runs anything for them."""
     with connect(ClusterOptions(workers=1), threads=1, gpu=False) as client:

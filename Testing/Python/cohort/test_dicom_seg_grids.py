@@ -38,6 +38,7 @@ def place(series, directions, step, origin, spacing) -> None:
         slice_.save_as(file)
 
 
+@pytest.mark.slow
 @given(
     st.tuples(*[st.sampled_from([0.0, 90.0]) | st.floats(-170, 170)] * 3),
     st.tuples(st.floats(0.2, 5), st.floats(0.2, 5), st.floats(0.5, 8)),

@@ -85,6 +85,7 @@ def masks(tmp_path_factory):
     return read
 
 
+@pytest.mark.slow
 @every_kind
 def test_a_prompt_finds_the_ball(masks, kind):
     check_volume(masks(kind))

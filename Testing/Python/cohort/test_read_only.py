@@ -25,6 +25,7 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="rights of folders are others there")
 def test_a_folder_that_may_only_be_read(tmp_path, cohort):
     place = tmp_path / "read-only"

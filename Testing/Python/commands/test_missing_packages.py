@@ -15,6 +15,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "extra", "arguments"),
     [

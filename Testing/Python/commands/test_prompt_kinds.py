@@ -33,6 +33,7 @@ def segment(tmp_path, capsys):
     return run
 
 
+@pytest.mark.slow
 @every_kind
 def test_a_prompt_finds_the_ball(segment, kind, tmp_path):
     if kind == "mask":

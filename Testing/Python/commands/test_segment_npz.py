@@ -28,6 +28,7 @@ def dice(a, b):
     return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
 
 
+@pytest.mark.slow
 def test_boxes_and_clicks_of_a_challenge_file(tmp_path, capsys):
     image, labels = balls()
     boxes = [dictionary(labels == 1, 12), dictionary(labels == 2, 11)]
@@ -56,6 +57,7 @@ def test_a_picture_with_a_box(tmp_path, capsys):
     assert dice(found == 1, labels[12] == 1) > 0.9
 
 
+@pytest.mark.slow
 def test_an_npz_takes_other_prompts_and_gives_other_files(tmp_path, write_markup, capsys):
     import SimpleITK as sitk
 

@@ -80,6 +80,7 @@ def test_the_views_go_to_a_proposal_and_outline_it(searching):
     assert searching.panel.commitButton.text == "Accept (Enter)"
 
 
+@pytest.mark.slow
 def test_an_accepted_one_is_a_numbered_segment_and_one_undo_step(searching):
     first, place = found(searching), searching.controller.proposal.place_kji
     searching.press(searching.panel.commitButton)
@@ -105,6 +106,7 @@ def test_others_of_one_that_nobody_has_named_are_lesions(searching):
     assert names(searching) == ["Segment_1", "Lesion 1", "Lesion 2"]
 
 
+@pytest.mark.slow
 def test_accepted_ones_are_propagated_with_all_others(searching):
     for _number in range(3):
         searching.press(searching.panel.commitButton)
@@ -114,6 +116,7 @@ def test_accepted_ones_are_propagated_with_all_others(searching):
     assert [int(mask(searching, f"Lesion {n}").sum()) for n in range(1, 5)] == [72] * 4
 
 
+@pytest.mark.slow
 def test_the_search_gives_way_to_prompts_and_can_be_ended(searching):
     steps = searching.controller._search
     searching.press(searching.panel.segmentsSection.findButton)
@@ -136,6 +139,7 @@ def test_what_has_become_a_segment_is_not_proposed_any_more(searching):
     assert searching.controller.proposal.place_kji == waiting[2]
 
 
+@pytest.mark.slow
 def test_a_preview_comes_before_a_proposal(searching):
     searching.parameter("AutoCommit", "0")
     searching.click(inside(1))
@@ -158,6 +162,7 @@ def test_a_search_ends_with_its_image_and_its_effect(searching):
     assert not searching.controller.is_finding
 
 
+@pytest.mark.slow
 def test_an_empty_segment_has_no_others(user):
     user.panel.moreSection.collapsed = user.panel.segmentsSection.button.collapsed = False
     user.press(user.panel.segmentsSection.findButton)

@@ -227,6 +227,7 @@ def test_a_preview_is_not_written_into_another_segmentation(user):
     assert user.count("A") == 0
 
 
+@pytest.mark.slow
 def test_cleanup_ends_the_thread(user):
     user.click(INSIDE)
     assert "EfficientMedSAM2" in [thread.name for thread in threading.enumerate()]
@@ -236,6 +237,7 @@ def test_cleanup_ends_the_thread(user):
     gc.collect()
 
 
+@pytest.mark.slow
 def test_scene_is_closed_while_it_works(user):
     import time
 

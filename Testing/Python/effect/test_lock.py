@@ -142,6 +142,7 @@ def test_a_segment_is_locked_without_a_network(user):
     assert user.panel.lockButton.checked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_propagating", [False, True])
 def test_an_edit_is_kept_though_something_is_written_before_it_is_looked_at(user, is_propagating):
     """Erase on A, and click on B before A is prompted again; or erase by a script while A is propagated."""

@@ -47,6 +47,7 @@ def test_each_click_begins_a_segment(many):
     np.testing.assert_array_equal(mask(many, "Lesion 2"), other_slice())
 
 
+@pytest.mark.slow
 def test_each_has_a_colour_that_is_told_apart_from_all_others(many):
     for place in (INSIDE, BESIDE) * 4:
         many.click(place)

@@ -18,6 +18,7 @@ def test_a_cpu_computes_on_onnx_runtime():
     assert load_predictor(checkpoint="random", device="cpu").model.runtime == "PyTorch"  # never exported
 
 
+@pytest.mark.slow
 def test_random_network_answers_and_propagates(slicer_host, segment_editor, monkeypatch):
     import EfficientMedSAM2Lib.mrml.effect.predictor_loader as loader
 

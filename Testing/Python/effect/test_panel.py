@@ -103,6 +103,7 @@ def test_it_scrolls_into_view_when_the_effect_is_chosen(user):
     frame.setParent(home)  # it does not end with the area
 
 
+@pytest.mark.slow
 def test_nothing_moves_whatever_happens(shown):
     import time
 

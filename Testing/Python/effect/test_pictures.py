@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from effect_user import INSIDE
 
 
+@pytest.mark.slow
 def test_panel_is_rendered(user, tmp_path):
     from PySide6 import QtGui
 

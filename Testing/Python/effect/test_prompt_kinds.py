@@ -46,6 +46,7 @@ def give(user, kind, include=True):
     assert not user.controller.is_error, user.controller.message
 
 
+@pytest.mark.slow
 @every_kind
 def test_a_prompt_finds_the_ball(user, kind):
     give(user, kind)
@@ -57,6 +58,7 @@ def test_a_prompt_finds_the_ball(user, kind):
     check_volume(user.editor.mask())
 
 
+@pytest.mark.slow
 @every_excluding_kind
 def test_a_prompt_takes_away(user, kind):
     give(user, "box")

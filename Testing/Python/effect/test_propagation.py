@@ -225,6 +225,7 @@ def test_propagation_in_preview_mode(user):
     np.testing.assert_array_equal(user.editor.mask(), tube())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slices", [-1, 2])  # before the first one, and after three
 @pytest.mark.parametrize("at_once", [True, False])
 def test_undo_while_propagating_takes_back_the_propagation_only(user, slices, at_once):
@@ -283,6 +284,7 @@ def test_a_propagation_is_one_undo_step_whatever_happens_meanwhile(user):
     assert (user.count("A"), user.count("B")) == (36, 0)
 
 
+@pytest.mark.slow
 def test_escape_while_propagating_cancels_it_and_keeps_the_effect(user):
     user.click(INSIDE)
     slow(user)

@@ -71,6 +71,7 @@ def check(user, steps, seed=0):
     assert user.voxels() == source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_hundred_random_interactions(user, seed):
     check(user, 100, seed)

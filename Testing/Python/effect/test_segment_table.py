@@ -154,6 +154,7 @@ def series(make_user, tmp_path):
     return user, files
 
 
+@pytest.mark.slow
 def test_segments_are_saved_as_dicom_seg(series, tmp_path):
     from EfficientMedSAM2Lib.imaging.segmentations import read_segmentation
     from EfficientMedSAM2Lib.imaging.volumes import read_volume

@@ -105,6 +105,7 @@ def test_a_dropped_one_leaves_nothing(reader):
     assert reader.panel.proposeButton.text == "Propose"
 
 
+@pytest.mark.slow
 def test_a_finished_segment_stays_and_the_structure_gets_its_own(search, make_user):
     user = make_user(segments=("Liver",))
     user.click((4, 15, 15))

@@ -91,6 +91,7 @@ def test_a_sequence_can_be_played(moving):
     assert (prompted(moving), markers(moving), moving.count()) == ([INSIDE], 1, 36)
 
 
+@pytest.mark.slow
 def test_the_panel_tells_the_time_point_and_offers_segments_for_each(moving):
     panel = moving.panel
     assert panel.sequenceLabel.text == "Time point 1 of 3 (0.0 s)"

@@ -15,6 +15,7 @@ def evaluate(*arguments: str) -> int:
     return run(parser.parse_args([*arguments, "--quiet"]))
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_real_scan_is_evaluated(sample_folder, tmp_path, capsys):
     output = tmp_path / "out"
     code = evaluate("--manifest", str(sample_folder), "--split", "all", "--model", "ellipse", "--output", str(output))
@@ -26,6 +27,7 @@ def test_a_folder_of_a_real_scan_is_evaluated(sample_folder, tmp_path, capsys):
     assert {path.name for path in output.iterdir()} == {"box.csv", "box.json", "box_ellipse.png"}
 
 
+@pytest.mark.slow
 def test_without_a_manifest_the_sample_is_evaluated(tmp_path, capsys):
     assert evaluate("--protocol", "volume", "--model", "ellipse", "--output", str(tmp_path / "out")) == 0
     assert "slicerio" in capsys.readouterr().out
@@ -45,6 +47,7 @@ def test_two_runs_with_a_seed_agree(sample_folder, tmp_path):
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_the_network_runs_all_protocols_it_is_asked_for(sample_folder, tmp_path):
     for protocol in ("box", "clicks"):
         evaluate(

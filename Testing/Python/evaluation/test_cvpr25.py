@@ -224,6 +224,7 @@ def test_the_command_on_challenge_files(tmp_path, capsys):
     assert "leave --model out" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_folder_is_evaluated_whole(tmp_path, capsys, labels):
     """Nothing says that any of it was trained on."""
     for number in range(3):

@@ -24,6 +24,7 @@ def test_lesions_are_where_they_are_said_to_be():
         lesion_phantom(400, shape_kji=SMALL)
 
 
+@pytest.mark.slow
 def test_clicks_on_lesions_find_them():
     from EfficientMedSAM2Lib.pipeline.engine import build_session
 

@@ -9,6 +9,7 @@ import pytest
 from EfficientMedSAM2Lib.evaluation.benchmark.memory import main
 
 
+@pytest.mark.slow
 def test_a_small_run_prints_both_volumes_and_their_ratio(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--slices", "5", "9", "--size", "64", "--encoder", "mobilenet"]) == 0
     lines = capsys.readouterr().out.splitlines()

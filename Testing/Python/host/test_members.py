@@ -21,6 +21,7 @@ def seen(slicer_host, monkeypatch):
     return record_members.members()
 
 
+@pytest.mark.slow
 def test_names_are_what_they_are_in_slicer(seen):
     """What the stand-in has, Slicer has, too: a property where it has one, and something to call where it has that."""
     differing = {
@@ -34,6 +35,7 @@ def test_names_are_what_they_are_in_slicer(seen):
     assert differing == {}
 
 
+@pytest.mark.slow
 def test_the_recording_is_of_the_classes_in_use(seen):
     assert seen.keys() <= RECORDED.keys()
     assert len(RECORDED) >= 20

@@ -93,6 +93,7 @@ SQUARE = ["qform.nii", ".nhdr", ".mhd"]
 quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", SHEARED)
 @settings(max_examples=6, deadline=None, suppress_health_check=quiet, derandomize=True)
 @given(data=st.data())

@@ -153,6 +153,7 @@ def test_proportion_follows_the_spacing(tmp_path):
     assert np.ptp(rows) == pytest.approx(np.ptp(columns), rel=0.04)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 20, 30), (1, 20, 30, 3), (3, 20, 30, 3), (2, 20, 30), (40, 1, 30), (5, 3, 2)])
 @pytest.mark.parametrize("filled", [False, True])
 def test_any_shape_gives_a_picture(tmp_path, oblique, shape, filled):

@@ -114,6 +114,7 @@ ONCE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.d
 SHAPE = (5, 7, 6)
 
 
+@pytest.mark.slow
 @given(grids(), segments_on(SHAPE), st.sampled_from(ENDINGS))
 @settings(deadline=None, max_examples=60, suppress_health_check=ONCE)
 def test_what_is_written_comes_back_where_it_was(tmp_path_factory, matrix, segments, ending):

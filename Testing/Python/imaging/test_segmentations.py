@@ -215,6 +215,7 @@ def test_what_no_file_can_hold_is_refused(tmp_path, volume):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_more_segments_than_a_byte_counts(tmp_path, volume):
     many = []
     for number in range(210):

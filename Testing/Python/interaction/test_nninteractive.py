@@ -31,6 +31,7 @@ def shown(session):
     return (buffer.numpy() if hasattr(buffer, "numpy") else buffer) > 0
 
 
+@pytest.mark.slow
 def test_the_example_of_the_readme(tmp_path, caplog):
     """Its calls in its order, on the shipped network and a small image."""
     centre = np.mgrid[:12, :64, :64] - np.array([6, 32, 32])[:, None, None, None]

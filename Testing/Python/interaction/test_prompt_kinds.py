@@ -49,6 +49,7 @@ def give(session, kind, include=True):
         getattr(session, f"add_{kind}_interaction")(ras_of(places), include)
 
 
+@pytest.mark.slow
 @every_kind
 def test_a_prompt_finds_the_ball(session, kind):
     give(session, kind)

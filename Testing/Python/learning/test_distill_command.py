@@ -95,6 +95,7 @@ def test_an_exported_network_is_imitated(manifest_path: Path, tmp_path: Path) ->
     assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 def test_a_teacher_of_equal_sizes_needs_no_cache(manifest_path: Path, tmp_path: Path) -> None:
     weights = resource_path("Models", "efficient_medsam2_efficientnet.safetensors")
     options = ["--encoder_type", "mobilenet", "--teacher_checkpoint", str(weights), "--output_distill_weight", "0"]

@@ -102,6 +102,7 @@ def test_a_student_is_drawn_to_the_teacher_and_its_encoders_stay(make: Make) -> 
     assert changed == set(STUDENT_PARTS)
 
 
+@pytest.mark.slow
 def test_a_student_that_computes_in_bfloat16_can_ask_the_teacher(make: Make) -> None:
     module, said = make(load_model(shipped_weights("mobilenet")))
     with torch.autocast("cpu", torch.bfloat16):

@@ -58,6 +58,7 @@ def check_interface(teacher: Any, image: np.ndarray, box: np.ndarray) -> np.ndar
     return prediction.logits[0] > 0
 
 
+@pytest.mark.slow
 @needs_litemedsam
 def test_no_checkpoint_means_litemedsam() -> None:
     image, mask, box = disk_picture()

@@ -97,6 +97,7 @@ def test_curve_holds_means_of_the_steps_there_were(tmp_path: Path) -> None:
     assert [(row["step"], float(row["loss"])) for row in rows] == [("4", 3.5), ("8", 6.5)]
 
 
+@pytest.mark.slow
 def test_every_parameter_learns_from_slices_and_clips() -> None:
     torch.manual_seed(0)
     module = ClipTraining(EfficientMedSAM2(ModelConfig("mobilenet")).train(), **OPTIONS)

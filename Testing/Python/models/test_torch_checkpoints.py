@@ -54,6 +54,7 @@ WRAPPINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 def test_a_state_dict_is_read(model, tmp_path, wrapping):
     path = tmp_path / "efficient_medsam2_model.pth"
@@ -77,6 +78,7 @@ def test_the_encoder_is_read_from_the_tensors(model, tmp_path):
     assert encoder_of(path) == "efficientnet"
 
 
+@pytest.mark.slow
 def test_what_the_builder_gave_can_be_saved_and_built_again(model, tmp_path):
     """Its batch normalisation is folded away, which training misses but nobody else."""
     first, second = tmp_path / "first.safetensors", tmp_path / "second.pth"
@@ -91,6 +93,7 @@ def test_what_the_builder_gave_can_be_saved_and_built_again(model, tmp_path):
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in load_model(second).modules())
 
 
+@pytest.mark.slow
 def test_unusable_files_are_refused(model, tmp_path):
     path = tmp_path / "weights.pth"
     cases = [

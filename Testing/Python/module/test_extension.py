@@ -111,6 +111,7 @@ def _is_type_checking(node):
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
+@pytest.mark.slow
 def test_servers_are_not_installed_and_learning_is(installed):
     rooms = {path.name for path in (installed / "EfficientMedSAM2Lib").iterdir()}
     assert "web" not in rooms

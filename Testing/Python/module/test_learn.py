@@ -286,6 +286,7 @@ def test_changing_ones_mind_about_the_file_starts_nothing(slicer_host, learn, pr
     assert (process, learn.process) == ([], None)
 
 
+@pytest.mark.slow
 def test_the_real_command_starts_and_says_what_is_missing(slicer_host, learn, folder, tmp_path):
     """Slicer's Python runs the engine by its folder; an empty file is no scan."""
     from_folder(learn, folder)

@@ -24,6 +24,7 @@ def test_the_module_fills_in_what_slicer_lists(module):
     assert not module.icon.isNull()
 
 
+@pytest.mark.slow
 def test_the_panel_loads_and_explains_itself_without_torch():
     """In a process of its own, where importing torch, timm or safetensors fails."""
     code = f"""

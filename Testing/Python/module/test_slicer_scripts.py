@@ -50,6 +50,7 @@ def test_a_script_passes(run_script, path):
     assert (code, output.strip().splitlines()[-1]) == (0, "PASS"), output
 
 
+@pytest.mark.slow
 def test_a_script_fails_with_an_exit_code_when_the_mask_is_wrong(run_script):
     code, output = run_script(TESTING / "Slicer" / "test_click.py", ball=lambda name: np.zeros((24, 96, 96), bool))
     assert (code, output.strip().splitlines()[-1]) == (1, "FAIL")

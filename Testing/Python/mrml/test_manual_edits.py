@@ -102,6 +102,7 @@ def test_a_segment_that_was_made_by_prompts_before_is_no_manual_edit(case: Any) 
     assert count(case) == 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_random_clicks_beside_manual_edits_change_none_of_their_voxels(case: Any, seed: int) -> None:
     rng = np.random.default_rng(seed)

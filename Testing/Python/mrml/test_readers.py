@@ -235,6 +235,7 @@ def test_files_that_slicer_writes_give_the_prompts_of_their_nodes(scene: Any, tm
 # --- ROI boxes
 
 
+@pytest.mark.slow
 @quick
 @given(affines(), affines(), affines(), st.data())
 def test_roi_along_the_grid(

@@ -212,6 +212,7 @@ def test_clipped_to_the_reference_geometry(scene: Any) -> None:
     assert write(scene, np.ones((2, 3, 3), bool), start=(50, 0, 0)).box_kji is None
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_change_on_any_oblique_grid(build_scene: Any, data: st.DataObject) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from editor_actions import BESIDE, INSIDE, count, paint, undo_depth, world
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -154,6 +155,7 @@ def test_undo_beyond_the_memory_of_the_engine(build_case: Any) -> None:
 ACTIONS = st.sampled_from(["in", "out", "beside", "propagate", "cancel", "undo", "redo", "paint", "select", "button"])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(ACTIONS, st.integers(0, 9)), max_size=14),

@@ -104,6 +104,7 @@ def test_views_of_a_bent_image_are_not_turned(scene: Any) -> None:
     np.testing.assert_array_equal(from_vtk_matrix(node.GetSliceToRAS()), before)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2), st.data(), st.floats(-40, 40))
 def test_dragged_rectangle_holds_the_voxels_under_it(build_scene: Any, axis: int, data: Any, degrees: float) -> None:

@@ -78,6 +78,7 @@ def test_arguments_are_those_of_the_installed_sam2():
     assert {name: theirs[name].default for name in theirs} == {name: ours[name].default for name in theirs}
 
 
+@pytest.mark.slow
 def test_each_disk_is_found_once_with_the_default_thresholds(model, image):
     records = generator(model).generate(image)
     y, x = np.ogrid[:160, :200]

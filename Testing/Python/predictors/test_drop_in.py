@@ -140,6 +140,7 @@ def test_what_is_not_wanted_is_not_computed(predictor, state, monkeypatch):
     assert predictor.add_new_mask(state, 3, 1, np.ones((40, 50), bool), need_output=False) == (3, [1], None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])  # noqa: S301
 def test_predictors_and_states_are_pickled(predictor, state, model, copied):
     predictor.add_new_points_or_box(state, 2, 1, box=[5, 5, 20, 20])

@@ -135,6 +135,7 @@ def test_orthogonal_slices_are_segmented_once_for_each_mask(network, scene):
     assert decoded([11, 12, 13], False) == 3, "between two slices that were shown the masks of both lead"
 
 
+@pytest.mark.slow
 def test_a_mask_that_floods_its_surroundings_is_held_back():
     """A ball in tissue that is hardly darker: from slice to slice the mask shrinks too slowly."""
     from EfficientMedSAM2Lib import build_efficient_medsam2_model
@@ -172,6 +173,7 @@ def test_only_what_goes_on_from_the_line_belongs_to_it():
     assert not _part_on(mask, 2, 5, 7).any()
 
 
+@pytest.mark.slow
 def test_neither_orthogonal_slices_nor_clicks_need_scipy():
     """Its import takes half a second, and a quarter of the memory of a propagation."""
     code = """

@@ -77,6 +77,7 @@ def test_sam2_video_script(predictor, video_dir):
         next(predictor.propagate_in_video(inference_state))
 
 
+@pytest.mark.slow
 def test_sam2_frame_ranges(predictor):
     state = predictor.init_state(np.random.default_rng(0).random((10, 32, 32)))
     predictor.add_new_points_or_box(state, 0, 1, box=[5, 5, 20, 20])
@@ -91,6 +92,7 @@ def test_sam2_frame_ranges(predictor):
     assert frames(start_frame_idx=6, max_frame_num_to_track=2, reverse=True) == [6, 5, 4]
 
 
+@pytest.mark.slow
 def test_medsam2_script(predictor):
     """Prepared slices: resized to a square, scaled, normalised; prompts in the pixels of the original."""
     rng = np.random.default_rng(0)
@@ -129,6 +131,7 @@ def test_prepared_slices_are_unprepared():
     assert np.allclose(TensorFrames(picture, 64, 64)[1], picture[1].permute(1, 2, 0).numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "volume",
     [
@@ -152,6 +155,7 @@ def test_every_kind_of_volume(predictor, volume):
     assert np.array_equal(volume, before, equal_nan=volume.dtype.kind == "f")
 
 
+@pytest.mark.slow
 def test_repeat_is_exact(predictor):
     volume = np.random.default_rng(3).normal(size=(8, 50, 50)).astype(np.float32)
 
@@ -171,6 +175,7 @@ def test_masks_are_the_sign_of_the_logits(predictor):
         assert ((logits[0, 0] > 0).numpy() == predictor.slice_mask(state, 1, f)).all()
 
 
+@pytest.mark.slow
 def test_objects_that_appear_later_are_tracked_one_by_one(predictor, video_dir, tmp_path):
     """As the video scripts of SAM2 and MedSAM2 do with `--track_object_appearing_later_in_video`."""
     from PIL import Image

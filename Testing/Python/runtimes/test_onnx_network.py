@@ -51,6 +51,7 @@ def assert_close(expected, found, tolerance=2e-3):
         np.testing.assert_allclose(getattr(found, name), value, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("objects", "clicks", "memories"), [(1, 0, 1), (1, 1, 7), (3, 2, 4)])
 @pytest.mark.parametrize("kind", ["box", "mask", "neighbour"])
 def test_agrees_with_torch(networks, objects, clicks, memories, kind):
@@ -184,6 +185,7 @@ def test_damaged_and_foreign_files_are_refused(exported, tmp_path):
             build_efficient_medsam2_model(checkpoint=path)
 
 
+@pytest.mark.slow
 def test_tensors_where_torch_is_installed_but_only_when_they_are_asked_for(exported):
     """SAM2's calls give tensors, whatever the network runs on; sessions, the effect and the commands load no torch."""
     code = (

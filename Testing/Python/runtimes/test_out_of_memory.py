@@ -55,6 +55,7 @@ def _each_message_once(monkeypatch):
     monkeypatch.setattr(engine, "handlers", [one for one in engine.handlers if not hasattr(one, "deliver")])
 
 
+@pytest.mark.slow
 def test_a_second_try_has_less_to_keep(caplog):
     card, forgotten = Card(), []
     guard, work = MemoryGuard(card), Work(1)
@@ -63,6 +64,7 @@ def test_a_second_try_has_less_to_keep(caplog):
     assert "going on with less" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_third_try_is_on_the_cpu_and_stays_there(caplog):
     card = Card()
     guard = MemoryGuard(card)
@@ -93,6 +95,7 @@ def test_the_error_has_several_names():
     assert not is_out_of_memory(MemoryError("x"))
 
 
+@pytest.mark.slow
 def test_propagation_goes_on_where_memory_ends(monkeypatch, caplog):
     """The second slice does not fit on the card: its mask, and those after it, are what they would have been."""
     from stub_network import StubNetwork

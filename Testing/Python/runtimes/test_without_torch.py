@@ -29,6 +29,7 @@ def masks_of_torch():
     return masks_of(build_efficient_medsam2_model(precision="fp32"))
 
 
+@pytest.mark.slow
 def test_predictors_and_session(exported, masks_of_torch, tmp_path):
     done = subprocess.run(
         [sys.executable, str(HERE / "work.py"), str(exported), str(tmp_path / "masks.npz")],
@@ -43,6 +44,7 @@ def test_predictors_and_session(exported, masks_of_torch, tmp_path):
         assert dice(mask, found[name]) >= 0.99, name
 
 
+@pytest.mark.slow
 def test_command(exported, tmp_path):
     import slicerio
 

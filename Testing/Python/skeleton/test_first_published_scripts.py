@@ -269,6 +269,7 @@ def test_flags_reach_the_training(paths, tmp_path):
     assert second[second.index("--weights") + 1] == str(tmp_path / "encoder" / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_one_line(paths, tmp_path):
     missing = {**paths, "data": tmp_path / "nowhere", "weights": tmp_path / "nowhere.pth"}
     for command in (DISTILLATION, BENCHMARK):

@@ -328,6 +328,7 @@ def test_starting_and_a_server_that_is_gone_are_told(browser, tmp_path):
     page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_what_a_killed_server_left_is_removed_by_the_next(tmp_path):
     pytest.importorskip("trame_slicer", reason="needs the extra web")

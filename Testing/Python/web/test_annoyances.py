@@ -13,6 +13,7 @@ pytestmark = pytest.mark.browser
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
+@pytest.mark.slow
 def test_fit_leaves_slices_and_crosshair_where_they_are(sample):
     user = sample
     user.key("c")
@@ -31,6 +32,7 @@ def test_fit_leaves_slices_and_crosshair_where_they_are(sample):
     assert ({tag: view["index"] for tag, view in user.state("slices").items()}, user.state("readout")) == before
 
 
+@pytest.mark.slow
 def test_what_the_page_said_stays_when_a_view_is_enlarged(sample, tmp_path):
     user = sample
     wrong = tmp_path / "notes.txt"
@@ -44,6 +46,7 @@ def test_what_the_page_said_stays_when_a_view_is_enlarged(sample, tmp_path):
     assert "error" in user.page.get_attribute("#transfer", "class")
 
 
+@pytest.mark.slow
 def test_enter_applies_a_preview_and_nothing_is_saved_beside_one(sample):
     user = sample
     user.command("setting", "auto_commit", False)
@@ -77,6 +80,7 @@ def test_what_was_said_of_one_segment_is_not_said_of_the_next(sample):
     assert "Segment_2" in user.page.inner_text(".message")
 
 
+@pytest.mark.slow
 def test_the_status_line_names_what_is_selected_whatever_was_done(sample):
     user = sample
 
@@ -97,6 +101,7 @@ def test_the_status_line_names_what_is_selected_whatever_was_done(sample):
     says("Segment: Segment_1")
 
 
+@pytest.mark.slow
 def test_without_a_segment_a_prompt_says_what_there_is_to_do_on_the_page(sample):
     user = sample
     user.key("a")
@@ -114,6 +119,7 @@ def test_without_a_segment_a_prompt_says_what_there_is_to_do_on_the_page(sample)
     assert user.wait_for_volume() > 0
 
 
+@pytest.mark.slow
 def test_a_cube_turns_with_the_3d_view(sample):
     user = sample
     user.command("layout", "ThreeD")
@@ -135,6 +141,7 @@ def test_a_cube_turns_with_the_3d_view(sample):
     user.picture("cube")
 
 
+@pytest.mark.slow
 def test_after_use_roi_its_mask_is_seen(sample):
     user = sample
     user.command("slice", "Red", 16)
@@ -171,6 +178,7 @@ def test_a_dicom_scan_opens_in_its_own_window(user, tmp_path):
     user.wait("window_width", "value !== 1400")
 
 
+@pytest.mark.slow
 def test_views_are_laid_out_as_wanted_and_f_leads_back(sample):
     user = sample
     views = {
@@ -226,6 +234,7 @@ def test_what_is_said_of_a_slice_is_never_cut_and_moves_nothing(sample):
     user.picture("strip")
 
 
+@pytest.mark.slow
 def test_names_of_large_segments_can_be_read_at_1280_x_720(sample):
     user = sample
     user.command("slice", "Red", 16)
@@ -269,6 +278,7 @@ def test_what_to_do_next_is_said(sample):
     user.wait("next_step", "value === 'Click on the structure.'")
 
 
+@pytest.mark.slow
 def test_what_waits_for_an_answer_moves_nothing_at_1280_x_720(sample):
     user = sample
     for count in (2, 3, 4):

@@ -73,6 +73,7 @@ def test_brush_eraser_island_and_smoothing_are_undone_one_by_one(sample, tmp_pat
         user.wait("segments", f"Number(value[0].volume) === {before}")
 
 
+@pytest.mark.slow
 def test_what_is_painted_is_the_clicks_to_refine(sample, tmp_path, scan):
     """A stroke is a manual edit: the network's next answer on that slice keeps it."""
     user = sample
@@ -89,6 +90,7 @@ def test_what_is_painted_is_the_clicks_to_refine(sample, tmp_path, scan):
     assert user.volume() > before * 0.5 + painted
 
 
+@pytest.mark.slow
 def test_rulers_diameters_and_the_table(sample, tmp_path, scan):
     user = sample
     user.draw_box()
@@ -120,6 +122,7 @@ def test_rulers_diameters_and_the_table(sample, tmp_path, scan):
     user.wait("rulers", "value.length === 0")
 
 
+@pytest.mark.slow
 def test_names_come_with_a_labelmap(sample, tmp_path):
     user = sample
     user.draw_box()
@@ -135,6 +138,7 @@ def test_names_come_with_a_labelmap(sample, tmp_path):
     assert line.split("\t")[:2] == ["1", "left lung"]
 
 
+@pytest.mark.slow
 def test_how_segments_are_shown_is_kept_for_the_next_scan(sample):
     user = sample
     user.page.fill("#fill", "80")

@@ -80,6 +80,7 @@ def test_segments_of_a_dicom_scan_become_a_dicom_seg(browser, tmp_path, series):
         served.process.kill()
 
 
+@pytest.mark.slow
 def test_other_scans_say_why_there_is_none(sample):
     user = sample
     user.draw_box()

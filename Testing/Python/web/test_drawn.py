@@ -70,6 +70,7 @@ def test_what_is_drawn_is_a_prompt_that_is_saved_and_opened_again(sample, tmp_pa
     assert user.volume() == left
 
 
+@pytest.mark.slow
 def test_a_lasso_is_drawn_with_the_keyboard(sample):
     user = sample
     user.command("slice", "Red", 16)

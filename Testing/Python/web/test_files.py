@@ -52,12 +52,14 @@ def write_dicom(folder, count=6, series="1.2.3.4", **tags):
     return folder
 
 
+@pytest.mark.slow
 def test_a_nifti_file_is_opened(user, tmp_path):
     assert "scan.nii.gz is open" in user.send(write_image(tmp_path / "scan.nii.gz"))
     user.wait("volume_name", "value === 'scan'")
     assert user.state("volume_text").startswith("50 × 40 × 20 · 1 × 1.5 × 3 mm")
 
 
+@pytest.mark.slow
 def test_a_dicom_series_is_opened_as_files_and_as_an_archive(user, tmp_path):
     files = sorted(write_dicom(tmp_path / "series").iterdir())
     user.send(*files)
@@ -140,6 +142,7 @@ def test_wrong_files_are_refused_and_nothing_is_lost(sample, tmp_path):
     user.picture("refused")
 
 
+@pytest.mark.slow
 def test_too_large_files_are_refused(sample, tmp_path, gateway):
     from web_user import MAX_UPLOAD_MB
 
@@ -212,6 +215,7 @@ def test_prompts_are_opened_again(sample, tmp_path):
     user.wait("segments", f"value.length === 1 && value[0].name === 'heart' && value[0].volume === '{known[0][1]}'")
 
 
+@pytest.mark.slow
 def test_prompts_that_slicer_saved_are_opened(sample, tmp_path):
     """Points, ROI and line by Slicer's own writers; the points in RAS, one of them excludes."""
     slicer = pytest.importorskip("slicer", reason="needs PyPI's slicer-core")
@@ -323,6 +327,7 @@ def test_a_time_point_is_chosen(user, tmp_path):
     assert user.send(tmp_path / "series.nii.gz") == "Nothing was opened."
 
 
+@pytest.mark.slow
 def test_a_coronal_point_comes_back_as_a_coronal_point(sample, tmp_path):
     user = sample
     user.key("p")

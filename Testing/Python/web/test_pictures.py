@@ -10,6 +10,7 @@ import pytest
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["png", "jpg"])
 def test_a_picture_has_pixels_and_no_patient_and_is_large(sample, tmp_path, ending):
     sitk = pytest.importorskip("SimpleITK")

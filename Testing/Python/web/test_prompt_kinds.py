@@ -100,6 +100,7 @@ def saved(user, folder):
     return segment.mask
 
 
+@pytest.mark.slow
 @every_kind
 def test_a_prompt_finds_the_ball(ball, kind, tmp_path):
     user = ball

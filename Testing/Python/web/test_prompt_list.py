@@ -24,6 +24,7 @@ def prompted(sample):
     return user
 
 
+@pytest.mark.slow
 def test_prompts_are_listed_in_order_and_gone_to(prompted):
     user = prompted
     texts = user.page.locator(".prompts button").all_inner_texts()
@@ -38,6 +39,7 @@ def test_prompts_are_listed_in_order_and_gone_to(prompted):
     user.picture("prompts")
 
 
+@pytest.mark.slow
 def test_a_prompt_is_taken_away_and_undo_brings_it_back(prompted):
     user = prompted
     both = user.volume()
@@ -53,6 +55,7 @@ def test_a_prompt_is_taken_away_and_undo_brings_it_back(prompted):
     user.wait("prompts", "value.length === 2")
 
 
+@pytest.mark.slow
 def test_a_prompt_is_moved_by_a_click_or_by_keys(prompted):
     user = prompted
     before = user.state("prompts")
@@ -81,6 +84,7 @@ def test_a_prompt_is_moved_by_a_click_or_by_keys(prompted):
     assert len(user.state("prompts")) == 2
 
 
+@pytest.mark.slow
 def test_a_slice_is_cleared_and_a_segment_started_over(prompted):
     user = prompted
     both = user.volume()
@@ -97,6 +101,7 @@ def test_a_slice_is_cleared_and_a_segment_started_over(prompted):
     user.wait("prompts", "value.length === 1")
 
 
+@pytest.mark.slow
 def test_a_resting_mouse_shows_what_a_click_would_make(sample):
     user = sample
     user.key("p")

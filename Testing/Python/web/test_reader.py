@@ -69,6 +69,7 @@ def nifti(shape_ijk, voxels=b"", start=352.0):
     return bytes(header) + voxels
 
 
+@pytest.mark.slow
 def test_a_volume_comes_back(workspace):
     array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     found = read(workspace, {"a scan.nii.gz": gzip.compress(nifti((4, 3, 2), array.tobytes()))})
@@ -76,6 +77,7 @@ def test_a_volume_comes_back(workspace):
     assert (found.name, found.volume.name) == ("a scan.nii.gz", "a scan")
 
 
+@pytest.mark.slow
 def test_segments_come_back_on_the_grid(workspace, tmp_path):
     grid = Volume(np.zeros((4, 5, 6), np.int16), AFFINE)
     first, second = np.zeros((2, 4, 5, 6), bool)
@@ -113,12 +115,14 @@ def test_the_session_goes_on_while_a_file_takes_long(workspace, thousand):
     assert read.turns > 10
 
 
+@pytest.mark.slow
 def test_reading_ends_where_memory_does(workspace, thousand):
     pytest.importorskip("resource", reason="no limits here")
     with pytest.raises(TooLarge, match="memory"):
         read(workspace, *thousand)
 
 
+@pytest.mark.slow
 def test_unpacking_stops_at_what_the_header_announces(workspace, monkeypatch, tmp_path):
     from EfficientMedSAM2Lib.imaging.formats.files import check_complete
 
@@ -139,6 +143,7 @@ def test_unpacking_stops_at_what_the_header_announces(workspace, monkeypatch, tm
     assert read(workspace, {"long.nii.gz": path.read_bytes()}).volume.shape_kji == (4, 4, 8)
 
 
+@pytest.mark.slow
 def test_segments_are_unpacked_no_further_than_announced(workspace):
     """A gigabyte of zeros behind 64 voxels would take that much memory."""
     fields = (
@@ -194,6 +199,7 @@ def test_every_dicom_file_counts(workspace, tmp_path):
         read(workspace, {"study.zip": archive.getvalue()})
 
 
+@pytest.mark.slow
 def test_a_time_point_is_asked_for_and_read(workspace):
     array = np.arange(2 * 2 * 3 * 4, dtype=np.uint8).reshape(2, 2, 3, 4)
     content = {"series.nii": nifti((4, 3, 2, 2), array.tobytes())}
@@ -218,6 +224,7 @@ def test_labels_on_the_open_grid_are_known_as_such(workspace):
     assert not read(workspace, empty, grid).is_labelmap
 
 
+@pytest.mark.slow
 def test_dicom_segmentations_open_on_the_open_grid_and_with_their_scan(workspace, dicom_series, tmp_path):
     pytest.importorskip("highdicom")
     from EfficientMedSAM2Lib.imaging.dicom.seg_writer import dicom_series as open_series

@@ -99,6 +99,7 @@ def test_box_propagation_correction_undo_and_download(sample, tmp_path):
     assert again[0].color == pytest.approx(segment.color, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_propagation_is_cancelled_and_undone_in_one_step(sample):
     user = sample
     one_slice = user.draw_box()
@@ -178,6 +179,7 @@ def test_everything_by_keyboard(sample):
     user.key("Escape")
 
 
+@pytest.mark.slow
 def test_a_preview_waits_to_be_applied(sample):
     user = sample
     user.command("setting", "auto_commit", False)
@@ -199,6 +201,7 @@ def test_a_preview_waits_to_be_applied(sample):
     assert user.wait_for_volume() > 0
 
 
+@pytest.mark.slow
 def test_crosshair_is_linked_and_the_window_is_dragged(sample):
     user = sample
     user.key("c")
@@ -219,6 +222,7 @@ def test_crosshair_is_linked_and_the_window_is_dragged(sample):
     user.picture("lung-window")
 
 
+@pytest.mark.slow
 def test_the_selection_stays_and_comes_back(sample):
     user = sample
     user.command("add_segment")
@@ -251,6 +255,7 @@ def test_the_selection_stays_and_comes_back(sample):
     wait_for(third, 3)
 
 
+@pytest.mark.slow
 def test_a_locked_segment_is_kept_and_what_is_needed_stands_in_one_order(sample):
     user = sample
     user.draw_box()

@@ -49,6 +49,7 @@ def editor_of():
     return slicer.modules.segmenteditor.widgetRepresentation().self().editor
 
 
+@pytest.mark.slow
 def test_the_list_and_the_buttons_lead_through_the_cohort(slicer_host, panel, done):
     assert listed(panel) == [["c", "0.20"], ["a", "0.50"], ["b", "0.80"]]
     assert "3 cases, 3 of them not seen yet" in panel.messageLabel.text

@@ -258,6 +258,7 @@ def test_dicom_series_whose_slices_slicer_may_turn_round(cohort, review_of, dico
     assert not other.mask.any()
 
 
+@pytest.mark.slow
 def test_it_needs_nothing_that_slicer_does_not_bring(done, tmp_path):
     """In a process of its own, where everything else cannot be imported."""
     code = f"""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from EfficientMedSAM2Lib.evaluation.benchmark.batches import BATCHES, BatchTimes, measure_batches
 from EfficientMedSAM2Lib.evaluation.lesions import lesion_phantom
 
 
+@pytest.mark.slow
 def test_shares_and_batches_are_measured():
     from EfficientMedSAM2Lib.pipeline.engine import build_session
 

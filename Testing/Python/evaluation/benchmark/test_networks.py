@@ -40,6 +40,7 @@ def check_all_steps(network: TimedNetwork, scan) -> None:
     assert network.method.file_bytes() > 1_000_000
 
 
+@pytest.mark.slow
 def test_the_network_takes_every_step(small_scan):
     network = started(NETWORKS["mobilenet"](NetworkOptions(device="cpu")), small_scan)
     check_all_steps(network, small_scan)
@@ -67,6 +68,7 @@ def test_medsam2_takes_every_step_at_a_small_size(small_scan):
     assert found.mask.shape == volume.shape
 
 
+@pytest.mark.slow
 def test_an_exported_network_takes_every_step(small_scan, tmp_path, monkeypatch):
     monkeypatch.setenv("EFFICIENT_MEDSAM2_CACHE", str(tmp_path))
     network = started(NETWORKS["efficientnet"](NetworkOptions(device="cpu")), small_scan)

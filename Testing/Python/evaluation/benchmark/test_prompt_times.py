@@ -19,6 +19,7 @@ def bright():
     return Scan("ball", scan()[keep], labels[keep], SPACING_KJI, (0.0, 150.0), (13, 23, 39, 49), (26, 36))
 
 
+@pytest.mark.slow
 def test_each_kind_is_given_on_new_slices_and_again(bright):
     from EfficientMedSAM2Lib.pipeline.engine import build_session
 

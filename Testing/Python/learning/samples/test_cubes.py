@@ -56,6 +56,7 @@ def test_the_part_that_is_meant_is_cut_out():
     assert cut(voxels, labels, 1, left[1], missed, lambda v: v / 255, lambda v: v == 1) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SOURCES if name != "supervoxels"])
 def test_sources_give_cubes_that_the_network_can_learn_from(sources, name):
     rng = np.random.default_rng(1)
@@ -87,6 +88,7 @@ def test_painted_cubes_show_the_labels_in_other_contrasts(sources):
     assert (np.array(contrasts[1]) > 5).any()
 
 
+@pytest.mark.slow
 def test_supervoxels_need_no_labels(tmp_path):
     from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
     from EfficientMedSAM2Lib.learning.samples.cubes.unnamed import SupervoxelSource

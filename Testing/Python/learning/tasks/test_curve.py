@@ -124,6 +124,7 @@ def corrected(folder, number):
     save_review(output, f"patient{number}", volume, segments, lambda path: write_segmentation(path, segments, volume))
 
 
+@pytest.mark.slow
 def test_saved_corrections_join_the_cases_and_stay_when_the_cohort_is_run_again(results):
     output = results / "results"
     with pytest.raises(UserError, match=r"None of the 3 cases of .* has been reviewed"):

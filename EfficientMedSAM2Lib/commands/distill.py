@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "--learning-rate", type=float, default=1e-3)
     add_option(parser, "--trunk-rate", type=float, default=0.3, help="learning rate of the trunk over the other")
     add_option(parser, "--frozen-encoder", action="store_true", help="train only what stands behind the image encoder")
-    add_option(parser, "--fixed-statistics", action="store_true", help="of batch normalisation: for small batches")
+    add_option(parser, "--fixed-statistics", action="store_true", help="keep batch normalisation's, for small batches")
     add_option(
         parser,
         "--train-only",

@@ -143,38 +143,34 @@ def test_of_a_long_clip_only_some_slices_are_learnt_from(frozen: bool, monkeypat
     assert seen == {0, 1, 2}
 
 
-def test_a_frozen_encoder_stays_as_it_is_while_the_rest_learns(tmp_path: Path) -> None:
+def changed_by_training(folder: Path, **options: Any) -> set[str]:
+    """Names of parameters and statistics that a step of training changes."""
     torch.manual_seed(0)
     model = EfficientMedSAM2(ModelConfig("mobilenet"))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    module = PromptTraining(model, max_minutes=1e-6, frozen_encoder=True, **OPTIONS)
-    training.train(module, DiskSlices(), tmp_path, precision="32-true", workers=0)
-    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    module = PromptTraining(model, max_minutes=1e-6, **options, **OPTIONS)
+    training.train(module, DiskSlices(), folder, precision="32-true", workers=0)
+    return {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+
+
+def test_a_frozen_encoder_stays_as_it_is_while_the_rest_learns(tmp_path: Path) -> None:
+    changed = changed_by_training(tmp_path, frozen_encoder=True)
     assert not [name for name in changed if name.startswith("image_encoder.")], "statistics of the trunk count, too"
     assert [name for name in changed if name.startswith("mask_decoder.")]
 
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_statistics_of_small_batches_can_be_left_out(fixed: bool, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = EfficientMedSAM2(ModelConfig("mobilenet"))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    module = PromptTraining(model, max_minutes=1e-6, fixed_statistics=fixed, **OPTIONS)
-    training.train(module, DiskSlices(), tmp_path, precision="32-true", workers=0)
-    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    changed = changed_by_training(tmp_path, fixed_statistics=fixed)
     statistics = [name for name in changed if name.endswith(("running_mean", "running_var"))]
     assert bool(statistics) != fixed
     assert [name for name in changed if name.startswith("image_encoder.trunk.") and name.endswith("weight")]
 
 
 def test_only_chosen_parameters_learn(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = EfficientMedSAM2(ModelConfig("mobilenet"))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    module = PromptTraining(model, max_minutes=1e-6, train_only=("mask_decoder.iou_head",), **OPTIONS)
-    training.train(module, DiskSlices(), tmp_path, precision="32-true", workers=0)
-    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == {name for name in before if name.startswith("mask_decoder.iou_head.")}
+    changed = changed_by_training(tmp_path, train_only=("mask_decoder.iou_head",))
+    names = EfficientMedSAM2(ModelConfig("mobilenet")).state_dict()
+    assert changed == {name for name in names if name.startswith("mask_decoder.iou_head.")}
 
 
 def test_a_part_that_is_not_there_cannot_learn() -> None:

@@ -17,6 +17,7 @@ import_timm()  # Lightning's torchmetrics imports torchvision, which may need th
 
 import lightning  # noqa: E402
 
+from EfficientMedSAM2Lib.learning.depthwise import compute_depthwise_in_float32  # noqa: E402
 from EfficientMedSAM2Lib.learning.losses import low_resolution_target, round_loss  # noqa: E402
 from EfficientMedSAM2Lib.learning.rounds import correct_prompts, first_prompts, with_appearance  # noqa: E402
 from EfficientMedSAM2Lib.models import (  # noqa: E402
@@ -43,7 +44,7 @@ class PromptTraining(lightning.LightningModule):
         max_steps: ... or after so many steps, if that comes first; None for the time alone.
         rounds: Decoded rounds per sample.
         compile_model: Compile with torch.compile. On a 2-core CPU with bfloat16 a step of 16 samples and 2 rounds took
-            1.05 s compiled and 7.8 s in eager float32.
+            1.05 s compiled and 7.8 s in eager float32. Without it, on a CPU, depthwise convolutions compute in float32.
         seed: Seed of the prompts.
         frozen_encoder: Leave the image encoder as it is and train what stands behind it: on a CPU without bfloat16 the
             encoder's backward pass is most of a step.
@@ -106,6 +107,8 @@ class PromptTraining(lightning.LightningModule):
                     part.eval()
         if self.compile_model:
             self.compile_parts()
+        elif self.device.type == "cpu":
+            compute_depthwise_in_float32(self.model)
         self._tick = time.monotonic()
         if self.trainer.world_size > 1:
             # Every process sees other samples; let it give them other prompts too.

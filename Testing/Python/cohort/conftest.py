@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import sys
 from pathlib import Path
@@ -143,8 +144,9 @@ def cohort(tmp_path):
             return run_cohort(self.read(), self.output, settings or RunSettings(engine=engine), cluster, **options)
 
         def files(self):
-            """Contents of all segmentations."""
-            return {path.parent.name: path.read_bytes() for path in self.output.glob("cases/*/*.seg.nrrd")}
+            """Contents of all segmentations of finished cases, also while a run renames its hidden folders."""
+            found = map(Path, glob.glob(str(self.output / "cases/*/*.seg.nrrd")))
+            return {path.parent.name: path.read_bytes() for path in found}
 
     Cohort.folder.mkdir()
     Cohort.lines = []

@@ -16,8 +16,17 @@ pytestmark = pytest.mark.browser
 PLACES, SHOWN, MIDDLE = [(0.3, 0.1), (-0.2, -0.35), (0.1, 0.25)], 130, 63.5
 
 
+#: The server draws the axial view in the size that it has in this window, and not in that of another one.
+IS_DRAWN_IN_ITS_SIZE = """() => {
+    const view = document.querySelector("[data-view=Red]"), image = view?.querySelector("img");
+    return Math.abs(image?.naturalWidth - view?.clientWidth) <= 1
+        && Math.abs(image?.naturalHeight - view?.clientHeight) <= 1;
+}"""
+
+
 def check_clicks(user):
     """Clicks put the crosshair where they are, as (i, j) of the scan, once it fits into the views."""
+    user.page.wait_for_function(IS_DRAWN_IN_ITS_SIZE)
     user.key("c", "0")
     user.wait("tool", "value === 'navigate'")
     user.rest()

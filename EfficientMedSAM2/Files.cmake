@@ -193,6 +193,7 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/interaction/segment.py
   EfficientMedSAM2Lib/interaction/session.py
   EfficientMedSAM2Lib/learning/__init__.py
+  EfficientMedSAM2Lib/learning/depthwise.py
   EfficientMedSAM2Lib/learning/initialise.py
   EfficientMedSAM2Lib/learning/losses.py
   EfficientMedSAM2Lib/learning/precision.py
@@ -326,11 +327,11 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/slices/dense_prompts.py
   EfficientMedSAM2Lib/predictors/slices/feature_cache.py
   EfficientMedSAM2Lib/predictors/slices/inference_thread.py
-  EfficientMedSAM2Lib/predictors/slices/memoryless_pass.py
   EfficientMedSAM2Lib/predictors/slices/prompt_batch.py
   EfficientMedSAM2Lib/predictors/slices/proposals.py
   EfficientMedSAM2Lib/predictors/slices/rejection.py
   EfficientMedSAM2Lib/predictors/slices/roundness.py
+  EfficientMedSAM2Lib/predictors/slices/second_pass.py
   EfficientMedSAM2Lib/predictors/slices/similarity.py
   EfficientMedSAM2Lib/predictors/slices/slice_data.py
   EfficientMedSAM2Lib/predictors/slices/slice_predictor.py

@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("cases", type=Path, metavar="CASES", help=cases_help)
     add("--segment", required=True, metavar="NAME", help="name of the structure, or its value in label maps")
     add("--output", type=Path, required=True, metavar="FILE.task")
-    add("--minutes", type=float, default=5.0, metavar="N", help="about, on two idle cores; default: 5")
+    minutes_help = "about, on two idle cores; default: one for each case, at least 5 and at most 15"
+    add("--minutes", type=float, metavar="N", help=minutes_help)
     add("--seed", type=int, default=0, help="the same cases and seed give the same task; default: 0")
     add_engine_options(parser, "encoder", "weights", "threads")
     progress_help = "a bar (default), or lines such as `learning from fold 1 of 2: 12 of 130` for other programs"

@@ -86,6 +86,19 @@ class HeuristicsConfig:
     memoryless_pass_overlap: float = 0.7
     """Intersection over union of the two from which on that is done. Of 0, 0.7 and 0.8 chosen on other and dev."""
 
+    task_box: bool = True
+    """With a task, the second pass of a propagated slice is asked without memory, by the box of the first mask alone:
+    the task knows what is in it. Off: as without a task."""
+    task_box_margin: float = 0.06
+    """Added on each side of the box, over its own: without it masks shrink. Of 0, 0.03, 0.06 and 0.1 chosen on the
+    heart of other; see docs/experiments/09-task-box."""
+
+    task_view: bool = True
+    """With a task, clicks alone are read in one viewport that suits its structure's size, and mean that structure. Off:
+    in several, as of anything."""
+    task_view_zoom: float = 1.5
+    """Side of that viewport over the structure's longest side. Training of tasks sees the same."""
+
     rejection: bool = True
     """A click outside the object, deep in an earlier mask, makes the network forget that mask. Off: it is corrected."""
     rejection_clicks: int = 3

@@ -141,8 +141,18 @@ def viewports_for_clicks(
     slice_shape: tuple[int, int],
     spacing: Spacing,
     heuristics: HeuristicsConfig,
+    size_mm: float = 0.0,
 ) -> list[Viewport]:
-    """Candidate viewports, widest first, for clicks without a box or mask; all show the clicks inside the object."""
+    """Candidate viewports, widest first, for clicks without a box or mask; all show the clicks inside the object.
+
+    Args:
+        points_xy: (N,2) clicks in slice pixels.
+        labels: (N,) 1 inside the object, 0 outside.
+        slice_shape: Rows and columns of the slice.
+        spacing: mm between rows, between columns.
+        heuristics: Sides, limits and grids.
+        size_mm: Longest side of the structure that is meant, which one viewport suits; 0 where it is not known.
+    """
     positive = points_xy[labels == 1]
     middle = np.array([(slice_shape[1] - 1) / 2, (slice_shape[0] - 1) / 2])
     target = (positive.min(axis=0) + positive.max(axis=0)) / 2 if len(positive) else middle
@@ -152,9 +162,12 @@ def viewports_for_clicks(
     needed = float(((positive.max(axis=0) - positive.min(axis=0)) * mm).max()) if len(positive) else 0.0
     viewports: list[Viewport] = []
     narrower = heuristics.narrow_viewports_shares if heuristics.narrow_viewports and len(positive) else ()
-    for share in (1.0, *narrower):
+    shares: tuple[float, ...] = (1.0, *narrower)
+    if size_mm and len(positive):
+        shares = (task_view_side_mm(size_mm, slice_shape, spacing, heuristics) / longest,)
+    for share in shares:
         side = share * longest
-        if share < 1 and needed > side * (1 - 2 * heuristics.zoom_margin):
+        if viewports and needed > side * (1 - 2 * heuristics.zoom_margin):
             break
         # Black borders teach nothing: a viewport stays within the slice where it can.
         half = np.minimum(side / mm / 2, extent / 2)
@@ -179,6 +192,13 @@ def _shows_well(
     margin = heuristics.zoom_margin * np.array([viewport.width, viewport.height])
     last = np.array([slice_shape[1], slice_shape[0]]) - 1
     return shows(viewport, np.concatenate([points_xy - margin, points_xy + margin]).clip(0, last))
+
+
+def task_view_side_mm(
+    size_mm: float, slice_shape: tuple[int, int], spacing: Spacing, heuristics: HeuristicsConfig
+) -> float:
+    """Side in mm of the viewport that suits a structure with this longest side in mm (`task_view`)."""
+    return min(heuristics.task_view_zoom * size_mm, longest_side(slice_shape, spacing))
 
 
 def shows(viewport: Viewport, points_xy: np.ndarray) -> bool:

@@ -69,11 +69,13 @@ class LearnPanel(PanelWidgets):
         form.addRow(_("Structure:"), self.nameCombo)
         self.minutesSpin = qt.QDoubleSpinBox()
         self.minutesSpin.decimals = 0
-        self.minutesSpin.minimum = 1
+        self.minutesSpin.minimum = 0
         self.minutesSpin.maximum = 600
-        self.minutesSpin.value = 5
+        self.minutesSpin.value = 0
         self.minutesSpin.suffix = " min"
-        self.minutesSpin.toolTip = _("About how long two idle cores take; more is not always better.")
+        self.minutesSpin.toolTip = _(
+            "About how long two idle cores take; more is not always better. 0: as the cases need."
+        )
         self.learnButton = self._button("", self.onLearn, "")
         self.learnButton.toolTip = _("Learn in a process of its own, at a low priority: go on with other work.")
         form.addRow(_("Time:"), self._row(self.minutesSpin, self.learnButton))

@@ -43,7 +43,7 @@ class LearnProgress(NamedTuple):
 
 
 def learn_command(cases: Path, structure: str, output: Path, minutes: float, settings: EngineSettings) -> list[str]:
-    """The command line, for Slicer's own Python."""
+    """The command line, for Slicer's own Python; 0 minutes: as many as suit the number of cases."""
     weights = [f"--weights={settings.weights}"] if settings.weights else [f"--encoder={settings.encoder}"]
     return [
         shutil.which("PythonSlicer") or sys.executable,
@@ -51,7 +51,7 @@ def learn_command(cases: Path, structure: str, output: Path, minutes: float, set
         str(cases),
         f"--segment={structure}",
         f"--output={output}",
-        f"--minutes={minutes:g}",
+        *([f"--minutes={minutes:g}"] if minutes else []),
         "--progress=lines",
         *weights,
     ]

@@ -17,11 +17,11 @@ from EfficientMedSAM2Lib import __version__
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import check_place
 from EfficientMedSAM2Lib.core.resources import shipped_weights
-from EfficientMedSAM2Lib.evaluation.methods.interface import BOX
+from EfficientMedSAM2Lib.evaluation.methods.interface import BOX, CLICKS, VOLUME
 from EfficientMedSAM2Lib.learning.tasks.cases import FinishedCase
 from EfficientMedSAM2Lib.learning.tasks.checks import check_cases, modality_of
 from EfficientMedSAM2Lib.learning.tasks.curve import earlier_tasks
-from EfficientMedSAM2Lib.learning.tasks.judge import MEASURES, compare, is_better, joined, judge, results_text
+from EfficientMedSAM2Lib.learning.tasks.judge import MEASURES, Dices, compare, is_better, joined, judge, results_text
 from EfficientMedSAM2Lib.learning.tasks.kept_state import KeptState
 from EfficientMedSAM2Lib.learning.tasks.samples import CaseSamples, sample_case, structure_size_mm, views_per_case
 from EfficientMedSAM2Lib.learning.tasks.training import TaskTraining, quick_dice
@@ -37,12 +37,14 @@ logger = logging.getLogger(__name__)
 STEPS_PER_MINUTE = 26
 """Of each training, so that folds, the training on all cases and the comparison take the minutes that were asked for on
 two idle cores. A number of steps and not a clock: the same cases and seed give the same task on any machine."""
+FEWEST_MINUTES, MOST_MINUTES = 5, 15
+"""Where no minutes are given: one for each case, since more cases take more steps (docs/experiments/10-task-view)."""
 FOLDS = 2
 SHARES = (1 / 3, 2 / 3, 1.0)
 """Of the steps: where a training may end."""
 KEEP_EVERY = 10
-RULES = ("roundness",)
-"""Rules that suit convex structures, and are left out where the structure is better without them."""
+RULES = {BOX: "roundness", CLICKS: "task_view", VOLUME: "task_box"}
+"""Rules that suit many structures but not all; each is left out where its measure is better without it."""
 
 Report = Callable[[str, int, int], None]
 """Is told what is being done, how far that is, and of how much."""
@@ -53,25 +55,25 @@ class LearnOptions:
     """How a task is learnt.
 
     Attributes:
-        minutes: About how long, on two idle cores.
+        minutes: About how long, on two idle cores; None for a minute a case, within limits.
         encoder: Of the weights that are started from.
         weights: Their file; None for the shipped one.
         seed: The same cases and seed give the same task.
     """
 
-    minutes: float = 5.0
+    minutes: float | None = None
     encoder: str = "efficientnet"
     weights: Path | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.minutes <= 600:
+        if self.minutes is not None and not 0 < self.minutes <= 600:
             raise UserError(f"--minutes has to be more than 0 and at most 600, not {self.minutes:g}.")
 
-    @property
-    def steps(self) -> int:
-        """Steps of a training."""
-        return max(3, round(self.minutes * STEPS_PER_MINUTE))
+    def steps(self, cases: int) -> int:
+        """Steps of a training for a task of so many cases."""
+        minutes = min(max(cases, FEWEST_MINUTES), MOST_MINUTES) if self.minutes is None else self.minutes
+        return max(3, round(minutes * STEPS_PER_MINUTE))
 
 
 def learn(
@@ -113,6 +115,7 @@ class _Learning:
     ) -> None:
         self.cases, self.segment, self.output = list(cases), segment, output
         self.options, self.report = options, report
+        self.steps = options.steps(len(cases))
         self.weights = options.weights or shipped_weights(options.encoder)
         self._weights_sha256 = weights_sha256(options.encoder, self.weights)
         self.kept = KeptState(output.with_name(f".{output.name}.learning"), self._identity())
@@ -128,7 +131,7 @@ class _Learning:
     def _learnt(self) -> Task:
         self.samples = self._encode()
         folds = self._folds()
-        marks = [max(1, round(share * self.options.steps)) for share in SHARES]
+        marks = [max(1, round(share * self.steps)) for share in SHARES]
         trained = [self._trained(f"fold {n + 1} of {len(folds)}", n, fold, marks) for n, fold in enumerate(folds)]
         best = self._best_mark(folds, trained, marks)
         results, without = self._compared(folds, [states[best] for states in trained])
@@ -180,7 +183,7 @@ class _Learning:
     def _trained(self, what: str, number: int, fold: Sequence[int], marks: Sequence[int]) -> list[dict[str, Addition]]:
         """Additions at each mark of a training on some cases."""
         cases = [self.samples[case] for case in fold]
-        training = TaskTraining(self._model(), cases, self.options.steps, self.options.seed)
+        training = TaskTraining(self._model(), cases, self.steps, self.options.seed)
         kept = self.kept.of(number)
         states: list[dict[str, torch.Tensor]] = kept.get("states", [])
         if "training" in kept:
@@ -214,24 +217,25 @@ class _Learning:
         """Before and after on the cases left out, and the rules that do not suit the structure."""
         images = [[self.cases[case].image for case in self._left_out(fold)] for fold in folds]
         networks = [self._network(self._task(additions)) for additions in trained]
-        self.report("comparing before and after", 0, 3)
-        boxes = {}
-        for rules in ((), RULES):  # boxes say which rules suit it; the rest is measured once
-            for network in networks:
-                network.heuristics = network.heuristics.without(rules)
-            boxes[rules] = joined(judge(network, left, [BOX]) for network, left in zip(networks, images))
-        if BOX not in boxes[()]:
-            raise UserError(f"{self.segment!r} is too small on the slices of these scans to be learnt.")
-        without = RULES if np.mean(boxes[RULES][BOX]) > np.mean(boxes[()][BOX]) else ()
-        self.report("comparing before and after", 1, 3)
-        heuristics = self._network().heuristics.without(without)
-        for network in networks:
-            network.heuristics = heuristics
-        others = [measure for measure in MEASURES if measure != BOX]
-        after = joined(judge(network, left, others) for network, left in zip(networks, images))
-        self.report("comparing before and after", 2, 3)
-        before = judge(self._network(), [image for left in images for image in left])
-        return compare(before, {**boxes[without], **after}), without
+        plain = self._network()
+        after: Dices = {}
+        without: tuple[str, ...] = ()
+        for number, measure in enumerate(MEASURES):
+            self.report("comparing before and after", number, len(MEASURES) + 1)
+            tried: dict[tuple[str, ...], Dices] = {without: {}}
+            if measure in RULES:
+                tried[(*without, RULES[measure])] = {}
+            for rules in tried:
+                for network in networks:
+                    network.heuristics = plain.heuristics.without(rules)
+                tried[rules] = joined(judge(network, left, [measure]) for network, left in zip(networks, images))
+            if measure == BOX and BOX not in tried[without]:
+                raise UserError(f"{self.segment!r} is too small on the slices of these scans to be learnt.")
+            without = max(tried, key=lambda rules: float(np.mean(tried[rules].get(measure, [0.0]))))
+            after.update(tried[without])
+        self.report("comparing before and after", len(MEASURES), len(MEASURES) + 1)
+        before = judge(plain, [image for left in images for image in left])
+        return compare(before, after), without
 
     def _adapted(self, additions: dict[str, Addition]) -> EfficientMedSAM2:
         model = self._model()

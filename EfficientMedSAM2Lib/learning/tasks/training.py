@@ -56,12 +56,12 @@ class TaskTraining:
 
     def advance(self) -> dict[str, float]:
         """One step; its losses."""
-        batch, features, searched = self.batches.draw()
+        batch, features = self.batches.draw()
         for group in self.optimizer.param_groups:
             group["lr"] = LEARNING_RATE * self._rate()
         target = low_resolution_target(batch["mask"], self.model.config.low_res_size)
         seen = self.model.without_memory(features)
-        prompts = task_prompts(batch, searched, target.shape[-1], self.rng)
+        prompts = task_prompts(batch, target.shape[-1], self.rng)
         total = torch.zeros(())
         for number in range(ROUNDS):
             shown = with_appearance(prompts, batch["image"], self.rng)
@@ -106,16 +106,17 @@ class TaskTraining:
         self.rng.bit_generator.state = state["rng"]
 
 
-def task_prompts(batch: dict[str, Any], searched: np.ndarray, size: int, rng: np.random.Generator) -> PromptBatch:
-    """First prompts of a batch: as in other trainings, but for loose boxes, and no prompt at all where a search looks.
+def task_prompts(batch: dict[str, Any], size: int, rng: np.random.Generator) -> PromptBatch:
+    """First prompts of a batch: as in other trainings, but for loose boxes, a lone click where a view is that of one,
+    and no prompt at all where a search looks.
 
     Args:
-        batch: As `collate_slices` makes it.
-        searched: (B,) bool, views as a search sees them.
+        batch: As `SampleBatches` draws it.
         size: Side of the low-resolution masks.
         rng: Source of randomness.
     """
     prompts = first_prompts(batch, size, rng)
+    searched, clicks = batch["searched"], torch.from_numpy(batch["clicks"]).float()
     loose = torch.from_numpy(rng.random(len(searched)) < SHARE_OF_LOOSE_BOXES)
     spans = (prompts.boxes[:, 2:] - prompts.boxes[:, :2]).repeat(1, 2)
     margin = torch.from_numpy(rng.uniform(0, LOOSE_MARGIN, prompts.boxes.shape)).float()
@@ -124,16 +125,21 @@ def task_prompts(batch: dict[str, Any], searched: np.ndarray, size: int, rng: np
     boxes = torch.where(loose[:, None], (prompts.boxes + outward).clamp(0, edge), prompts.boxes)
     absent = ~batch["mask"].flatten(1).any(dim=1)
     alone = torch.from_numpy(searched) & (absent | torch.from_numpy(rng.random(len(searched)) < SHARE_UNPROMPTED))
+    clicked = clicks.isfinite().all(dim=1)
+    points, labels = prompts.points.clone(), torch.where((alone | clicked)[:, None], -1, prompts.labels)
+    points[clicked, 0], labels[clicked, 0] = clicks[clicked] - 0.5, 1
+    others = ~(alone | clicked)
     assert prompts.has_mask is not None
     assert prompts.neighbour_mm is not None
     nowhere = torch.tensor(math.nan)
-    dense = None if prompts.dense is None else prompts.dense * ~alone[:, None, None, None]
+    dense = None if prompts.dense is None else prompts.dense * others[:, None, None, None]
     return dataclasses.replace(
         prompts,
-        boxes=torch.where(alone[:, None], nowhere, boxes),
-        labels=torch.where(alone[:, None], -1, prompts.labels),
-        has_mask=prompts.has_mask & ~alone,
-        neighbour_mm=torch.where(alone, nowhere, prompts.neighbour_mm),
+        points=points,
+        labels=labels,
+        boxes=torch.where(others[:, None], boxes, nowhere),
+        has_mask=prompts.has_mask & others,
+        neighbour_mm=torch.where(others, prompts.neighbour_mm, nowhere),
         dense=dense,
     )
 
@@ -144,10 +150,10 @@ def quick_dice(model: EfficientMedSAM2, cases: Sequence[CaseSamples], count: int
     found: list[float] = []
     with torch.no_grad():
         for case in cases:
-            numbers = [n for n, sample in enumerate(case.samples) if bool(sample.mask.any()) and not case.searched[n]]
+            numbers = [n for n, sample in enumerate(case.samples) if bool(sample.mask.any()) and case.is_drawn(n)]
             if not numbers:
                 continue
-            batch, features, _ = batch_of([(case, number) for number in numbers[:count]])
+            batch, features = batch_of([(case, number) for number in numbers[:count]])
             boxes = random_boxes(batch["mask"], rng)
             boxes[:, 2:] -= 1
             size = model.config.low_res_size

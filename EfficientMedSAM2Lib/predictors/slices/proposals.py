@@ -12,6 +12,7 @@ from EfficientMedSAM2Lib.core.boxes import BoxXYXY
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SINGLE_MASK, PlacedLogits, SliceImage, SlicePrompts
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.viewport import Viewport
+from EfficientMedSAM2Lib.predictors.viewport_choice import longest_side, square_viewport, task_view_side_mm
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
@@ -57,7 +58,7 @@ class SearchedSlice(NamedTuple):
 
 def search_side_mm(shape: tuple[int, int], spacing: tuple[float, float], size_mm: float) -> float:
     """Side of the viewports in which a structure of this size is searched on slices of this shape and spacing."""
-    longest = max(shape[0] * spacing[0], shape[1] * spacing[1])
+    longest = longest_side(shape, spacing)
     return min(longest, SEARCH_RATIO * size_mm) if size_mm > 0 else longest
 
 
@@ -97,16 +98,28 @@ def _best_of(chosen: np.ndarray, found: list[tuple[float, BoxXYXY | None]]) -> P
 
 
 def _best_on(slices: SlicePredictor, volume: VolumeContext, index: int, size_mm: float) -> tuple[float, BoxXYXY | None]:
+    """Score and box of the structure on a slice: looked for in wide viewports, then in one that suits its size."""
     image = volume.image(index)
     best: tuple[float, BoxXYXY | None] = (0.0, None)
     for viewport in _viewports(image, size_mm):
-        prediction, _ = slices.predict(image, SlicePrompts(), volume.cache, viewport)
-        presence = 1 / (1 + math.exp(-max(min(prediction.presence, 30.0), -30.0)))
-        score = presence * float(prediction.iou[SINGLE_MASK])
-        if score > best[0]:
-            box = PlacedLogits(prediction.logits[SINGLE_MASK], viewport).bounding_box()
-            best = (score, box and _within(box, image.shape))
-    return best
+        best = max(best, _seen(slices, volume, image, viewport), key=lambda found: found[0])
+    box = best[1]
+    if box is None or not size_mm:
+        return best
+    middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    side = task_view_side_mm(size_mm, image.shape, image.spacing, slices.heuristics)
+    close = square_viewport(middle, side, image.shape, image.spacing, slices.heuristics)
+    return _seen(slices, volume, image, close)
+
+
+def _seen(
+    slices: SlicePredictor, volume: VolumeContext, image: SliceImage, viewport: Viewport
+) -> tuple[float, BoxXYXY | None]:
+    """Score and box of the structure in a viewport."""
+    prediction, _ = slices.predict(image, SlicePrompts(), volume.cache, viewport)
+    presence = 1 / (1 + math.exp(-max(min(prediction.presence, 30.0), -30.0)))
+    box = PlacedLogits(prediction.logits[SINGLE_MASK], viewport).bounding_box()
+    return presence * float(prediction.iou[SINGLE_MASK]), box and _within(box, image.shape)
 
 
 def _within(box: BoxXYXY, shape: tuple[int, int]) -> BoxXYXY | None:

@@ -20,6 +20,7 @@ from EfficientMedSAM2Lib.predictors.slices.inference_thread import InferenceThre
 from EfficientMedSAM2Lib.predictors.slices.prompt_batch import Attempt, prompt_batch
 from EfficientMedSAM2Lib.predictors.slices.rejection import rejects_earlier
 from EfficientMedSAM2Lib.predictors.slices.roundness import rounded
+from EfficientMedSAM2Lib.predictors.slices.second_pass import second_pass, second_pass_by_task
 from EfficientMedSAM2Lib.predictors.slices.slice_data import (
     SINGLE_MASK,
     PlacedLogits,
@@ -67,7 +68,13 @@ class SlicePredictor:
 
     def single_mask_choices(self, prompts: SlicePrompts) -> tuple[int, ...]:
         """Masks of which one is the answer where a single mask is wanted."""
-        return self.candidates if prompts.is_ambiguous else (SINGLE_MASK,)
+        return self.candidates if prompts.is_ambiguous and not self._known_size_mm else (SINGLE_MASK,)
+
+    @property
+    def _known_size_mm(self) -> float:
+        """Longest side of the structure that clicks mean; 0 where the network has no task, or nobody knows."""
+        task = self.model.task
+        return task.size_mm if task is not None and self.heuristics.task_view else 0.0
 
     def encode(self, image: SliceImage, viewports: list[Viewport], cache: FeatureCache) -> list[ImageFeatures]:
         """Features of viewports of a slice; those not in the cache are encoded together."""
@@ -160,7 +167,7 @@ class SlicePredictor:
             prediction = self._segment(image, prompts, [attempt], cache, bank_for)[0]
             is_known_roughly = prompts.shows_no_detail and (prompts.box is not None or bank_for is not None)
             if self.heuristics.second_pass and is_known_roughly and choices == (SINGLE_MASK,):
-                prediction = self._second_pass(image, prompts, cache, bank_for, prediction)
+                prediction = self._asked_again(image, prompts, cache, bank_for is not None, prediction)
             return prediction, _best(prediction, choices)
 
         first, choice = self._predict_from_clicks(image, prompts, cache, bank_for, choices)
@@ -178,7 +185,7 @@ class SlicePredictor:
     ) -> tuple[SlicePrediction, int]:
         """The best mask for clicks alone: of the widest viewport if that is sure, else of all viewports."""
         viewports = viewport_choice.viewports_for_clicks(
-            prompts.points, prompts.labels, image.shape, image.spacing, self.heuristics
+            prompts.points, prompts.labels, image.shape, image.spacing, self.heuristics, self._known_size_mm
         )
         found: list[SlicePrediction] = []
         for more in (viewports[:1], viewports[1:]) if self.heuristics.sure_viewport else (viewports,):
@@ -233,36 +240,23 @@ class SlicePredictor:
         pointers[:, choice] = pointers[:, SINGLE_MASK]
         return dataclasses.replace(second, logits=others, iou=iou, decoded=second.decoded._replace(pointers=pointers))
 
-    def _second_pass(
+    def _asked_again(
         self,
         image: SliceImage,
         prompts: SlicePrompts,
         cache: FeatureCache,
-        bank_for: BankFor | None,
+        is_propagated: bool,
         first: SlicePrediction,
     ) -> SlicePrediction:
-        """The single mask once more, with itself as a prompt: the network sees its contour and moves it to the edges.
+        """The slice once more, in the same viewport; see `second_pass`."""
 
-        It stands for the neighbouring slice's mask, which would draw the contour back to its own. What was said of the
-        object as a whole, presence and score, stays: given a mask, the network believes in it.
+        def ask(more: SlicePrompts, informed: ImageFeatures | None) -> SlicePrediction:
+            return self._segment(image, more, [Attempt(first.viewport, more.earlier)], cache, None, informed)[0]
 
-        With `bank_for` also without memory, from the mask and the box of it, in the inference thread at the same time.
-        """
-        known = PlacedLogits(first.logits[SINGLE_MASK], first.viewport)
-        box = known.bounding_box()
-        if box is None:
-            return first
-        prompts = dataclasses.replace(prompts, earlier=known, neighbour=None, neighbour_mm=0.0)
-        attempts = [Attempt(first.viewport, known)]
-        alone: Callable[[], list[SlicePrediction]] | None = None
-        if bank_for is not None and self.heuristics.memoryless_pass:
-            boxed = dataclasses.replace(prompts, box=np.asarray(box))
-            alone = self.inference_thread.defer(lambda: self._segment(image, boxed, attempts, cache, None))
-        second = first
-        if first.iou[SINGLE_MASK] >= self.heuristics.second_pass_score:
-            second = self._segment(image, prompts, attempts, cache, None, first.informed)[0]
-        memoryless = alone()[0].logits[SINGLE_MASK] if alone is not None else None
-        return dataclasses.replace(second, iou=first.iou, object_logit=first.object_logit, memoryless=memoryless)
+        if is_propagated and self.model.task is not None and self.heuristics.task_box:
+            return second_pass_by_task(first, prompts, ask, self.heuristics)
+        thread = self.inference_thread if is_propagated else None
+        return second_pass(first, prompts, ask, self.heuristics, thread)
 
     def _segment(
         self,

@@ -12,7 +12,7 @@ from EfficientMedSAM2Lib.models.bundles import MemoryBank
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors import viewport_choice
 from EfficientMedSAM2Lib.predictors.mask_cleaning import clean_mask
-from EfficientMedSAM2Lib.predictors.slices.memoryless_pass import with_memoryless_mask
+from EfficientMedSAM2Lib.predictors.slices.second_pass import with_memoryless_mask
 from EfficientMedSAM2Lib.predictors.slices.slice_data import (
     MASK_LOGIT,
     SINGLE_MASK,

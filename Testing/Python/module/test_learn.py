@@ -117,6 +117,7 @@ def test_a_folder_is_learnt_from_shown_and_used(slicer_host, learn, panel, proce
     output = tmp_path / "rim.task"
     process.hold.touch()
     from_folder(learn, folder)
+    assert learn.minutesSpin.value == 0
     learn.minutesSpin.value = 7
     slicer_host.dialogs.answers.append(str(output))
     learn.learnButton.click()
@@ -183,6 +184,7 @@ def test_what_learn_refuses_is_said_in_its_own_sentence(slicer_host, learn, proc
     text = "2 cases of one patient cannot show whether others get better."
     assert learn.messageLabel.text == f"<b>{text}</b>"
     assert process[0][6] == f"--output={tmp_path / 'rim.task'}"
+    assert not any(part.startswith("--minutes") for part in process[0][:-1])  # as the cases need
 
 
 def test_leaving_the_panel_ends_learning(slicer_host, learn, process, folder, tmp_path):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from EfficientMedSAM2Lib.models import DecodedMasks, HeuristicsConfig, ImageFeatures, ModelConfig
+from EfficientMedSAM2Lib.runtimes.tasks import Task
 
 
 class StubNetwork:
@@ -21,6 +22,7 @@ class StubNetwork:
     runs_concurrently = False
     compute_dtype = torch.float32
     threads = 1
+    task: Task | None = None
 
     def __init__(self) -> None:
         self.config = ModelConfig()

@@ -18,6 +18,7 @@ from EfficientMedSAM2Lib.predictors import (
 from EfficientMedSAM2Lib.predictors.slices.rejection import rejects_earlier
 from EfficientMedSAM2Lib.predictors.slices.slice_data import PlacedLogits, SlicePrompts
 from EfficientMedSAM2Lib.predictors.viewport import Viewport
+from EfficientMedSAM2Lib.runtimes.tasks import Task
 
 NO_CLICKS = np.zeros((0, 2))
 SQUARE = ((400, 400), (1.0, 1.0))
@@ -83,6 +84,24 @@ def _memoryless_pass(network, volume):
     """... and a third time without memory."""
     network.heuristics = network.heuristics.without(["orthogonal_prior"])
     return _decodings_of_two_slices(network, volume) == 6
+
+
+def _task_box(network, volume):
+    """With a task they are decoded twice, the second time in the light of a box alone."""
+    network.heuristics = network.heuristics.without(["orthogonal_prior", "memoryless_pass"])
+    boxes, encode = [], network.encode_prompts
+    network.encode_prompts = lambda prompts: boxes.append(prompts.boxes.isfinite().all()) or encode(prompts)
+    network.task = Task("disc", "efficientnet", weights_sha256="", cases=2)
+    assert _decodings_of_two_slices(network, volume) == 4
+    return sum(map(bool, boxes)) == 2
+
+
+def _task_view(network, volume):
+    """With a task, a click is read in one viewport of the structure's size, and its single mask is meant."""
+    network.heuristics = network.heuristics.without(["refit_viewport", "sure_viewport"])
+    network.task = Task("disc", "efficientnet", weights_sha256="", cases=2, size_mm=30.0)
+    click(network, volume)
+    return network.encoded == 1
 
 
 def _decodings_of_two_slices(network, volume):
@@ -188,6 +207,8 @@ EFFECTS = {
     "refit_viewport": _refit_viewport,
     "second_pass": _second_pass,
     "memoryless_pass": _memoryless_pass,
+    "task_box": _task_box,
+    "task_view": _task_view,
     "rejection": _rejection,
     "roundness": _roundness,
     "click_context": _click_context,

@@ -86,6 +86,25 @@ def test_click_views_narrow_around_the_positive_clicks():
     assert viewport_choice.shown(narrow, points).tolist() == [True, False]
 
 
+def test_a_structure_of_known_size_is_seen_in_one_view_that_suits_it():
+    def views(points, labels, size_mm):
+        return viewport_choice.viewports_for_clicks(
+            np.array(points, float), np.array(labels), (400, 500), (1.0, 2.0), HEURISTICS, size_mm
+        )
+
+    (viewport,) = views([[300, 200]], [1], 80.0)
+    side = HEURISTICS.task_view_zoom * 80
+    assert viewport.height == pytest.approx(side, rel=0.1)
+    assert viewport.width == pytest.approx(side / 2, rel=0.1)
+    assert viewport.x0 + viewport.width / 2 == pytest.approx(300, abs=5)
+    # Clicks further apart are all shown; no view is wider than the slice; without a click there is no place for one.
+    far = np.array([[200.0, 100.0], [300.0, 300.0]])
+    (viewport,) = views(far, [1, 1], 80.0)
+    assert viewport_choice.shows(viewport, far)
+    assert views([[300, 200]], [1], 5000.0)[0] == views([[300, 200]], [1], 0.0)[0]
+    assert views([[300, 200]], [0], 80.0) == views([[300, 200]], [0], 0.0)
+
+
 def test_candidates_cut_off_or_absent_lose():
     viewports = [Viewport(0, 0, 64, 64), Viewport(16, 16, 32, 32)]
     logits = np.full((2, 2, 16, 16), -5.0)

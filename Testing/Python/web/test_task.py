@@ -25,11 +25,12 @@ def parsed(*arguments):
 
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory):
-    """Files of two tasks that have added nothing to the shipped weights, which find a bright ball all the same."""
+    """Files of two tasks that have added nothing to the shipped weights, which find a bright ball in whole slices all
+    the same; a close look, for which a size has to be known, is what a task learns."""
     folder = tmp_path_factory.mktemp("tasks")
     for name, encoder, cases in (("ball", "mobilenet", 3), ("lump", "efficientnet", 5)):
         weights = sha256_of(shipped_weights(encoder))
-        write_task(folder / f"{name}.task", Task(name, encoder, weights, cases, size_mm=20.0))
+        write_task(folder / f"{name}.task", Task(name, encoder, weights, cases))
     return [folder / "ball.task", folder / "lump.task"]
 
 

@@ -126,6 +126,14 @@ def test_what_cannot_be_learnt_from_is_one_sentence(cases, sentence):
         check_cases(cases, "rim")
 
 
+def test_more_cases_take_more_steps_unless_minutes_are_given():
+    pytest.importorskip("torch")
+    from EfficientMedSAM2Lib.learning.tasks.learn import STEPS_PER_MINUTE, LearnOptions
+
+    assert [LearnOptions().steps(cases) / STEPS_PER_MINUTE for cases in (2, 5, 8, 50)] == [5, 5, 8, 15]
+    assert LearnOptions(minutes=3).steps(50) == 3 * STEPS_PER_MINUTE
+
+
 def test_the_command_says_what_is_wrong(tmp_path, capsys):
     write_cases(tmp_path, [0])
     common = ["learn", str(tmp_path), "--segment", "rim", "--output"]

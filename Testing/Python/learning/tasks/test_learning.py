@@ -47,7 +47,7 @@ def small():
         yield patch
 
 
-OPTIONS = LearnOptions(minutes=12 / learning.STEPS_PER_MINUTE)
+OPTIONS = LearnOptions(minutes=16 / learning.STEPS_PER_MINUTE)
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +109,32 @@ def test_interrupted_it_goes_on_to_the_same_task(learnt, tmp_path):
 
 def test_what_is_no_better_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "LEARNING_RATE", 0.0)
-    monkeypatch.setattr(learning, "RULES", ())
+    monkeypatch.setattr(learning, "RULES", {})
     with pytest.raises(UserError, match=r"made it no better on cases left out .*boxes .*nothing was written"):
         learn(CASES, "rim", tmp_path / "rim.task", LearnOptions(minutes=0.1))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("unwanted", [(), ("roundness",), ("task_view", "task_box"), ("roundness", "task_box")])
+def test_rules_that_do_not_suit_the_structure_are_left_out(unwanted, tmp_path, monkeypatch):
+    """Boxes, clicks and volumes decide about one each."""
+
+    def judge(network, images, measures=("box", "clicks", "volume")):
+        if network.task is None:
+            return {measure: [0.5] for measure in measures}
+        rules = {"box": "roundness", "clicks": "task_view", "volume": "task_box"}
+        fits = {name: getattr(network.heuristics, rule) == (rule not in unwanted) for name, rule in rules.items()}
+        dices = {
+            "box": 0.7 + 0.1 * fits["box"],
+            "clicks": 0.5 + 0.1 * fits["clicks"],
+            "volume": 0.6 + 0.3 * fits["volume"],
+        }
+        return {measure: [dices[measure]] for measure in measures}
+
+    monkeypatch.setattr(learning, "judge", judge)
+    task = learn(CASES, "rim", tmp_path / "rim.task", LearnOptions(minutes=0.1))
+    assert task.without == unwanted
+    assert task.results == {"box": (0.5, 0.8), "clicks": (0.5, 0.6), "volume": (0.5, 0.9)}
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):

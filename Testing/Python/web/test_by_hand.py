@@ -127,13 +127,10 @@ def test_names_come_with_a_labelmap(sample, tmp_path):
     user = sample
     user.draw_box()
     user.rename("left lung")
-    saved = []
-    user.page.on("download", lambda download: saved.append(download))
-    user.page.click("[data-kind=nifti]")
+    labels, names = user.save_labelmap(tmp_path)
     user.page.wait_for_function("document.querySelector('#transfer').textContent.includes('.tsv was saved')")
-    assert [download.suggested_filename for download in saved] == ["CTChest4-label.nii.gz", "CTChest4-label.tsv"]
-    saved[1].save_as(tmp_path / "names.tsv")
-    head, line = (tmp_path / "names.tsv").read_text().splitlines()
+    assert [labels.name, names.name] == ["CTChest4-label.nii.gz", "CTChest4-label.tsv"]
+    head, line = names.read_text().splitlines()
     assert head.split("\t") == ["index", "name", "color"]
     assert line.split("\t")[:2] == ["1", "left lung"]
 

@@ -309,7 +309,7 @@ class SlicePredictor:
         return MemoryBank(*(self.arrays.join(parts) for parts in zip(*(bank[:4] for bank in banks))))
 
     def appearance(self, image: SliceImage, viewport: Viewport, logits: np.ndarray) -> AppearanceModel | None:
-        """What an object attempts like whose mask has logits (h,w) in a viewport of a slice, for its other slices."""
+        """What an object looks like whose mask has logits (h,w) in a viewport of a slice, for its other slices."""
         if not self.model.config.is_fine:
             return None
         inside = (logits > 0).astype(np.float32)[None]

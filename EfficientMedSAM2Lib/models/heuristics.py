@@ -79,6 +79,10 @@ class HeuristicsConfig:
     second_pass_score: float = 0.0
     """Score 0 to 1 of the first mask from which on: an unsure mask may go on to what looks alike. MobileNetV3 has 0.7,
     better on other and on dev; EfficientNet is better with 0."""
+    second_pass_kept: float = 0.0
+    """How much of the first mask, cut to +-4, is added to the logits of the second: for networks that believe an
+    earlier mask little, as corrections want it. Without it their masks shrink from slice to slice; see
+    docs/experiments/08-longer-training."""
 
     memoryless_pass: bool = True
     """The second pass of a propagated slice is done without memory, too, from the mask and the box of it; the mean

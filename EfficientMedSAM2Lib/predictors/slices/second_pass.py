@@ -14,6 +14,9 @@ from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors.slices.inference_thread import InferenceThread
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SINGLE_MASK, PlacedLogits, SlicePrediction, SlicePrompts
 
+_KEPT_LOGIT = 4.0
+"""Where a kept mask saturates, as the network's own priors do."""
+
 Ask = Callable[[SlicePrompts, Optional[ImageFeatures]], SlicePrediction]
 """Segments the slice in the first mask's viewport. Features with memories are given, or None: then without memory."""
 
@@ -42,6 +45,7 @@ def second_pass(
     if box is None:
         return first
     prompts = dataclasses.replace(prompts, earlier=known, neighbour=None, neighbour_mm=0.0)
+    kept = heuristics.second_pass_kept * _KEPT_LOGIT * np.tanh(known.logits / _KEPT_LOGIT)
     alone: Callable[[], SlicePrediction] | None = None
     if thread is not None and heuristics.memoryless_pass:
         boxed = dataclasses.replace(prompts, box=np.asarray(box))
@@ -49,7 +53,8 @@ def second_pass(
     second = first
     if first.iou[SINGLE_MASK] >= heuristics.second_pass_score:
         second = ask(prompts, first.informed)
-    memoryless = alone().logits[SINGLE_MASK] if alone is not None else None
+        second = dataclasses.replace(second, logits=second.logits + kept)
+    memoryless = alone().logits[SINGLE_MASK] + kept if alone is not None else None
     return dataclasses.replace(second, iou=first.iou, object_logit=first.object_logit, memoryless=memoryless)
 
 

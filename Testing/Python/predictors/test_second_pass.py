@@ -47,6 +47,17 @@ def test_it_is_the_answer_to_box_and_first_mask_with_the_first_score(once, image
     np.testing.assert_array_equal(found_scores, scores)
 
 
+def test_it_keeps_as_much_of_the_first_mask_as_wanted(once, image):
+    _, _, first = predicted(once, image, box=BOX)
+    once.heuristics = HeuristicsConfig()
+    _, _, second = predicted(once, image, box=BOX)
+    once.heuristics = dataclasses.replace(HeuristicsConfig(), second_pass_kept=0.5)
+    _, _, kept = predicted(once, image, box=BOX)
+    # as above, both come back through the grid of the whole image
+    inside = (np.abs(first) < 25) & (np.abs(second) < 25)
+    np.testing.assert_allclose((kept - second)[inside], 2 * np.tanh(first[inside] / 4), atol=0.15)
+
+
 @pytest.mark.parametrize(
     "prompts",
     [

@@ -22,18 +22,18 @@ from EfficientMedSAM2Lib.predictors.slices.dense_prompts import grey, known_pixe
 MAX_POINTS = 6
 """Clicks per object in a batch; a fixed number, since torch.compile compiles anew for every shape."""
 KIND_SHARES = {
-    "box": 0.27,
+    "box": 0.36,
     "box+click": 0.04,
     "click": 0.19,
     "clicks": 0.05,
     "line": 0.04,
-    "scribble": 0.1,
+    "scribble": 0.08,
     "lasso": 0.05,
-    "neighbour": 0.19,
+    "neighbour": 0.12,
     "neighbour+box": 0.03,
     "mask": 0.04,
 }
-SHARE_OF_FAULTY_NEIGHBOURS = 0.7
+SHARE_OF_FAULTY_NEIGHBOURS = 0.4
 SHARE_OF_SCRIBBLED_CORRECTIONS = 0.15
 SHARE_WITHOUT_APPEARANCE = 0.1
 """Samples whose appearance is not told, so that the network does not lean on it alone."""
@@ -238,41 +238,6 @@ def correct_prompts(
         dense=dense,
     )
     return on_device(corrected, device)
-
-
-def ask_again_prompts(prompts: PromptBatch, logits: Tensor, boxed: Tensor) -> PromptBatch:
-    """The second pass, as `predictors/slices/second_pass.py` asks it: the mask that was found is a prompt for itself.
-
-    Args:
-        prompts: What led to the mask. A neighbouring slice's mask is left out; clicks, boxes and drawings stay.
-        logits: (B,h,w) the mask that was found.
-        boxed: (B,) bool: where the mask's own box is given besides, as for the pass without memory.
-    """
-    size, cpu = logits.shape[-1], torch.device("cpu")
-    found = (logits > 0).to(cpu).float()
-    boxes = simulated.tight_boxes(found) * (SIZE_PX / size)
-    boxes[:, 2:] -= 1
-    boxed = boxed.to(cpu) & found.flatten(1).any(dim=1)
-    again = dataclasses.replace(
-        prompts,
-        boxes=torch.where(boxed[:, None], boxes, prompts.boxes.to(cpu)),
-        mask_logits=logits[:, None].clamp(-20, 20),
-        has_mask=torch.ones(len(logits), dtype=torch.bool),
-        neighbour_mm=torch.full((len(logits),), math.nan),
-    )
-    return on_device(again, prompts.points.device)
-
-
-def chosen_prompts(chosen: Tensor, prompts: PromptBatch, others: PromptBatch) -> PromptBatch:
-    """The prompts where `chosen` (B,) bool, the others elsewhere; both have the same parts."""
-
-    def part(name: str) -> Tensor | None:
-        mine, other = getattr(prompts, name), getattr(others, name)
-        if mine is None:
-            return None
-        return torch.where(chosen.to(mine.device).reshape(-1, *[1] * (mine.ndim - 1)), mine, other)
-
-    return PromptBatch(**{field.name: part(field.name) for field in dataclasses.fields(prompts)})
 
 
 def believed_logits(prompts: PromptBatch, decoded: DecodedMasks) -> Tensor:

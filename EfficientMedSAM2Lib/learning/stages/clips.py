@@ -11,7 +11,6 @@ from torch import Tensor
 from EfficientMedSAM2Lib.core.appearance import AppearanceModel
 from EfficientMedSAM2Lib.learning.losses import low_resolution_target, round_loss
 from EfficientMedSAM2Lib.learning.rounds import (
-    ask_again_prompts,
     box_prompts,
     correct_prompts,
     mask_appearance,
@@ -20,7 +19,7 @@ from EfficientMedSAM2Lib.learning.rounds import (
     with_appearance,
 )
 from EfficientMedSAM2Lib.learning.samples.prompts import degraded_masks, random_boxes
-from EfficientMedSAM2Lib.learning.stages.slices import SHARE_OF_SECOND_PASSES, PromptTraining
+from EfficientMedSAM2Lib.learning.stages.slices import PromptTraining
 from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, MemoryBank, PromptBatch
 from EfficientMedSAM2Lib.predictors.slices.slice_data import MASK_LOGIT
 
@@ -31,8 +30,6 @@ SHARE_OF_FAULTY_MASKS = 0.5
 SHARE_WITHOUT_NEIGHBOUR = 0.3
 """Share of slices that must be told from memory alone: with the neighbour's mask at hand memory would stay unused."""
 SHARE_OF_CORRECTIONS = 0.25
-SHARE_OF_MEMORYLESS_PASSES = 0.5
-"""Share of the second passes that are done without memory, from the mask and the box of it."""
 
 
 class ClipTraining(PromptTraining):
@@ -85,13 +82,6 @@ class ClipTraining(PromptTraining):
                     losses.append(result["loss"])
                     self.log(f"clip_iou/{t}", result["iou"], batch_size=count)
                     self.log(f"clip_object/{t}", result["object"], batch_size=count)
-                if t >= max(start, 1) and self.rng.random() < SHARE_OF_SECOND_PASSES:
-                    alone = self.rng.random() < SHARE_OF_MEMORYLESS_PASSES
-                    again = ask_again_prompts(prompts, decoded.logits[:, 0].detach(), torch.full((count,), alone))
-                    again = with_appearance(again, images[:, t], self.rng, appearance)
-                    second = round_loss(self.ask(now, again, None if alone else bank), target)
-                    losses.append(second["loss"])
-                    self.log("clip_again", second["iou"] - result["iou"], batch_size=count)
                 if t >= max(start, 1) and self.rng.random() < SHARE_OF_CORRECTIONS:
                     corrected = correct_prompts(prompts, decoded, target, self.rng)
                     decoded = self.ask(now, with_appearance(corrected, images[:, t], self.rng), bank)

@@ -19,14 +19,7 @@ import lightning  # noqa: E402
 
 from EfficientMedSAM2Lib.learning.depthwise import compute_depthwise_in_float32  # noqa: E402
 from EfficientMedSAM2Lib.learning.losses import low_resolution_target, round_loss  # noqa: E402
-from EfficientMedSAM2Lib.learning.rounds import (  # noqa: E402
-    ask_again_prompts,
-    believed_logits,
-    chosen_prompts,
-    correct_prompts,
-    first_prompts,
-    with_appearance,
-)
+from EfficientMedSAM2Lib.learning.rounds import correct_prompts, first_prompts, with_appearance  # noqa: E402
 from EfficientMedSAM2Lib.models import (  # noqa: E402
     DecodedMasks,
     EfficientMedSAM2,
@@ -38,8 +31,6 @@ from EfficientMedSAM2Lib.models.bundles import EncodedPrompts  # noqa: E402
 
 WARMUP_STEPS = 100
 FINAL_RATE = 0.01
-SHARE_OF_SECOND_PASSES = 0.4
-"""Share of samples whose second round is the second pass of prediction."""
 
 
 class PromptTraining(lightning.LightningModule):
@@ -167,19 +158,10 @@ class PromptTraining(lightning.LightningModule):
             total = total + losses["loss"]
             self.log_dict({f"{name}/{number}": value for name, value in losses.items()}, batch_size=len(target))
             if number + 1 < self.rounds:
-                prompts = self._next_prompts(prompts, decoded, target)
+                prompts = correct_prompts(prompts, decoded, target, self.rng)
         self.log("loss", total.detach() / self.rounds, prog_bar=True, batch_size=len(target))
         self.log("iou", losses["iou"], prog_bar=True, batch_size=len(target))
         return total / self.rounds
-
-    def _next_prompts(self, prompts: PromptBatch, decoded: DecodedMasks, target: Tensor) -> PromptBatch:
-        """Corrections of a round's masks; for some samples the second pass instead, which corrects without a click."""
-        corrected = correct_prompts(prompts, decoded, target, self.rng)
-        again = torch.from_numpy(self.rng.random(len(target)) < SHARE_OF_SECOND_PASSES)
-        # A neighbour's mask is followed by the pass with the box of what was found, as in propagation.
-        boxed = prompts.neighbour_mm.isfinite() if prompts.neighbour_mm is not None else torch.zeros_like(again)
-        logits = believed_logits(prompts, decoded)
-        return chosen_prompts(again, ask_again_prompts(prompts, logits, boxed), corrected)
 
     def configure_optimizers(self) -> Any:
         trunk = list(self.model.image_encoder.trunk.parameters())

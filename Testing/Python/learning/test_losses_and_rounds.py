@@ -9,14 +9,7 @@ import torch.nn.functional as F
 
 from EfficientMedSAM2Lib.learning.initialise import copy_parts, grown, load_imagenet_trunk
 from EfficientMedSAM2Lib.learning.losses import boundary_band, low_resolution_target, mask_iou, round_loss
-from EfficientMedSAM2Lib.learning.rounds import (
-    MAX_POINTS,
-    ask_again_prompts,
-    chosen_prompts,
-    correct_prompts,
-    first_prompts,
-    with_appearance,
-)
+from EfficientMedSAM2Lib.learning.rounds import MAX_POINTS, correct_prompts, first_prompts, with_appearance
 from EfficientMedSAM2Lib.models import DecodedMasks, EfficientMedSAM2, ModelConfig, PromptBatch
 from EfficientMedSAM2Lib.models.bundles import LASSO, SCRIBBLE_INSIDE, SCRIBBLE_OUTSIDE
 
@@ -171,33 +164,6 @@ def test_nothing_wrong_adds_no_click(batch: dict) -> None:
     prompts.has_mask = torch.zeros(24, dtype=torch.bool)
     after = correct_prompts(prompts, decoded(12 * target - 6), target, np.random.default_rng(0))
     assert (after.labels == -1).all()
-
-
-def test_a_second_pass_is_told_its_mask_instead_of_the_neighbour(batch: dict) -> None:
-    prompts = first_prompts(batch, 64, np.random.default_rng(0))
-    near, has_box = prompts.neighbour_mm.isfinite(), prompts.boxes.isfinite().all(dim=1)
-    assert (near & ~has_box).any()
-    found = torch.full((24, 64, 64), -6.0)
-    found[:, 20:40, 10:30] = 30.0
-    found[0] = -6.0
-    again = ask_again_prompts(prompts, found, boxed=near)
-    assert again.has_mask.all()
-    assert again.neighbour_mm.isnan().all()
-    torch.testing.assert_close(again.mask_logits[:, 0], found.clamp(-20, 20))
-    torch.testing.assert_close(again.points, prompts.points)
-    boxed = near.clone()
-    boxed[0] = False  # nothing was found
-    torch.testing.assert_close(again.boxes[boxed], torch.tensor([40.0, 80, 119, 159]).expand(int(boxed.sum()), 4))
-    torch.testing.assert_close(again.boxes[~boxed], prompts.boxes[~boxed], equal_nan=True)
-
-
-def test_prompts_are_chosen_sample_by_sample(batch: dict) -> None:
-    target = low_resolution_target(batch["mask"], 64)
-    prompts = first_prompts(batch, 64, np.random.default_rng(0))
-    corrected = correct_prompts(prompts, decoded(-6 - 0 * target), target, np.random.default_rng(0))
-    mixed = chosen_prompts(torch.arange(24) < 10, prompts, corrected)
-    torch.testing.assert_close(mixed.labels, torch.cat([prompts.labels[:10], corrected.labels[10:]]))
-    torch.testing.assert_close(mixed.mask_logits, torch.cat([prompts.mask_logits[:10], corrected.mask_logits[10:]]))
 
 
 def test_parts_behind_the_trunk_move_to_another_encoder() -> None:

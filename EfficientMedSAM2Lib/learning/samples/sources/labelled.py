@@ -18,7 +18,7 @@ FARTHEST_NEIGHBOUR_MM = 12.0
 class LabelledSource:
     """Draws samples from an object index."""
 
-    def __init__(self, index: ObjectIndex, wide_probability: float = 0.3, neighbour_probability: float = 0.7):
+    def __init__(self, index: ObjectIndex, wide_probability: float = 0.3, neighbour_probability: float = 0.5):
         """Keep the index.
 
         Args:

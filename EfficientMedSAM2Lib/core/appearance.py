@@ -40,6 +40,11 @@ class Intensities(NamedTuple):
         """From images (B,...)."""
         return cls(blurred(images, _FINE_SIGMA), blurred(images, _COARSE_SIGMA))
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the two images."""
+        return self.fine.nbytes + self.coarse.nbytes
+
 
 @dataclasses.dataclass(frozen=True)
 class AppearanceModel:

@@ -1,16 +1,23 @@
-"""Features of viewports of slices, kept under a byte budget: the least recently used go first."""
+"""What was computed of viewports of slices, kept under a byte budget: the least recently used goes first."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any, Protocol, TypeVar
 
-from EfficientMedSAM2Lib.models.bundles import ImageFeatures
+
+class _Sized(Protocol):
+    @property
+    def nbytes(self) -> int: ...
+
+
+T = TypeVar("T", bound=_Sized)
 
 
 class FeatureCache:
-    """A dictionary of `ImageFeatures` that forgets. Safe to use from several threads.
+    """A dictionary of `ImageFeatures` and the like that forgets. Safe to use from several threads.
 
     Args:
         budget_bytes: Most bytes kept; 0 keeps nothing.
@@ -21,7 +28,7 @@ class FeatureCache:
             raise ValueError(f"A feature cache needs a budget of 0 bytes or more, not {budget_bytes}.")
         self.budget_bytes = budget_bytes
         self.nbytes = 0
-        self._entries: OrderedDict[Hashable, ImageFeatures] = OrderedDict()
+        self._entries: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[FeatureCache], tuple[int]]:
@@ -34,27 +41,27 @@ class FeatureCache:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._entries
 
-    def get(self, key: Hashable, compute: Callable[[], ImageFeatures]) -> ImageFeatures:
-        """The features under a key, computed if they are not there."""
+    def get(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What is kept under a key, computed if it is not there."""
         with self._lock:
-            found = self._entries.get(key)
+            found: T | None = self._entries.get(key)
             if found is not None:
                 self._entries.move_to_end(key)
                 return found
         # Not under the lock: another thread may go on. At worst both compute the same.
-        features = compute()
-        self.store(key, features)
-        return features
+        computed = compute()
+        self.store(key, computed)
+        return computed
 
-    def store(self, key: Hashable, features: ImageFeatures) -> None:
-        """Keep features, and forget the oldest beyond the budget. What alone exceeds the budget is not kept."""
-        size = features.nbytes
+    def store(self, key: Hashable, computed: _Sized) -> None:
+        """Keep something, and forget the oldest beyond the budget. What alone exceeds the budget is not kept."""
+        size = computed.nbytes
         with self._lock:
             if key in self._entries:
                 self.nbytes -= self._entries.pop(key).nbytes
             if size > self.budget_bytes:
                 return
-            self._entries[key] = features
+            self._entries[key] = computed
             self.nbytes += size
             while self.nbytes > self.budget_bytes:
                 _, oldest = self._entries.popitem(last=False)

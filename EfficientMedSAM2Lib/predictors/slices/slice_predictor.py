@@ -17,7 +17,7 @@ from EfficientMedSAM2Lib.predictors.slices.clicks import heeding, holds
 from EfficientMedSAM2Lib.predictors.slices.dense_prompts import grey
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.inference_thread import InferenceThread
-from EfficientMedSAM2Lib.predictors.slices.prompt_batch import Attempt, prompt_batch
+from EfficientMedSAM2Lib.predictors.slices.prompt_batch import Attempt, prompt_batch, viewport_of_prompts
 from EfficientMedSAM2Lib.predictors.slices.rejection import rejects_earlier
 from EfficientMedSAM2Lib.predictors.slices.roundness import rounded
 from EfficientMedSAM2Lib.predictors.slices.second_pass import second_pass, second_pass_by_task
@@ -78,7 +78,17 @@ class SlicePredictor:
 
     def encode(self, image: SliceImage, viewports: list[Viewport], cache: FeatureCache) -> list[ImageFeatures]:
         """Features of viewports of a slice; those not in the cache are encoded together."""
-        return self._run(lambda: self._encode(image, viewports, cache), cache.clear)
+        features = self._run(lambda: self._encode(image, viewports, cache), cache.clear)
+        if self.model.config.is_fine:
+            for viewport in viewports:
+                self._intensities(image, viewport, cache)
+        return features
+
+    def _intensities(self, image: SliceImage, viewport: Viewport, cache: FeatureCache) -> Intensities:
+        """What a viewport shows, on the grid of mask logits."""
+        return cache.get(
+            (image.key, viewport, Intensities), lambda: Intensities.of(grey(self._crop(image, viewport), self.low_res))
+        )
 
     def _run(self, work: Callable[[], T], forget: Callable[[], None] | None = None) -> T:
         """Ask the network; see `MemoryGuard.run`."""
@@ -104,22 +114,6 @@ class SlicePredictor:
 
     def _features(self, crops: np.ndarray) -> ImageFeatures:
         return self.model.encode_image(self.arrays.to_device(crops))
-
-    def viewport_for(self, image: SliceImage, prompts: SlicePrompts) -> Viewport | None:
-        """The viewport that prompts fix, None when there are clicks alone (or nothing)."""
-        shown = (prompts.points, image.shape, image.spacing, self.heuristics)
-        if prompts.box is not None:
-            x0, y0, x1, y1 = prompts.box
-            return viewport_choice.viewport_for_box((x0, y0, x1, y1), *shown)
-        for known in (prompts.earlier, prompts.neighbour):
-            box = known.bounding_box() if known is not None else None
-            if known is not None and box is not None:
-                viewport, is_viewport = known.rectangle, known.logits.shape == (self.low_res, self.low_res)
-                keeps = is_viewport and viewport_choice.keeps_viewport(viewport, box, image.shape, self.heuristics)
-                if keeps and viewport_choice.shows(viewport, prompts.points):
-                    return viewport
-                return viewport_choice.viewport_for_mask(box, *shown)
-        return None
 
     def predict(
         self,
@@ -161,7 +155,7 @@ class SlicePredictor:
     ) -> tuple[SlicePrediction, int]:
         if rejects_earlier(prompts, self.heuristics):
             prompts, viewport = dataclasses.replace(prompts, earlier=None), None
-        viewport = viewport or self.viewport_for(image, prompts)
+        viewport = viewport or viewport_of_prompts(image, prompts, self.low_res, self.heuristics)
         if viewport is not None:
             attempt = Attempt(viewport, prompts.earlier)
             prediction = self._segment(image, prompts, [attempt], cache, bank_for)[0]
@@ -275,7 +269,8 @@ class SlicePredictor:
             half = len(attempts) // 2
             rest = self.inference_thread.submit(lambda: self._segment(image, prompts, attempts[half:], cache, bank_for))
             return [*self._segment(image, prompts, attempts[:half], cache, bank_for), *rest()]
-        batch = prompt_batch(prompts, attempts, self.model.config, self.arrays.to_device, partial(self._crop, image))
+        seen_as = partial(self._intensities, image, cache=cache)
+        batch = prompt_batch(prompts, attempts, self.model.config, self.arrays.to_device, seen_as)
         encoded_prompts = self.inference_thread.offer(lambda: self.model.encode_prompts(batch))
         seen = self.encode(image, [attempt.viewport for attempt in attempts], cache)
         if informed is None:
@@ -308,13 +303,14 @@ class SlicePredictor:
         """The banks of several viewports as one; all of their memories are valid."""
         return MemoryBank(*(self.arrays.join(parts) for parts in zip(*(bank[:4] for bank in banks))))
 
-    def appearance(self, image: SliceImage, viewport: Viewport, logits: np.ndarray) -> AppearanceModel | None:
+    def appearance(
+        self, image: SliceImage, viewport: Viewport, logits: np.ndarray, cache: FeatureCache
+    ) -> AppearanceModel | None:
         """What an object looks like whose mask has logits (h,w) in a viewport of a slice, for its other slices."""
         if not self.model.config.is_fine:
             return None
         inside = (logits > 0).astype(np.float32)[None]
-        seen = Intensities.of(grey(self._crop(image, viewport), self.low_res))
-        return AppearanceModel.fit(seen, inside, 1 - inside)
+        return AppearanceModel.fit(self._intensities(image, viewport, cache), inside, 1 - inside)
 
     def memorise(self, prediction: SlicePrediction, choice: int, logits: np.ndarray) -> tuple[Array, Array]:
         """What to keep of a segmented slice.

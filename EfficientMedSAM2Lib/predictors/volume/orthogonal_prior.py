@@ -20,8 +20,8 @@ from EfficientMedSAM2Lib.predictors.volume.outline import ConvexOutline
 from EfficientMedSAM2Lib.predictors.volume.prefetcher import FeaturePrefetcher
 from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
 
-_CACHE_BYTES = 4 << 20
-"""Features of the orthogonal slice at hand and of the next one, 1.4 MB each."""
+_CACHE_BYTES = 8 << 20
+"""Features of the orthogonal slice at hand and of the next one, 1.4 MB each, 2.5 MB of a network with fine masks."""
 
 
 class OrthogonalSlice(NamedTuple):

@@ -154,7 +154,7 @@ class Propagator:
         track.prompts[frame_idx] = given
         track.results[frame_idx] = result
         memory = self._memory(prediction, choice, result)
-        appearance = self.predictor.appearance(image, prediction.viewport, prediction.logits[choice])
+        appearance = self.predictor.appearance(image, prediction.viewport, prediction.logits[choice], volume.cache)
         track.memories[frame_idx] = dataclasses.replace(memory, appearance=appearance)
         return SliceOutcome(result, prediction, choice)
 
@@ -186,7 +186,7 @@ class Propagator:
         result = SliceResult(packed, 1.0, viewport)
         track.results[frame_idx] = result
         memory, pointer = self.predictor.memorise(prediction, SINGLE_MASK, logits)
-        appearance = self.predictor.appearance(image, viewport, logits)
+        appearance = self.predictor.appearance(image, viewport, logits, volume.cache)
         track.memories[frame_idx] = SliceMemory(memory, pointer, viewport, appearance)
         return SliceOutcome(result)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from EfficientMedSAM2Lib.core.appearance import Intensities
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig
 from EfficientMedSAM2Lib.models.bundles import SCRIBBLE_INSIDE
@@ -96,3 +97,19 @@ def test_a_propagated_slice_knows_what_the_object_looks_like(network: EfficientM
     for _ in predictor.propagate_in_video(state, 2):
         pass
     assert state["tracks"][1].memories[3].appearance is None
+
+
+def test_a_slice_that_is_asked_about_again_is_blurred_once(
+    network: EfficientMedSAM2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blurred, asked = [], []
+    monkeypatch.setattr(Intensities, "of", staticmethod(lambda i, f=Intensities.of: blurred.append(i) or f(i)))
+    monkeypatch.setattr(network, "encode_prompts", lambda p, f=network.encode_prompts: asked.append(p) or f(p))
+    image = SliceImage(np.random.default_rng(0).normal(size=(90, 110)), IntensityWindow(0.0, 1.0), (1.0, 1.0))
+    predictor, cache = SlicePredictor(network), FeatureCache(1 << 24)
+    viewport = predictor.predict(image, SlicePrompts(box=np.array([30.0, 20, 80, 60])), cache)[0].viewport
+    clicked = SlicePrompts(np.array([[50.0, 40.0]]), np.array([1]))
+    predictor.predict(image, clicked, cache, viewport)
+    assert len(asked) == 3  # the box, its second pass, the click
+    assert len(blurred) == 1
+    assert not np.array_equal(asked[0].dense, asked[2].dense)

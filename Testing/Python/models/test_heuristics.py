@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from EfficientMedSAM2Lib.core.resources import shipped_weights
 from EfficientMedSAM2Lib.models import EfficientMedSAM2, HeuristicsConfig, ModelConfig, load_model, save_model
@@ -77,9 +79,14 @@ def test_weights_bring_their_own(tmp_path: Path):
     assert load_model(tmp_path / "model.safetensors").heuristics == OTHER
 
 
-def test_weights_of_before_have_the_defaults():
-    """The shipped file may or may not say so; both mean the same."""
-    assert load_model(shipped_weights("efficientnet")).heuristics == HeuristicsConfig()
+def test_weights_without_numbers_have_the_defaults(tmp_path: Path):
+    model = EfficientMedSAM2(ModelConfig("mobilenet"))
+    model.heuristics = OTHER
+    save_model(model, tmp_path / "model.safetensors")
+    with safe_open(tmp_path / "model.safetensors", "pt") as weights:
+        metadata = {name: text for name, text in weights.metadata().items() if name != "heuristics"}
+    save_file(load_file(tmp_path / "model.safetensors"), tmp_path / "before.safetensors", metadata)
+    assert load_model(tmp_path / "before.safetensors").heuristics == HeuristicsConfig()
 
 
 def test_the_shipped_mobilenet_brings_its_own_numbers_in_both_files():

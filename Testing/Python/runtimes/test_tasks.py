@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import pickle
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import sha256_of
@@ -24,25 +26,25 @@ from EfficientMedSAM2Lib.runtimes.tasks.task import LowRank
 from EfficientMedSAM2Lib.runtimes.tasks.task_file import MAX_BYTES
 
 ENCODERS = ("efficientnet", "mobilenet")
-CHANGED = {
-    "mask_decoder.blocks.0.self_attention.query.weight": (192, 192),
-    "mask_decoder.refine4.2.weight": (48, 48 * 9),
-    "memory_attention.cross_attention.value.weight": (192, 64),
-    "memory_encoder.fuse.0.mlp.layers.0.weight": (192, 96),
-    "image_encoder.context.0.mlp.layers.1.weight": (192, 384),
-    "prompt_encoder.maps4.0.weight": (48, 99),
-}
+CHANGED = (
+    "mask_decoder.blocks.0.self_attention.query.weight",
+    "mask_decoder.refine4.2.weight",
+    "memory_attention.cross_attention.value.weight",
+    "memory_encoder.fuse.0.mlp.layers.0.weight",
+    "image_encoder.context.0.mlp.layers.1.weight",
+    "prompt_encoder.maps4.0.weight",
+)
 """Parameters of every graph, with and without a name of their own there."""
 
 
 def task_of(encoder, scale=0.05):
     generator = np.random.default_rng(0)
-    additions = {
-        name: LowRank(
-            generator.normal(0, scale, (rows, 4)).astype(np.float16), generator.normal(0, 1, (4, columns)).astype("f2")
-        )
-        for name, (rows, columns) in CHANGED.items()
-    }
+    additions = {}
+    with safe_open(shipped_weights(encoder), "np") as weights:
+        for name in CHANGED:
+            rows, *others = weights.get_slice(name).get_shape()
+            left = generator.normal(0, scale, (rows, 4)).astype(np.float16)
+            additions[name] = LowRank(left, generator.normal(0, 1, (4, math.prod(others))).astype(np.float16))
     additions["mask_decoder.norm4.bias"] = generator.normal(0, scale, 48).astype(np.float16)
     return Task(
         "target",

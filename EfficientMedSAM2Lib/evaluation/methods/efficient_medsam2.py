@@ -51,7 +51,9 @@ class EfficientMedSAM2Method(NetworkMethod):
 
     def __init__(self, network: Any, weights: Path | None = None) -> None:
         self.network, self.weights = network, weights
-        self.channels: tuple[int, ...] = (network.config.embed_dim, *network.config.skip_dims)
+        config = network.config
+        fine = (config.fine_dim,) if config.is_fine else ()
+        self.channels: tuple[int, ...] = (config.embed_dim, *config.skip_dims, *fine)
         self._earlier: np.ndarray | None = None
 
     @cached_property

@@ -74,6 +74,14 @@ def test_weights_of_this_program_are_a_teacher(encoder: str) -> None:
     assert dice(check_interface(teacher, image, box), mask) > 0.9
 
 
+def test_a_network_with_fine_masks_is_a_teacher(tmp_path: Path) -> None:
+    image, _, box = disk_picture()
+    save_model(EfficientMedSAM2(ModelConfig("mobilenet", mask_stride=2)), tmp_path / "fine.safetensors")
+    teacher = load_teacher(tmp_path / "fine.safetensors")
+    check_interface(teacher, image, box)
+    assert len(teacher.channels) == 4
+
+
 def test_weights_of_this_program_see_turned_slices_alike() -> None:
     """Padding, scaling and the box go together, also where the height is the longer side."""
     image, mask, box = disk_picture()

@@ -63,7 +63,7 @@ def random_view(
         size_px: side of the network's input.
 
     Returns:
-        The view, with rotation, flips and anisotropic scale in it.
+        The view, with rotation, flips and anisotropic scale in it; the middle of the object's box is inside it.
     """
     row_mm, column_mm = spacing_rc_mm
     height_mm = (box_rc[1] - box_rc[0]) * row_mm
@@ -95,7 +95,9 @@ def random_view(
     to_mm = rotation @ np.diag(flips * stretch) * (side_mm / size_px)
     to_pixels = np.diag([1.0 / column_mm, 1.0 / row_mm])
     matrix = to_pixels @ to_mm
-    center_xy = to_pixels @ (middle_mm + shift_mm)
+    # Turned and stretched, a square need not hold the middle of an object that it held before.
+    middle_px = np.clip(np.linalg.solve(to_mm, -shift_mm), -0.48 * size_px, 0.48 * size_px)
+    center_xy = to_pixels @ (middle_mm - to_mm @ middle_px)
     offset = center_xy - matrix @ np.full(2, 0.5 * size_px)
     rows = ((float(matrix[0, 0]), float(matrix[0, 1])), (float(matrix[1, 0]), float(matrix[1, 1])))
     return View(rows, (float(offset[0]), float(offset[1])), size_px)

@@ -42,9 +42,30 @@ def intersection(box: Sequence[Sequence[int]] | None, other: Sequence[Sequence[i
     return shared if all(low < high for low, high in shared) else None
 
 
-def box_slices(box: Sequence[Sequence[int]]) -> tuple[slice, ...]:
-    """Index expression of a box: ``array[box_slices(box)]``."""
-    return tuple(slice(int(low), int(high)) for low, high in box)
+def box_start(box: Sequence[Sequence[int]]) -> list[int]:
+    """First index of a box along each axis."""
+    return [low for low, _high in box]
+
+
+def box_shape(box: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Shape of an array that holds a box and no more."""
+    return tuple(high - low for low, high in box)
+
+
+def moved(box: Sequence[Sequence[int]], by: Sequence[int]) -> Box:
+    """A box moved by a number of indices along each axis."""
+    return [[low + step, high + step] for (low, high), step in zip(box, by)]
+
+
+def box_slices(box: Sequence[Sequence[int]], held: Sequence[Sequence[int]] | None = None) -> tuple[slice, ...]:
+    """Index expression of a box: ``array[box_slices(box)]``.
+
+    Args:
+        box: The box.
+        held: The box that the array holds, where that is not all from index 0 on.
+    """
+    start = [0] * len(box) if held is None else box_start(held)
+    return tuple(slice(int(low - first), int(high - first)) for (low, high), first in zip(box, start))
 
 
 def whole_box(shape: Sequence[int]) -> Box:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union, whole_box
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.geometry import (
     ijk_box_from_corners,
@@ -106,7 +106,7 @@ def _rows(case: PreviewCase) -> list[list[tuple[Plane, int]]]:
     region: Box | None = None
     for box in boxes:
         region = union(region, box)
-    region = region or [[0, size] for size in volume.shape_kji]
+    region = region or whole_box(volume.shape_kji)
     axis = slice_axis(spacing_of(volume.ijk_to_ras), volume.shape_kji)
     main = plane_of(volume.ijk_to_ras, volume.shape_kji, axis)
     prompted = {index for prompt in case.drawn for index in prompt.slices(axis)}

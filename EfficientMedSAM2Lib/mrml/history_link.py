@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, slice_box, union
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_shape, box_start, slice_box, union
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, checks
@@ -143,7 +143,7 @@ class EngineSteps:
     def mask(self, segment: str, box: Box) -> np.ndarray:
         """The engine's mask in a half-open box, bool; empty for a segment that it does not have."""
         if segment not in self.engine.segments:
-            return np.zeros([high - low for low, high in box], dtype=bool)
+            return np.zeros(box_shape(box), dtype=bool)
         return self.engine.mask(segment, box)
 
     def run(self, segment: str, prompts: Iterable[MarkupPrompt]) -> tuple[Box | None, str]:
@@ -188,7 +188,7 @@ class EngineSteps:
         old = self._written.get(segment)
         whole = union(old.box if old is not None else None, box)
         if whole is not None:
-            self._written[segment] = PackedMask.pack(self.mask(segment, whole), [low for low, _high in whole])
+            self._written[segment] = PackedMask.pack(self.mask(segment, whole), box_start(whole))
 
     def import_mask(
         self, segment: str, mask: np.ndarray, box: Box, by_hand: PackedMask, saved: SavedSlices | None = None
@@ -226,7 +226,7 @@ class EngineSteps:
         edited = by_hand
         if index is not None:
             box = slice_box(shape, axis, index)
-            edited = PackedMask.pack(by_hand.window(box), [low for low, _high in box])
+            edited = PackedMask.pack(by_hand.window(box), box_start(box))
             if edited.is_empty and not by_hand.is_empty:
                 return  # a slice between two that were edited
         prompt = checks.mask_prompt(mask, axis, index, shape, True)

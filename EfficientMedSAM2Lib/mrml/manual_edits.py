@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union, whole_box
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_start, moved, union, whole_box
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
@@ -55,13 +55,13 @@ def read_manual_edit(
     edited, by_hand = None, PackedMask.empty(3)
     if box is not None:
         difference = read_segment(segmentation, segment_id, volume, box) ^ (known or PackedMask.empty(3)).window(box)
-        edited, by_hand = bounding_box(difference), PackedMask.pack(difference, [low for low, _high in box])
+        edited, by_hand = bounding_box(difference), PackedMask.pack(difference, box_start(box))
     if edited is None and whole:
         raise UserError("The segment is empty; paint the structure on at least one slice, or give a prompt.")
     if box is None or edited is None:
         return ManualEdit(stamp, None, [], by_hand)
     mask = read_segment(segmentation, segment_id, volume)
-    edited = [[low + start, high + start] for (low, high), (start, _stop) in zip(edited, box)]
+    edited = moved(edited, box_start(box))
     # A whole segment is a starting point, to be corrected; so is one that came with the scene and was made by prompts.
     segment = segmentation.GetSegmentation().GetSegment(segment_id)
     saved = None if whole or known is not None else read_slices(segment, volume)

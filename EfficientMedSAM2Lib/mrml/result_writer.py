@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, box_slices, union
+from EfficientMedSAM2Lib.core.boxes import Box, box_slices, box_start, union
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.mrml.history_link import EditorStates, EngineSteps
@@ -128,10 +128,10 @@ class ResultWriter:
             whole = union(old[segment_id].box, box)
             assert whole is not None
             mask = old[segment_id].window(whole)
-            part = mask[box_slices([[low - w[0], high - w[0]] for (low, high), w in zip(box, whole)])]
+            part = mask[box_slices(box, whole)]
             changed = now ^ before[segment_id]
             part[changed] = now[changed]
-            known[segment_id] = PackedMask.pack(mask, [low for low, _high in whole])
+            known[segment_id] = PackedMask.pack(mask, box_start(whole))
             if segment_id not in unseen:
                 self.seen[segment_id] = segment_stamp(node, segment_id)
         return known

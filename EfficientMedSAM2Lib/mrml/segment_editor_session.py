@@ -17,7 +17,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.boxes import Box, box_start, union
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
@@ -224,7 +224,7 @@ class SegmentEditorSession:
         """vtkOrientedImageData (0 and 1) of the segment inside ``preview_box``, in the volume's local frame."""
         if self._pending_box is None:
             raise UserError("There is no preview; give a prompt first.")
-        mask, start = self._steps.mask(self._segment, self._pending_box), [low for low, _high in self._pending_box]
+        mask, start = self._steps.mask(self._segment, self._pending_box), box_start(self._pending_box)
         wanted = mask & self._steps.unwritten(self._segment, self._pending_box)[1]
         known = self.port, self.engine, self._segment, self._pending_box
         mask &= ~left_to_others(*known, mask, wanted, self._keeps_out)[0]

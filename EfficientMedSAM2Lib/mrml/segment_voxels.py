@@ -19,7 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, intersection, union
+from EfficientMedSAM2Lib.core.boxes import (
+    Box,
+    bounding_box,
+    box_shape,
+    box_slices,
+    box_start,
+    intersection,
+    moved,
+    union,
+    whole_box,
+)
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.labelmaps import (
     box_of_extent,
@@ -88,12 +98,12 @@ def segment_box(segmentation_node: Any, segment_id: str, volume_node: Any) -> Bo
     if held is None or labelmap.GetPointData().GetScalars() is None:
         return None
     shape = volume_shape(volume_node)
-    whole = [[0, size] for size in shape]
+    whole = whole_box(shape)
     transform = transform_between(volume_node, segmentation_node)
     shift = grid_offset(volume_matrix(volume_node), image_matrix(labelmap), transform, shape)
     if shift is None:
         return whole
-    return intersection([[low - by, high - by] for by, (low, high) in zip(shift, held)], whole)
+    return intersection(moved(held, [-by for by in shift]), whole)
 
 
 def read_segment(segmentation_node: Any, segment_id: str, volume_node: Any, box_kji: Box | None = None) -> np.ndarray:
@@ -104,17 +114,21 @@ def read_segment(segmentation_node: Any, segment_id: str, volume_node: Any, box_
     labelmap = segment_labelmap(segmentation_node, segment_id)
     label = segmentation_node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
     shape = volume_shape(volume_node)
-    box = box_kji or [[0, size] for size in shape]
+    box = box_kji or whole_box(shape)
+    affine, transform = volume_matrix(volume_node), transform_between(volume_node, segmentation_node)
+    shift = grid_offset(affine, image_matrix(labelmap), transform, shape)
+    if shift is not None:
+        return mask_in_box(labelmap, moved(box, shift), label)
+    return _resampled(labelmap, label, affine, box, transform_between(segmentation_node, volume_node))
+
+
+def _resampled(labelmap: Any, label: int, affine: np.ndarray, box: Box, transform: Any) -> np.ndarray:
+    """Voxels of a segment in a half-open box of another grid, bool; the transform is from the segment's frame to it."""
     held = box_of_extent(labelmap.GetExtent())
     if held is None or labelmap.GetPointData().GetScalars() is None:
-        return np.zeros([high - low for low, high in box], dtype=bool)
-    affine, segment_affine = volume_matrix(volume_node), image_matrix(labelmap)
-    shift = grid_offset(affine, segment_affine, transform_between(volume_node, segmentation_node), shape)
-    if shift is not None:
-        return mask_in_box(labelmap, [[low + by, high + by] for by, (low, high) in zip(shift, box)], label)
-    mask = mask_in_box(labelmap, held, label)
-    alone = oriented_image(mask, [low for low, _high in held], segment_affine)
-    return resample_mask(alone, affine, box, transform_between(segmentation_node, volume_node))
+        return np.zeros(box_shape(box), dtype=bool)
+    alone = oriented_image(mask_in_box(labelmap, held, label), box_start(held), image_matrix(labelmap))
+    return resample_mask(alone, affine, box, transform)
 
 
 def segment_stamp(segmentation_node: Any, segment_id: str) -> tuple[int, int]:
@@ -146,7 +160,7 @@ def write_change(port: EditorPort, change: Change) -> WriteReport:
         return WriteReport()
     inner = box_slices(tight)
     added, removed, before = added[inner], removed[inner], before[inner]
-    box = [[low + start, high + start] for (low, high), (start, _stop) in zip(tight, box)]
+    box = moved(tight, box_start(box))
     calls = _plan(port, affine, box, added, removed)
     for mode, labelmap, extent in calls:
         port.modify_selected_segment(labelmap, mode, extent)
@@ -169,13 +183,9 @@ def _on_grid(port: EditorPort, segment_id: str, affine: np.ndarray, box: Box) ->
     """Voxels of a segment in a half-open box of the grid that is edited, bool."""
     node = port.segmentation_node()
     labelmap, label = segment_labelmap(node, segment_id), node.GetSegmentation().GetSegment(segment_id).GetLabelValue()
-    held = box_of_extent(labelmap.GetExtent())
-    if held is None or labelmap.GetPointData().GetScalars() is None:
-        return np.zeros([high - low for low, high in box], dtype=bool)
     if np.allclose(image_matrix(labelmap), affine, atol=1e-4):
         return mask_in_box(labelmap, box, label)
-    alone = oriented_image(mask_in_box(labelmap, held, label), [low for low, _high in held], image_matrix(labelmap))
-    return resample_mask(alone, affine, box, transform_between(node, node))
+    return _resampled(labelmap, label, affine, box, transform_between(node, node))
 
 
 Call = tuple[ModificationMode, Any, tuple[int, ...]]
@@ -183,7 +193,7 @@ Call = tuple[ModificationMode, Any, tuple[int, ...]]
 
 def _plan(port: EditorPort, affine: np.ndarray, box: Box, added: np.ndarray, removed: np.ndarray) -> list[Call]:
     """The modify calls that make this change: one, but for the three cases above."""
-    start, extent = [low for low, _high in box], extent_of_box(box)
+    start, extent = box_start(box), extent_of_box(box)
     calls: list[Call] = []
     layer, label = _selected_layer(port, affine)
     set_fails = label is None or _must_return_voxels(port) or _overlaps_overwritable(port)
@@ -192,10 +202,10 @@ def _plan(port: EditorPort, affine: np.ndarray, box: Box, added: np.ndarray, rem
         whole = union(box_of_extent(layer.GetExtent()), box)
         assert whole is not None  # box is not empty
         mask = mask_in_box(layer, whole, label)
-        part = mask[box_slices([[low - w[0], high - w[0]] for (low, high), w in zip(box, whole)])]
+        part = mask[box_slices(box, whole)]
         part |= added
         part &= ~removed
-        image = oriented_image(mask, [low for low, _high in whole], affine)
+        image = oriented_image(mask, box_start(whole), affine)
         return [(ModificationMode.SET, image, extent_of_box(whole))]
     if added.any():
         calls.append((ModificationMode.ADD, oriented_image(added, start, affine), extent))
@@ -265,11 +275,11 @@ def _on_reference_grid(
     transform = transform_between(volume, segmentation)
     shift = grid_offset(volume_affine, affine, transform, volume_shape(volume))
     if shift is not None:
-        moved = [[low + by, high + by] for (low, high), by in zip(patch, shift)]
-        box = intersection(moved, limits)
+        there = moved(patch, shift)
+        box = intersection(there, limits)
         if box is None:
             return change.after, change.changed, None
-        inner = box_slices([[low - m[0], high - m[0]] for (low, high), m in zip(box, moved)])
+        inner = box_slices(box, there)
         return change.after[inner], change.changed[inner], box
     box = intersection(_mapped_extent(change, volume_affine, affine, transform), limits)
     if box is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, union
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_shape, box_slices, box_start, union
 from EfficientMedSAM2Lib.core.geometry import transform_points
 from EfficientMedSAM2Lib.mrml.labelmaps import (
     box_of_extent,
@@ -184,7 +184,7 @@ class GrowingMask:
 
     def __init__(self) -> None:
         self.box: Box | None = None
-        self._mask = np.zeros((0, 0, 0), dtype=bool)
+        self._mask: np.ndarray = np.zeros((0, 0, 0), dtype=bool)
 
     def put_slice(self, axis: int, index: int, mask: np.ndarray) -> None:
         """Show a slice mask, bool (rows, columns), in place of what was shown there."""
@@ -203,12 +203,12 @@ class GrowingMask:
         """vtkOrientedImageData in the frame of the matrix; None when nothing was shown yet."""
         if self.box is None:
             return None
-        return oriented_image(self._mask, [low for low, _high in self.box], ijk_to_ras)
+        return oriented_image(self._mask, box_start(self.box), ijk_to_ras)
 
     def _grow(self, box: Box | None) -> None:
         if box is None or box == self.box:
             return
-        larger = np.zeros([high - low for low, high in box], dtype=bool)
+        larger = np.zeros(box_shape(box), dtype=bool)
         if self.box is not None:
-            larger[box_slices([[low - b[0], high - b[0]] for (low, high), b in zip(self.box, box)])] = self._mask
+            larger[box_slices(self.box, box)] = self._mask
         self.box, self._mask = box, larger

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import box_start
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import transform_points
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
@@ -87,7 +88,7 @@ class CaseNodes:
         mask = mask_in_box(labelmap, box, segmentation.GetSegment(segment_id).GetLabelValue())
         if not mask.any():
             return None
-        middle_kji = np.argwhere(mask).mean(axis=0) + [low for low, _high in box]
+        middle_kji = np.argwhere(mask).mean(axis=0) + box_start(box)
         local = transform_points(middle_kji[None, ::-1], image_matrix(labelmap))
         world: list[float] = local_to_world(local, self.segmentation)[0].tolist()
         return world

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.boxes import Box, box_shape
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.segment_lock import is_locked, locked_losers
@@ -27,7 +27,7 @@ def read_kept_voxels(port: EditorPort, segment_id: str, box_kji: Box, all_others
         box_kji: Half-open box.
         all_others: Keep those of all other segments; else those of locked ones, unless nobody can lose voxels.
     """
-    mask = np.zeros([high - low for low, high in box_kji], dtype=bool)
+    mask = np.zeros(box_shape(box_kji), dtype=bool)
     others = [s for s in port.segment_ids() if s != segment_id] if all_others else locked_losers(port, segment_id)
     for other in others:
         mask |= read_segment(port.segmentation_node(), other, port.source_volume_node(), box_kji)

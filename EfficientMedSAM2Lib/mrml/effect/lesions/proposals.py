@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import transform_points
 from EfficientMedSAM2Lib.core.masks import PackedMask
@@ -278,17 +278,8 @@ class ProposalActions(PromptChanges):
 
     def _taken(self) -> PackedMask:
         """Voxels of all segments."""
-        masks = [read_for_measuring(self.port, None, segment_id).mask for segment_id in self.port.segment_ids()]
-        box: Box | None = None
-        for mask in masks:
-            box = union(box, mask.box)
-        if box is None:
-            return PackedMask.empty(3)
-        whole = np.zeros([high - low for low, high in box], dtype=bool)
-        for mask in masks:
-            if not mask.is_empty:
-                whole |= mask.window(box)
-        return PackedMask.pack(whole, [low for low, _high in box])
+        segment_ids = self.port.segment_ids()
+        return PackedMask.any_of([read_for_measuring(self.port, None, segment_id).mask for segment_id in segment_ids])
 
     def _next_step(self) -> Work | None:
         """A slice or a place of the search for the worker; None when there is nothing to be looked at."""

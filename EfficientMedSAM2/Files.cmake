@@ -283,9 +283,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/effect/slice_scores.py
   EfficientMedSAM2Lib/mrml/effect/view_geometry.py
   EfficientMedSAM2Lib/mrml/effect/worker.py
-  EfficientMedSAM2Lib/mrml/history_link.py
+  EfficientMedSAM2Lib/mrml/engine_steps.py
   EfficientMedSAM2Lib/mrml/labelmaps.py
-  EfficientMedSAM2Lib/mrml/manual_edits.py
   EfficientMedSAM2Lib/mrml/markups_reader.py
   EfficientMedSAM2Lib/mrml/ports/__init__.py
   EfficientMedSAM2Lib/mrml/ports/editor_port.py

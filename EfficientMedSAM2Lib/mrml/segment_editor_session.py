@@ -22,9 +22,8 @@ from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, Propagation
-from EfficientMedSAM2Lib.mrml.history_link import EngineSteps, PromptChange
+from EfficientMedSAM2Lib.mrml.engine_steps import EngineSteps, ManualEdit, PromptChange, read_manual_edit
 from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image
-from EfficientMedSAM2Lib.mrml.manual_edits import ManualEdit, read_manual_edit
 from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.result_writer import ResultWriter

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from EfficientMedSAM2Lib.interaction import MarkupPrompt
+from EfficientMedSAM2Lib.mrml.engine_steps import EngineSteps
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene import prompt_store
 from EfficientMedSAM2Lib.mrml.scene.sequences import time_point
-
-
-class PromptSteps(Protocol):
-    """Which prompts are in force; undo and redo change that."""
-
-    def prompts(self, segment: str) -> list[MarkupPrompt]:
-        """Prompts in force, oldest first."""
-
-    def adopt_prompts(self, segment: str, prompts: Iterable[MarkupPrompt]) -> None:
-        """Take prompts that came with the scene, unless the segment is known."""
 
 
 class SegmentationPrompts:
@@ -30,10 +21,10 @@ class SegmentationPrompts:
 
     Args:
         port: The editor.
-        steps: Prompts in force.
+        steps: Which prompts are in force; undo and redo change that.
     """
 
-    def __init__(self, port: EditorPort, steps: PromptSteps) -> None:
+    def __init__(self, port: EditorPort, steps: EngineSteps) -> None:
         self.port = port
         self.steps = steps
         self._time_point = ""

@@ -80,6 +80,12 @@ def slice_box(shape: Sequence[int], axis: int, index: int) -> Box:
     return box
 
 
+def in_plane_axes(axis: int) -> tuple[int, int]:
+    """The (row, column) axes of a volume's slice along ``axis``."""
+    rows, columns = (a for a in range(3) if a != axis)
+    return rows, columns
+
+
 def tight_xyxy(mask: np.ndarray) -> BoxXYXY | None:
     """First and last pixels x0, y0, x1, y1 of a mask (H, W), as SAM2 counts a box prompt; None when it is empty."""
     box = bounding_box(mask)

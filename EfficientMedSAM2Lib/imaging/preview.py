@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union, whole_box
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, in_plane_axes, union, whole_box
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.geometry import (
     ijk_box_from_corners,
@@ -116,7 +116,7 @@ def _rows(case: PreviewCase) -> list[list[tuple[Plane, int]]]:
     rows = [chosen[start : start + COLUMNS] for start in range(0, len(chosen), COLUMNS)]
     if volume.shape_kji[axis] >= 5 and volume.array.ndim == 3:
         crossing = []
-        for other in sorted(kji for kji in range(3) if kji != axis):
+        for other in in_plane_axes(axis):
             low, high = region[other]
             middles = [(box[other][0] + box[other][1]) // 2 for box in boxes]
             picks = sorted({middles[0], middles[1]}) if len(set(middles)) > 1 else []

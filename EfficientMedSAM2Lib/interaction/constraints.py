@@ -13,7 +13,7 @@ from typing import Union
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, intersection, slice_box
+from EfficientMedSAM2Lib.core.boxes import Box, in_plane_axes, intersection, slice_box
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
 from EfficientMedSAM2Lib.interaction.prompts import (
@@ -23,7 +23,6 @@ from EfficientMedSAM2Lib.interaction.prompts import (
     PointPrompt,
     Prompt,
     ScribblePrompt,
-    in_plane_axes,
 )
 from EfficientMedSAM2Lib.interaction.segment import SegmentState
 

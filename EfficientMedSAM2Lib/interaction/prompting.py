@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, box_shape, slice_box, union
+from EfficientMedSAM2Lib.core.boxes import Box, box_shape, in_plane_axes, slice_box, union
 from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE
 from EfficientMedSAM2Lib.interaction import checks
 from EfficientMedSAM2Lib.interaction.constraints import constrained, edited_voxels
@@ -24,7 +24,6 @@ from EfficientMedSAM2Lib.interaction.prompts import (
     box_xyxy,
     clicks_of,
     clicks_on,
-    in_plane_axes,
     line_to_prompts,
     point_xy,
     prompted_slices,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Union
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import in_plane_axes
 from EfficientMedSAM2Lib.core.geometry import nearest_index
 from EfficientMedSAM2Lib.core.masks import PackedMask
 
@@ -179,12 +180,6 @@ class Click(NamedTuple):
     positive: bool
 
 
-def in_plane_axes(axis: int) -> tuple[int, int]:
-    """The (row, column) axes of a slice along ``axis``."""
-    rows, columns = (a for a in range(3) if a != axis)
-    return rows, columns
-
-
 def point_xy(index_kji: Sequence[float], axis: int) -> tuple[float, float]:
     """(x, y) = (column, row) in pixels of a voxel on its slice."""
     row, column = in_plane_axes(axis)
@@ -245,7 +240,7 @@ def clicks_of(prompt: Prompt, axis: int, index: int) -> list[Click]:
     if not low <= index < high:
         return []
     drawn = prompt.mask.unpack().take(index - low, axis)
-    row, column = (prompt.mask.bounds[a][0] for a in range(3) if a != axis)
+    row, column = (prompt.mask.bounds[a][0] for a in in_plane_axes(axis))
     return [Click((float(x + column), float(y + row)), prompt.positive) for x, y in centre_line_points(drawn)]
 
 

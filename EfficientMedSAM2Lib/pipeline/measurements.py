@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, box_start, moved
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, box_start, in_plane_axes, moved
 from EfficientMedSAM2Lib.core.geometry import ijk_to_ras_points, kji_from_ijk, spacing_of
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def diameters_in_slice(mask: np.ndarray, ijk_to_ras: np.ndarray, axis: int = 0) 
         ijk_to_ras: 4x4 matrix of its grid; only directions and lengths of its axes count.
         axis: Array axis of the slices.
     """
-    others = [n for n in range(3) if n != axis]
+    others = list(in_plane_axes(axis))
     # the two axes in the plane that they span, also where they lean
     axes = np.linalg.qr(_steps(ijk_to_ras)[others].T)[1].T
     planes = np.moveaxis(mask, axis, 0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import in_plane_axes
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import MarkupPrompt, prompted_slices
 from EfficientMedSAM2Lib.interaction.constraints import edited_voxels
@@ -131,7 +132,7 @@ def read_scores(session: SegmentEditorSession | None, port: EditorPort, segment:
     box = engine.bounding_box(segment)
     filled: set[int] = set()
     if box is not None:
-        seen = engine.mask(segment, box).any(axis=tuple(a for a in range(3) if a != axis))
+        seen = engine.mask(segment, box).any(axis=in_plane_axes(axis))
         filled = {box[axis][0] + int(n) for n in np.flatnonzero(seen)}
     edited = edited_voxels(engine.prompts(segment))
     prompted = _prompted(session.prompts(segment), axis)
@@ -162,7 +163,7 @@ def _scores(
     edited_by_hand: PackedMask,
 ) -> SliceScores:
     judged = {i: r.score for i, r in sorted(records.items()) if r.kind is not SliceKind.SKIPPED and not r.given}
-    seen = edited_by_hand.unpack().any(axis=tuple(a for a in range(3) if a != axis))
+    seen = edited_by_hand.unpack().any(axis=in_plane_axes(axis))
     edited = {edited_by_hand.bounds[axis][0] + int(n) for n in np.flatnonzero(seen)}
     stale = frozenset(i for i, r in records.items() if r.stale)
     known = frozenset(filled), frozenset(edited)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, box_slices
+from EfficientMedSAM2Lib.core.boxes import Box, box_slices, in_plane_axes
 from EfficientMedSAM2Lib.imaging.formats.files import csv_cell
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
 from EfficientMedSAM2Lib.imaging.volumes import Volume
@@ -112,7 +112,7 @@ def _write(path: Path, volume: Volume, segments: Sequence[Segment], scores: Sequ
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for segment, (axis, of_slices, prompted) in zip(segments, scores):
-            areas = np.count_nonzero(segment.mask, axis=tuple(n for n in range(3) if n != axis))
+            areas = np.count_nonzero(segment.mask, axis=in_plane_axes(axis))
             score = volume_score(of_slices, prompted, dict(enumerate(areas.tolist())))
             row: dict[str, Any] = {
                 "scan": volume.name,

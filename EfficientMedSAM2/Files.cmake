@@ -339,7 +339,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/volume/__init__.py
   EfficientMedSAM2Lib/predictors/volume/context.py
   EfficientMedSAM2Lib/predictors/volume/frames.py
-  EfficientMedSAM2Lib/predictors/volume/given_inputs.py
   EfficientMedSAM2Lib/predictors/volume/opening.py
   EfficientMedSAM2Lib/predictors/volume/orthogonal_prior.py
   EfficientMedSAM2Lib/predictors/volume/outline.py
@@ -348,7 +347,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/volume/session_calls.py
   EfficientMedSAM2Lib/predictors/volume/state.py
   EfficientMedSAM2Lib/predictors/volume/track.py
-  EfficientMedSAM2Lib/predictors/volume/volume_context.py
   EfficientMedSAM2Lib/predictors/volume_predictor.py
   EfficientMedSAM2Lib/runtimes/__init__.py
   EfficientMedSAM2Lib/runtimes/arrays.py

@@ -14,6 +14,7 @@ from EfficientMedSAM2Lib.predictors.network_methods import NetworkMethods
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.viewport import resize
+from EfficientMedSAM2Lib.predictors.volume.frames import PropagationRun
 from EfficientMedSAM2Lib.predictors.volume.opening import open_state
 from EfficientMedSAM2Lib.predictors.volume.prefetcher import FeaturePrefetcher
 from EfficientMedSAM2Lib.predictors.volume.propagator import Propagator
@@ -30,7 +31,6 @@ from EfficientMedSAM2Lib.predictors.volume.state import (
     without_overlap,
 )
 from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack, SliceOutcome, combine_prompts
-from EfficientMedSAM2Lib.predictors.volume.volume_context import PropagationRun
 from EfficientMedSAM2Lib.runtimes.network import Network
 
 CACHE_BYTES = 32 * 2**20

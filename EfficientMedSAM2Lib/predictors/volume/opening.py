@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Hashable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,7 @@ from EfficientMedSAM2Lib.predictors.volume.frames import (
     VolumeFrames,
     is_movie,
 )
-from EfficientMedSAM2Lib.predictors.volume.given_inputs import InputsPerObject, MaskInputs, point_inputs
-from EfficientMedSAM2Lib.predictors.volume.state import State
+from EfficientMedSAM2Lib.predictors.volume.state import InputsPerObject, State, mask_inputs, point_inputs
 from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack
 
 
@@ -83,7 +83,7 @@ def open_state(
         "obj_id_to_idx": OrderedDict(),
         "obj_idx_to_id": OrderedDict(),
         "point_inputs_per_obj": InputsPerObject(tracks, point_inputs),
-        "mask_inputs_per_obj": InputsPerObject(tracks, MaskInputs(frames.shape)),
+        "mask_inputs_per_obj": InputsPerObject(tracks, partial(mask_inputs, frames.shape)),
         "tracks": tracks,
         "axis": axis,
         "window": chosen,

@@ -1,9 +1,12 @@
-"""The predictor's state, a plain dict as in SAM2: looking things up in it, numbering objects, reading results out."""
+"""The predictor's state, a plain dict as in SAM2: looking things up in it, numbering objects, reading results out.
+
+What was given of each object is under SAM2's keys as well: read from the objects, never stored twice.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, TypedDict
 
 import numpy as np
@@ -14,15 +17,68 @@ from EfficientMedSAM2Lib.predictors.inputs import as_number
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
 from EfficientMedSAM2Lib.predictors.viewport import NO_OBJECT_LOGIT
-from EfficientMedSAM2Lib.predictors.volume.frames import Frames
-from EfficientMedSAM2Lib.predictors.volume.given_inputs import InputsPerObject
-from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack, SliceOutcome
-from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
+from EfficientMedSAM2Lib.predictors.volume.frames import Frames, VolumeContext
+from EfficientMedSAM2Lib.predictors.volume.track import FramePrompts, ObjectTrack, SliceOutcome
 
 FILLED_LOGIT = 0.1
 """Logit of a filled hole, as in SAM2."""
 OVERLAP_LOGIT = -10.0
 """Highest logit of an object where another one is surer, as in SAM2."""
+
+Inputs = dict[int, Any]
+
+
+class InputsPerObject(Mapping[int, Inputs]):
+    """By number of the object, by slice, as SAM2's "point_inputs_per_obj" and "mask_inputs_per_obj".
+
+    Args:
+        tracks: The objects by id, in the order of their numbers.
+        read: The inputs of one object by slice.
+    """
+
+    def __init__(self, tracks: dict[Hashable, ObjectTrack], read: Callable[[ObjectTrack], Inputs]) -> None:
+        self._tracks, self._read = tracks, read
+
+    def __getitem__(self, number: int) -> Inputs:
+        if not 0 <= number < len(self._tracks):
+            raise KeyError(number)
+        return self._read(list(self._tracks.values())[number])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self._tracks)))
+
+    def __len__(self) -> int:
+        return len(self._tracks)
+
+
+def point_inputs(track: ObjectTrack) -> Inputs:
+    """Clicks and boxes by slice: "point_coords" (1,N,2) float32 in pixels of the slice, "point_labels" (1,N) int32.
+
+    As in SAM2 a box is two points first, with labels 2 and 3.
+    """
+    return {frame_idx: _points(given) for frame_idx, given in track.prompts.items() if not _is_mask(given)}
+
+
+def _points(given: FramePrompts) -> dict[str, np.ndarray]:
+    corners = np.zeros((0, 2)) if given.box is None else given.box.reshape(2, 2)
+    labels = np.concatenate([[2, 3][: len(corners)], given.labels])
+    return {
+        "point_coords": np.concatenate([corners, given.points])[None].astype(np.float32),
+        "point_labels": labels[None].astype(np.int32),
+    }
+
+
+def mask_inputs(shape: tuple[int, int], track: ObjectTrack) -> Inputs:
+    """Masks (1,1,H,W) float32 by slice, where a mask was given last; shape is that of a slice."""
+    return {
+        frame_idx: track.results[frame_idx].mask.full(shape)[None, None].astype(np.float32)
+        for frame_idx, given in track.prompts.items()
+        if _is_mask(given)
+    }
+
+
+def _is_mask(given: FramePrompts) -> bool:
+    return given.is_mask and given.box is None and len(given.points) == 0
 
 
 class State(TypedDict):

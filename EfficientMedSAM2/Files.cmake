@@ -22,7 +22,6 @@ set(MODULE_PYTHON_SCRIPTS
   SegmentEditorEfficientMedSAM2Lib/__init__.py
   SegmentEditorEfficientMedSAM2Lib/confidence_strip.py
   SegmentEditorEfficientMedSAM2Lib/effect_commands.py
-  SegmentEditorEfficientMedSAM2Lib/hover_preview.py
   SegmentEditorEfficientMedSAM2Lib/lesions/__init__.py
   SegmentEditorEfficientMedSAM2Lib/lesions/lesion_commands.py
   SegmentEditorEfficientMedSAM2Lib/lesions/measured_segments.py

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume
-from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag, nodes_of_class
 from EfficientMedSAM2Lib.mrml.scene.segments import TERMINOLOGY_TAG
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment
 from EfficientMedSAM2Lib.mrml.volume_reader import volume_from_node
@@ -36,7 +36,7 @@ class SceneCase(NamedTuple):
 def structures(scene: Any) -> list[str]:
     """Names of all segments of a scene, those of most scans first."""
     counts: dict[str, int] = {}
-    for node in _segmentations(scene):
+    for node in nodes_of_class(scene, "vtkMRMLSegmentationNode"):
         segmentation = node.GetSegmentation()
         for name in {segmentation.GetSegment(s).GetName() for s in segmentation.GetSegmentIDs()}:
             counts[name] = counts.get(name, 0) + 1
@@ -50,7 +50,7 @@ def finished_cases(scene: Any, name: str) -> list[SceneCase]:
         UserError: There are fewer than two, a segmentation belongs to no volume, or a scan has the segment twice.
     """
     found: list[SceneCase] = []
-    for node in _segmentations(scene):
+    for node in nodes_of_class(scene, "vtkMRMLSegmentationNode"):
         segment_id = node.GetSegmentation().GetSegmentIdBySegmentName(name)
         if not segment_id:
             continue
@@ -103,15 +103,9 @@ def write_finished_cases(cases: list[SceneCase], name: str, folder: Path) -> Non
         write_segmentation(path.with_suffix(".seg.nrrd"), [Segment(name, mask, terminology=terminology)], volume)
 
 
-def _segmentations(scene: Any) -> list[Any]:
-    kind = "vtkMRMLSegmentationNode"
-    return [scene.GetNthNodeByClass(n, kind) for n in range(scene.GetNumberOfNodesByClass(kind))]
-
-
 def _patient(scene: Any, volume: Any) -> str:
     """The patient that a volume is filed under, if it came from DICOM; else it is one by itself."""
-    kind = "vtkMRMLSubjectHierarchyNode"
-    tree = scene.GetNthNodeByClass(0, kind) if scene.GetNumberOfNodesByClass(kind) else None
+    tree = next(iter(nodes_of_class(scene, "vtkMRMLSubjectHierarchyNode")), None)
     item = tree.GetItemByDataNode(volume) if tree is not None else 0
     while tree is not None and item not in (0, tree.GetSceneItemID()):
         if tree.GetItemLevel(item) == _PATIENT_LEVEL:

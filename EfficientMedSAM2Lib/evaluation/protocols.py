@@ -119,16 +119,7 @@ def _run_box(method: SegmentationMethod, case: ObjectCase, generator: np.random.
     start = time.perf_counter()
     method.set_image(image, case.spacing_mm)
     found = method.segment_box(box)
-    seconds = time.perf_counter() - start
-    values = {
-        "dice": dice(found.mask, case.mask),
-        "iou": intersection_over_union(found.mask, case.mask),
-        "nsd": metrics.surface_dice(found.mask, case.mask, case.spacing_mm),
-    }
-    record = Record(method.name, case, values, seconds, Picture(image, case.mask, found.mask, box))
-    if found.score is not None:
-        record.score_pairs.append((found.score, values["iou"]))
-    return record
+    return _slice_record(method, case, found, time.perf_counter() - start, image, box)
 
 
 def _run_scribbles(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:
@@ -141,7 +132,7 @@ def _run_scribbles(method: SegmentationMethod, case: ObjectCase, generator: np.r
     marks = [
         (int(x), int(y), sign) for drawn, sign in ((inside, True), (outside, False)) for y, x in np.argwhere(drawn)
     ]
-    return _drawn_record(method, case, found, time.perf_counter() - start, image, marks)
+    return _slice_record(method, case, found, time.perf_counter() - start, image, marks=marks)
 
 
 def _run_lasso(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:
@@ -150,16 +141,17 @@ def _run_lasso(method: SegmentationMethod, case: ObjectCase, generator: np.rando
     image, region = windowed_slice(case), random_lasso(case.mask, generator)
     start = time.perf_counter()
     found = method.segment_lasso(image, case.spacing_mm, region)
-    return _drawn_record(method, case, found, time.perf_counter() - start, image, [])
+    return _slice_record(method, case, found, time.perf_counter() - start, image)
 
 
-def _drawn_record(
+def _slice_record(
     method: SegmentationMethod,
     case: ObjectCase,
     found: Prediction,
     seconds: float,
     image: np.ndarray,
-    marks: Sequence[tuple[int, int, bool]],
+    box: np.ndarray | None = None,
+    marks: Sequence[tuple[int, int, bool]] = (),
 ) -> Record:
     values = {
         "dice": dice(found.mask, case.mask),
@@ -169,7 +161,7 @@ def _drawn_record(
     # a gallery marks clicks one by one; of a scribble a few show where it is
     shown = tuple(marks[:: max(1, len(marks) // 12)])
     pairs = [] if found.score is None else [(found.score, values["iou"])]
-    picture = Picture(image, case.mask, found.mask, None, shown)
+    picture = Picture(image, case.mask, found.mask, box, shown)
     return Record(method.name, case, values, seconds, picture, pairs)
 
 

@@ -249,15 +249,10 @@ def clicks_on(prompts: Iterable[Prompt], axis: int, index: int) -> list[Click]:
     return [click for prompt in prompts for click in clicks_of(prompt, axis, index)]
 
 
-def centre_line_points(
-    drawn: np.ndarray, count: int = SCRIBBLE_CLICKS, distance_px: float = CLICK_DISTANCE_PX
-) -> list[tuple[int, int]]:
+def centre_line_points(drawn: np.ndarray) -> list[tuple[int, int]]:
     """Points (x, y) spread along the middle of a scribble, bool (H,W): the first where it is thickest.
 
-    Args:
-        drawn: The scribble; one empty gives no points.
-        count: Points at most.
-        distance_px: Least distance between two of them.
+    An empty scribble gives none.
     """
     from scipy import ndimage
 
@@ -269,10 +264,10 @@ def centre_line_points(
     deepest = depth[tuple(middle.T)]
     nearest = np.linalg.norm(middle - middle[deepest == deepest.max()].mean(axis=0), axis=1)
     chosen = [int(np.argmin(np.where(deepest == deepest.max(), nearest, np.inf)))]
-    while len(chosen) < count:
+    while len(chosen) < SCRIBBLE_CLICKS:
         away = np.linalg.norm(middle[:, None] - middle[chosen], axis=2).min(axis=1)
         farthest = int(away.argmax())
-        if away[farthest] < distance_px:
+        if away[farthest] < CLICK_DISTANCE_PX:
             break
         chosen.append(farthest)
     return [(int(middle[i, 1]), int(middle[i, 0])) for i in chosen]

@@ -176,18 +176,12 @@ class SegmentEditorSession:
     # --- propagation ---------------------------------------------------------------------------------------------
 
     def plan_propagation(
-        self,
-        direction: str = "both",
-        limits: tuple[int, int] | None = None,
-        stop_when_lost: bool = True,
-        axis: int | None = None,
+        self, direction: str = "both", limits: tuple[int, int] | None = None, stop_when_lost: bool = True
     ) -> Propagation:
         """Slices of the selected segment, to be iterated in any thread; ``finish_propagation`` ends or cancels it."""
         self.push_manual_edit()
         self._depth_before = self._steps.depth
-        self._propagation = self.engine.propagate(
-            self._segment, direction, limits, stop_when_lost=stop_when_lost, axis=axis
-        )
+        self._propagation = self.engine.propagate(self._segment, direction, limits, stop_when_lost)
         return self._propagation
 
     def open_step(self) -> None:

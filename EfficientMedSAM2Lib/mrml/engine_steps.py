@@ -76,7 +76,7 @@ def read_manual_edit(
     mask = read_segment(segmentation, segment_id, volume)
     edited = moved(edited, box_start(box))
     # A whole segment is a starting point, to be corrected; so is one that came with the scene and was made by prompts.
-    segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    segment = port.segment(segment_id)
     saved = None if whole or known is not None else read_slices(segment, volume)
     if saved is not None:
         saved, held = still_true(saved, mask)

@@ -159,8 +159,7 @@ class ResultWriter:
         Nothing but the tag of the segment changes, so that the state is known by it.
         """
         self._save_state()
-        segment = self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)
-        segment.SetTag(STATE_TAG, self.states.next_tag())
+        self.port.segment(segment_id).SetTag(STATE_TAG, self.states.next_tag())
         self.states.branch()
         self._saved = self._stamps()
 
@@ -187,8 +186,8 @@ class ResultWriter:
         else:
             known = {segment_id: self.states.current.known.get(segment_id, PackedMask.empty(3))}
         self._prompts.write(segment_id, self.states.next_tag())
-        segment = self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)
-        write_slices(segment, self.port.source_volume_node(), self.engine, segment_id, known[segment_id])
+        nodes = self.port.segment(segment_id), self.port.source_volume_node()
+        write_slices(*nodes, self.engine, segment_id, known[segment_id])
         self.states.record(self._steps.depth, known)
         if report.refused:
             notes.append(f"{report.refused} voxels were kept as they are by the editor's masking settings.")

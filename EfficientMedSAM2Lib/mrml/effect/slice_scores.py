@@ -142,7 +142,7 @@ def read_scores(session: SegmentEditorSession | None, port: EditorPort, segment:
 
 def _saved_scores(port: EditorPort, volume: Any, segment_id: str) -> SliceScores:
     shape = volume_shape(volume)
-    segment = port.segmentation_node().GetSegmentation().GetSegment(segment_id)
+    segment = port.segment(segment_id)
     saved = read_slices(segment, volume) if segment is not None else None
     if saved is None:
         return SliceScores(default_axis(volume), shape[default_axis(volume)], places=slice_positions(volume))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from EfficientMedSAM2Lib.interaction import MarkupPrompt
 from EfficientMedSAM2Lib.mrml.engine_steps import EngineSteps
@@ -56,7 +55,7 @@ class SegmentationPrompts:
 
     def write(self, segment_id: str, state: str) -> None:
         """Save all prompts of a segment, and the number of the state that they belong to; show those of now."""
-        prompt_store.write_prompts(self._segment(segment_id), self.steps.prompts(segment_id), state)
+        prompt_store.write_prompts(self.port.segment(segment_id), self.steps.prompts(segment_id), state)
         self.show(segment_id)
 
     def show(self, *segment_ids: str) -> None:
@@ -66,11 +65,8 @@ class SegmentationPrompts:
             prompt_store.show_prompts(*nodes, segment_id, self.of(segment_id))
 
     def _adopt(self, segment_id: str) -> None:
-        segment = self._segment(segment_id)
+        segment = self.port.segment(segment_id)
         if segment is not None:
             saved = prompt_store.get_tag(segment, prompt_store.PROMPTS_TAG)
             volume_node = self.port.source_volume_node()
             self.steps.adopt_prompts(segment_id, prompt_store.decode_prompts(saved, volume_node))
-
-    def _segment(self, segment_id: str) -> Any:
-        return self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)

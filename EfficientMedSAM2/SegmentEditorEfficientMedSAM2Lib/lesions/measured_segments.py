@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.boxes import Box, in_plane_axes
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import transform_points
 from EfficientMedSAM2Lib.imaging.volumes import Volume
@@ -91,7 +91,7 @@ class MeasuredSegments:
                 stamp = (*place, segment_stamp(node, segment_id), saved)
                 if segment_id not in self._known or self._known[segment_id][0] != stamp:
                     reading = read_for_measuring(port, self.controller.session, segment_id)
-                    return partial(self._measure, reading, scan_of_node(volume_node), stamp)
+                    return partial(self._measure, reading, volume_from_node(volume_node), stamp)
         except UserError:  # no volume, no segmentation, or no labelmaps: there is nothing to be measured
             return None
         return None
@@ -101,12 +101,6 @@ class MeasuredSegments:
         job.report(lambda: self._known.update({reading.segment_id: (stamp, numbers)}))
 
 
-def scan_of_node(volume_node: Any) -> Volume:
-    """A volume node as a scan."""
-    source = volume_from_node(volume_node)
-    return Volume(source.array, source.ijk_to_ras, source.modality, source.name)
-
-
 def measure_reading(reading: SegmentReading, volume: Volume) -> SegmentNumbers:
     """Numbers of a segment. Any thread."""
     mask, corner = reading.mask.unpack(), reading.mask.origin
@@ -114,7 +108,7 @@ def measure_reading(reading: SegmentReading, volume: Volume) -> SegmentNumbers:
     box: Box | None = reading.mask.box
     if box is None:
         return SegmentNumbers(measured, None, None)
-    areas = np.count_nonzero(mask, axis=tuple(n for n in range(3) if n != reading.axis))
+    areas = np.count_nonzero(mask, axis=in_plane_axes(reading.axis))
     by_slice = {int(n) + box[reading.axis][0]: int(area) for n, area in enumerate(areas)}
     score = volume_score(reading.scores, reading.prompted, by_slice) if reading.scores else None
     middle = np.mean(box, axis=1) - 0.5

@@ -63,6 +63,11 @@ class SliceScores:
         return frozenset(self.scores) | self.filled
 
     @property
+    def judged(self) -> dict[int, float]:
+        """Scores of slices that nobody has edited by hand: of an edited one nobody has judged what it is now."""
+        return {index: score for index, score in self.scores.items() if index not in self.edited}
+
+    @property
     def by_uncertainty(self) -> list[int]:
         """Filled slices, the lowest score first; slices with prompts come after all others."""
         slices = [i for i in self.scores if i in self.filled]

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
-from EfficientMedSAM2Lib.imaging.volumes import Volume
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag, nodes_of_class
 from EfficientMedSAM2Lib.mrml.scene.segments import TERMINOLOGY_TAG
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment
@@ -87,17 +86,16 @@ def write_finished_cases(cases: list[SceneCase], name: str, folder: Path) -> Non
 
     patients = list(dict.fromkeys(case.patient for case in cases))
     for number, case in enumerate(cases, start=1):
-        source = volume_from_node(case.volume)
-        if source.array.ndim != 3:
-            raise UserError(f"{source.name!r} has colours, and learning reads grey scans; leave it out.")
-        bare = re.sub(r"[^\w-]+", "-", source.name).strip("-_") or "scan"
+        volume = volume_from_node(case.volume)
+        if volume.array.ndim != 3:
+            raise UserError(f"{volume.name!r} has colours, and learning reads grey scans; leave it out.")
+        bare = re.sub(r"[^\w-]+", "-", volume.name).strip("-_") or "scan"
         path = folder / f"patient{patients.index(case.patient) + 1}_{bare}_{number}.nrrd"
         segment = case.segmentation.GetSegmentation().GetSegment(case.segment_id)
         mask = read_segment(case.segmentation, case.segment_id, case.volume)
-        volume = Volume(source.array, source.ijk_to_ras, source.modality, source.name)
         terminology = get_tag(segment, TERMINOLOGY_TAG)
         try:
-            sitk.WriteImage(array_to_image(source.array, source.ijk_to_ras), str(path))
+            sitk.WriteImage(array_to_image(volume.array, volume.ijk_to_ras), str(path))
         except RuntimeError as error:  # SimpleITK's only one
             raise UserError(f"Cannot write {path}; make room on the disk.") from error
         write_segmentation(path.with_suffix(".seg.nrrd"), [Segment(name, mask, terminology=terminology)], volume)

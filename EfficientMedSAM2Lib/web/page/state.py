@@ -8,9 +8,9 @@ from EfficientMedSAM2Lib.core.geometry import spacing_of
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
-from EfficientMedSAM2Lib.pipeline.measurements import Diameters
+from EfficientMedSAM2Lib.pipeline.measurements import BriefMeasurement, Diameters
 from EfficientMedSAM2Lib.web.page.commands import Commands
-from EfficientMedSAM2Lib.web.session.measurements import Measurement, Measurements
+from EfficientMedSAM2Lib.web.session.measurements import Measurements
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
 #: Names of the state variables, and their values before a volume is open.
@@ -182,7 +182,7 @@ def _segments(commands: Commands, measurements: Measurements) -> list[dict[str, 
     return rows
 
 
-def _size(measured: Measurement) -> str:
+def _size(measured: BriefMeasurement) -> str:
     """In ml, or the number of voxels or pixels where nobody knows how large they are."""
     value = measured.milliliters
     if value is None:

@@ -59,7 +59,7 @@ def read_for_measuring(port: EditorPort, session: SegmentEditorSession | None, s
         str(segment.GetName()),
         mask,
         found.axis,
-        {index: score for index, score in found.scores.items() if index not in found.edited},
+        found.judged,
         tuple(sorted(found.prompted)),
         tuple(segment.GetColor()),
         get_tag(segment, TERMINOLOGY_TAG) or "",

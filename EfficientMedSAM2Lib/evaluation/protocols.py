@@ -196,18 +196,17 @@ def _run_clicks(method: SegmentationMethod, case: ObjectCase, generator: np.rand
 
 
 def _run_volume(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:
-    if case.volume_mask is None:
-        raise ValueError(f"{case.name} is not an object of a volume; choose cases with as_volumes=True.")
+    whole = _volume_mask(case)
     box = jittered_box(case.mask, generator)
     volume, spacing = _windowed(case.image.voxels, case.image), case.image.spacing_mm
     start = time.perf_counter()
     found = method.segment_volume(volume, spacing, case.axis, case.index, box)
     seconds = time.perf_counter() - start
-    truth_slices, found_slices = (np.moveaxis(mask, case.axis, 0) for mask in (case.volume_mask, found.mask))
+    truth_slices, found_slices = (np.moveaxis(mask, case.axis, 0) for mask in (whole, found.mask))
     every_slice = _boxes_on_every_slice(method, case, volume, truth_slices, generator)
     values = {
-        "dice": dice(found.mask, case.volume_mask),
-        "nsd": metrics.surface_dice(found.mask, case.volume_mask, spacing),
+        "dice": dice(found.mask, whole),
+        "nsd": metrics.surface_dice(found.mask, whole, spacing),
         "dice_of_boxes": dice(every_slice, truth_slices),
     }
     picture = Picture(windowed_slice(case), case.mask, found_slices[case.index], box)
@@ -216,10 +215,9 @@ def _run_volume(method: SegmentationMethod, case: ObjectCase, generator: np.rand
 
 
 def _run_mask(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:  # noqa: ARG001
-    if case.volume_mask is None:
-        raise ValueError(f"{case.name} is not an object of a volume; choose cases with as_volumes=True.")
+    whole = _volume_mask(case)
     assert isinstance(method, MaskPropagator)
-    truth = np.moveaxis(case.volume_mask, case.axis, 0)
+    truth = np.moveaxis(whole, case.axis, 0)
     present = np.flatnonzero(truth.any(axis=(1, 2)))
     slices = range(int(present[0]), int(present[-1]) + 1)
     volume, spacing = _windowed(case.image.voxels, case.image), case.image.spacing_mm
@@ -229,11 +227,17 @@ def _run_mask(method: SegmentationMethod, case: ObjectCase, generator: np.random
     found_slices = np.moveaxis(found.mask, case.axis, 0)
     values = {
         "dice": dice(found_slices[slices.start + 1 :], truth[slices.start + 1 :]),
-        "nsd": metrics.surface_dice(found.mask, case.volume_mask, spacing),
+        "nsd": metrics.surface_dice(found.mask, whole, spacing),
     }
     found.scores.pop(slices.start, None)  # that mask was given
     picture = Picture(windowed_slice(case), case.mask, found_slices[case.index], None)
     return Record(method.name, case, values, seconds, picture, _score_pairs(found, found_slices, truth))
+
+
+def _volume_mask(case: ObjectCase) -> np.ndarray:
+    if case.volume_mask is None:
+        raise ValueError(f"{case.name} is not an object of a volume; choose cases with as_volumes=True.")
+    return case.volume_mask
 
 
 def _score_pairs(found: VolumePrediction, masks: np.ndarray, truth: np.ndarray) -> list[tuple[float, float]]:

@@ -15,6 +15,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.boxes import in_plane_axes
 from EfficientMedSAM2Lib.core.geometry import nearest_index
 from EfficientMedSAM2Lib.core.masks import PackedMask
+from EfficientMedSAM2Lib.core.metrics import depth_inside
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.interaction.segment import SliceRecord
@@ -258,7 +259,7 @@ def centre_line_points(drawn: np.ndarray) -> list[tuple[int, int]]:
 
     if not drawn.any():
         return []
-    depth = ndimage.distance_transform_edt(np.pad(drawn, 1))[1:-1, 1:-1]
+    depth = depth_inside(drawn)
     # The middle of a line is what lies no less deep than its neighbours.
     middle = np.argwhere(drawn & (depth >= ndimage.maximum_filter(depth, 3)))
     deepest = depth[tuple(middle.T)]

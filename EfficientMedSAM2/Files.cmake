@@ -338,7 +338,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/volume/__init__.py
   EfficientMedSAM2Lib/predictors/volume/context.py
   EfficientMedSAM2Lib/predictors/volume/frames.py
-  EfficientMedSAM2Lib/predictors/volume/opening.py
   EfficientMedSAM2Lib/predictors/volume/orthogonal_prior.py
   EfficientMedSAM2Lib/predictors/volume/outline.py
   EfficientMedSAM2Lib/predictors/volume/prefetcher.py

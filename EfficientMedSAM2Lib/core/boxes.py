@@ -27,11 +27,12 @@ def bounding_box(mask: np.ndarray) -> Box | None:
     return box
 
 
-def union(box: Box | None, other: Box | None) -> Box | None:
-    """Smallest box that holds both; None counts as empty."""
-    if box is None or other is None:
-        return box if other is None else other
-    return [[min(a[0], b[0]), max(a[1], b[1])] for a, b in zip(box, other)]
+def union(*boxes: Box | None) -> Box | None:
+    """Smallest box that holds them all; None counts as empty."""
+    held = [box for box in boxes if box is not None]
+    if len(held) < 2:
+        return held[0] if held else None
+    return [[min(low for low, _ in pairs), max(high for _, high in pairs)] for pairs in zip(*held)]
 
 
 def intersection(box: Sequence[Sequence[int]] | None, other: Sequence[Sequence[int]] | None) -> Box | None:

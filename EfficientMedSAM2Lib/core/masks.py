@@ -8,7 +8,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from math import ceil
 
 import numpy as np
@@ -62,7 +61,7 @@ class PackedMask:
     @classmethod
     def any_of(cls, masks: Sequence[PackedMask]) -> PackedMask:
         """What is set in at least one of some masks of a volume."""
-        box = reduce(union, (mask.box for mask in masks), None)
+        box = union(*(mask.box for mask in masks))
         if box is None:
             return cls.empty(3)
         found = np.zeros(box_shape(box), dtype=bool)

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 
@@ -51,7 +50,7 @@ class Step:
     @property
     def box(self) -> Box | None:
         """Half-open bounding box of the voxels that changed, None when none did."""
-        return reduce(union, (patch.box for patch in self.patches), None)
+        return union(*(patch.box for patch in self.patches))
 
 
 class History:

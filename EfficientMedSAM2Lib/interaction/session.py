@@ -221,9 +221,7 @@ class InteractiveSession(PromptCalls):
     def reset_interactions(self) -> Box | None:
         """Remove all segments, prompts and the history; cannot be undone. Returns the box of the voxels they had."""
         store = self._ready()
-        changed: Box | None = None
-        for name in store.names:
-            changed = union(changed, store.get(name).bits.bounding_box())
+        changed = union(*(store.get(name).bits.bounding_box() for name in store.names))
         store.clear()
         self.last_message = ""
         return changed

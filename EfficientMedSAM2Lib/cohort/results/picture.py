@@ -42,9 +42,7 @@ def write_picture(
 
     axis = results[0].axis
     plane = plane_of(volume.ijk_to_ras, volume.shape_kji, axis)
-    box: Box | None = None
-    for segment in segments:
-        box = union(box, bounding_box(segment.mask))
+    box = union(*(bounding_box(segment.mask) for segment in segments))
     colors = segment_colors([s.name for s in segments], [s.color for s in segments])
     panels = [
         _panel(volume, segments, colors, window, plane, index, box) for index in _slices(segments, results, axis, box)

@@ -89,9 +89,7 @@ def write_work(folder: Path, work: Work) -> None:
     number = uuid.uuid4().hex[:8]
     volume = work.volume
     filled = [segment for segment in work.segments if segment.box is not None]
-    whole: Box | None = None
-    for segment in filled:
-        whole = union(whole, segment.box)
+    whole = union(*(segment.box for segment in filled))
     names = []
     if whole is not None:
         names.append(f"segments-{number}.seg.nrrd")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.geometry import check_matrix, ras_to_ijk, slice_axis, spacing_of
+from EfficientMedSAM2Lib.core.geometry import check_matrix, ras_to_ijk, slice_axis, spacing_of, transform_points
 from EfficientMedSAM2Lib.imaging.volumes import Volume
 from EfficientMedSAM2Lib.mrml.labelmaps import array_view, from_vtk_matrix, linear_matrix, transform_between
 
@@ -77,21 +77,27 @@ def fingerprint(node: Any) -> Fingerprint:
 
 def world_to_local(points_world_ras: Any, node: Any) -> np.ndarray:
     """World RAS -> local RAS of a transformable node, (N, 3) mm; any transform, linear or not."""
-    points = np.asarray(points_world_ras, dtype=np.float64).reshape(-1, 3)
-    transform = transform_between(None, node)
-    return np.array([transform.TransformPoint(point.tolist()) for point in points]).reshape(-1, 3)
+    return _transformed(points_world_ras, transform_between(None, node))
 
 
 def local_to_world(points_ras: Any, node: Any) -> np.ndarray:
     """Local RAS of a transformable node -> world RAS, (N, 3) mm."""
-    points = np.asarray(points_ras, dtype=np.float64).reshape(-1, 3)
-    transform = transform_between(node, None)
-    return np.array([transform.TransformPoint(point.tolist()) for point in points]).reshape(-1, 3)
+    return _transformed(points_ras, transform_between(node, None))
+
+
+def _transformed(points: Any, transform: Any) -> np.ndarray:
+    rows = np.asarray(points, dtype=np.float64).reshape(-1, 3).tolist()
+    return np.array([transform.TransformPoint(row) for row in rows]).reshape(-1, 3)
 
 
 def world_to_ijk(points_world_ras: Any, node: Any) -> np.ndarray:
     """World RAS -> continuous voxel index (i, j, k), (N, 3)."""
     return ras_to_ijk(world_to_local(points_world_ras, node), volume_matrix(node))
+
+
+def ijk_to_world(points_ijk: Any, node: Any) -> np.ndarray:
+    """Continuous voxel index (i, j, k) -> world RAS, (N, 3) mm."""
+    return local_to_world(transform_points(points_ijk, volume_matrix(node)), node)
 
 
 def axis_of_direction(normal_world: Sequence[float], node: Any) -> int:

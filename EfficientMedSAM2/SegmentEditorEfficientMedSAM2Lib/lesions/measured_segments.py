@@ -11,14 +11,13 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box, in_plane_axes
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.geometry import transform_points
 from EfficientMedSAM2Lib.imaging.volumes import Volume
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.lesions.segment_reading import SegmentReading, read_for_measuring
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag
 from EfficientMedSAM2Lib.mrml.scene.slice_store import SLICES_TAG
 from EfficientMedSAM2Lib.mrml.segment_voxels import segment_stamp
-from EfficientMedSAM2Lib.mrml.volume_reader import fingerprint, local_to_world, volume_from_node, volume_matrix
+from EfficientMedSAM2Lib.mrml.volume_reader import fingerprint, ijk_to_world, volume_from_node
 from EfficientMedSAM2Lib.pipeline.measurements import BriefMeasurement, measure_briefly
 from EfficientMedSAM2Lib.pipeline.volume_score import volume_score
 
@@ -73,9 +72,8 @@ class MeasuredSegments:
         middle = self._known[segment_id][1].middle_kji if segment_id in self._known else None
         if middle is None:
             return None
-        node = self.controller.port.source_volume_node()
-        place = transform_points(np.array([middle[::-1]]), volume_matrix(node))
-        return [float(value) for value in local_to_world(place, node)[0]]
+        world: list[float] = ijk_to_world([middle[::-1]], self.controller.port.source_volume_node())[0].tolist()
+        return world
 
     def _next_work(self) -> Callable[[Any], None] | None:
         """Measures the next segment that has changed; None where all are up to date."""

@@ -35,10 +35,17 @@ class EditorPort(ABC):
     ``(i0, i1, j0, j1, k0, k1)``. Masking and overwrite rules are the host's business and are never bypassed.
     """
 
-    @property
     @abstractmethod
+    def find_editor_node(self) -> Any:
+        """The vtkMRMLSegmentEditorNode, None when there is none; it may be exchanged at any time."""
+
+    @property
     def editor_node(self) -> Any:
         """The vtkMRMLSegmentEditorNode; UserError when there is none."""
+        node = self.find_editor_node()
+        if node is None:
+            raise UserError("There is no segment editor node; open the Segment Editor first.")
+        return node
 
     # Segments
     def segmentation_node(self) -> Any:

@@ -22,7 +22,6 @@ set(MODULE_PYTHON_SCRIPTS
   SegmentEditorEfficientMedSAM2Lib/__init__.py
   SegmentEditorEfficientMedSAM2Lib/confidence_strip.py
   SegmentEditorEfficientMedSAM2Lib/effect_commands.py
-  SegmentEditorEfficientMedSAM2Lib/hover_preview.py
   SegmentEditorEfficientMedSAM2Lib/lesions/__init__.py
   SegmentEditorEfficientMedSAM2Lib/lesions/lesion_commands.py
   SegmentEditorEfficientMedSAM2Lib/lesions/measured_segments.py
@@ -283,9 +282,8 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/mrml/effect/slice_scores.py
   EfficientMedSAM2Lib/mrml/effect/view_geometry.py
   EfficientMedSAM2Lib/mrml/effect/worker.py
-  EfficientMedSAM2Lib/mrml/history_link.py
+  EfficientMedSAM2Lib/mrml/engine_steps.py
   EfficientMedSAM2Lib/mrml/labelmaps.py
-  EfficientMedSAM2Lib/mrml/manual_edits.py
   EfficientMedSAM2Lib/mrml/markups_reader.py
   EfficientMedSAM2Lib/mrml/ports/__init__.py
   EfficientMedSAM2Lib/mrml/ports/editor_port.py
@@ -340,8 +338,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/volume/__init__.py
   EfficientMedSAM2Lib/predictors/volume/context.py
   EfficientMedSAM2Lib/predictors/volume/frames.py
-  EfficientMedSAM2Lib/predictors/volume/given_inputs.py
-  EfficientMedSAM2Lib/predictors/volume/opening.py
   EfficientMedSAM2Lib/predictors/volume/orthogonal_prior.py
   EfficientMedSAM2Lib/predictors/volume/outline.py
   EfficientMedSAM2Lib/predictors/volume/prefetcher.py
@@ -349,7 +345,6 @@ set(ENGINE_PYTHON_SCRIPTS
   EfficientMedSAM2Lib/predictors/volume/session_calls.py
   EfficientMedSAM2Lib/predictors/volume/state.py
   EfficientMedSAM2Lib/predictors/volume/track.py
-  EfficientMedSAM2Lib/predictors/volume/volume_context.py
   EfficientMedSAM2Lib/predictors/volume_predictor.py
   EfficientMedSAM2Lib/runtimes/__init__.py
   EfficientMedSAM2Lib/runtimes/arrays.py

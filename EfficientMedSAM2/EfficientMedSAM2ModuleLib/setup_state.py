@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement  # Slicer bundles it
 
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.pipeline.machine import installed_version
 from EfficientMedSAM2Lib.runtimes.choice import may_have_gpu, runs_without_torch
 
 from .settings import EngineSettings, task_facts, weights_facts
@@ -134,14 +134,6 @@ def read_requirements(path: Path) -> list[str]:
     """Requirements of a requirements.txt, without comments."""
     lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line]
-
-
-def installed_version(distribution: str) -> str | None:
-    """Version of an installed package, None when there is none."""
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _weights(settings: EngineSettings) -> tuple[str, str]:

@@ -29,10 +29,9 @@ from EfficientMedSAM2Lib.mrml.effect.view_geometry import view_normal, view_slic
 from EfficientMedSAM2Lib.mrml.effect.worker import Worker
 from EfficientMedSAM2Lib.mrml.scene.sequences import is_shared_by_time_points, time_point_label
 from SegmentEditorEfficientMedSAM2Lib.effect_commands import DEFAULTS, EffectCommands
-from SegmentEditorEfficientMedSAM2Lib.hover_preview import HoverPreview
 from SegmentEditorEfficientMedSAM2Lib.options_panel import OptionsPanel
 from SegmentEditorEfficientMedSAM2Lib.preview_pipeline import PreviewPipelines
-from SegmentEditorEfficientMedSAM2Lib.prompt_tools import PromptTools, RoiPlacement, is_slicers_mouse
+from SegmentEditorEfficientMedSAM2Lib.prompt_tools import HoverPreview, PromptTools, RoiPlacement, is_slicers_mouse
 from SegmentEditorEfficientMedSAM2Lib.scripted_effect_port import EditorObserver, ScriptedEffectPort
 from SegmentEditorEfficientMedSAM2Lib.shortcuts import Shortcuts, helpText
 

@@ -2,33 +2,7 @@
 
 import slicer
 
-from EfficientMedSAM2Lib.mrml.effect.outline import (
-    EXCLUDE_COLOR,
-    PREVIEW_COLOR,
-    line_actor,
-    outline_polydata,
-    polyline,
-    raise_markups,
-    show_lines,
-)
-
-
-class SlicePipeline:
-    """The two 2D actors of one slice view."""
-
-    def __init__(self):
-        self.outlineMapper, self.outlineActor = line_actor(PREVIEW_COLOR)
-        self.bandMapper, self.bandActor = line_actor(PREVIEW_COLOR)
-        self.actors = (self.outlineActor, self.bandActor)
-
-    def showOutline(self, polyData):
-        """Show contour lines in pixels of the view; None hides them. Returns whether anything has to be drawn anew."""
-        return show_lines(self.outlineMapper, self.outlineActor, polyData)
-
-    def showBand(self, pointsXY, closed, include=True):
-        """Show a polygon or a line in pixels of the view; no points hide it."""
-        self.bandActor.GetProperty().SetColor(*(PREVIEW_COLOR if include else EXCLUDE_COLOR))
-        return show_lines(self.bandMapper, self.bandActor, polyline(pointsXY, closed) if pointsXY else None)
+from EfficientMedSAM2Lib.mrml.effect.outline import SliceLines, raise_markups
 
 
 class PreviewPipelines:
@@ -41,7 +15,7 @@ class PreviewPipelines:
     def pipeline(self, sliceWidget):
         """The view's actors."""
         if sliceWidget not in self._pipelines:
-            pipeline = SlicePipeline()
+            pipeline = SliceLines()
             for actor in pipeline.actors:
                 self.scriptedEffect.addActor2D(sliceWidget, actor)
             self._pipelines[sliceWidget] = pipeline
@@ -52,17 +26,14 @@ class PreviewPipelines:
         for sliceWidget in self._sliceWidgets() if sliceWidgets is None else sliceWidgets:
             if image is None and sliceWidget not in self._pipelines:
                 continue
-            polyData = None
-            if image is not None:
-                sliceNode = self.scriptedEffect.viewNode(sliceWidget)
-                polyData = outline_polydata(image, volumeNode, sliceNode)
-            if self.pipeline(sliceWidget).showOutline(polyData):
+            sliceNode = self.scriptedEffect.viewNode(sliceWidget)
+            if self.pipeline(sliceWidget).show_mask(image, volumeNode, sliceNode):
                 self.scriptedEffect.scheduleRender(sliceWidget)
 
-    def showBand(self, sliceWidget, pointsXY, closed=True, include=True):
+    def showBand(self, sliceWidget, pointsXY, closed, include):
         """Show what is being dragged on one view."""
         if pointsXY or sliceWidget in self._pipelines:
-            self.pipeline(sliceWidget).showBand(pointsXY, closed, include)
+            self.pipeline(sliceWidget).show_band(pointsXY, closed, include)
             self.scriptedEffect.scheduleRender(sliceWidget)
 
     def raiseMarkers(self):

@@ -16,17 +16,13 @@ class ScriptedEffectPort(EditorPort):
     def __init__(self, scriptedEffect):
         self.scriptedEffect = scriptedEffect
 
-    @property
-    def editor_node(self):
-        """The vtkMRMLSegmentEditorNode."""
-        node = self.scriptedEffect.parameterSetNode()
-        if node is None:
-            raise UserError("There is no segment editor node; open the Segment Editor first.")
-        return node
+    def find_editor_node(self):
+        """The effect's parameter node."""
+        return self.scriptedEffect.parameterSetNode()
 
     def image_node(self):
         """The source volume, None unless there is one with an image."""
-        node = self.scriptedEffect.parameterSetNode()
+        node = self.find_editor_node()
         volumeNode = node.GetSourceVolumeNode() if node is not None else None
         return volumeNode if volumeNode is not None and volumeNode.GetImageData() is not None else None
 

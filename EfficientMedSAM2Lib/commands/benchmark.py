@@ -28,7 +28,7 @@ from EfficientMedSAM2Lib.evaluation.benchmark.results.markdown import check_docu
 from EfficientMedSAM2Lib.evaluation.benchmark.results.summary import BenchmarkSummary
 from EfficientMedSAM2Lib.evaluation.benchmark.run import Plan, jobs, make_network, run_jobs, write_scans
 from EfficientMedSAM2Lib.evaluation.benchmark.scans import Scan, images_of, make_scan
-from EfficientMedSAM2Lib.pipeline.options import add_option
+from EfficientMedSAM2Lib.pipeline.options import add_option, given_options
 
 T = TypeVar("T")
 LEAST_SIZE = 32
@@ -236,11 +236,10 @@ def _write(args: argparse.Namespace, summary: BenchmarkSummary, setting: str, no
         for folder in folders[1:]:
             (folder / OVERLAYS).write_bytes((args.output / OVERLAYS).read_bytes())
     text = report(summary, setting, notes, pictures)
-    settings = {name: str(value) for name, value in vars(args).items() if name not in ("run", "command", "debug")}
     content = {
         "setting": setting,
         "notes": notes,
-        "settings": settings,
+        "settings": given_options(args),
         "summary": summary.as_dict(),
         "answers": [vars(result) for result in summary.results],
     }

@@ -18,6 +18,7 @@ from EfficientMedSAM2Lib.evaluation.methods.interface import LASSO, MASK, SCRIBB
 from EfficientMedSAM2Lib.evaluation.protocols import PROTOCOLS, VOLUME_PROTOCOLS, Record, check_protocol, run_protocol
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options
+from EfficientMedSAM2Lib.pipeline.options import given_options
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
@@ -110,8 +111,7 @@ def run(args: argparse.Namespace) -> int:
         summaries[method.name] = summarise(records)
         write_gallery(args.output / f"{args.protocol}_{method.name}.png", records)
     write_csv(args.output / f"{args.protocol}.csv", every)
-    settings = {key: str(value) for key, value in vars(args).items() if key not in ("run", "command", "debug")}
-    write_json(args.output / f"{args.protocol}.json", summaries, settings)
+    write_json(args.output / f"{args.protocol}.json", summaries, given_options(args))
     sys.stdout.write(table(summaries) + "\n")
     for name, summary in summaries.items():
         texts = (reliability_text, review_order_text, corrections_text)

@@ -10,7 +10,7 @@ from typing import Any
 
 from EfficientMedSAM2Lib import __version__
 from EfficientMedSAM2Lib.pipeline.engine import add_engine_options, build_model, engine_arguments
-from EfficientMedSAM2Lib.pipeline.machine import version_of
+from EfficientMedSAM2Lib.pipeline.machine import installed_version
 from EfficientMedSAM2Lib.runtimes.weights_metadata import weights_metadata
 
 _LIBRARIES = ("torch", "torchvision", "timm", "onnxruntime", "numpy", "SimpleITK", "slicerio", "safetensors")
@@ -62,7 +62,7 @@ def collect_info(**arguments: Any) -> dict[str, dict[str, Any]]:
         "versions": {
             "efficient-medsam2": __version__,
             "Python": platform.python_version(),
-            **{name: version_of(name) or "not installed" for name in _LIBRARIES},
+            **{name: installed_version(name) or "not installed" for name in _LIBRARIES},
             "system": platform.platform(),
         },
     }

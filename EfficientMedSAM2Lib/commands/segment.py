@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from EfficientMedSAM2Lib.core.boxes import in_plane_axes
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import check_place
 from EfficientMedSAM2Lib.imaging.formats.npz import NPZ_SUFFIX, read_npz_prompts
@@ -236,7 +237,7 @@ def summary(result: SegmentResult, volume: Volume) -> str:
     """One line about a segment: ml, or voxels where the scan does not tell their size; scores; or why it is empty."""
     import numpy as np
 
-    used = np.flatnonzero(result.mask.any(axis=tuple(axis for axis in range(3) if axis != result.axis)))
+    used = np.flatnonzero(result.mask.any(axis=in_plane_axes(result.axis)))
     if len(used) == 0:
         reason = result.message or "The network found nothing at the prompts; check that --window shows the structure."
         return f"{result.name}: empty. {reason}"

@@ -27,11 +27,12 @@ def bounding_box(mask: np.ndarray) -> Box | None:
     return box
 
 
-def union(box: Box | None, other: Box | None) -> Box | None:
-    """Smallest box that holds both; None counts as empty."""
-    if box is None or other is None:
-        return box if other is None else other
-    return [[min(a[0], b[0]), max(a[1], b[1])] for a, b in zip(box, other)]
+def union(*boxes: Box | None) -> Box | None:
+    """Smallest box that holds them all; None counts as empty."""
+    held = [box for box in boxes if box is not None]
+    if len(held) < 2:
+        return held[0] if held else None
+    return [[min(low for low, _ in pairs), max(high for _, high in pairs)] for pairs in zip(*held)]
 
 
 def intersection(box: Sequence[Sequence[int]] | None, other: Sequence[Sequence[int]] | None) -> Box | None:
@@ -42,9 +43,30 @@ def intersection(box: Sequence[Sequence[int]] | None, other: Sequence[Sequence[i
     return shared if all(low < high for low, high in shared) else None
 
 
-def box_slices(box: Sequence[Sequence[int]]) -> tuple[slice, ...]:
-    """Index expression of a box: ``array[box_slices(box)]``."""
-    return tuple(slice(int(low), int(high)) for low, high in box)
+def box_start(box: Sequence[Sequence[int]]) -> list[int]:
+    """First index of a box along each axis."""
+    return [low for low, _high in box]
+
+
+def box_shape(box: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Shape of an array that holds a box and no more."""
+    return tuple(high - low for low, high in box)
+
+
+def moved(box: Sequence[Sequence[int]], by: Sequence[int]) -> Box:
+    """A box moved by a number of indices along each axis."""
+    return [[low + step, high + step] for (low, high), step in zip(box, by)]
+
+
+def box_slices(box: Sequence[Sequence[int]], held: Sequence[Sequence[int]] | None = None) -> tuple[slice, ...]:
+    """Index expression of a box: ``array[box_slices(box)]``.
+
+    Args:
+        box: The box.
+        held: The box that the array holds, where that is not all from index 0 on.
+    """
+    start = [0] * len(box) if held is None else box_start(held)
+    return tuple(slice(int(low - first), int(high - first)) for (low, high), first in zip(box, start))
 
 
 def whole_box(shape: Sequence[int]) -> Box:
@@ -57,6 +79,12 @@ def slice_box(shape: Sequence[int], axis: int, index: int) -> Box:
     box = whole_box(shape)
     box[axis] = [index, index + 1]
     return box
+
+
+def in_plane_axes(axis: int) -> tuple[int, int]:
+    """The (row, column) axes of a volume's slice along ``axis``."""
+    rows, columns = (a for a in range(3) if a != axis)
+    return rows, columns
 
 
 def tight_xyxy(mask: np.ndarray) -> BoxXYXY | None:

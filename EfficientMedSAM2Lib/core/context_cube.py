@@ -13,6 +13,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.appearance import CHANNELS as APPEARANCE_CHANNELS
 from EfficientMedSAM2Lib.core.appearance import AppearanceModel, Intensities, blurred
+from EfficientMedSAM2Lib.core.boxes import in_plane_axes
 
 CUBE_CHANNELS = 3 + APPEARANCE_CHANNELS
 """Image, known slices, validity, and maps of appearance."""
@@ -112,7 +113,7 @@ def sample(volume: np.ndarray, cube: Cube, transform: Callable[[np.ndarray], np.
 
 def sample_plane(plane: np.ndarray, cube: Cube, axis: int) -> np.ndarray:
     """A mask (H,W) of a slice perpendicular to an axis, as the cube's cells see it: (size,size) float32 in 0...1."""
-    rows, columns = (other for other in range(3) if other != axis)
+    rows, columns = in_plane_axes(axis)
     by_rows = _Taps.along(cube, rows, plane.shape[0])
     by_columns = _Taps.along(cube, columns, plane.shape[1])
     part = plane[np.ix_(by_rows.voxels, by_columns.voxels)].astype(np.float32)

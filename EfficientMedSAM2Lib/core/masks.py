@@ -12,7 +12,18 @@ from math import ceil
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, BoxXYXY, bounding_box, box_slices, intersection, whole_box
+from EfficientMedSAM2Lib.core.boxes import (
+    Box,
+    BoxXYXY,
+    bounding_box,
+    box_shape,
+    box_slices,
+    box_start,
+    intersection,
+    moved,
+    union,
+    whole_box,
+)
 from EfficientMedSAM2Lib.core.geometry import nearest_index
 
 #: Fastest level: packed masks are mostly zeros, higher levels save little and take five times as long. A slice's mask
@@ -47,6 +58,17 @@ class PackedMask:
         """A mask in which nothing is set."""
         return cls(((0, 0),) * axes)
 
+    @classmethod
+    def any_of(cls, masks: Sequence[PackedMask]) -> PackedMask:
+        """What is set in at least one of some masks of a volume."""
+        box = union(*(mask.box for mask in masks))
+        if box is None:
+            return cls.empty(3)
+        found = np.zeros(box_shape(box), dtype=bool)
+        for mask in masks:
+            found |= mask.window(box)
+        return cls.pack(found, box_start(box))
+
     @property
     def is_empty(self) -> bool:
         """Whether nothing is set."""
@@ -68,7 +90,7 @@ class PackedMask:
     @property
     def origin(self) -> tuple[int, ...]:
         """Where the bounding box begins."""
-        return tuple(low for low, _ in self.bounds)
+        return tuple(box_start(self.bounds))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -91,13 +113,10 @@ class PackedMask:
 
     def window(self, box: Sequence[Sequence[int]]) -> np.ndarray:
         """Bool array of any half-open box of the whole; beyond the bounding box nothing is set."""
-        window = np.zeros([high - low for low, high in box], dtype=bool)
+        window = np.zeros(box_shape(box), dtype=bool)
         common = intersection(self.box, box)
         if common is not None:
-            target, source = (
-                [[low - at, high - at] for (low, high), (at, _) in zip(common, of)] for of in (box, self.bounds)
-            )
-            window[box_slices(target)] = self.unpack()[box_slices(source)]
+            window[box_slices(common, box)] = self.unpack()[box_slices(common, self.bounds)]
         return window
 
     def full(self, shape: Sequence[int]) -> np.ndarray:
@@ -147,7 +166,7 @@ class BitVolume:
         k, j, (b0, b1) = packed
         coarse = [k, j, [8 * b0, min(8 * b1, self.shape[2])]]
         inner = bounding_box(self.read(coarse))
-        return inner and [[low + start, high + start] for (low, high), (start, _) in zip(inner, coarse)]
+        return inner and moved(inner, box_start(coarse))
 
 
 def voxels_under(points_kji: np.ndarray, shape_kji: Sequence[int]) -> np.ndarray:

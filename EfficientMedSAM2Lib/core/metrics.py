@@ -59,5 +59,12 @@ def largest_error(missed: np.ndarray, excess: np.ndarray) -> tuple[np.ndarray, b
             best = int(areas.max()), labels == 1 + int(areas.argmax()), is_missed
     if best is None:
         return None
-    # The rim of the picture is a border as well.
-    return ndimage.distance_transform_edt(np.pad(best[1], 1))[1:-1, 1:-1], best[2]
+    return depth_inside(best[1]), best[2]
+
+
+def depth_inside(mask: np.ndarray) -> np.ndarray:
+    """Distance in voxels of each that is set to the nearest that is not, 0 for others; the array's rim is a border."""
+    from scipy import ndimage
+
+    depth: np.ndarray = ndimage.distance_transform_edt(np.pad(mask, 1))[(slice(1, -1),) * mask.ndim]
+    return depth

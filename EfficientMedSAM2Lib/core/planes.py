@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import in_plane_axes
+
 #: What points to the right and down on the screen, in RAS, when looking along R, A or S.
 _SCREEN = {
     0: ((0.0, -1.0, 0.0), (0.0, 0.0, -1.0)),
@@ -58,7 +60,7 @@ class Plane:
 def plane_of(ijk_to_ras: np.ndarray, shape_kji: Sequence[int], axis: int) -> Plane:
     """Nearest of axial, coronal and sagittal, and how the array's axes lie on that screen."""
     directions = {kji: ijk_to_ras[:3, 2 - kji] / np.linalg.norm(ijk_to_ras[:3, 2 - kji]) for kji in range(3)}
-    others = [kji for kji in range(3) if kji != axis]
+    others = in_plane_axes(axis)
     normal = np.cross(directions[others[0]], directions[others[1]])
     patient_axis = int(np.argmax(np.abs(normal)))
     right, bottom = np.array(_SCREEN[patient_axis][0]), np.array(_SCREEN[patient_axis][1])

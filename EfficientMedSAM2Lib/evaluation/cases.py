@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import in_plane_axes
 from EfficientMedSAM2Lib.core.geometry import slice_axis
 from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
 from EfficientMedSAM2Lib.evaluation.metrics import is_compact, size_class
@@ -115,7 +116,7 @@ def choose_cases(
 def _slice_objects(
     image: LoadedImage, found: np.ndarray, label: str, axis: int, generator: np.random.Generator
 ) -> Iterator[ObjectCase]:
-    areas = found.sum(axis=tuple(other for other in range(3) if other != axis))
+    areas = found.sum(axis=in_plane_axes(axis))
     present = np.flatnonzero(areas >= MIN_AREA_PX)
     if len(present) == 0:
         return
@@ -129,7 +130,7 @@ def _slice_objects(
 
 def _volume_objects(image: LoadedImage, found: np.ndarray, label: str, axis: int) -> Iterator[ObjectCase]:
     for part in _parts(found):
-        areas = part.sum(axis=tuple(other for other in range(3) if other != axis))
+        areas = part.sum(axis=in_plane_axes(axis))
         present = np.flatnonzero(areas)
         if len(present) < MIN_SLICES:
             continue

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.metrics import depth_inside
+
 
 def scribble_inside(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A scribble on the object of a mask (h,w) bool; empty where the mask is. Returns (h,w) bool."""
@@ -15,7 +17,7 @@ def scribble_inside(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     if not mask.any():
         return np.zeros_like(mask)
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    depth = depth_inside(mask)
     kind = rng.random()
     if kind < 0.5:
         line = _line(depth, rng)

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import bounding_box
+from EfficientMedSAM2Lib.core.boxes import tight_xyxy
 
 BOX_JITTER = 0.05
 
 
 def tight_box(mask: np.ndarray) -> np.ndarray:
     """Give the box of a mask (H, W): XYXY of its first and last pixels, (4,) float64."""
-    box = bounding_box(mask)
+    box = tight_xyxy(mask)
     if box is None:
         raise ValueError("An empty mask has no box; leave the object out.")
-    (row0, row1), (column0, column1) = box
-    return np.array([column0, row0, column1 - 1, row1 - 1], dtype=np.float64)
+    return np.array(box)
 
 
-def jittered_box(mask: np.ndarray, generator: np.random.Generator, amount: float = BOX_JITTER) -> np.ndarray:
-    """Give the tight box with each side moved by up to `amount` of the box's extent, kept on the slice."""
+def jittered_box(mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Give the tight box with each side moved by up to `BOX_JITTER` of the box's extent, kept on the slice."""
     box = tight_box(mask)
     extent = np.array([box[2] - box[0] + 1, box[3] - box[1] + 1] * 2)
     height, width = mask.shape
-    moved = box + generator.uniform(-amount, amount, 4) * extent
+    moved = box + generator.uniform(-BOX_JITTER, BOX_JITTER, 4) * extent
     return moved.clip(0, [width - 1, height - 1] * 2)

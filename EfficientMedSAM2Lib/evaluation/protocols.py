@@ -119,16 +119,7 @@ def _run_box(method: SegmentationMethod, case: ObjectCase, generator: np.random.
     start = time.perf_counter()
     method.set_image(image, case.spacing_mm)
     found = method.segment_box(box)
-    seconds = time.perf_counter() - start
-    values = {
-        "dice": dice(found.mask, case.mask),
-        "iou": intersection_over_union(found.mask, case.mask),
-        "nsd": metrics.surface_dice(found.mask, case.mask, case.spacing_mm),
-    }
-    record = Record(method.name, case, values, seconds, Picture(image, case.mask, found.mask, box))
-    if found.score is not None:
-        record.score_pairs.append((found.score, values["iou"]))
-    return record
+    return _slice_record(method, case, found, time.perf_counter() - start, image, box)
 
 
 def _run_scribbles(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:
@@ -141,7 +132,7 @@ def _run_scribbles(method: SegmentationMethod, case: ObjectCase, generator: np.r
     marks = [
         (int(x), int(y), sign) for drawn, sign in ((inside, True), (outside, False)) for y, x in np.argwhere(drawn)
     ]
-    return _drawn_record(method, case, found, time.perf_counter() - start, image, marks)
+    return _slice_record(method, case, found, time.perf_counter() - start, image, marks=marks)
 
 
 def _run_lasso(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:
@@ -150,16 +141,17 @@ def _run_lasso(method: SegmentationMethod, case: ObjectCase, generator: np.rando
     image, region = windowed_slice(case), random_lasso(case.mask, generator)
     start = time.perf_counter()
     found = method.segment_lasso(image, case.spacing_mm, region)
-    return _drawn_record(method, case, found, time.perf_counter() - start, image, [])
+    return _slice_record(method, case, found, time.perf_counter() - start, image)
 
 
-def _drawn_record(
+def _slice_record(
     method: SegmentationMethod,
     case: ObjectCase,
     found: Prediction,
     seconds: float,
     image: np.ndarray,
-    marks: Sequence[tuple[int, int, bool]],
+    box: np.ndarray | None = None,
+    marks: Sequence[tuple[int, int, bool]] = (),
 ) -> Record:
     values = {
         "dice": dice(found.mask, case.mask),
@@ -169,7 +161,7 @@ def _drawn_record(
     # a gallery marks clicks one by one; of a scribble a few show where it is
     shown = tuple(marks[:: max(1, len(marks) // 12)])
     pairs = [] if found.score is None else [(found.score, values["iou"])]
-    picture = Picture(image, case.mask, found.mask, None, shown)
+    picture = Picture(image, case.mask, found.mask, box, shown)
     return Record(method.name, case, values, seconds, picture, pairs)
 
 
@@ -204,18 +196,17 @@ def _run_clicks(method: SegmentationMethod, case: ObjectCase, generator: np.rand
 
 
 def _run_volume(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:
-    if case.volume_mask is None:
-        raise ValueError(f"{case.name} is not an object of a volume; choose cases with as_volumes=True.")
+    whole = _volume_mask(case)
     box = jittered_box(case.mask, generator)
     volume, spacing = _windowed(case.image.voxels, case.image), case.image.spacing_mm
     start = time.perf_counter()
     found = method.segment_volume(volume, spacing, case.axis, case.index, box)
     seconds = time.perf_counter() - start
-    truth_slices, found_slices = (np.moveaxis(mask, case.axis, 0) for mask in (case.volume_mask, found.mask))
+    truth_slices, found_slices = (np.moveaxis(mask, case.axis, 0) for mask in (whole, found.mask))
     every_slice = _boxes_on_every_slice(method, case, volume, truth_slices, generator)
     values = {
-        "dice": dice(found.mask, case.volume_mask),
-        "nsd": metrics.surface_dice(found.mask, case.volume_mask, spacing),
+        "dice": dice(found.mask, whole),
+        "nsd": metrics.surface_dice(found.mask, whole, spacing),
         "dice_of_boxes": dice(every_slice, truth_slices),
     }
     picture = Picture(windowed_slice(case), case.mask, found_slices[case.index], box)
@@ -224,10 +215,9 @@ def _run_volume(method: SegmentationMethod, case: ObjectCase, generator: np.rand
 
 
 def _run_mask(method: SegmentationMethod, case: ObjectCase, generator: np.random.Generator) -> Record:  # noqa: ARG001
-    if case.volume_mask is None:
-        raise ValueError(f"{case.name} is not an object of a volume; choose cases with as_volumes=True.")
+    whole = _volume_mask(case)
     assert isinstance(method, MaskPropagator)
-    truth = np.moveaxis(case.volume_mask, case.axis, 0)
+    truth = np.moveaxis(whole, case.axis, 0)
     present = np.flatnonzero(truth.any(axis=(1, 2)))
     slices = range(int(present[0]), int(present[-1]) + 1)
     volume, spacing = _windowed(case.image.voxels, case.image), case.image.spacing_mm
@@ -237,11 +227,17 @@ def _run_mask(method: SegmentationMethod, case: ObjectCase, generator: np.random
     found_slices = np.moveaxis(found.mask, case.axis, 0)
     values = {
         "dice": dice(found_slices[slices.start + 1 :], truth[slices.start + 1 :]),
-        "nsd": metrics.surface_dice(found.mask, case.volume_mask, spacing),
+        "nsd": metrics.surface_dice(found.mask, whole, spacing),
     }
     found.scores.pop(slices.start, None)  # that mask was given
     picture = Picture(windowed_slice(case), case.mask, found_slices[case.index], None)
     return Record(method.name, case, values, seconds, picture, _score_pairs(found, found_slices, truth))
+
+
+def _volume_mask(case: ObjectCase) -> np.ndarray:
+    if case.volume_mask is None:
+        raise ValueError(f"{case.name} is not an object of a volume; choose cases with as_volumes=True.")
+    return case.volume_mask
 
 
 def _score_pairs(found: VolumePrediction, masks: np.ndarray, truth: np.ndarray) -> list[tuple[float, float]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union
+from EfficientMedSAM2Lib.core.boxes import bounding_box, in_plane_axes, union, whole_box
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.geometry import (
     ijk_box_from_corners,
@@ -103,10 +103,7 @@ def _drawn_prompts(volume: Volume, prompts: Sequence[Markup], colors: dict[str, 
 def _rows(case: PreviewCase) -> list[list[tuple[Plane, int]]]:
     """Planes and slice numbers, a list per row of the picture."""
     volume, boxes = case.volume, case.boxes
-    region: Box | None = None
-    for box in boxes:
-        region = union(region, box)
-    region = region or [[0, size] for size in volume.shape_kji]
+    region = union(*boxes) or whole_box(volume.shape_kji)
     axis = slice_axis(spacing_of(volume.ijk_to_ras), volume.shape_kji)
     main = plane_of(volume.ijk_to_ras, volume.shape_kji, axis)
     prompted = {index for prompt in case.drawn for index in prompt.slices(axis)}
@@ -116,7 +113,7 @@ def _rows(case: PreviewCase) -> list[list[tuple[Plane, int]]]:
     rows = [chosen[start : start + COLUMNS] for start in range(0, len(chosen), COLUMNS)]
     if volume.shape_kji[axis] >= 5 and volume.array.ndim == 3:
         crossing = []
-        for other in sorted(kji for kji in range(3) if kji != axis):
+        for other in in_plane_axes(axis):
             low, high = region[other]
             middles = [(box[other][0] + box[other][1]) // 2 for box in boxes]
             picks = sorted({middles[0], middles[1]}) if len(set(middles)) > 1 else []

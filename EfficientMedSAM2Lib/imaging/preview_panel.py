@@ -77,9 +77,7 @@ def part_to_show(plane: Plane, case: PreviewCase) -> tuple[float, ...]:
     volume = case.volume
     spacing_kji = spacing_of(volume.ijk_to_ras)[::-1]
     size = [volume.shape_kji[array_axis] * spacing_kji[array_axis] for array_axis in (plane.across, plane.down)]
-    region: Box | None = None
-    for box in [*case.boxes, *(prompt.extent for prompt in case.drawn)]:
-        region = union(region, box)
+    region = union(*case.boxes, *(prompt.extent for prompt in case.drawn))
     if region is None:
         return (0.0, size[0], size[1], 0.0)
     corners = [plane.position(np.array(region)[:, end] - 0.5, volume.shape_kji) for end in (0, 1)]

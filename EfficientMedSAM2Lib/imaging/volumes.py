@@ -94,6 +94,11 @@ class Volume:
         return depth, height, width
 
     @property
+    def stated_window(self) -> IntensityWindow | None:
+        """The window that the file's values were mapped with, None for none."""
+        return None if self.window is None else IntensityWindow(*self.window, "as in the file")
+
+    @property
     def voxel_mm3(self) -> float:
         """Volume of a voxel in mm^3; means nothing unless `spacing_known`."""
         return abs(float(np.linalg.det(self.ijk_to_ras[:3, :3])))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import in_plane_axes
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import (
     CURVE_TOLERANCE,
@@ -209,7 +210,7 @@ def lasso_line(
         )
     middle = (points[:, chosen].min() + points[:, chosen].max()) / 2
     index = check_slice(nearest_index(middle), chosen, shape_kji)
-    rows, columns = (a for a in range(3) if a != chosen)
+    rows, columns = in_plane_axes(chosen)
     region = enclosed_pixels(points[:, [rows, columns]], (shape_kji[rows], shape_kji[columns]))
     if not region.any():
         raise UserError("The lasso encloses no voxel of the volume; draw it around the structure.")

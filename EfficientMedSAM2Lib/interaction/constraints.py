@@ -9,12 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import reduce
 from typing import Union
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, intersection, slice_box, union
+from EfficientMedSAM2Lib.core.boxes import Box, in_plane_axes, intersection, slice_box
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
 from EfficientMedSAM2Lib.interaction.prompts import (
@@ -24,7 +23,6 @@ from EfficientMedSAM2Lib.interaction.prompts import (
     PointPrompt,
     Prompt,
     ScribblePrompt,
-    in_plane_axes,
 )
 from EfficientMedSAM2Lib.interaction.segment import SegmentState
 
@@ -47,13 +45,7 @@ def constraints(prompts: Iterable[Prompt]) -> list[Constraint]:
 def edited_voxels(prompts: Iterable[Prompt]) -> PackedMask:
     """Voxels that were painted or erased by hand and keep that value."""
     edits = [c.edited for c in constraints(prompts) if isinstance(c, MaskPrompt) and c.edited is not None]
-    box = reduce(union, (edit.box for edit in edits), None)
-    if box is None:
-        return PackedMask.empty(3)
-    held = np.zeros([high - low for low, high in box], dtype=bool)
-    for edit in edits:
-        held |= edit.window(box)
-    return PackedMask.pack(held, [low for low, _high in box])
+    return PackedMask.any_of(edits)
 
 
 def certainty(states: AxisStates, segment: SegmentState, box: Box) -> np.ndarray:
@@ -172,13 +164,7 @@ def _goes_beyond(later: Prompt, lasso: LassoPrompt) -> bool:
         common = intersection(later.mask.bounds, _slab(lasso))
         if common is None:
             return False
-        drawn = later.mask.window(common)
-        within = np.zeros_like(drawn)
-        both = intersection(common, lasso.mask.bounds)
-        if both is not None:
-            offset = tuple(slice(low - start, high - start) for (low, high), (start, _) in zip(both, common))
-            within[offset] = lasso.mask.window(both)
-        return bool((drawn & ~within).any())
+        return bool((later.mask.window(common) & ~lasso.mask.window(common)).any())
     box = _extent(later)
     return box is not None and intersection(box, _slab(lasso)) is not None
 

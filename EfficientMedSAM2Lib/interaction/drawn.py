@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import box_slices, slice_box
+from EfficientMedSAM2Lib.core.boxes import box_shape, box_slices, box_start, slice_box
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.constraints import constrained
@@ -45,7 +45,7 @@ def enclosed(mask: PackedMask, axis: int) -> PackedMask:
 
     drawn = np.moveaxis(mask.unpack(), axis, 0)
     filled = np.stack([ndimage.binary_fill_holes(outline) for outline in drawn])
-    return PackedMask.pack(np.moveaxis(filled, 0, axis), [low for low, _ in mask.bounds])
+    return PackedMask.pack(np.moveaxis(filled, 0, axis), box_start(mask.bounds))
 
 
 def apply_any_prompt(states: AxisStates, segment: SegmentState, prompt: Prompt) -> str:
@@ -76,7 +76,7 @@ def _enclose(states: AxisStates, segment: SegmentState, lasso: LassoPrompt, inde
     extent = list(lasso.mask.bounds)
     extent[axis] = (index, index + 1)
     region = lasso.mask.unpack().take([index - lasso.mask.bounds[axis][0]], axis)
-    tight = PackedMask.pack(region, [low for low, _ in extent])
+    tight = PackedMask.pack(region, box_start(extent))
     start_slice(states, segment, axis, index, box_xyxy(tight.bounds, axis), [])
     if segment.read_slice(axis, index).any():
         return ""
@@ -155,7 +155,7 @@ def whole_drawing(drawn: Any, bbox: Sequence[Sequence[int]] | None, shape_kji: S
     part = to_numpy(drawn) != 0
     if bbox is None:
         return part
-    fits = [high - low for low, high in bbox] == list(part.shape)
+    fits = box_shape(bbox) == part.shape
     if not fits or any(low < 0 or high > size for (low, high), size in zip(bbox, shape_kji)):
         raise UserError(
             f"interaction_bbox {bbox} must lie in the image of shape {tuple(shape_kji)}, and be of the drawing's size."

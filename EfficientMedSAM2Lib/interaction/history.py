@@ -10,11 +10,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.boxes import Box, box_shape, union
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction.predictor import AxisStates
@@ -51,7 +50,7 @@ class Step:
     @property
     def box(self) -> Box | None:
         """Half-open bounding box of the voxels that changed, None when none did."""
-        return reduce(union, (patch.box for patch in self.patches), None)
+        return union(*(patch.box for patch in self.patches))
 
 
 class History:
@@ -189,7 +188,7 @@ class SegmentStore:
         change = self.begin(name, "remove segment")
         box = segment.bits.bounding_box()
         if box is not None:
-            segment.write(box, np.zeros([high - low for low, high in box], dtype=bool))
+            segment.write(box, np.zeros(box_shape(box), dtype=bool))
         self.states.forget(segment.obj_id)
         del self._segments[name]
         self.history.push(Step(name, change.label, change.before, None, tuple(self._take_patches(segment))))

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, slice_box, union
+from EfficientMedSAM2Lib.core.boxes import Box, box_shape, in_plane_axes, slice_box, union
 from EfficientMedSAM2Lib.core.windows import NOTHING_TO_SEE
 from EfficientMedSAM2Lib.interaction import checks
 from EfficientMedSAM2Lib.interaction.constraints import constrained, edited_voxels
@@ -24,7 +24,6 @@ from EfficientMedSAM2Lib.interaction.prompts import (
     box_xyxy,
     clicks_of,
     clicks_on,
-    in_plane_axes,
     line_to_prompts,
     point_xy,
     prompted_slices,
@@ -157,7 +156,7 @@ def start_slice(
 def _apply_exclusion(states: AxisStates, segment: SegmentState, prompt: BoxPrompt) -> str:
     box = [list(bounds) for bounds in prompt.box_kji]
     overruled = [p for p in segment.prompts if isinstance(p, PointPrompt) and p.positive and _is_in(p.index_kji, box)]
-    message = cut(states, segment, prompt.axis, box, np.ones([high - low for low, high in box], dtype=bool))
+    message = cut(states, segment, prompt.axis, box, np.ones(box_shape(box), dtype=bool))
     # the newer prompt counts
     return message or (f"Positive clicks in this box count no more ({len(overruled)})." if overruled else "")
 
@@ -189,11 +188,7 @@ def cut(states: AxisStates, segment: SegmentState, axis: int, box: Box, region: 
 def _apply_slice_mask(states: AxisStates, segment: SegmentState, prompt: MaskPrompt) -> str:
     axis, index = prompt.axis, cast(int, prompt.index)
     extent = slice_box(segment.bits.shape, axis, index)
-    mask = np.zeros([high - low for low, high in extent], dtype=bool)
-    if prompt.mask.box is not None:
-        moved = [slice(low - start, high - start) for (low, high), (start, _) in zip(prompt.mask.box, extent)]
-        mask[tuple(moved)] = prompt.mask.unpack()
-    take_mask(states, segment, axis, index, mask.squeeze(axis))
+    take_mask(states, segment, axis, index, prompt.mask.window(extent).squeeze(axis))
     return ""
 
 
@@ -215,11 +210,9 @@ def _apply_mask(states: AxisStates, segment: SegmentState, prompt: MaskPrompt) -
     segment.prompts = (prompt,)
     segment.records = {}
     box = union(segment.bits.bounding_box(), prompt.mask.box)
-    given = prompt.mask.box
-    if box is None or given is None:
+    if box is None or prompt.mask.is_empty:
         return ""
-    mask = np.zeros([high - low for low, high in box], dtype=bool)
-    mask[tuple(slice(low - start, high - start) for (low, high), (start, _) in zip(given, box))] = prompt.mask.unpack()
+    mask = prompt.mask.window(box)
     segment.write(box, mask)
     areas = mask.sum(axis=in_plane_axes(axis))
     by_slice = {box[axis][0] + int(offset): int(areas[offset]) for offset in np.flatnonzero(areas)}

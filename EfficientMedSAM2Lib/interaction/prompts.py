@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Union
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import in_plane_axes
 from EfficientMedSAM2Lib.core.geometry import nearest_index
 from EfficientMedSAM2Lib.core.masks import PackedMask
+from EfficientMedSAM2Lib.core.metrics import depth_inside
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.interaction.segment import SliceRecord
@@ -179,12 +181,6 @@ class Click(NamedTuple):
     positive: bool
 
 
-def in_plane_axes(axis: int) -> tuple[int, int]:
-    """The (row, column) axes of a slice along ``axis``."""
-    rows, columns = (a for a in range(3) if a != axis)
-    return rows, columns
-
-
 def point_xy(index_kji: Sequence[float], axis: int) -> tuple[float, float]:
     """(x, y) = (column, row) in pixels of a voxel on its slice."""
     row, column = in_plane_axes(axis)
@@ -245,7 +241,7 @@ def clicks_of(prompt: Prompt, axis: int, index: int) -> list[Click]:
     if not low <= index < high:
         return []
     drawn = prompt.mask.unpack().take(index - low, axis)
-    row, column = (prompt.mask.bounds[a][0] for a in range(3) if a != axis)
+    row, column = (prompt.mask.bounds[a][0] for a in in_plane_axes(axis))
     return [Click((float(x + column), float(y + row)), prompt.positive) for x, y in centre_line_points(drawn)]
 
 
@@ -254,30 +250,25 @@ def clicks_on(prompts: Iterable[Prompt], axis: int, index: int) -> list[Click]:
     return [click for prompt in prompts for click in clicks_of(prompt, axis, index)]
 
 
-def centre_line_points(
-    drawn: np.ndarray, count: int = SCRIBBLE_CLICKS, distance_px: float = CLICK_DISTANCE_PX
-) -> list[tuple[int, int]]:
+def centre_line_points(drawn: np.ndarray) -> list[tuple[int, int]]:
     """Points (x, y) spread along the middle of a scribble, bool (H,W): the first where it is thickest.
 
-    Args:
-        drawn: The scribble; one empty gives no points.
-        count: Points at most.
-        distance_px: Least distance between two of them.
+    An empty scribble gives none.
     """
     from scipy import ndimage
 
     if not drawn.any():
         return []
-    depth = ndimage.distance_transform_edt(np.pad(drawn, 1))[1:-1, 1:-1]
+    depth = depth_inside(drawn)
     # The middle of a line is what lies no less deep than its neighbours.
     middle = np.argwhere(drawn & (depth >= ndimage.maximum_filter(depth, 3)))
     deepest = depth[tuple(middle.T)]
     nearest = np.linalg.norm(middle - middle[deepest == deepest.max()].mean(axis=0), axis=1)
     chosen = [int(np.argmin(np.where(deepest == deepest.max(), nearest, np.inf)))]
-    while len(chosen) < count:
+    while len(chosen) < SCRIBBLE_CLICKS:
         away = np.linalg.norm(middle[:, None] - middle[chosen], axis=2).min(axis=1)
         farthest = int(away.argmax())
-        if away[farthest] < distance_px:
+        if away[farthest] < CLICK_DISTANCE_PX:
             break
         chosen.append(farthest)
     return [(int(middle[i, 1]), int(middle[i, 0])) for i in chosen]

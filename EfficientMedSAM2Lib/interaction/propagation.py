@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.boxes import Box, in_plane_axes, union
 from EfficientMedSAM2Lib.interaction.history import SegmentStore
 from EfficientMedSAM2Lib.interaction.prompting import reconcile, waiting_points
-from EfficientMedSAM2Lib.interaction.prompts import in_plane_axes, point_xy
+from EfficientMedSAM2Lib.interaction.prompts import point_xy
 from EfficientMedSAM2Lib.interaction.segment import Records, SegmentState, SliceKind, SliceRecord
 
 

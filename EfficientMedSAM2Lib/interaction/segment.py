@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, slice_box
+from EfficientMedSAM2Lib.core.boxes import Box, box_start, slice_box
 from EfficientMedSAM2Lib.core.masks import BitVolume, PackedMask
 from EfficientMedSAM2Lib.interaction.prompts import Prompt
 
@@ -126,7 +126,7 @@ class SegmentState:
 
     def write(self, box: Box, values: np.ndarray) -> Box | None:
         """Replace a half-open box; returns the changed part of it, None when nothing changed."""
-        difference = PackedMask.pack(self.bits.read(box) ^ values, [low for low, _ in box])
+        difference = PackedMask.pack(self.bits.read(box) ^ values, box_start(box))
         if difference.box is not None:
             self.bits.write(box, values)
             self.patches.append(difference)

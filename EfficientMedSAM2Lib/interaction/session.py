@@ -18,7 +18,7 @@ from EfficientMedSAM2Lib.interaction.predictor import AxisStates, VolumePredicto
 from EfficientMedSAM2Lib.interaction.prompt_calls import PromptCalls
 from EfficientMedSAM2Lib.interaction.prompts import BoxPrompt, Prompt
 from EfficientMedSAM2Lib.interaction.propagation import Propagation, Run, StopRule, plan_runs, propagation_steps
-from EfficientMedSAM2Lib.interaction.segment import SegmentState, SliceKind, SliceRecord, stale_indices
+from EfficientMedSAM2Lib.interaction.segment import Records, SegmentState, SliceKind, SliceRecord, stale_indices
 
 
 class InteractiveSession(PromptCalls):
@@ -195,17 +195,15 @@ class InteractiveSession(PromptCalls):
     @property
     def next_undo(self) -> tuple[str, str] | None:
         """(segment, what was done) of the step that ``undo`` takes back."""
-        propagation = self._open_propagation()
-        if propagation is not None and propagation.writing:
-            return propagation.segment, "propagate"
+        if (writing := self._writing_propagation()) is not None:
+            return writing.segment, "propagate"
         step = self._history.next_undo
         return (step.segment, step.label) if step is not None else None
 
     @property
     def next_redo(self) -> tuple[str, str] | None:
         """(segment, what was done) of the step that ``redo`` does again."""
-        propagation = self._open_propagation()
-        if propagation is not None and propagation.writing:
+        if self._writing_propagation() is not None:
             return None  # closing it makes a step, after which nothing can be redone
         step = self._history.next_redo
         return (step.segment, step.label) if step is not None else None
@@ -213,8 +211,7 @@ class InteractiveSession(PromptCalls):
     @property
     def depth(self) -> int:
         """Actions in force, those too old to be undone included; an open propagation counts once it wrote a slice."""
-        propagation = self._open_propagation()
-        return self._history.depth + int(propagation is not None and propagation.writing)
+        return self._history.depth + int(self._writing_propagation() is not None)
 
     def remove_segment(self, segment: str) -> Box | None:
         """Remove a segment with its prompts; can be undone. Returns the box of the voxels it had."""
@@ -224,9 +221,7 @@ class InteractiveSession(PromptCalls):
     def reset_interactions(self) -> Box | None:
         """Remove all segments, prompts and the history; cannot be undone. Returns the box of the voxels they had."""
         store = self._ready()
-        changed: Box | None = None
-        for name in store.names:
-            changed = union(changed, store.get(name).bits.bounding_box())
+        changed = union(*(store.get(name).bits.bounding_box() for name in store.names))
         store.clear()
         self.last_message = ""
         return changed
@@ -253,8 +248,7 @@ class InteractiveSession(PromptCalls):
 
     def scores(self, segment: str = "1", axis: int | None = None) -> dict[int, float]:
         """Score 0..1 by slice, for all slices that were prompted, given or propagated along the axis."""
-        state = self._segment(segment)
-        records = state.records.get(self._axis_of(state, axis), {})
+        records = self._records(segment, axis)
         return {i: r.score for i, r in sorted(records.items()) if r.kind is not SliceKind.SKIPPED}
 
     def slicing_axis(self, segment: str = "1") -> int:
@@ -267,19 +261,15 @@ class InteractiveSession(PromptCalls):
 
     def stale_slices(self, segment: str = "1", axis: int | None = None) -> list[int]:
         """Slices whose mask is older than the correction that governs them; ``propagate`` computes them anew."""
-        state = self._segment(segment)
-        return stale_indices(state.records.get(self._axis_of(state, axis), {}))
+        return stale_indices(self._records(segment, axis))
 
     def conditioning_slices(self, segment: str = "1", axis: int | None = None) -> list[int]:
         """Slices that prompts gave the predictor; propagation starts from them and never changes them."""
-        state = self._segment(segment)
-        records = state.records.get(self._axis_of(state, axis), {})
-        return sorted(i for i, r in records.items() if r.kind is SliceKind.CONDITIONING)
+        return sorted(i for i, r in self._records(segment, axis).items() if r.kind is SliceKind.CONDITIONING)
 
     def slice_records(self, segment: str = "1", axis: int | None = None) -> dict[int, SliceRecord]:
         """How each slice got its mask and what is known of it, for slices that were prompted, given or propagated."""
-        state = self._segment(segment)
-        return dict(state.records.get(self._axis_of(state, axis), {}))
+        return dict(self._records(segment, axis))
 
     # --- inside --------------------------------------------------------------------------------------------------
 
@@ -300,8 +290,17 @@ class InteractiveSession(PromptCalls):
     def _axis_of(self, state: SegmentState, axis: int | None) -> int:
         return checks.check_axis(axis, self._default_axis if state.latest is None else state.latest[0])
 
+    def _records(self, segment: str, axis: int | None) -> Records:
+        state = self._segment(segment)
+        return state.records.get(self._axis_of(state, axis), {})
+
     def _open_propagation(self) -> Propagation | None:
         return self._propagation() if self._propagation is not None else None
+
+    def _writing_propagation(self) -> Propagation | None:
+        """The open propagation, once it has written a slice."""
+        propagation = self._open_propagation()
+        return propagation if propagation is not None and propagation.writing else None
 
     def _close_propagation(self) -> None:
         propagation = self._open_propagation()

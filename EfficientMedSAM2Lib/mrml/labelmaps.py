@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, box_slices, intersection
+from EfficientMedSAM2Lib.core.boxes import Box, box_shape, box_slices, intersection
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import transform_points
 
@@ -96,13 +96,13 @@ def mask_in_box(image: Any, box_kji: Box, label: int | None = None) -> np.ndarra
         box_kji: Box in the image's index space.
         label: Value to look for; None: any value but zero.
     """
-    mask = np.zeros([high - low for low, high in box_kji], dtype=bool)
+    mask = np.zeros(box_shape(box_kji), dtype=bool)
     held = box_of_extent(image.GetExtent())
     common = intersection(held, box_kji)
     if common is None or held is None or image.GetPointData().GetScalars() is None:
         return mask
-    source = array_view(image)[box_slices([[low - h[0], high - h[0]] for (low, high), h in zip(common, held)])]
-    target = box_slices([[low - b[0], high - b[0]] for (low, high), b in zip(common, box_kji)])
+    source = array_view(image)[box_slices(common, held)]
+    target = box_slices(common, box_kji)
     mask[target] = source != 0 if label is None else source == label
     return mask
 

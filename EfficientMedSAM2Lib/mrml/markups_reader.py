@@ -217,10 +217,10 @@ def read_markups(node: Any, volume_node: Any, axis: int | None = None) -> list[M
     raise UserError(f"'{node.GetName()}' cannot be a prompt; use points, a line, a curve or an ROI.")
 
 
-def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | None = None) -> list[MarkupPrompt]:
+def prompts_of_file(markups: Iterable[Markup], volume_node: Any) -> list[MarkupPrompt]:
     """Prompts of a markups file, whose positions are world RAS, in the order of PROMPT_ORDER; excluding ones at last.
 
-    Each is for the slices along the axis that is given, else along that which the file states.
+    Each is for the slices along the axis that the file states.
 
     Raises:
         UserError: one of them is outside of the volume.
@@ -228,13 +228,13 @@ def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | Non
     prompts: list[MarkupPrompt] = []
     for markup in sorted(markups, key=lambda markup: PROMPT_ORDER[markup.kind]):
         if markup.kind == "box":
-            stated = _stated_axis(markup.planes[0], volume_node, axis)
+            stated = _stated_axis(markup.planes[0], volume_node)
             roi = markup.name, markup.object_to_world, markup.size
             prompts.append(_roi_prompt(*roi, volume_node, stated, positive=markup.positive[0]))
             continue
         try:
             if markup.is_curve:
-                stated = _stated_axis(markup.planes[0], volume_node, axis)
+                stated = _stated_axis(markup.planes[0], volume_node)
                 # a scribble that refines belongs to the slices of what it refines, in whatever view it was drawn
                 if markup.kind == "scribble" and stated is None and prompts:
                     stated = prompts[0].axis
@@ -242,12 +242,12 @@ def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | Non
                 positive, note = all(markup.positive), curve_note(markup.name, all(markup.positive))
                 prompts.append(drawn_along(drawn, markup.curve_ras, volume_node, positive, stated, warning=note))
             elif markup.kind == "line":
-                stated = _stated_axis(markup.planes[0], volume_node, axis)
+                stated = _stated_axis(markup.planes[0], volume_node)
                 prompts.append(line_between(markup.points_ras[0], markup.points_ras[1], volume_node, stated))
             else:
                 placed = zip(markup.points_ras, markup.positive, markup.planes)
                 points = [
-                    point_at(point, volume_node, positive, _stated_axis(plane, volume_node, axis))
+                    point_at(point, volume_node, positive, _stated_axis(plane, volume_node))
                     for point, positive, plane in placed
                 ]
                 prompts += _with_sign_note(markup.name, points, markup.labels)
@@ -256,7 +256,7 @@ def prompts_of_file(markups: Iterable[Markup], volume_node: Any, axis: int | Non
     return sorted(prompts, key=lambda prompt: (not prompt.positive, PROMPT_ORDER[prompt.kind]))
 
 
-def _stated_axis(plane: str, volume_node: Any, axis: int | None) -> int | None:
+def _stated_axis(plane: str, volume_node: Any, axis: int | None = None) -> int | None:
     """The array axis that somebody gives, else that of a plane by its name, None where there is neither."""
     return axis if axis is not None or not plane else axis_of_plane(plane, volume_matrix(volume_node))
 

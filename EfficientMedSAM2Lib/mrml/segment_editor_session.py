@@ -17,14 +17,13 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.boxes import Box, box_start, union
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, Propagation
-from EfficientMedSAM2Lib.mrml.history_link import EngineSteps, PromptChange
+from EfficientMedSAM2Lib.mrml.engine_steps import EngineSteps, ManualEdit, PromptChange, read_manual_edit
 from EfficientMedSAM2Lib.mrml.labelmaps import oriented_image
-from EfficientMedSAM2Lib.mrml.manual_edits import ManualEdit, read_manual_edit
 from EfficientMedSAM2Lib.mrml.markups_reader import read_markups
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.result_writer import ResultWriter
@@ -177,18 +176,12 @@ class SegmentEditorSession:
     # --- propagation ---------------------------------------------------------------------------------------------
 
     def plan_propagation(
-        self,
-        direction: str = "both",
-        limits: tuple[int, int] | None = None,
-        stop_when_lost: bool = True,
-        axis: int | None = None,
+        self, direction: str = "both", limits: tuple[int, int] | None = None, stop_when_lost: bool = True
     ) -> Propagation:
         """Slices of the selected segment, to be iterated in any thread; ``finish_propagation`` ends or cancels it."""
         self.push_manual_edit()
         self._depth_before = self._steps.depth
-        self._propagation = self.engine.propagate(
-            self._segment, direction, limits, stop_when_lost=stop_when_lost, axis=axis
-        )
+        self._propagation = self.engine.propagate(self._segment, direction, limits, stop_when_lost)
         return self._propagation
 
     def open_step(self) -> None:
@@ -224,7 +217,7 @@ class SegmentEditorSession:
         """vtkOrientedImageData (0 and 1) of the segment inside ``preview_box``, in the volume's local frame."""
         if self._pending_box is None:
             raise UserError("There is no preview; give a prompt first.")
-        mask, start = self._steps.mask(self._segment, self._pending_box), [low for low, _high in self._pending_box]
+        mask, start = self._steps.mask(self._segment, self._pending_box), box_start(self._pending_box)
         wanted = mask & self._steps.unwritten(self._segment, self._pending_box)[1]
         known = self.port, self.engine, self._segment, self._pending_box
         mask &= ~left_to_others(*known, mask, wanted, self._keeps_out)[0]

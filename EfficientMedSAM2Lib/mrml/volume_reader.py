@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.geometry import check_matrix, ras_to_ijk, slice_axis, spacing_of
+from EfficientMedSAM2Lib.core.geometry import check_matrix, ras_to_ijk, slice_axis, spacing_of, transform_points
+from EfficientMedSAM2Lib.imaging.volumes import Volume
 from EfficientMedSAM2Lib.mrml.labelmaps import array_view, from_vtk_matrix, linear_matrix, transform_between
 
 Fingerprint = tuple[tuple[Any, ...], tuple[Any, ...]]
-
-
-@dataclass(frozen=True)
-class SourceVolume:
-    """A volume node as the engine sees it.
-
-    Attributes:
-        array: (D, H, W) or (D, H, W, 3), a read-only view of the node's own voxels.
-        ijk_to_ras: Voxel index -> the node's local frame in mm (without parent transforms).
-        modality: "CT", "MR" ... if the node says so, else None.
-        name: The node's name.
-    """
-
-    array: np.ndarray
-    ijk_to_ras: np.ndarray
-    modality: str | None
-    name: str
-
-    @property
-    def shape_kji(self) -> tuple[int, int, int]:
-        """Number of voxels along k, j, i."""
-        depth, height, width = self.array.shape[:3]
-        return depth, height, width
 
 
 def volume_matrix(node: Any) -> np.ndarray:
@@ -62,8 +39,10 @@ def volume_shape(node: Any) -> tuple[int, int, int]:
     return depth, height, width
 
 
-def volume_from_node(node: Any) -> SourceVolume:
+def volume_from_node(node: Any) -> Volume:
     """Read a vtkMRMLScalarVolumeNode or vtkMRMLVectorVolumeNode; voxels are shared, not copied, and read-only.
+
+    The matrix is that of the node's local frame, without parent transforms.
 
     Raises:
         UserError: there is no image, or it has other than 1, 3 or 4 components.
@@ -74,8 +53,7 @@ def volume_from_node(node: Any) -> SourceVolume:
     if components not in (1, 3, 4):
         raise UserError(f"Volume '{node.GetName()}' has {components} components; choose a scalar or an RGB volume.")
     array = array[..., :3] if array.ndim == 4 else array  # the opacity of RGBA is no image
-    array.flags.writeable = False  # the source volume is never changed
-    return SourceVolume(array, volume_matrix(node), _modality(node), str(node.GetName() or ""))
+    return Volume(array, volume_matrix(node), _modality(node), str(node.GetName() or ""))
 
 
 def fingerprint(node: Any) -> Fingerprint:
@@ -99,21 +77,27 @@ def fingerprint(node: Any) -> Fingerprint:
 
 def world_to_local(points_world_ras: Any, node: Any) -> np.ndarray:
     """World RAS -> local RAS of a transformable node, (N, 3) mm; any transform, linear or not."""
-    points = np.asarray(points_world_ras, dtype=np.float64).reshape(-1, 3)
-    transform = transform_between(None, node)
-    return np.array([transform.TransformPoint(point.tolist()) for point in points]).reshape(-1, 3)
+    return _transformed(points_world_ras, transform_between(None, node))
 
 
 def local_to_world(points_ras: Any, node: Any) -> np.ndarray:
     """Local RAS of a transformable node -> world RAS, (N, 3) mm."""
-    points = np.asarray(points_ras, dtype=np.float64).reshape(-1, 3)
-    transform = transform_between(node, None)
-    return np.array([transform.TransformPoint(point.tolist()) for point in points]).reshape(-1, 3)
+    return _transformed(points_ras, transform_between(node, None))
+
+
+def _transformed(points: Any, transform: Any) -> np.ndarray:
+    rows = np.asarray(points, dtype=np.float64).reshape(-1, 3).tolist()
+    return np.array([transform.TransformPoint(row) for row in rows]).reshape(-1, 3)
 
 
 def world_to_ijk(points_world_ras: Any, node: Any) -> np.ndarray:
     """World RAS -> continuous voxel index (i, j, k), (N, 3)."""
     return ras_to_ijk(world_to_local(points_world_ras, node), volume_matrix(node))
+
+
+def ijk_to_world(points_ijk: Any, node: Any) -> np.ndarray:
+    """Continuous voxel index (i, j, k) -> world RAS, (N, 3) mm."""
+    return local_to_world(transform_points(points_ijk, volume_matrix(node)), node)
 
 
 def axis_of_direction(normal_world: Sequence[float], node: Any) -> int:

@@ -113,9 +113,8 @@ def segment_case(
         UserError: A prompt lies outside the volume or has no size, or there is nothing to see in the volume.
     """
     propagation = propagation or PropagationOptions()
-    if window is None and volume.window is not None:
-        window = IntensityWindow(*volume.window, "as in the file")
-    session.set_image(volume.array, volume.ijk_to_ras, modality=modality or volume.modality, window=window)
+    modality, window = modality or volume.modality, window or volume.stated_window
+    session.set_image(volume.array, volume.ijk_to_ras, modality=modality, window=window)
     # All prompts go in before the first slice is propagated: a misplaced one is reported at once.
     prompted = [_prompt(session, segment, volume) for segment in prompts]
     if not has_contrast(volume.array):  # the network sees something in everything

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, slice_box
+from EfficientMedSAM2Lib.core.boxes import Box, in_plane_axes, slice_box
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.core.windows import apply_window
 from EfficientMedSAM2Lib.interaction.prompt_calls import numbered_name
-from EfficientMedSAM2Lib.interaction.prompts import Bounds, PointPrompt, in_plane_axes
+from EfficientMedSAM2Lib.interaction.prompts import Bounds, PointPrompt
 from EfficientMedSAM2Lib.predictors.slices.similarity import Likeness, likeness_of
 
 if TYPE_CHECKING:

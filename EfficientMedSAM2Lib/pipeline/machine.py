@@ -28,7 +28,7 @@ def peak_memory_megabytes() -> float | None:
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # bytes there, kilobytes elsewhere
 
 
-def version_of(distribution: str) -> str | None:
+def installed_version(distribution: str) -> str | None:
     """Version of an installed distribution, None where it is not installed."""
     try:
         return metadata.version(distribution)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, box_start, in_plane_axes, moved
 from EfficientMedSAM2Lib.core.geometry import ijk_to_ras_points, kji_from_ijk, spacing_of
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def measure_mask(mask: np.ndarray, volume: Volume, axis: int = 0, corner: Sequen
     if box is None:
         return found
     mask = mask[box_slices(box)]
-    box = [[low + first, high + first] for (low, high), first in zip(box, corner)]
+    box = moved(box, corner)
     voxels = int(np.count_nonzero(mask))
     found["voxels"] = voxels
     if known:
@@ -158,7 +158,7 @@ def diameters_in_slice(mask: np.ndarray, ijk_to_ras: np.ndarray, axis: int = 0) 
         ijk_to_ras: 4x4 matrix of its grid; only directions and lengths of its axes count.
         axis: Array axis of the slices.
     """
-    others = [n for n in range(3) if n != axis]
+    others = list(in_plane_axes(axis))
     # the two axes in the plane that they span, also where they lean
     axes = np.linalg.qr(_steps(ijk_to_ras)[others].T)[1].T
     planes = np.moveaxis(mask, axis, 0)
@@ -170,7 +170,7 @@ def diameters_in_slice(mask: np.ndarray, ijk_to_ras: np.ndarray, axis: int = 0) 
         if bounds[candidate] <= best:
             break
         box = boxes[candidate]
-        corners = _corners(planes[candidate][box_slices(box)], axes) + [low for low, _high in box]
+        corners = _corners(planes[candidate][box_slices(box)], axes) + box_start(box)
         long_ends, length = _longest(corners, axes)
         if length > best:
             index, best = candidate, length

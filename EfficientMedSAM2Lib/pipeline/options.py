@@ -1,4 +1,4 @@
-"""Options of the command line with their older spellings."""
+"""Options of the command line with their older spellings, and what was given for a report."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def add_option(parser: argparse._ActionsContainer, name: str, also: Sequence[str
     underscored = f"--{name[2:].replace('-', '_')}"
     action = parser.add_argument(*dict.fromkeys((name, underscored, *also)), **settings)
     action.option_strings = [name]
+
+
+def given_options(args: argparse.Namespace) -> dict[str, str]:
+    """What a command was asked to do, for its report: every option with its value as text."""
+    return {name: str(value) for name, value in vars(args).items() if name not in ("run", "command", "debug")}

@@ -102,9 +102,7 @@ def proposed_prompts(
         raise UserError("There are no prompts; give some, or a task with --task, which finds its structure by itself.")
     spacing = spacing_of(volume.ijk_to_ras)
     axis = slice_axis(spacing, volume.shape_kji)
-    if window is None and volume.window is not None:
-        window = IntensityWindow(*volume.window, "as in the file")
-    chosen = window or choose_window(volume.array, modality or volume.modality)
+    chosen = window or volume.stated_window or choose_window(volume.array, modality or volume.modality)
     predictor: Any = session.predictor
     state = predictor.init_state(volume.array, spacing=tuple(map(float, spacing[::-1])), axis=axis, window=chosen)
     found = predictor.propose_object(state)

@@ -45,6 +45,13 @@ class Viewport(NamedTuple):
         low, high = self.to_network(np.array([[x0 - 0.5, y0 - 0.5], [x1 + 0.5, y1 + 0.5]]), size)
         return np.concatenate([low + 0.5, high - 0.5])
 
+    def cell_middles(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Middles, in slice pixels, of the rows (h,) and of the columns (w,) of a grid of shape (h,w) over it."""
+        return (
+            self.y0 - 0.5 + (np.arange(shape[0]) + 0.5) * self.height / shape[0],
+            self.x0 - 0.5 + (np.arange(shape[1]) + 0.5) * self.width / shape[1],
+        )
+
     def clipped(self, slice_shape: tuple[int, int]) -> Viewport:
         """The part of it within a slice of (rows, columns); of no size where they do not meet."""
         left, top = max(self.x0, 0), max(self.y0, 0)

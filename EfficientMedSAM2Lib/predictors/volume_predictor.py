@@ -14,7 +14,7 @@ from EfficientMedSAM2Lib.predictors.network_methods import NetworkMethods
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.viewport import resize
-from EfficientMedSAM2Lib.predictors.volume.opening import open_state
+from EfficientMedSAM2Lib.predictors.volume.frames import PropagationRun
 from EfficientMedSAM2Lib.predictors.volume.prefetcher import FeaturePrefetcher
 from EfficientMedSAM2Lib.predictors.volume.propagator import Propagator
 from EfficientMedSAM2Lib.predictors.volume.session_calls import SessionCalls
@@ -22,6 +22,7 @@ from EfficientMedSAM2Lib.predictors.volume.state import (
     State,
     check_frame,
     check_prompts,
+    open_state,
     register,
     renumber,
     slice_shape,
@@ -30,7 +31,6 @@ from EfficientMedSAM2Lib.predictors.volume.state import (
     without_overlap,
 )
 from EfficientMedSAM2Lib.predictors.volume.track import ObjectTrack, SliceOutcome, combine_prompts
-from EfficientMedSAM2Lib.predictors.volume.volume_context import PropagationRun
 from EfficientMedSAM2Lib.runtimes.network import Network
 
 CACHE_BYTES = 32 * 2**20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from typing import Any
 
@@ -12,10 +11,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..effect_registration import open_segment_editor, segment_editor
-from ..widgets import PanelWidgets, message_html
+from ..widgets import PanelWidgets
 from .review import CohortReview
-
-logger = logging.getLogger(__name__)
 
 SETTING = "EfficientMedSAM2/cohort_folder"
 TITLE = "Cohort"
@@ -28,6 +25,8 @@ class CohortPanel(PanelWidgets):
     Args:
         layout: qt.QVBoxLayout that they are added to.
     """
+
+    badInput = (*PanelWidgets.badInput, sqlite3.Error)
 
     def __init__(self, layout):
         PanelWidgets.__init__(self)
@@ -42,13 +41,9 @@ class CohortPanel(PanelWidgets):
         self.readButton = self._button(_("Read"), self.onRead, _("Read the list of cases from this folder."))
         row.addWidget(self.readButton)
         layout.addLayout(row)
-        self.table = qt.QTableWidget()
-        self.table.setColumnCount(len(COLUMNS))
-        self.table.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
+        self.table = self._table(COLUMNS)
         self.table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         self.table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
-        self.table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
-        self.table.verticalHeader().setVisible(False)
         self.table.horizontalHeader().setStretchLastSection(True)
         self.table.minimumHeight = 150
         self.table.toolTip = _("Cases by their least sure slice. Double-click a case to open it.")
@@ -68,9 +63,7 @@ class CohortPanel(PanelWidgets):
             _("Save and open next"), self.onSaveAndNext, _("Keep this case, and open the next of the least certain.")
         )
         layout.addLayout(self._row(self.nextButton, self.saveButton, self.saveNextButton))
-        self.messageLabel = qt.QLabel()
-        self.messageLabel.wordWrap = True
-        layout.addWidget(self.messageLabel)
+        layout.addWidget(self._message())
         self._say(_("Choose the folder of a cohort to review its cases."))
         self._update()
 
@@ -152,15 +145,6 @@ class CohortPanel(PanelWidgets):
             self._save()
         return answer in (qt.QMessageBox.Save, qt.QMessageBox.Discard)
 
-    def _try(self, action):
-        """Bad input becomes a sentence in the panel."""
-        try:
-            action()
-        except (ValueError, OSError, sqlite3.Error) as error:
-            logger.warning("%s", error)
-            self._say(str(error) or type(error).__name__, True)
-        self._update()
-
     def _list(self):
         self.cases = self.review.cases()
         self.table.setRowCount(len(self.cases))
@@ -178,6 +162,3 @@ class CohortPanel(PanelWidgets):
         names = [case.name for case in self.cases]
         if isOpen and self.review.name in names:
             self.table.selectRow(names.index(self.review.name))
-
-    def _say(self, text, isError=False):
-        self.messageLabel.text = message_html(text, isError)

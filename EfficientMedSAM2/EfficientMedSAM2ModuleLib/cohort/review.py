@@ -140,12 +140,9 @@ class CohortReview:
 
     def _as_drawn(self) -> tuple[Any, list[Any]]:
         """Scan and segments on the grid that the scan has in the scene: Slicer may have reversed its slices."""
-        from EfficientMedSAM2Lib.imaging.volumes import Volume
         from EfficientMedSAM2Lib.mrml.volume_reader import volume_from_node
 
-        source = volume_from_node(self.nodes.volume)
-        volume = Volume(source.array, source.ijk_to_ras, source.modality, source.name)
-        return volume, self.nodes.segments()
+        return volume_from_node(self.nodes.volume), self.nodes.segments()
 
     def _outcomes(self) -> list[Any]:
         from EfficientMedSAM2Lib.cohort.records.ledger import Ledger

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ from EfficientMedSAM2Lib.runtimes.choice import TORCH_PACKAGES, installed
 from ..effect_registration import open_segment_editor, segment_editor
 from ..installer import SetupDeclinedError, install_packages
 from ..settings import TASK_FOLDER, choose_task, task_facts
-from ..widgets import PanelWidgets, message_html
+from ..widgets import PanelWidgets, ask_for_file
 from .process import LearnProcess, learn_command
 
 logger = logging.getLogger(__name__)
@@ -43,6 +42,8 @@ class LearnPanel(PanelWidgets):
         logic: The module's logic.
         used: Called when a task was chosen for the effect.
     """
+
+    badInput = (*PanelWidgets.badInput, RuntimeError)
 
     def __init__(self, layout, logic, used):
         PanelWidgets.__init__(self)
@@ -82,18 +83,9 @@ class LearnPanel(PanelWidgets):
         self.progressBar = qt.QProgressBar()
         self.progressBar.textVisible = True
         layout.addWidget(self.progressBar)
-        self.messageLabel = qt.QLabel()
-        self.messageLabel.wordWrap = True
-        layout.addWidget(self.messageLabel)
-        self.table = qt.QTableWidget()
-        self.table.setColumnCount(len(COLUMNS))
-        self.table.setHorizontalHeaderLabels([_(name) for name in COLUMNS])
-        self.table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
-        self.table.verticalHeader().setVisible(False)
+        layout.addWidget(self._message())
+        self.table = self._table(COLUMNS, len(MEASURES))
         self.table.toolTip = _("On cases that were not learnt from, without the task and with it; 1 is perfect.")
-        line = self.table.fontMetrics().lineSpacing() + 8
-        self.table.verticalHeader().setDefaultSectionSize(line)
-        self.table.setFixedHeight((len(MEASURES) + 1) * line + 6)
         layout.addWidget(self.table)
         self.useButton = self._button(_("Use it"), self.onUse, _("Choose this task for the effect, and go there."))
         layout.addWidget(self.useButton)
@@ -153,7 +145,8 @@ class LearnPanel(PanelWidgets):
         chosen = self._chosen(structure)
         if not self._set_up():
             return
-        output = self._ask_where(structure)
+        folder = slicer.util.settingsValue(TASK_FOLDER, "", str) or qt.QDir.homePath()
+        output = ask_for_file(_("Save the task as"), folder, structure, ".task", _("Task (*.task)"))
         if output is None:
             return
         try:
@@ -196,17 +189,6 @@ class LearnPanel(PanelWidgets):
             raise UserError(_("Learning needs PyTorch, which is not installed; nothing was learnt.")) from declined
         return True
 
-    def _ask_where(self, structure):
-        """Where the task is to be kept; None where the user has changed their mind."""
-        folder = slicer.util.settingsValue(TASK_FOLDER, "", str) or qt.QDir.homePath()
-        suggested = re.sub(r'[\\/:*?"<>|]', "_", structure) + ".task"
-        path = qt.QFileDialog.getSaveFileName(
-            slicer.util.mainWindow(), _("Save the task as"), f"{folder}/{suggested}", _("Task (*.task)")
-        )
-        if not path:
-            return None
-        return Path(path if path.lower().endswith(".task") else path + ".task")
-
     def _write_cases(self, cases, structure):
         from EfficientMedSAM2Lib.mrml.scene.finished_cases import write_finished_cases
 
@@ -245,15 +227,6 @@ class LearnPanel(PanelWidgets):
             shutil.rmtree(self._written, ignore_errors=True)
             self._written = ""
 
-    def _try(self, action):
-        """Bad input becomes a sentence in the panel."""
-        try:
-            action()
-        except (ValueError, OSError, RuntimeError) as error:
-            logger.warning("%s", error)
-            self._say(str(error) or type(error).__name__, True)
-        self._update()
-
     @property
     def _source(self):
         return SOURCES[self.sourceCombo.currentIndex][0]
@@ -285,6 +258,3 @@ class LearnPanel(PanelWidgets):
         self.folderEdit.enabled = not running and self._source == "folder"
         for widget in (self.table, self.useButton):
             widget.visible = self.task is not None
-
-    def _say(self, text, isError=False):
-        self.messageLabel.text = message_html(text, isError)

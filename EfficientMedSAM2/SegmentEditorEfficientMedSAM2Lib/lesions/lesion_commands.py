@@ -1,13 +1,12 @@
 """What the section *Segments* does."""
 
 import importlib.util
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
 from EfficientMedSAM2ModuleLib.installer import SetupDeclinedError, install_packages
+from EfficientMedSAM2ModuleLib.widgets import ask_for_file
 from slicer.i18n import tr as _
 
 from EfficientMedSAM2Lib.core.errors import UserError
@@ -94,10 +93,4 @@ class LesionCommands:
         volumeNode = self._volumeNode()
         if volumeNode is None:
             raise UserError(_("No source volume is selected; choose one in the Segment Editor."))
-        suggested = re.sub(r'[\\/:*?"<>|]', "_", volumeNode.GetName()) + suffix
-        name = qt.QFileDialog.getSaveFileName(
-            slicer.util.mainWindow(), title, f"{qt.QDir.homePath()}/{suggested}", kinds
-        )
-        if not name:
-            return None
-        return Path(name if name.lower().endswith(suffix) else name + suffix)
+        return ask_for_file(title, qt.QDir.homePath(), volumeNode.GetName(), suffix, kinds)

@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.boxes import Box, in_plane_axes
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.geometry import transform_points
 from EfficientMedSAM2Lib.imaging.volumes import Volume
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.lesions.segment_reading import SegmentReading, read_for_measuring
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag
 from EfficientMedSAM2Lib.mrml.scene.slice_store import SLICES_TAG
 from EfficientMedSAM2Lib.mrml.segment_voxels import segment_stamp
-from EfficientMedSAM2Lib.mrml.volume_reader import fingerprint, local_to_world, volume_from_node, volume_matrix
+from EfficientMedSAM2Lib.mrml.volume_reader import fingerprint, ijk_to_world, volume_from_node
 from EfficientMedSAM2Lib.pipeline.measurements import BriefMeasurement, measure_briefly
 from EfficientMedSAM2Lib.pipeline.volume_score import volume_score
 
@@ -73,9 +72,8 @@ class MeasuredSegments:
         middle = self._known[segment_id][1].middle_kji if segment_id in self._known else None
         if middle is None:
             return None
-        node = self.controller.port.source_volume_node()
-        place = transform_points(np.array([middle[::-1]]), volume_matrix(node))
-        return [float(value) for value in local_to_world(place, node)[0]]
+        world: list[float] = ijk_to_world([middle[::-1]], self.controller.port.source_volume_node())[0].tolist()
+        return world
 
     def _next_work(self) -> Callable[[Any], None] | None:
         """Measures the next segment that has changed; None where all are up to date."""
@@ -91,7 +89,7 @@ class MeasuredSegments:
                 stamp = (*place, segment_stamp(node, segment_id), saved)
                 if segment_id not in self._known or self._known[segment_id][0] != stamp:
                     reading = read_for_measuring(port, self.controller.session, segment_id)
-                    return partial(self._measure, reading, scan_of_node(volume_node), stamp)
+                    return partial(self._measure, reading, volume_from_node(volume_node), stamp)
         except UserError:  # no volume, no segmentation, or no labelmaps: there is nothing to be measured
             return None
         return None
@@ -101,12 +99,6 @@ class MeasuredSegments:
         job.report(lambda: self._known.update({reading.segment_id: (stamp, numbers)}))
 
 
-def scan_of_node(volume_node: Any) -> Volume:
-    """A volume node as a scan."""
-    source = volume_from_node(volume_node)
-    return Volume(source.array, source.ijk_to_ras, source.modality, source.name)
-
-
 def measure_reading(reading: SegmentReading, volume: Volume) -> SegmentNumbers:
     """Numbers of a segment. Any thread."""
     mask, corner = reading.mask.unpack(), reading.mask.origin
@@ -114,7 +106,7 @@ def measure_reading(reading: SegmentReading, volume: Volume) -> SegmentNumbers:
     box: Box | None = reading.mask.box
     if box is None:
         return SegmentNumbers(measured, None, None)
-    areas = np.count_nonzero(mask, axis=tuple(n for n in range(3) if n != reading.axis))
+    areas = np.count_nonzero(mask, axis=in_plane_axes(reading.axis))
     by_slice = {int(n) + box[reading.axis][0]: int(area) for n, area in enumerate(areas)}
     score = volume_score(reading.scores, reading.prompted, by_slice) if reading.scores else None
     middle = np.mean(box, axis=1) - 0.5

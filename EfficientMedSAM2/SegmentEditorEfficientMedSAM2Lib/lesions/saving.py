@@ -12,7 +12,7 @@ import slicer
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.lesions.segment_reading import SegmentReading, read_for_measuring
-from SegmentEditorEfficientMedSAM2Lib.lesions.measured_segments import scan_of_node
+from EfficientMedSAM2Lib.mrml.volume_reader import volume_from_node
 
 #: Attribute in which Slicer keeps from which DICOM objects it has read a volume.
 INSTANCES = "DICOM.instanceUIDs"
@@ -27,7 +27,7 @@ def prepare_csv(controller: EffectController, path: Path) -> Callable[[], str]:
     from EfficientMedSAM2Lib.pipeline.case import SegmentResult
 
     readings = _read_all(controller)
-    volume = scan_of_node(controller.port.source_volume_node())
+    volume = volume_from_node(controller.port.source_volume_node())
 
     def result(reading: SegmentReading) -> SegmentResult:
         mask = reading.mask.full(volume.shape_kji)
@@ -53,7 +53,7 @@ def prepare_dicom_seg(controller: EffectController, path: Path) -> Callable[[], 
     from EfficientMedSAM2Lib.imaging.volumes import Volume
 
     volume_node = controller.port.source_volume_node()
-    files, volume = dicom_files_of(volume_node), scan_of_node(volume_node)
+    files, volume = dicom_files_of(volume_node), volume_from_node(volume_node)
     readings = [reading for reading in _read_all(controller) if not reading.mask.is_empty]
     if not readings:
         raise UserError("All segments are empty; there is nothing to save yet.")

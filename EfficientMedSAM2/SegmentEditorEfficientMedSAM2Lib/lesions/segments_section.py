@@ -86,20 +86,12 @@ class SegmentsSection(PanelWidgets):
         self.findLabel.text = self.findLabel.toolTip = text
 
     def _makeTable(self, commands):
-        self.table = qt.QTableWidget()
-        self.table.setColumnCount(len(COLUMNS))
-        for column, (title, tip) in enumerate(COLUMNS):
-            item = qt.QTableWidgetItem(_(title))
-            item.setToolTip(_(tip))
-            self.table.setHorizontalHeaderItem(column, item)
+        self.table = self._table([title for title, _tip in COLUMNS], TABLE_LINES)
+        for column, (_title, tip) in enumerate(COLUMNS):
+            self.table.horizontalHeaderItem(column).setToolTip(_(tip))
         self.table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         self.table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
-        self.table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
-        self.table.verticalHeader().setVisible(False)
         self.table.setWordWrap(False)
-        line = self.table.fontMetrics().lineSpacing() + 8
-        self.table.verticalHeader().setDefaultSectionSize(line)
-        self.table.setFixedHeight((TABLE_LINES + 1) * line + 6)
         self._connect(self.table, "cellClicked(int,int)", lambda *_cell: commands["goToSegment"]())
         return self.table
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, union
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, in_plane_axes, union
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.geometry import kji_from_ijk, spacing_of
 from EfficientMedSAM2Lib.core.planes import Plane, plane_of
@@ -42,9 +42,7 @@ def write_picture(
 
     axis = results[0].axis
     plane = plane_of(volume.ijk_to_ras, volume.shape_kji, axis)
-    box: Box | None = None
-    for segment in segments:
-        box = union(box, bounding_box(segment.mask))
+    box = union(*(bounding_box(segment.mask) for segment in segments))
     colors = segment_colors([s.name for s in segments], [s.color for s in segments])
     panels = [
         _panel(volume, segments, colors, window, plane, index, box) for index in _slices(segments, results, axis, box)
@@ -57,7 +55,7 @@ def _slices(segments: Sequence[Segment], results: Sequence[SegmentResult], axis:
     if box is None:
         known = [index for result in results if result.axis == axis for index in result.scores]
         return [known[0] if known else segments[0].mask.shape[axis] // 2] * 2
-    others = tuple(n for n in range(3) if n != axis)
+    others = in_plane_axes(axis)
     area = sum(np.count_nonzero(segment.mask, axis=others) for segment in segments)
     uncertain = [
         (score, index)

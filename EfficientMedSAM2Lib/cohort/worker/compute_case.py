@@ -24,7 +24,7 @@ from EfficientMedSAM2Lib.imaging.markups import write_markups
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
 from EfficientMedSAM2Lib.imaging.volumes import Volume, read_volume
 from EfficientMedSAM2Lib.pipeline.case import SegmentResult, segment_case
-from EfficientMedSAM2Lib.pipeline.machine import peak_memory_megabytes, version_of
+from EfficientMedSAM2Lib.pipeline.machine import installed_version, peak_memory_megabytes
 
 if TYPE_CHECKING:
     from EfficientMedSAM2Lib.cohort.records.settings import RunSettings
@@ -140,7 +140,7 @@ def _provenance(
         },
         "window": asdict(window),
         "version": __version__,
-        "libraries": {name: version_of(name) for name in _LIBRARIES},
+        "libraries": {name: installed_version(name) for name in _LIBRARIES},
         "host": platform.node(),
         "process": os.getpid(),
     }

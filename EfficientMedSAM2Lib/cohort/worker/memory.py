@@ -32,18 +32,13 @@ def volume_bytes(path: str) -> int:
         return 0  # unreadable: the reading of it will say so
 
 
-def check_fits(path: str, limit: int | None = None) -> None:
+def check_fits(path: str) -> None:
     """Refuse a scan that is larger than this worker's memory, before it brings the worker down.
-
-    Args:
-        path: The scan.
-        limit: Bytes that the worker may use; None asks Dask.
 
     Raises:
         MemoryError: It is too large.
     """
-    limit = worker_limit() if limit is None else limit
-    needed = COPIES * volume_bytes(path)
+    limit, needed = worker_limit(), COPIES * volume_bytes(path)
     if limit and needed > limit:
         raise MemoryError(
             f"the scan needs about {needed / 1e9:.1f} GB and a worker has {limit / 1e9:.1f} GB; "

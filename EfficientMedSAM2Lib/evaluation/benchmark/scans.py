@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.metrics import depth_inside
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 from EfficientMedSAM2Lib.evaluation.prompts import tight_box
 
@@ -176,7 +177,7 @@ def _resampled(chosen: _Candidate, size: int) -> Scan:
     held = mask.any(axis=(1, 2))
     middle = int(np.flatnonzero(held)[held.sum() // 2])
     x0, y0, x1, y1 = (float(side) for side in tight_box(mask[middle]))
-    depth = ndimage.distance_transform_edt(np.pad(mask[middle], 1))[1:-1, 1:-1]
+    depth = depth_inside(mask[middle])
     row, column = np.unravel_index(int(depth.argmax()), depth.shape)
     label = image.label_names.get(value, f"label {value}")
     return Scan(

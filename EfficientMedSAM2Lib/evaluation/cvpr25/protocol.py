@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.metrics import dice
+from EfficientMedSAM2Lib.core.metrics import depth_inside, dice
 from EfficientMedSAM2Lib.evaluation.cvpr25.cases import ChallengeCase
 from EfficientMedSAM2Lib.evaluation.metrics import click_auc, surface_dice
 
@@ -159,8 +159,7 @@ def next_click_3d(found: np.ndarray, truth: np.ndarray) -> Click | None:
     sizes = np.bincount(parts.ravel())
     largest = 1 + int(sizes[1:].argmax())
     (place,) = ndimage.find_objects((parts == largest).astype(np.int8))
-    # Depth counts in voxels, and the edge of the scan is an edge.
-    depth = ndimage.distance_transform_edt(np.pad(parts[place] == largest, 1))[1:-1, 1:-1, 1:-1]
+    depth = depth_inside(parts[place] == largest)
     deepest = np.argwhere(depth == depth.max())
     chosen = deepest[np.random.RandomState(CLICK_SEED).choice(len(deepest))]
     k, j, i = (int(at) + part.start for at, part in zip(chosen, place))

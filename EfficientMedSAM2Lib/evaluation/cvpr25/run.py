@@ -8,6 +8,7 @@ from typing import Any
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import output_folder
+from EfficientMedSAM2Lib.pipeline.options import given_options
 
 CVPR25 = "cvpr25"
 
@@ -42,7 +43,6 @@ def run_cvpr25(args: argparse.Namespace, model: Any) -> int:
     summary = summarise(results)
     output_folder(args.output)
     write_csv(args.output / f"{CVPR25}.csv", results)
-    settings = {key: str(value) for key, value in vars(args).items() if key not in ("run", "command", "debug")}
-    write_json(args.output / f"{CVPR25}.json", {method.name: summary}, settings)
+    write_json(args.output / f"{CVPR25}.json", {method.name: summary}, given_options(args))
     sys.stdout.write(table(summary, results) + "\n")
     return 0

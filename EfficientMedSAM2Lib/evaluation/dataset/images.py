@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import in_plane_axes
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import spacing_of
 from EfficientMedSAM2Lib.core.windows import IntensityWindow, choose_window
@@ -46,7 +47,7 @@ class LoadedImage:
 
     def slice_spacing(self, axis: int) -> tuple[float, float]:
         """Pixel spacing (rows, columns) in mm of a slice perpendicular to a kji axis."""
-        row, column = (self.spacing_mm[other] for other in range(3) if other != axis)
+        row, column = (self.spacing_mm[other] for other in in_plane_axes(axis))
         return row, column
 
     def slice_voxels(self, axis: int, index: int) -> np.ndarray:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 def sample_image() -> LoadedImage:
     """slicerio's chest CT (128 x 128 x 34 voxels of 3 x 3 x 10 mm) with its reference segmentation."""
+    from EfficientMedSAM2Lib.core.geometry import spacing_of
     from EfficientMedSAM2Lib.core.windows import choose_window
     from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage
     from EfficientMedSAM2Lib.imaging.sample import sample_scan, sample_segmentation
@@ -27,7 +28,7 @@ def sample_image() -> LoadedImage:
     # As radiologists look at it: rows towards the back, columns towards the patient's left.
     towards_front, towards_right = volume.ijk_to_ras[1, 1] > 0, volume.ijk_to_ras[0, 0] > 0
     shown = (slice(None), slice(None, None, -1 if towards_front else 1), slice(None, None, -1 if towards_right else 1))
-    spacing = np.linalg.norm(volume.ijk_to_ras[:3, :3], axis=0)[::-1]
+    spacing = spacing_of(volume.ijk_to_ras)[::-1]
     return LoadedImage(
         name="CTChest4",
         dataset="slicerio",

@@ -197,7 +197,7 @@ class EfficientMedSAM2Method(NetworkMethod):
         size = embedding.image_size if full_resolution else (rows, columns)
         boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
         if len(boxes) == 0:
-            return BoxPredictions(np.zeros((0, *size), np.float32), np.zeros(0, np.float32))
+            return BoxPredictions.none(size)
         prompts = PromptBatch.empty(len(boxes), self.network.device)
         scale = side / max(embedding.image_size)
         # Centres of first and last pixels, before and after scaling.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import in_plane_axes
 from EfficientMedSAM2Lib.evaluation.methods.interface import BoxOnly, Prediction, VolumePrediction
 
 
@@ -26,7 +27,7 @@ class EllipseMethod(BoxOnly):
         """Fill the ellipsoid."""
         mask = np.zeros(volume.shape[:3], bool)
         slices = np.moveaxis(mask, axis, 0)
-        row_mm, column_mm = (spacing_mm[other] for other in range(3) if other != axis)
+        row_mm, column_mm = (spacing_mm[other] for other in in_plane_axes(axis))
         depth_mm = ((box[2] - box[0] + 1) * column_mm + (box[3] - box[1] + 1) * row_mm) / 4
         for number in range(len(slices)):
             offset = (number - index) * spacing_mm[axis] / depth_mm

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import in_plane_axes
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.evaluation.methods.ellipse import inscribed_ellipse
 from EfficientMedSAM2Lib.evaluation.methods.interface import VOLUME, Prediction, VolumePrediction
@@ -42,7 +43,7 @@ class GrowFromSeedsMethod:
         """Grow within what is near the box."""
         grey = volume if volume.ndim == 3 else volume.mean(axis=-1)
         slices = np.moveaxis(grey, axis, 0)
-        in_plane = tuple(spacing_mm[other] for other in range(3) if other != axis)
+        in_plane = tuple(spacing_mm[other] for other in in_plane_axes(axis))
         extent = _extent(slices.shape, (spacing_mm[axis], *in_plane), index, box)
         seeds = _seeds(slices.shape, index, box, extent)
         grown = _grow(slices[extent], seeds[extent], (spacing_mm[axis], *in_plane))

@@ -61,6 +61,11 @@ class BoxPredictions:
     logits: np.ndarray
     iou: np.ndarray
 
+    @classmethod
+    def none(cls, size: tuple[int, int]) -> BoxPredictions:
+        """For no box."""
+        return cls(np.zeros((0, *size), np.float32), np.zeros(0, np.float32))
+
 
 class SegmentationMethod(Protocol):
     """A network or rule under test. Slices are (H, W) or (H, W, 3) float32, windowed to 0..1."""

@@ -85,7 +85,7 @@ class LiteMedSAM(BoxOnly, TorchMethod):
         boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
         size = embedding.image_size if full_resolution else embedding.valid_size
         if len(boxes) == 0:
-            return BoxPredictions(np.zeros((0, *size), np.float32), np.zeros(0, np.float32))
+            return BoxPredictions.none(size)
         scaled = torch.from_numpy(boxes * (LITE_MEDSAM_SIZE / max(embedding.image_size))).to(self.device)
         results = [self._predict_one(embedding.maps[0], box) for box in scaled]
         logits = torch.cat([logits for logits, _ in results])

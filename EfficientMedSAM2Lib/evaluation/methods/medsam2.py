@@ -61,7 +61,7 @@ class MedSAM2(TorchMethod):
         size = (height, width) if full_resolution else (side // 4, side // 4)
         boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
         if len(boxes) == 0:
-            return BoxPredictions(np.zeros((0, *size), np.float32), np.zeros(0, np.float32))
+            return BoxPredictions.none(size)
         corners = torch.from_numpy(boxes).reshape(-1, 2, 2) * torch.tensor([side / width, side / height])
         labels = torch.tensor(BOX_CORNER_LABELS, dtype=torch.int32).expand(len(boxes), 2)
         with torch.inference_mode():

@@ -52,13 +52,9 @@ class Additions:
     Args:
         model: Network in evaluation mode.
         seed: Of the additions' first values.
-        parts: Beginnings of the names of the parameters that get one.
-        rank: Of the additions to matrices; a matrix that would not get smaller gets a full one.
     """
 
-    def __init__(
-        self, model: EfficientMedSAM2, seed: int = 0, parts: tuple[str, ...] = PARTS, rank: int = RANK
-    ) -> None:
+    def __init__(self, model: EfficientMedSAM2, seed: int) -> None:
         self._made: dict[str, _Product | _Sum] = {}
         model.requires_grad_(False)
         with torch.random.fork_rng(devices=[]):
@@ -66,9 +62,9 @@ class Additions:
             for module_name, module in list(model.named_modules()):
                 for name, value in list(module.named_parameters(recurse=False)):
                     whole = f"{module_name}.{name}" if module_name else name
-                    wanted = whole.startswith(parts) and whole not in _FOLDED_AWAY and value.numel() >= SMALLEST
+                    wanted = whole.startswith(PARTS) and whole not in _FOLDED_AWAY and value.numel() >= SMALLEST
                     if wanted:
-                        made = _addition_to(value, rank)
+                        made = _addition_to(value)
                         parametrize.register_parametrization(module, name, made, unsafe=True)
                         self._made[whole] = made
 
@@ -97,9 +93,9 @@ class Additions:
         }
 
 
-def _addition_to(value: Tensor, rank: int) -> _Product | _Sum:
+def _addition_to(value: Tensor) -> _Product | _Sum:
     rows, columns = value.shape[0], value[0].numel()
-    return _Product(value, rank) if value.ndim > 1 and 2 * rank * (rows + columns) < value.numel() else _Sum(value)
+    return _Product(value, RANK) if value.ndim > 1 and 2 * RANK * (rows + columns) < value.numel() else _Sum(value)
 
 
 __all__ = ["PARTS", "RANK", "Additions"]

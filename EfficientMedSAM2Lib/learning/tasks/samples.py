@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from EfficientMedSAM2Lib.core.boxes import bounding_box
+from EfficientMedSAM2Lib.core.boxes import bounding_box, in_plane_axes
 from EfficientMedSAM2Lib.core.geometry import slice_axis
 from EfficientMedSAM2Lib.evaluation.dataset.images import LoadedImage, windowed
 from EfficientMedSAM2Lib.learning.samples.augment import SIZE_PX, View
@@ -111,7 +111,7 @@ class _TaskViews:
         self.image, self.heuristics = image, heuristics
         self.size_mm = structure_size_mm(image)
         self.axis = slice_axis(image.spacing_mm[::-1], image.voxels.shape[:3])
-        areas = image.labels.sum(axis=tuple(other for other in range(3) if other != self.axis), dtype=np.int64)
+        areas = image.labels.sum(axis=in_plane_axes(self.axis), dtype=np.int64)
         self.present, self.absent = np.flatnonzero(areas), np.flatnonzero(areas == 0)
         self.spacing = image.slice_spacing(self.axis)
 
@@ -159,7 +159,7 @@ def structure_size_mm(image: LoadedImage) -> float:
     axis = slice_axis(image.spacing_mm[::-1], image.voxels.shape[:3])
     box = bounding_box(image.labels > 0)
     assert box is not None
-    return max((box[other][1] - box[other][0]) * image.spacing_mm[other] for other in range(3) if other != axis)
+    return max((box[other][1] - box[other][0]) * image.spacing_mm[other] for other in in_plane_axes(axis))
 
 
 def _square_view(

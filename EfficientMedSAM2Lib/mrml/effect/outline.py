@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_slices, union
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_shape, box_slices, box_start, union
 from EfficientMedSAM2Lib.core.geometry import transform_points
 from EfficientMedSAM2Lib.mrml.labelmaps import (
     box_of_extent,
@@ -102,7 +102,7 @@ def _seen_extent(image: Any, volume_node: Any, slice_node: Any, width: int, heig
     return x0, x1, y0, y1
 
 
-def polyline(points_xy: Sequence[Sequence[float]], closed: bool) -> Any:
+def _polyline(points_xy: Sequence[Sequence[float]], closed: bool) -> Any:
     """A polygon or a line (vtkPolyData) in pixels of a view."""
     import vtk
 
@@ -119,25 +119,47 @@ def polyline(points_xy: Sequence[Sequence[float]], closed: bool) -> Any:
     return data
 
 
-def line_actor(color: Sequence[float]) -> tuple[Any, Any]:
-    """(mapper, actor) for lines in pixels of a view; nothing is shown yet."""
+class SliceLines:
+    """The two 2D actors of one slice view, for a front end to add to it; its methods say if it has to be drawn anew.
+
+    Attributes:
+        outline: vtkActor2D of the outline of a pending mask.
+        band: That of the box or line under the mouse.
+    """
+
+    def __init__(self) -> None:
+        self.outline, self.band = _line_actor(), _line_actor()
+        self.actors = (self.outline, self.band)
+
+    def show_mask(self, image: Any, volume_node: Any, slice_node: Any) -> bool:
+        """Outline a mask, as `outline_polydata`; None hides the outline."""
+        return _show_lines(self.outline, None if image is None else outline_polydata(image, volume_node, slice_node))
+
+    def show_band(self, points_xy: Sequence[Sequence[float]], closed: bool, include: bool) -> bool:
+        """Show a polygon or a line in pixels of the view; no points hide it."""
+        self.band.GetProperty().SetColor(*(PREVIEW_COLOR if include else EXCLUDE_COLOR))
+        return _show_lines(self.band, _polyline(points_xy, closed) if points_xy else None)
+
+
+def _line_actor() -> Any:
+    """A vtkActor2D for lines in pixels of a view; nothing is shown yet."""
     import vtk
 
     mapper, actor = vtk.vtkPolyDataMapper2D(), vtk.vtkActor2D()
     mapper.SetInputData(vtk.vtkPolyData())
     actor.SetMapper(mapper)
-    actor.GetProperty().SetColor(*color)
+    actor.GetProperty().SetColor(*PREVIEW_COLOR)
     actor.GetProperty().SetLineWidth(LINE_WIDTH)
     actor.VisibilityOff()
-    return mapper, actor
+    return actor
 
 
-def show_lines(mapper: Any, actor: Any, data: Any) -> bool:
-    """Show lines (vtkPolyData or None) with such an actor; returns whether the view has to be drawn anew."""
+def _show_lines(actor: Any, data: Any) -> bool:
+    """Show lines (vtkPolyData or None) with such an actor."""
     import vtk
 
     was_visible, visible = bool(actor.GetVisibility()), data is not None and data.GetNumberOfPoints() > 0
-    mapper.SetInputData(data if visible else vtk.vtkPolyData())
+    actor.GetMapper().SetInputData(data if visible else vtk.vtkPolyData())
     actor.SetVisibility(visible)
     return was_visible or visible
 
@@ -184,7 +206,7 @@ class GrowingMask:
 
     def __init__(self) -> None:
         self.box: Box | None = None
-        self._mask = np.zeros((0, 0, 0), dtype=bool)
+        self._mask: np.ndarray = np.zeros((0, 0, 0), dtype=bool)
 
     def put_slice(self, axis: int, index: int, mask: np.ndarray) -> None:
         """Show a slice mask, bool (rows, columns), in place of what was shown there."""
@@ -203,12 +225,12 @@ class GrowingMask:
         """vtkOrientedImageData in the frame of the matrix; None when nothing was shown yet."""
         if self.box is None:
             return None
-        return oriented_image(self._mask, [low for low, _high in self.box], ijk_to_ras)
+        return oriented_image(self._mask, box_start(self.box), ijk_to_ras)
 
     def _grow(self, box: Box | None) -> None:
         if box is None or box == self.box:
             return
-        larger = np.zeros([high - low for low, high in box], dtype=bool)
+        larger = np.zeros(box_shape(box), dtype=bool)
         if self.box is not None:
-            larger[box_slices([[low - b[0], high - b[0]] for (low, high), b in zip(self.box, box)])] = self._mask
+            larger[box_slices(self.box, box)] = self._mask
         self.box, self._mask = box, larger

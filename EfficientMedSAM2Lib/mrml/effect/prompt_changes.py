@@ -30,8 +30,7 @@ class PromptChanges(EffectState):
             segment_id, volume = self.port.selected_segment_id(), self.port.source_volume_node()
             if self.session is not None:
                 return self.session.prompts(segment_id)
-            segment = self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)
-            return decode_prompts(get_tag(segment, PROMPTS_TAG), volume)
+            return decode_prompts(get_tag(self.port.segment(segment_id), PROMPTS_TAG), volume)
         except UserError:
             return []
 

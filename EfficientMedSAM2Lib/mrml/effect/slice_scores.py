@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import in_plane_axes
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import MarkupPrompt, prompted_slices
 from EfficientMedSAM2Lib.interaction.constraints import edited_voxels
@@ -60,6 +61,11 @@ class SliceScores:
     def known(self) -> frozenset[int]:
         """Slices that there is something to be said of."""
         return frozenset(self.scores) | self.filled
+
+    @property
+    def judged(self) -> dict[int, float]:
+        """Scores of slices that nobody has edited by hand: of an edited one nobody has judged what it is now."""
+        return {index: score for index, score in self.scores.items() if index not in self.edited}
 
     @property
     def by_uncertainty(self) -> list[int]:
@@ -131,7 +137,7 @@ def read_scores(session: SegmentEditorSession | None, port: EditorPort, segment:
     box = engine.bounding_box(segment)
     filled: set[int] = set()
     if box is not None:
-        seen = engine.mask(segment, box).any(axis=tuple(a for a in range(3) if a != axis))
+        seen = engine.mask(segment, box).any(axis=in_plane_axes(axis))
         filled = {box[axis][0] + int(n) for n in np.flatnonzero(seen)}
     edited = edited_voxels(engine.prompts(segment))
     prompted = _prompted(session.prompts(segment), axis)
@@ -141,7 +147,7 @@ def read_scores(session: SegmentEditorSession | None, port: EditorPort, segment:
 
 def _saved_scores(port: EditorPort, volume: Any, segment_id: str) -> SliceScores:
     shape = volume_shape(volume)
-    segment = port.segmentation_node().GetSegmentation().GetSegment(segment_id)
+    segment = port.segment(segment_id)
     saved = read_slices(segment, volume) if segment is not None else None
     if saved is None:
         return SliceScores(default_axis(volume), shape[default_axis(volume)], places=slice_positions(volume))
@@ -162,7 +168,7 @@ def _scores(
     edited_by_hand: PackedMask,
 ) -> SliceScores:
     judged = {i: r.score for i, r in sorted(records.items()) if r.kind is not SliceKind.SKIPPED and not r.given}
-    seen = edited_by_hand.unpack().any(axis=tuple(a for a in range(3) if a != axis))
+    seen = edited_by_hand.unpack().any(axis=in_plane_axes(axis))
     edited = {edited_by_hand.bounds[axis][0] + int(n) for n in np.flatnonzero(seen)}
     stale = frozenset(i for i, r in records.items() if r.stale)
     known = frozenset(filled), frozenset(edited)

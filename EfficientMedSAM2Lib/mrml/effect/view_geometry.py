@@ -14,7 +14,7 @@ from EfficientMedSAM2Lib.core.geometry import nearest_index, transform_points
 from EfficientMedSAM2Lib.mrml.labelmaps import from_vtk_matrix, linear_matrix, transform_between
 from EfficientMedSAM2Lib.mrml.volume_reader import (
     axis_of_direction,
-    local_to_world,
+    ijk_to_world,
     volume_matrix,
     volume_shape,
     world_to_ijk,
@@ -98,15 +98,14 @@ def lasso_on_slice(points_xy: Any, slice_node: Any, volume_node: Any) -> np.ndar
         2 - view_axis(slice_node, volume_node),
     )
     drawn_ijk[:, column] = (drawn_ijk[:, column].min() + drawn_ijk[:, column].max()) / 2
-    return local_to_world(transform_points(drawn_ijk, volume_matrix(volume_node)), volume_node)
+    return ijk_to_world(drawn_ijk, volume_node)
 
 
 def slice_center_world(axis: int, index: int, volume_node: Any, near_kji: Sequence[float] | None = None) -> np.ndarray:
     """World RAS of a point on an image slice: its middle, or below ``near_kji``."""
     kji = [(size - 1) / 2 for size in volume_shape(volume_node)] if near_kji is None else [float(v) for v in near_kji]
     kji[axis] = float(index)
-    local = transform_points(np.array([kji[::-1]]), volume_matrix(volume_node))
-    return np.asarray(local_to_world(local, volume_node)[0], dtype=np.float64)
+    return np.asarray(ijk_to_world([kji[::-1]], volume_node)[0], dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,17 @@ class EditorPort(ABC):
     ``(i0, i1, j0, j1, k0, k1)``. Masking and overwrite rules are the host's business and are never bypassed.
     """
 
-    @property
     @abstractmethod
+    def find_editor_node(self) -> Any:
+        """The vtkMRMLSegmentEditorNode, None when there is none; it may be exchanged at any time."""
+
+    @property
     def editor_node(self) -> Any:
         """The vtkMRMLSegmentEditorNode; UserError when there is none."""
+        node = self.find_editor_node()
+        if node is None:
+            raise UserError("There is no segment editor node; open the Segment Editor first.")
+        return node
 
     # Segments
     def segmentation_node(self) -> Any:
@@ -59,10 +66,14 @@ class EditorPort(ABC):
         """IDs of all segments, in order."""
         return list(self.segmentation_node().GetSegmentation().GetSegmentIDs())
 
+    def segment(self, segment_id: str) -> Any:
+        """The vtkSegment of an ID, None when there is none."""
+        return self.segmentation_node().GetSegmentation().GetSegment(segment_id)
+
     def selected_segment_id(self) -> str:
         """ID of the segment that is edited; UserError when none is selected."""
         segment_id = self.editor_node.GetSelectedSegmentID() or ""
-        if not segment_id or self.segmentation_node().GetSegmentation().GetSegment(segment_id) is None:
+        if not segment_id or self.segment(segment_id) is None:
             raise UserError("No segment is selected; add or select one first.")
         return str(segment_id)
 
@@ -96,6 +107,15 @@ class EditorPort(ABC):
     def overwrite_mode(self) -> int:
         """What happens to other segments, a ``vtkMRMLSegmentEditorNode.Overwrite...`` value."""
         return int(self.editor_node.GetOverwriteMode())
+
+    def overwritable_segments(self, segment_id: str) -> list[str]:
+        """IDs of the other segments that may lose voxels to a segment, by the overwrite mode."""
+        # Values of vtkMRMLSegmentEditorNode: OverwriteAllSegments 0, OverwriteVisibleSegments 1, OverwriteNone 2
+        mode, display = self.overwrite_mode(), self.segmentation_node().GetDisplayNode()
+        others = [other for other in self.segment_ids() if other != segment_id]
+        if mode == 1:
+            return [other for other in others if display is not None and display.GetSegmentVisibility(other)]
+        return others if mode == 0 else []
 
     # Editing
     @abstractmethod

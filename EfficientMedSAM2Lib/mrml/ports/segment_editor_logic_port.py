@@ -20,13 +20,9 @@ class SegmentEditorLogicPort(EditorPort):
     def __init__(self, logic: Any) -> None:
         self.logic = logic
 
-    @property
-    def editor_node(self) -> Any:
+    def find_editor_node(self) -> Any:
         """The logic's node."""
-        node = self.logic.GetSegmentEditorNode()
-        if node is None:
-            raise UserError("There is no segment editor node; open the Segment Editor first.")
-        return node
+        return self.logic.GetSegmentEditorNode()
 
     def selected_segment_labelmap(self) -> Any:
         """The selected segment on the reference geometry."""

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import box_start
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.geometry import transform_points
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
 from EfficientMedSAM2Lib.mrml.labelmaps import box_of_extent, image_matrix, mask_in_box
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import prompt_nodes
 from EfficientMedSAM2Lib.mrml.scene.segments import read_segments
-from EfficientMedSAM2Lib.mrml.segment_voxels import segment_labelmap
+from EfficientMedSAM2Lib.mrml.segment_voxels import segment_layer
 from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world
 
 CASE_ATTRIBUTE = "EfficientMedSAM2.Case"
@@ -75,19 +76,18 @@ class CaseNodes:
         Slicer may have turned the slices of a scan round when it read it. The segmentation's file was written on the
         scan's own grid, so that slice numbers mean that.
         """
-        segmentation = self.segmentation.GetSegmentation()
-        segment_id = segmentation.GetSegmentIdBySegmentName(segment_name)
+        segment_id = self.segmentation.GetSegmentation().GetSegmentIdBySegmentName(segment_name)
         if not segment_id:
             return None
-        labelmap = segment_labelmap(self.segmentation, segment_id)
+        labelmap, label = segment_layer(self.segmentation, segment_id)
         box = box_of_extent(labelmap.GetExtent())
         if box is None or not box[axis][0] <= index < box[axis][1]:
             return None
         box[axis] = [index, index + 1]
-        mask = mask_in_box(labelmap, box, segmentation.GetSegment(segment_id).GetLabelValue())
+        mask = mask_in_box(labelmap, box, label)
         if not mask.any():
             return None
-        middle_kji = np.argwhere(mask).mean(axis=0) + [low for low, _high in box]
+        middle_kji = np.argwhere(mask).mean(axis=0) + box_start(box)
         local = transform_points(middle_kji[None, ::-1], image_matrix(labelmap))
         world: list[float] = local_to_world(local, self.segmentation)[0].tolist()
         return world

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.segmentations import Segment, write_segmentation
-from EfficientMedSAM2Lib.imaging.volumes import Volume
-from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import get_tag, nodes_of_class
 from EfficientMedSAM2Lib.mrml.scene.segments import TERMINOLOGY_TAG
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment
 from EfficientMedSAM2Lib.mrml.volume_reader import volume_from_node
@@ -36,7 +35,7 @@ class SceneCase(NamedTuple):
 def structures(scene: Any) -> list[str]:
     """Names of all segments of a scene, those of most scans first."""
     counts: dict[str, int] = {}
-    for node in _segmentations(scene):
+    for node in nodes_of_class(scene, "vtkMRMLSegmentationNode"):
         segmentation = node.GetSegmentation()
         for name in {segmentation.GetSegment(s).GetName() for s in segmentation.GetSegmentIDs()}:
             counts[name] = counts.get(name, 0) + 1
@@ -50,7 +49,7 @@ def finished_cases(scene: Any, name: str) -> list[SceneCase]:
         UserError: There are fewer than two, a segmentation belongs to no volume, or a scan has the segment twice.
     """
     found: list[SceneCase] = []
-    for node in _segmentations(scene):
+    for node in nodes_of_class(scene, "vtkMRMLSegmentationNode"):
         segment_id = node.GetSegmentation().GetSegmentIdBySegmentName(name)
         if not segment_id:
             continue
@@ -87,31 +86,24 @@ def write_finished_cases(cases: list[SceneCase], name: str, folder: Path) -> Non
 
     patients = list(dict.fromkeys(case.patient for case in cases))
     for number, case in enumerate(cases, start=1):
-        source = volume_from_node(case.volume)
-        if source.array.ndim != 3:
-            raise UserError(f"{source.name!r} has colours, and learning reads grey scans; leave it out.")
-        bare = re.sub(r"[^\w-]+", "-", source.name).strip("-_") or "scan"
+        volume = volume_from_node(case.volume)
+        if volume.array.ndim != 3:
+            raise UserError(f"{volume.name!r} has colours, and learning reads grey scans; leave it out.")
+        bare = re.sub(r"[^\w-]+", "-", volume.name).strip("-_") or "scan"
         path = folder / f"patient{patients.index(case.patient) + 1}_{bare}_{number}.nrrd"
         segment = case.segmentation.GetSegmentation().GetSegment(case.segment_id)
         mask = read_segment(case.segmentation, case.segment_id, case.volume)
-        volume = Volume(source.array, source.ijk_to_ras, source.modality, source.name)
         terminology = get_tag(segment, TERMINOLOGY_TAG)
         try:
-            sitk.WriteImage(array_to_image(source.array, source.ijk_to_ras), str(path))
+            sitk.WriteImage(array_to_image(volume.array, volume.ijk_to_ras), str(path))
         except RuntimeError as error:  # SimpleITK's only one
             raise UserError(f"Cannot write {path}; make room on the disk.") from error
         write_segmentation(path.with_suffix(".seg.nrrd"), [Segment(name, mask, terminology=terminology)], volume)
 
 
-def _segmentations(scene: Any) -> list[Any]:
-    kind = "vtkMRMLSegmentationNode"
-    return [scene.GetNthNodeByClass(n, kind) for n in range(scene.GetNumberOfNodesByClass(kind))]
-
-
 def _patient(scene: Any, volume: Any) -> str:
     """The patient that a volume is filed under, if it came from DICOM; else it is one by itself."""
-    kind = "vtkMRMLSubjectHierarchyNode"
-    tree = scene.GetNthNodeByClass(0, kind) if scene.GetNumberOfNodesByClass(kind) else None
+    tree = next(iter(nodes_of_class(scene, "vtkMRMLSubjectHierarchyNode")), None)
     item = tree.GetItemByDataNode(volume) if tree is not None else 0
     while tree is not None and item not in (0, tree.GetSceneItemID()):
         if tree.GetItemLevel(item) == _PATIENT_LEVEL:

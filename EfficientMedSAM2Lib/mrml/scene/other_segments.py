@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box
+from EfficientMedSAM2Lib.core.boxes import Box, box_shape
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.segment_lock import is_locked, locked_losers
@@ -27,7 +27,7 @@ def read_kept_voxels(port: EditorPort, segment_id: str, box_kji: Box, all_others
         box_kji: Half-open box.
         all_others: Keep those of all other segments; else those of locked ones, unless nobody can lose voxels.
     """
-    mask = np.zeros([high - low for low, high in box_kji], dtype=bool)
+    mask = np.zeros(box_shape(box_kji), dtype=bool)
     others = [s for s in port.segment_ids() if s != segment_id] if all_others else locked_losers(port, segment_id)
     for other in others:
         mask |= read_segment(port.segmentation_node(), other, port.source_volume_node(), box_kji)
@@ -64,15 +64,16 @@ def left_to_others(
     notes = [f"{left.sum()} voxels belong to other segments and were left to them."] if left.any() else []
     if keeps_out or port.mask_mode() != port.segmentation_node().EditAllowedEverywhere or not wanted.any():
         return left, notes  # what may be entered is the editor's business
-    segmentation = port.segmentation_node().GetSegmentation()
-    for other in _unlocked_losers(port, segment_id):
+    for other in port.overwritable_segments(segment_id):
+        if is_locked(port.segmentation_node(), other):
+            continue
         theirs = read_segment(port.segmentation_node(), other, port.source_volume_node(), box_kji)
         if not (wanted & theirs).any():
             continue
         kept = wanted & theirs & _yields(engine, segment_id, other, box_kji, mask, theirs, _size(port, other))
         count = (kept & ~left).sum()
         why = "is likelier or edited by hand there" if other in engine.segments else "the network has not made"
-        name = segmentation.GetSegment(other).GetName()
+        name = port.segment(other).GetName()
         notes += [f"{count} voxels were left to '{name}', which {why}."] if count else []
         left |= kept
     return left, notes
@@ -108,17 +109,6 @@ def _yields(
     )  # the engine does not know how the other one came by such voxels
 
 
-def _unlocked_losers(port: EditorPort, segment_id: str) -> list[str]:
-    """Other segments that may lose voxels to a segment by the editor's overwrite rule, but for locked ones."""
-    # Values of vtkMRMLSegmentEditorNode: OverwriteAllSegments 0, OverwriteVisibleSegments 1, OverwriteNone 2
-    node, mode = port.segmentation_node(), port.overwrite_mode()
-    if mode not in (0, 1):
-        return []
-    others = [s for s in port.segment_ids() if s != segment_id and not is_locked(node, s)]
-    display = node.GetDisplayNode()
-    return others if mode == 0 else [s for s in others if display is not None and display.GetSegmentVisibility(s)]
-
-
 def draws_inside(port: EditorPort) -> bool:
     """Whether the user asks to draw inside of other segments, by the editable area."""
     node = port.segmentation_node()
@@ -141,7 +131,7 @@ def changes_elsewhere(port: EditorPort, segment_id: str, box_kji: Box, before: M
     """What a change has taken from other segments or given to them, a sentence for each; ``before`` as they were."""
     notes: list[str] = []
     for other, after in read_each_other_segment(port, segment_id, box_kji).items():
-        name = port.segmentation_node().GetSegmentation().GetSegment(other).GetName()
+        name = port.segment(other).GetName()
         lost, gained = (before[other] & ~after).sum(), (after & ~before[other]).sum()
         notes += [f"'{name}' lost {lost} voxels to this segment."] if lost else []
         notes += [f"'{name}' was given {gained} voxels of this segment."] if gained else []

@@ -140,7 +140,7 @@ def prompt_nodes(segmentation_node: Any, segment_id: str | None = None) -> list[
     """Our markups nodes of a segmentation, or of one of its segments."""
     return [
         node
-        for node in _nodes_of_class(segmentation_node.GetScene(), "vtkMRMLMarkupsNode")
+        for node in nodes_of_class(segmentation_node.GetScene(), "vtkMRMLMarkupsNode")
         if node.GetAttribute(KIND_ATTRIBUTE) is not None
         and node.GetNodeReferenceID(SEGMENTATION_ROLE) == segmentation_node.GetID()
         and segment_id in (None, node.GetAttribute(SEGMENT_ATTRIBUTE))
@@ -160,7 +160,7 @@ def offered_markups(scene: Any) -> list[Any]:
     found = {  # by ID: a closed curve is a curve, too
         node.GetID(): node
         for class_name in _NODE_CLASSES.values()
-        for node in _nodes_of_class(scene, class_name)
+        for node in nodes_of_class(scene, class_name)
         if node.GetAttribute(KIND_ATTRIBUTE) is None
     }
     return list(found.values())
@@ -239,7 +239,7 @@ def _new_node(segmentation_node: Any, segment_id: str, kind: str) -> Any:
     node.SetNodeReferenceID(SEGMENTATION_ROLE, segmentation_node.GetID())
     node.SetLocked(True)
     _set_style(node, kind)
-    for tree in _nodes_of_class(scene, "vtkMRMLSubjectHierarchyNode")[:1]:
+    for tree in nodes_of_class(scene, "vtkMRMLSubjectHierarchyNode")[:1]:
         parent = tree.GetItemParent(tree.GetItemByDataNode(segmentation_node)) or tree.GetSceneItemID()
         folder = tree.GetItemChildWithName(parent, FOLDER_NAME) or tree.CreateFolderItem(parent, FOLDER_NAME)
         item = tree.GetItemByDataNode(node)
@@ -310,5 +310,6 @@ def _set_roi(node: Any, corners_ras: np.ndarray) -> None:
     node.SetAndObserveObjectToNodeMatrix(to_vtk_matrix(object_to_node))
 
 
-def _nodes_of_class(scene: Any, class_name: str) -> list[Any]:
+def nodes_of_class(scene: Any, class_name: str) -> list[Any]:
+    """All nodes of a scene that are of a MRML class."""
     return [scene.GetNthNodeByClass(n, class_name) for n in range(scene.GetNumberOfNodesByClass(class_name))]

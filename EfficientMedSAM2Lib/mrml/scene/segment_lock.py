@@ -24,11 +24,10 @@ def is_locked(segmentation_node: Any, segment_id: str) -> bool:
 
 def set_locked(port: EditorPort, segment_id: str, locked: bool) -> None:
     """Lock or unlock a segment, as one undo step of the editor; nothing happens when it is so already."""
-    node = port.segmentation_node()
-    segment = node.GetSegmentation().GetSegment(segment_id)
+    segment = port.segment(segment_id)
     if segment is None:
         raise UserError("This segment does not exist any more.")
-    if is_locked(node, segment_id) == locked:
+    if is_locked(port.segmentation_node(), segment_id) == locked:
         return
     port.save_state_for_undo()
     if locked:

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Protocol
 
 from EfficientMedSAM2Lib.interaction import MarkupPrompt
+from EfficientMedSAM2Lib.mrml.engine_steps import EngineSteps
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene import prompt_store
 from EfficientMedSAM2Lib.mrml.scene.sequences import time_point
-
-
-class PromptSteps(Protocol):
-    """Which prompts are in force; undo and redo change that."""
-
-    def prompts(self, segment: str) -> list[MarkupPrompt]:
-        """Prompts in force, oldest first."""
-
-    def adopt_prompts(self, segment: str, prompts: Iterable[MarkupPrompt]) -> None:
-        """Take prompts that came with the scene, unless the segment is known."""
 
 
 class SegmentationPrompts:
@@ -30,10 +20,10 @@ class SegmentationPrompts:
 
     Args:
         port: The editor.
-        steps: Prompts in force.
+        steps: Which prompts are in force; undo and redo change that.
     """
 
-    def __init__(self, port: EditorPort, steps: PromptSteps) -> None:
+    def __init__(self, port: EditorPort, steps: EngineSteps) -> None:
         self.port = port
         self.steps = steps
         self._time_point = ""
@@ -65,7 +55,7 @@ class SegmentationPrompts:
 
     def write(self, segment_id: str, state: str) -> None:
         """Save all prompts of a segment, and the number of the state that they belong to; show those of now."""
-        prompt_store.write_prompts(self._segment(segment_id), self.steps.prompts(segment_id), state)
+        prompt_store.write_prompts(self.port.segment(segment_id), self.steps.prompts(segment_id), state)
         self.show(segment_id)
 
     def show(self, *segment_ids: str) -> None:
@@ -75,11 +65,8 @@ class SegmentationPrompts:
             prompt_store.show_prompts(*nodes, segment_id, self.of(segment_id))
 
     def _adopt(self, segment_id: str) -> None:
-        segment = self._segment(segment_id)
+        segment = self.port.segment(segment_id)
         if segment is not None:
             saved = prompt_store.get_tag(segment, prompt_store.PROMPTS_TAG)
             volume_node = self.port.source_volume_node()
             self.steps.adopt_prompts(segment_id, prompt_store.decode_prompts(saved, volume_node))
-
-    def _segment(self, segment_id: str) -> Any:
-        return self.port.segmentation_node().GetSegmentation().GetSegment(segment_id)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import bounding_box, box_slices
+from EfficientMedSAM2Lib.core.boxes import bounding_box, box_slices, moved
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import InteractiveSession
 from EfficientMedSAM2Lib.interaction.constraints import edited_voxels
@@ -57,8 +57,7 @@ def slice_sum(mask: np.ndarray, start: Sequence[int] = (0, 0)) -> int:
     box = bounding_box(mask)
     if box is None:
         return 0
-    place = [[low + first, high + first] for (low, high), first in zip(box, start)]
-    return zlib.crc32(np.packbits(mask[box_slices(box)]).tobytes(), zlib.crc32(repr(place).encode())) or 1
+    return zlib.crc32(np.packbits(mask[box_slices(box)]).tobytes(), zlib.crc32(repr(moved(box, start)).encode())) or 1
 
 
 def write_slices(segment: Any, volume_node: Any, engine: InteractiveSession, name: str, mask: PackedMask) -> None:

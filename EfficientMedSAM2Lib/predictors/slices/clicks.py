@@ -81,9 +81,9 @@ def _at(values: np.ndarray, viewport: Viewport, x: int, y: int, fill: float = NO
 def _spot(shape: tuple[int, ...], viewport: Viewport, x: int, y: int) -> np.ndarray:
     """1 around a pixel and less with the distance, on the grid (h,w) of a viewport."""
     sigma = max(REACH_CELLS * max(viewport.width / shape[1], viewport.height / shape[0]), REACH_PX)
-    across = viewport.x0 - 0.5 + (np.arange(shape[1]) + 0.5) * viewport.width / shape[1] - x
-    down = viewport.y0 - 0.5 + (np.arange(shape[0]) + 0.5) * viewport.height / shape[0] - y
-    spot: np.ndarray = np.exp(-0.5 * (down[:, None] ** 2 + across[None] ** 2) / sigma**2).astype(np.float32)
+    rows, columns = viewport.cell_middles(shape)
+    down, across = rows[:, None] - y, columns[None] - x
+    spot: np.ndarray = np.exp(-0.5 * (down**2 + across**2) / sigma**2).astype(np.float32)
     return spot
 
 

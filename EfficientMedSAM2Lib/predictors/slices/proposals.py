@@ -15,7 +15,7 @@ from EfficientMedSAM2Lib.predictors.viewport import Viewport
 from EfficientMedSAM2Lib.predictors.viewport_choice import longest_side, square_viewport, task_view_side_mm
 
 if TYPE_CHECKING:
-    from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
+    from EfficientMedSAM2Lib.predictors.volume.frames import VolumeContext
 
 SEARCH_RATIO = 8.0
 """Side of the viewports that are searched over the structure's longest side; less where the slice is smaller. Training

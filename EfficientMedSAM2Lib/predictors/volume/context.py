@@ -13,7 +13,7 @@ from EfficientMedSAM2Lib.core.windows import IntensityWindow, apply_window
 from EfficientMedSAM2Lib.models.heuristics import HeuristicsConfig
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.viewport import Viewport
-from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
+from EfficientMedSAM2Lib.predictors.volume.frames import VolumeContext
 from EfficientMedSAM2Lib.runtimes.out_of_memory import MemoryGuard
 
 ABSENT_LOGIT = -10.0
@@ -41,8 +41,7 @@ class ContextPrior:
         plane = self._plane(frame_idx)
         if plane is None:
             return np.full((size, size), 0 if self._is_open(frame_idx) else -limit, np.float32)
-        columns = viewport.x0 - 0.5 + (np.arange(size) + 0.5) * viewport.width / size
-        rows = viewport.y0 - 0.5 + (np.arange(size) + 0.5) * viewport.height / size
+        rows, columns = viewport.cell_middles((size, size))
         by_rows, by_columns = self._weights(1, rows), self._weights(2, columns)
         # Relative to the surest absence, what lies outside the cube weighs nothing.
         inner = by_rows @ (plane.clip(-limit, limit) + limit) @ by_columns.T

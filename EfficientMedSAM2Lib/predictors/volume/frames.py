@@ -1,20 +1,25 @@
-"""Where slices come from: an array, MedSAM2's tensor of prepared slices, SAM2's folder of pictures, or a video file.
+"""A volume as the propagator sees it, and where its slices come from: an array, MedSAM2's tensor of prepared slices,
+SAM2's folder of pictures, or a video file.
 
 Slices are made when asked for; nothing is converted or copied as a whole.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import re
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from EfficientMedSAM2Lib.core.errors import UserError
+from EfficientMedSAM2Lib.core.windows import IntensityWindow
 from EfficientMedSAM2Lib.predictors.inputs import to_numpy
+from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
+from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage
 from EfficientMedSAM2Lib.predictors.viewport import resize
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -43,6 +48,46 @@ class Frames(Protocol):
     @property
     def volume(self) -> np.ndarray | None:
         """All slices, (D,H,W) or (D,H,W,3); None where they are made one by one."""
+
+
+class PropagationRun(NamedTuple):
+    """One run over slices.
+
+    Attributes:
+        start: Its first slice.
+        reverse: Whether it runs towards slice 0.
+    """
+
+    start: int
+    reverse: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class VolumeContext:
+    """A volume as the propagator sees it.
+
+    Attributes:
+        frames: The slices.
+        window: Intensities spread over 0...1.
+        slice_spacing: mm between rows, between columns.
+        slice_mm: mm between slices.
+        cache: Features of slices.
+    """
+
+    frames: Frames
+    window: IntensityWindow
+    slice_spacing: tuple[float, float]
+    slice_mm: float
+    cache: FeatureCache
+
+    @property
+    def slice_shape(self) -> tuple[int, int]:
+        """Rows and columns of a slice."""
+        return self.frames.shape
+
+    def image(self, frame_idx: int) -> SliceImage:
+        """A slice with all that is needed to show it to the network."""
+        return SliceImage(self.frames[frame_idx], self.window, self.slice_spacing, frame_idx)
 
 
 class VolumeFrames:
@@ -80,7 +125,25 @@ class VolumeFrames:
         return self._slices
 
 
-class TensorFrames:
+class _FramesOneByOne:
+    """What frames have in common that are made one by one, and not of an array."""
+
+    _shape: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a slice."""
+        return self._shape
+
+    def orthogonal_slice(self, along: int, index: int) -> None:
+        """See `Frames`."""
+
+    @property
+    def volume(self) -> None:
+        """See `Frames`."""
+
+
+class TensorFrames(_FramesOneByOne):
     """MedSAM2's form: a tensor [D,3,S,S], scaled and ImageNet-normalised, of slices that were (height, width)."""
 
     def __init__(self, images: Any, video_height: int, video_width: int) -> None:
@@ -94,11 +157,6 @@ class TensorFrames:
         probe = images[[0, len(images) // 2, len(images) - 1]]
         self._normalised = bool((probe < 0).any())
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of a slice."""
-        return self._shape
-
     def __len__(self) -> int:
         return len(self._images)
 
@@ -109,15 +167,8 @@ class TensorFrames:
             array = array * _IMAGENET_SPREAD + _IMAGENET_MEAN
         return array[..., 0] if array.shape[2] == 1 else array
 
-    def orthogonal_slice(self, along: int, index: int) -> None:
-        """See `Frames`."""
 
-    @property
-    def volume(self) -> None:
-        """See `Frames`."""
-
-
-class PictureFrames:
+class PictureFrames(_FramesOneByOne):
     """SAM2's form: a folder of pictures named by frame number, read one at a time.
 
     Where there are JPEG files, only they are frames, as in SAM2: what else lies there may be masks.
@@ -134,11 +185,6 @@ class PictureFrames:
             raise UserError(f"There are no JPEG or PNG frames in {path}.")
         self._shape = self[0].shape[0], self[0].shape[1]
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of a slice."""
-        return self._shape
-
     def __len__(self) -> int:
         return len(self._paths)
 
@@ -148,15 +194,8 @@ class PictureFrames:
         with Image.open(self._paths[index]) as picture:
             return np.asarray(picture.convert("RGB"))
 
-    def orthogonal_slice(self, along: int, index: int) -> None:
-        """See `Frames`."""
 
-    @property
-    def volume(self) -> None:
-        """See `Frames`."""
-
-
-class MovieFrames:
+class MovieFrames(_FramesOneByOne):
     """Frames (H,W,3) uint8 of a video, read one at a time through decord, the library that SAM2 reads them with.
 
     Args:
@@ -171,11 +210,6 @@ class MovieFrames:
         self._reader = _open(source)
         self._shape = self[0].shape[0], self[0].shape[1]
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of a frame."""
-        return self._shape
-
     def __len__(self) -> int:
         return len(self._reader)
 
@@ -183,13 +217,6 @@ class MovieFrames:
         frame = self._reader[index]
         # The caller may have set decord to give tensors, as SAM2 does.
         return np.asarray(frame.asnumpy() if hasattr(frame, "asnumpy") else to_numpy(frame))
-
-    def orthogonal_slice(self, along: int, index: int) -> None:
-        """See `Frames`."""
-
-    @property
-    def volume(self) -> None:
-        """See `Frames`."""
 
     def __reduce__(self) -> Any:
         return type(self), (self._source,)

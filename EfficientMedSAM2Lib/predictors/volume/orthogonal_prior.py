@@ -16,9 +16,9 @@ from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_data import SliceImage, SlicePrompts
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.viewport import Viewport
+from EfficientMedSAM2Lib.predictors.volume.frames import VolumeContext
 from EfficientMedSAM2Lib.predictors.volume.outline import ConvexOutline
 from EfficientMedSAM2Lib.predictors.volume.prefetcher import FeaturePrefetcher
-from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
 
 _CACHE_BYTES = 8 << 20
 """Features of the orthogonal slice at hand and of the next one, 1.4 MB each, 2.5 MB of a network with fine masks."""
@@ -86,8 +86,7 @@ class OrthogonalPrior:
         outline = ConvexOutline.around(ends)
         if outline is None:
             return np.zeros((size, size), np.float32)
-        columns = viewport.x0 - 0.5 + (np.arange(size) + 0.5) * viewport.width / size
-        rows = viewport.y0 - 0.5 + (np.arange(size) + 0.5) * viewport.height / size
+        rows, columns = viewport.cell_middles((size, size))
         middle = outline.corners.mean(axis=0)
         x, y = (middle[0] + (columns - middle[0]) / self.growth, middle[1] + (rows - middle[1]) / self.growth)
         inward = self.growth * outline.depth(x, y)

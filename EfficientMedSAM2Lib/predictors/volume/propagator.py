@@ -25,6 +25,7 @@ from EfficientMedSAM2Lib.predictors.slices.slice_data import (
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.viewport import Viewport
 from EfficientMedSAM2Lib.predictors.volume.context import ContextPrior, predict_context
+from EfficientMedSAM2Lib.predictors.volume.frames import PropagationRun, VolumeContext
 from EfficientMedSAM2Lib.predictors.volume.orthogonal_prior import OrthogonalPrior, segment_orthogonal_slices
 from EfficientMedSAM2Lib.predictors.volume.track import (
     FramePrompts,
@@ -33,7 +34,6 @@ from EfficientMedSAM2Lib.predictors.volume.track import (
     SliceOutcome,
     SliceResult,
 )
-from EfficientMedSAM2Lib.predictors.volume.volume_context import PropagationRun, VolumeContext
 
 ABSENT_LOGIT = -10.0
 """Memory of a slice without the object, as in training."""

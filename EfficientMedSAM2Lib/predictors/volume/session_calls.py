@@ -13,6 +13,7 @@ from EfficientMedSAM2Lib.predictors.inputs import as_number
 from EfficientMedSAM2Lib.predictors.slices.proposals import Proposal, SearchedSlice, search
 from EfficientMedSAM2Lib.predictors.slices.similarity import SliceFeatures, join_features
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
+from EfficientMedSAM2Lib.predictors.volume.frames import PropagationRun
 from EfficientMedSAM2Lib.predictors.volume.prefetcher import FeaturePrefetcher
 from EfficientMedSAM2Lib.predictors.volume.propagator import Propagator
 from EfficientMedSAM2Lib.predictors.volume.state import (
@@ -25,8 +26,7 @@ from EfficientMedSAM2Lib.predictors.volume.state import (
     track_of,
     volume_of,
 )
-from EfficientMedSAM2Lib.predictors.volume.track import ObjectSnapshot, ObjectTrack, SliceOutcome
-from EfficientMedSAM2Lib.predictors.volume.volume_context import PropagationRun
+from EfficientMedSAM2Lib.predictors.volume.track import ObjectSnapshot, ObjectTrack, SliceOutcome, SliceResult
 
 
 class SessionCalls:
@@ -89,20 +89,17 @@ class SessionCalls:
 
     def slice_mask(self, inference_state: State, obj_id: Hashable, frame_idx: int) -> np.ndarray | None:
         """An object's mask bool (H,W) on a slice, None if it was not segmented there."""
-        track = inference_state["tracks"].get(as_number(obj_id))
-        result = track.results.get(as_number(frame_idx)) if track is not None else None
+        result = _result(inference_state, obj_id, frame_idx)
         return None if result is None else result.mask.full(slice_shape(inference_state))
 
     def slice_score(self, inference_state: State, obj_id: Hashable, frame_idx: int) -> float | None:
         """How sure the mask of a slice is: predicted IoU times the probability that the object is there, 0...1."""
-        track = inference_state["tracks"].get(as_number(obj_id))
-        result = track.results.get(as_number(frame_idx)) if track is not None else None
+        result = _result(inference_state, obj_id, frame_idx)
         return None if result is None else result.score
 
     def slice_logits(self, inference_state: State, obj_id: Hashable, frame_idx: int) -> np.ndarray | None:
         """Logits (H,W) float32 of an object's mask on a slice, None where the network has made none."""
-        track = inference_state["tracks"].get(as_number(obj_id))
-        result = track.results.get(as_number(frame_idx)) if track is not None else None
+        result = _result(inference_state, obj_id, frame_idx)
         if result is None or result.certainty is None:
             return None
         logits: np.ndarray = result.certainty.placed().on_slice(slice_shape(inference_state))
@@ -116,14 +113,7 @@ class SessionCalls:
         (features,) = predictor.encode(image, [viewport], inference_state["cached_features"])
         known = predictor.arrays.to_numpy(features.embedding, features.stride8, features.stride4)
         cells = join_features([np.asarray(part)[0] for part in known])
-        rows, columns = (
-            start - 0.5 + (np.arange(count) + 0.5) * size / count
-            for start, size, count in (
-                (viewport.y0, viewport.height, cells.shape[1]),
-                (viewport.x0, viewport.width, cells.shape[2]),
-            )
-        )
-        return SliceFeatures(cells, rows, columns)
+        return SliceFeatures(cells, *viewport.cell_middles(cells.shape[1:]))
 
     def snapshot_object(self, inference_state: State, obj_id: Hashable) -> ObjectSnapshot | None:
         """All that is known of an object, for `restore_object`; None if there is no such object."""
@@ -179,6 +169,11 @@ class SessionCalls:
             return SliceOutcome(track.results[frame_idx])
         check_prompts(obj_id, track)
         return self._propagator.segment_next_slice(track, frame_idx, run, volume_of(state))
+
+
+def _result(state: State, obj_id: Hashable, frame_idx: int) -> SliceResult | None:
+    track = state["tracks"].get(as_number(obj_id))
+    return None if track is None else track.results.get(as_number(frame_idx))
 
 
 __all__ = ["SessionCalls"]

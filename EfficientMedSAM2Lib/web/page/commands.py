@@ -79,7 +79,7 @@ class Commands:
             "toggle_masks": self.toggle_masks,
             "window": self.window,
             "window_preset": self.window_preset,
-            "fit": self.fit,
+            "fit": self.views.fit,
             "layout": self.layout,
             "slice": self.views.go_to_slice,
             "step": self.step,
@@ -296,10 +296,6 @@ class Commands:
         volume = self.viewer.volume
         own = {f"file{n}": window for n, window in enumerate(volume.file_windows)} if volume is not None else {}
         self.viewer.set_display_window({**PRESETS, **own}.get(name, self.viewer.display_window))
-
-    def fit(self) -> None:
-        """Show the whole volume in all views."""
-        self.views.fit()
 
     def layout(self, tag: str) -> None:
         """Show several views in another way; or enlarge one, or go back from it."""

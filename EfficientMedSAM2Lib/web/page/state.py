@@ -8,10 +8,9 @@ from EfficientMedSAM2Lib.core.geometry import spacing_of
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity
 from EfficientMedSAM2Lib.mrml.effect.progress import PropagationProgress
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores
-from EfficientMedSAM2Lib.pipeline.measurements import Diameters
+from EfficientMedSAM2Lib.pipeline.measurements import BriefMeasurement, Diameters
 from EfficientMedSAM2Lib.web.page.commands import Commands
-from EfficientMedSAM2Lib.web.page.next_step import next_step
-from EfficientMedSAM2Lib.web.session.measurements import Measurement, Measurements
+from EfficientMedSAM2Lib.web.session.measurements import Measurements
 from EfficientMedSAM2Lib.web.views.slice_views import ORIENTATIONS, SliceViews
 
 #: Names of the state variables, and their values before a volume is open.
@@ -71,6 +70,16 @@ INITIAL: dict[str, Any] = {
 STRIP_MARGIN, STRIP_LEAST = 3, 30
 #: In place of a segment's size until it is measured: the one before would be that of another mask.
 NOT_MEASURED = "…"
+#: How an empty segment is begun with each tool.
+_BEGIN = {
+    "point": "Click on the structure.",
+    "box": "Drag a box around the structure on one slice.",
+    "roi": "Drag a rectangle around the structure, then shape it in all views.",
+    "line": "Drag along the longest diameter.",
+    "scribble": "Draw over the structure.",
+    "lasso": "Draw a line around the structure.",
+    "paint": "Paint the structure.",
+}
 _TEXTS = {
     Activity.LOADING: "Loading the network",
     Activity.ANSWERING: "Segmenting",
@@ -173,7 +182,7 @@ def _segments(commands: Commands, measurements: Measurements) -> list[dict[str, 
     return rows
 
 
-def _size(measured: Measurement) -> str:
+def _size(measured: BriefMeasurement) -> str:
     """In ml, or the number of voxels or pixels where nobody knows how large they are."""
     value = measured.milliliters
     if value is None:
@@ -222,3 +231,24 @@ def _strip(scores: SliceScores, views: SliceViews) -> dict[str, Any]:
         bars.append([index, round(100 * score), " ".join(kinds)])
     text = scores.describe(current) if 0 <= current < scores.count else ""
     return {"strip": bars, "strip_current": current, "strip_text": text, "strip_range": [first, last]}
+
+
+def next_step(tool: str, is_empty: bool, scores: SliceScores) -> str:
+    """What a reader probably does next with a segment, in a sentence; nothing where nothing is left to say.
+
+    Args:
+        tool: Name of the page's tool.
+        is_empty: Whether the segment has no voxels.
+        scores: What is known of its slices.
+    """
+    if is_empty:
+        return _BEGIN.get(tool, "Choose a prompt, such as Point (P).")
+    if scores.count == 1:
+        return "Click again to correct it, or add the next segment (A)."
+    if scores.stale:
+        return "Propagate again (M)."
+    if scores.prompted and scores.filled <= scores.prompted:
+        return "Click again to correct it, or propagate it to the other slices (M)."
+    if scores.weakest is not None:
+        return "See the least sure slice (U), correct it, or add the next segment (A)."
+    return ""

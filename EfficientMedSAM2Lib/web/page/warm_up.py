@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import box_shape
 from EfficientMedSAM2Lib.imaging.volumes import Volume
 from EfficientMedSAM2Lib.interaction import MarkupPrompt
 from EfficientMedSAM2Lib.mrml.markups_reader import box_of, line_between, point_at
@@ -56,7 +57,7 @@ def _use_everything(commands: Commands, surfaces: Surfaces, opened: Callable[[],
     segment, volume_node = commands.segments.selected, viewer.volume_node
     inside = [[2, 5], [8, 24], [8, 24]]
     middle = commands.views.world
-    mask = np.ones([high - low for low, high in inside], bool)
+    mask = np.ones(box_shape(inside), bool)
     viewer.port.save_state_for_undo()
     write_change(viewer.port, Change(mask, mask, (2, 8, 8)))
     prompts: list[MarkupPrompt] = [

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from EfficientMedSAM2Lib.core.boxes import box_start, whole_box
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.imaging.markups import Markup
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
@@ -70,7 +71,7 @@ def add_voxels(viewer: ViewerSession, segment_id: str, mask: np.ndarray) -> None
     assert viewer.volume is not None
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     image = oriented_image(mask, (0, 0, 0), viewer.volume.ijk_to_ras)
-    extent = list(extent_of_box([[0, size] for size in mask.shape]))
+    extent = list(extent_of_box(whole_box(mask.shape)))
     logic.SetBinaryLabelmapToSegment(image, viewer.segmentation_node, segment_id, logic.MODE_REPLACE, extent)
 
 
@@ -135,7 +136,7 @@ def _fingerprint(viewer: ViewerSession, segment_id: str) -> bytes | None:
     mask = read_segment(*nodes, box)
     if not mask.any():
         return None
-    places = np.argwhere(mask) + [low for low, _high in box]
+    places = np.argwhere(mask) + box_start(box)
     return hashlib.sha256(places.astype(np.int32).tobytes()).digest()
 
 

@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, box_slices
-from EfficientMedSAM2Lib.imaging.formats.files import csv_cell
+from EfficientMedSAM2Lib.core.boxes import box_start, in_plane_axes
+from EfficientMedSAM2Lib.imaging.formats.files import write_csv
 from EfficientMedSAM2Lib.imaging.segmentations import Segment
 from EfficientMedSAM2Lib.imaging.volumes import Volume
-from EfficientMedSAM2Lib.mrml.effect.slice_scores import read_scores
+from EfficientMedSAM2Lib.mrml.effect.slice_scores import SliceScores, read_scores
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box, segment_stamp
-from EfficientMedSAM2Lib.pipeline.measurements import MEASURES, Diameters, diameters_in_slice, measure_mask
+from EfficientMedSAM2Lib.pipeline.measurements import MEASURES, BriefMeasurement, measure_briefly, measure_mask
 from EfficientMedSAM2Lib.pipeline.volume_score import volume_score
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
 #: Of the table that is saved, in order.
 COLUMNS = ("scan", "segment", *MEASURES, "score_volume")
-
-#: Slice scores and slices with prompts of a segment, along the axis of its slices.
-_Scores = tuple[int, dict[int, float], list[int]]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A segment in numbers.
-
-    Attributes:
-        voxels: Number of voxels.
-        milliliters: Their volume; None where the scan does not say how large one is.
-        diameters: RECIST's two, in the scan's own slices; None without voxels or their size.
-        mean: Mean of the volume's own values (HU for CT) inside; None for an empty segment and for colour volumes.
-    """
-
-    voxels: int
-    milliliters: float | None
-    mean: float | None
-    diameters: Diameters | None = None
 
 
 class Measurements:
@@ -49,13 +27,13 @@ class Measurements:
 
     def __init__(self, viewer: ViewerSession) -> None:
         self.viewer = viewer
-        self._known: dict[str, tuple[Any, Measurement]] = {}
+        self._known: dict[str, tuple[Any, BriefMeasurement]] = {}
 
     def clear(self) -> None:
         """Another volume."""
         self._known = {}
 
-    def get(self, segment_id: str) -> Measurement | None:
+    def get(self, segment_id: str) -> BriefMeasurement | None:
         """Numbers of a segment as it is now; None until they are measured."""
         stamp, measured = self._known.get(segment_id, (None, None))
         return measured if stamp == segment_stamp(self.viewer.segmentation_node, segment_id) else None
@@ -69,55 +47,33 @@ class Measurements:
         for segment_id in self.viewer.port.segment_ids():
             stamp = segment_stamp(node, segment_id)
             if segment_id not in self._known or self._known[segment_id][0] != stamp:
-                box = segment_box(node, segment_id, self.viewer.volume_node)
-                self._known[segment_id] = stamp, self._measure(segment_id, box)
+                self._known[segment_id] = stamp, self._measure(volume, segment_id)
                 changed = True
         return changed
 
-    def _measure(self, segment_id: str, box: Box | None) -> Measurement:
-        volume = self.viewer.volume
-        assert volume is not None
+    def _measure(self, volume: Volume, segment_id: str) -> BriefMeasurement:
+        nodes = self.viewer.segmentation_node, segment_id, self.viewer.volume_node
+        box = segment_box(*nodes)
         if box is None:
-            return Measurement(0, 0.0 if volume.spacing_known else None, None)
-        mask = read_segment(self.viewer.segmentation_node, segment_id, self.viewer.volume_node, box)
-        voxels = int(np.count_nonzero(mask))
-        milliliters = voxels * volume.voxel_mm3 / 1000.0 if volume.spacing_known else None
-        diameters = None
-        if voxels and volume.spacing_known:
-            found = diameters_in_slice(mask, volume.ijk_to_ras)
-            diameters = replace(found, index=found.index + box[0][0])
-        if not voxels or volume.array.ndim == 4:
-            return Measurement(voxels, milliliters, None, diameters)
-        inside = volume.array[box_slices(box)][mask]
-        return Measurement(voxels, milliliters, float(np.mean(inside, dtype=np.float64)), diameters)
+            return BriefMeasurement(0, 0.0 if volume.spacing_known else None)
+        return measure_briefly(read_segment(*nodes, box), volume, corner=box_start(box))
 
 
 def prepare_table(viewer: ViewerSession, segments: Sequence[Segment]) -> Callable[[Path], object]:
     """What writes a table of all segments, which were read from the scene just now; to be called in any thread."""
     volume = viewer.volume
     assert volume is not None
-    scores = [_scores(viewer, segment_id) for segment_id in viewer.port.segment_ids()]
-    return lambda path: _write(path, volume, segments, scores)
+    session, port = viewer.controller.session, viewer.port
+    scores = [read_scores(session, port, segment_id) for segment_id in port.segment_ids()]
+    return lambda path: write_csv(path, COLUMNS, (_row(volume, *known) for known in zip(segments, scores)))
 
 
-def _scores(viewer: ViewerSession, segment_id: str) -> _Scores:
-    """As the strip shows them; slices that were edited by hand have none, since nobody has judged them."""
-    found = read_scores(viewer.controller.session, viewer.port, segment_id)
-    kept = {index: score for index, score in found.scores.items() if index not in found.edited}
-    return found.axis, kept, sorted(found.prompted)
-
-
-def _write(path: Path, volume: Volume, segments: Sequence[Segment], scores: Sequence[_Scores]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for segment, (axis, of_slices, prompted) in zip(segments, scores):
-            areas = np.count_nonzero(segment.mask, axis=tuple(n for n in range(3) if n != axis))
-            score = volume_score(of_slices, prompted, dict(enumerate(areas.tolist())))
-            row: dict[str, Any] = {
-                "scan": volume.name,
-                "segment": segment.name,
-                **measure_mask(segment.mask, volume),
-                "score_volume": None if score is None or not of_slices else round(score, 4),
-            }
-            writer.writerow({name: "" if value is None else csv_cell(value) for name, value in row.items()})
+def _row(volume: Volume, segment: Segment, known: SliceScores) -> dict[str, Any]:
+    areas = np.count_nonzero(segment.mask, axis=in_plane_axes(known.axis))
+    score = volume_score(known.judged, sorted(known.prompted), dict(enumerate(areas.tolist())))
+    return {
+        "scan": volume.name,
+        "segment": segment.name,
+        **measure_mask(segment.mask, volume),
+        "score_volume": None if score is None or not known.judged else round(score, 4),
+    }

@@ -13,6 +13,7 @@ from EfficientMedSAM2Lib.mrml.effect.controller import EffectController
 from EfficientMedSAM2Lib.mrml.effect.worker import Worker
 from EfficientMedSAM2Lib.mrml.labelmaps import array_view, to_vtk_matrix
 from EfficientMedSAM2Lib.mrml.ports.segment_editor_logic_port import SegmentEditorLogicPort
+from EfficientMedSAM2Lib.mrml.scene.prompt_store import nodes_of_class
 
 UNDO_STATES = 50
 
@@ -117,7 +118,7 @@ class ViewerSession:
         node = editor.create_empty_segmentation_node()
         node.SetName(f"{volume.name} segmentation")
         self.segmentation_node = node
-        tree = _first_node(self.scene, "vtkMRMLSubjectHierarchyNode")
+        tree = next(iter(nodes_of_class(self.scene, "vtkMRMLSubjectHierarchyNode")), None)
         if tree is not None:  # only Slicer's own GUI makes items by itself; prompts are filed beside this one
             tree.CreateItem(tree.GetSceneItemID(), node)
         editor.set_active_segmentation(node, self.volume_node)
@@ -134,8 +135,8 @@ class ViewerSession:
         if self.volume_node is None:
             return
         self.editor_node.SetSelectedSegmentID("")
-        markups = _nodes(self.scene, "vtkMRMLMarkupsNode")
-        for node in [*markups, *_nodes(self.scene, "vtkMRMLModelNode")]:
+        kinds = ("vtkMRMLMarkupsNode", "vtkMRMLModelNode")
+        for node in [node for kind in kinds for node in nodes_of_class(self.scene, kind)]:
             if node.GetSaveWithScene() and not node.GetSingletonTag() and not node.GetHideFromEditors():
                 self.scene.RemoveNode(node)
         self.port.clear()
@@ -214,11 +215,3 @@ def add_volume(scene: Any, volume: Volume) -> Any:
         node.SetAttribute("DICOM.Modality", volume.modality)
     node.CreateDefaultDisplayNodes()
     return node
-
-
-def _nodes(scene: Any, class_name: str) -> list[Any]:
-    return [scene.GetNthNodeByClass(n, class_name) for n in range(scene.GetNumberOfNodesByClass(class_name))]
-
-
-def _first_node(scene: Any, class_name: str) -> Any:
-    return next(iter(_nodes(scene, class_name)), None)

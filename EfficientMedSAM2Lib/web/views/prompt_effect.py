@@ -9,14 +9,7 @@ import vtk
 from slicer import vtkMRMLSliceNode
 from trame_slicer.segmentation import SegmentationEffect, SegmentationEffectPipeline
 
-from EfficientMedSAM2Lib.mrml.effect.outline import (
-    EXCLUDE_COLOR,
-    PREVIEW_COLOR,
-    line_actor,
-    outline_polydata,
-    polyline,
-    show_lines,
-)
+from EfficientMedSAM2Lib.mrml.effect.outline import SliceLines
 from EfficientMedSAM2Lib.mrml.effect.prompt_gesture import POINT, PromptGesture
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import xy_to_world
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
@@ -34,18 +27,18 @@ class PromptPipeline(SegmentationEffectPipeline):
 
     def __init__(self) -> None:
         super().__init__()
-        self._outline, self._band = line_actor(PREVIEW_COLOR), line_actor(PREVIEW_COLOR)
+        self._lines = SliceLines()
         self._mask: tuple[Any, Any] | None = None
 
     def OnRendererAdded(self, renderer: Any) -> None:
         """Show what there is to show."""
-        for _mapper, actor in (self._outline, self._band):
+        for actor in self._lines.actors:
             if renderer is not None:
                 renderer.AddViewProp(actor)
 
     def OnRendererRemoved(self, renderer: Any) -> None:
         """Leave nothing behind."""
-        for _mapper, actor in (self._outline, self._band):
+        for actor in self._lines.actors:
             renderer.RemoveViewProp(actor)
 
     def OnUpdate(self, obj: Any, event_id: int, call_data: Any) -> None:
@@ -57,14 +50,12 @@ class PromptPipeline(SegmentationEffectPipeline):
     def show_mask(self, image: Any, volume_node: Any) -> None:
         """Outline a mask (vtkOrientedImageData in the volume's frame); None hides it."""
         self._mask = None if image is None else (image, volume_node)
-        data = None if image is None else outline_polydata(image, volume_node, self.GetViewNode())
-        if show_lines(*self._outline, data):
+        if self._lines.show_mask(image, volume_node, self.GetViewNode()):
             self.RequestRender()
 
     def show_band(self, points_xy: Sequence[Any], closed: bool, include: bool) -> None:
         """Draw a polygon or a line in pixels of the view; no points hide it."""
-        self._band[1].GetProperty().SetColor(*(PREVIEW_COLOR if include else EXCLUDE_COLOR))
-        if show_lines(*self._band, polyline(points_xy, closed) if points_xy else None):
+        if self._lines.show_band(points_xy, closed, include):
             self.RequestRender()
 
     def CanProcessInteractionEvent(self, event: Any) -> tuple[bool, float]:

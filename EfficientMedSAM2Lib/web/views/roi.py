@@ -8,7 +8,7 @@ import numpy as np
 
 from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.geometry import box_to_roi
+from EfficientMedSAM2Lib.core.geometry import box_to_roi, spacing_of
 from EfficientMedSAM2Lib.mrml.labelmaps import to_vtk_matrix
 from EfficientMedSAM2Lib.mrml.markups_reader import read_roi
 from EfficientMedSAM2Lib.mrml.volume_reader import volume_matrix, volume_shape
@@ -32,7 +32,7 @@ class RoiDraft:
         """Begin with a rectangle on a slice, or a box; a flat one is given a depth, by default that of a cube."""
         self.drop()
         matrix = volume_matrix(self.viewer.volume_node)
-        spacing = np.linalg.norm(matrix[:3, :3], axis=0)[::-1]
+        spacing = spacing_of(matrix)[::-1]
         box = [list(bounds) for bounds in bbox_kji]
         if box[axis][1] - box[axis][0] == 1:
             edges = [(high - low) * spacing[n] for n, (low, high) in enumerate(box) if n != axis]

@@ -10,7 +10,7 @@ import numpy as np
 from EfficientMedSAM2Lib.core.geometry import nearest_index, transform_points
 from EfficientMedSAM2Lib.mrml.effect.view_geometry import show_slice, slice_positions, view_axis, view_slice
 from EfficientMedSAM2Lib.mrml.labelmaps import from_vtk_matrix
-from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_matrix, volume_shape, world_to_ijk
+from EfficientMedSAM2Lib.mrml.volume_reader import ijk_to_world, volume_matrix, volume_shape, world_to_ijk
 from EfficientMedSAM2Lib.web.session.viewer_session import ViewerSession
 
 #: Singleton tag of each slice view, as in 3D Slicer, and its orientation.
@@ -217,8 +217,8 @@ class SliceViews:
         return np.clip(ijk, 0, np.array(volume_shape(self.viewer.volume_node)[::-1]) - 1)
 
     def _world_of(self, ijk: Any) -> list[float]:
-        local = transform_points(np.array([ijk], dtype=float), volume_matrix(self.viewer.volume_node))
-        return [float(value) for value in local_to_world(local, self.viewer.volume_node)[0]]
+        world: list[float] = ijk_to_world([ijk], self.viewer.volume_node)[0].tolist()
+        return world
 
 
 def round_length(most: float) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, box_slices, union
+from EfficientMedSAM2Lib.core.boxes import Box, box_shape, box_slices, box_start, union, whole_box
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.files import replacing
 from EfficientMedSAM2Lib.core.geometry import transform_points
@@ -89,9 +89,7 @@ def write_work(folder: Path, work: Work) -> None:
     number = uuid.uuid4().hex[:8]
     volume = work.volume
     filled = [segment for segment in work.segments if segment.box is not None]
-    whole: Box | None = None
-    for segment in filled:
-        whole = union(whole, segment.box)
+    whole = union(*(segment.box for segment in filled))
     names = []
     if whole is not None:
         names.append(f"segments-{number}.seg.nrrd")
@@ -144,7 +142,7 @@ def read_work(folder: Path) -> Work:
         if index["segmentation"]:
             masks = [segment.mask for segment in read_segmentation(folder / index["segmentation"], volume)]
         segments = []
-        everything = [[0, size] for size in volume.shape_kji]
+        everything = whole_box(volume.shape_kji)
         for segment_id, name, color, terminology, is_filled, prompts, *slices in index["segments"]:
             markups = tuple(read_markups(folder / prompts)) if prompts else ()
             box, mask = (everything, masks.pop(0)) if is_filled else (None, None)
@@ -163,14 +161,13 @@ def _place(numbers: Any) -> Place:
 def _part(volume: Volume, box: Box) -> Volume:
     """The grid of a box, without voxels: files of a few segments in a large scan stay small."""
     matrix = volume.ijk_to_ras.copy()
-    matrix[:3, 3] = transform_points(np.array([low for low, _high in box][::-1], float), matrix)
-    shape = [high - low for low, high in box]
+    matrix[:3, 3] = transform_points(np.array(box_start(box)[::-1], float), matrix)
+    shape = box_shape(box)
     return Volume(np.broadcast_to(np.uint8(0), shape), matrix)
 
 
 def _in_box(segment: WorkSegment, whole: Box) -> Segment:
-    mask = np.zeros([high - low for low, high in whole], dtype=bool)
+    mask = np.zeros(box_shape(whole), dtype=bool)
     assert segment.box is not None
-    place = [[low - start, high - start] for (low, high), (start, _end) in zip(segment.box, whole)]
-    mask[box_slices(place)] = segment.mask
+    mask[box_slices(segment.box, whole)] = segment.mask
     return Segment(segment.name, mask, segment.color, segment.terminology)

@@ -128,10 +128,10 @@ class EffectUser:
         return len(self.session.prompts(segment_id))
 
     def band(self, mouse: Any) -> Any:
-        return self._pipeline(mouse).bandActor
+        return self._pipeline(mouse).band
 
     def outline(self, view: str) -> Any:
-        return self._pipeline(self.host.mouse(view)).outlineActor
+        return self._pipeline(self.host.mouse(view)).outline
 
     def _pipeline(self, mouse: Any) -> Any:
         from host.pythonqt import wrap

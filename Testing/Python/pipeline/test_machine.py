@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from EfficientMedSAM2Lib.pipeline.machine import peak_memory_megabytes, processor_name, version_of
+from EfficientMedSAM2Lib.pipeline.machine import installed_version, peak_memory_megabytes, processor_name
 
 
 def test_peak_memory_is_in_megabytes():
@@ -15,5 +15,5 @@ def test_peak_memory_is_in_megabytes():
 
 def test_the_processor_has_a_name_and_numpy_a_version():
     assert processor_name().strip()
-    assert version_of("numpy") == np.__version__
-    assert version_of("no-such-distribution") is None
+    assert installed_version("numpy") == np.__version__
+    assert installed_version("no-such-distribution") is None

@@ -19,8 +19,7 @@ from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.viewport import Viewport
 from EfficientMedSAM2Lib.predictors.volume.context import predict_context
-from EfficientMedSAM2Lib.predictors.volume.frames import VolumeFrames
-from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
+from EfficientMedSAM2Lib.predictors.volume.frames import VolumeContext, VolumeFrames
 
 WHOLE = Viewport(0, 0, 96, 96)
 RULES = HeuristicsConfig()

@@ -15,14 +15,13 @@ from EfficientMedSAM2Lib.predictors import EfficientMedSAM2VolumePredictor
 from EfficientMedSAM2Lib.predictors.slices.feature_cache import FeatureCache
 from EfficientMedSAM2Lib.predictors.slices.slice_predictor import SlicePredictor
 from EfficientMedSAM2Lib.predictors.viewport import Viewport
-from EfficientMedSAM2Lib.predictors.volume.frames import PictureFrames, TensorFrames, VolumeFrames
+from EfficientMedSAM2Lib.predictors.volume.frames import PictureFrames, TensorFrames, VolumeContext, VolumeFrames
 from EfficientMedSAM2Lib.predictors.volume.orthogonal_prior import (
     OrthogonalPrior,
     OrthogonalSlice,
     _part_on,
     segment_orthogonal_slices,
 )
-from EfficientMedSAM2Lib.predictors.volume.volume_context import VolumeContext
 
 WINDOW = IntensityWindow(0.0, 1.0)
 HEURISTICS = HeuristicsConfig()

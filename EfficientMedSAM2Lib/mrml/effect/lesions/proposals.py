@@ -14,9 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, union
+from EfficientMedSAM2Lib.core.boxes import Box
 from EfficientMedSAM2Lib.core.errors import UserError
-from EfficientMedSAM2Lib.core.geometry import transform_points
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, base_name
 from EfficientMedSAM2Lib.mrml.effect.action_queue import Activity, Work
@@ -27,7 +26,7 @@ from EfficientMedSAM2Lib.mrml.markups_reader import box_of, point_at
 from EfficientMedSAM2Lib.mrml.scene.segments import begin_object, begin_structure
 from EfficientMedSAM2Lib.mrml.segment_editor_session import SegmentEditorSession
 from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment
-from EfficientMedSAM2Lib.mrml.volume_reader import local_to_world, volume_from_node, volume_matrix
+from EfficientMedSAM2Lib.mrml.volume_reader import ijk_to_world, volume_from_node, volume_matrix
 
 logger = logging.getLogger(__name__)
 
@@ -259,8 +258,8 @@ class ProposalActions(PromptChanges):
         node = self._volume_node()
         if proposal.box_kji is not None:
             return box_of([list(edge) for edge in proposal.box_kji], node, True, proposal.axis)
-        place = transform_points(np.array([proposal.place_kji[::-1]], float), volume_matrix(node))
-        return point_at(local_to_world(place, node)[0].tolist(), node, True, proposal.axis)
+        (place,) = ijk_to_world([proposal.place_kji[::-1]], node).tolist()
+        return point_at(place, node, True, proposal.axis)
 
     def _volume_node(self) -> Any:
         return self.port.source_volume_node()
@@ -278,17 +277,8 @@ class ProposalActions(PromptChanges):
 
     def _taken(self) -> PackedMask:
         """Voxels of all segments."""
-        masks = [read_for_measuring(self.port, None, segment_id).mask for segment_id in self.port.segment_ids()]
-        box: Box | None = None
-        for mask in masks:
-            box = union(box, mask.box)
-        if box is None:
-            return PackedMask.empty(3)
-        whole = np.zeros([high - low for low, high in box], dtype=bool)
-        for mask in masks:
-            if not mask.is_empty:
-                whole |= mask.window(box)
-        return PackedMask.pack(whole, [low for low, _high in box])
+        segment_ids = self.port.segment_ids()
+        return PackedMask.any_of([read_for_measuring(self.port, None, segment_id).mask for segment_id in segment_ids])
 
     def _next_step(self) -> Work | None:
         """A slice or a place of the search for the worker; None when there is nothing to be looked at."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from EfficientMedSAM2Lib.core.boxes import box_start
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.mrml.effect.slice_scores import read_scores
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
@@ -51,14 +52,14 @@ def read_for_measuring(port: EditorPort, session: SegmentEditorSession | None, s
     segment: Any = node.GetSegmentation().GetSegment(segment_id)
     box, mask = segment_box(node, segment_id, volume_node), PackedMask.empty(3)
     if box is not None:
-        mask = PackedMask.pack(read_segment(node, segment_id, volume_node, box), [low for low, _high in box])
+        mask = PackedMask.pack(read_segment(node, segment_id, volume_node, box), box_start(box))
     found = read_scores(session, port, segment_id)
     return SegmentReading(
         segment_id,
         str(segment.GetName()),
         mask,
         found.axis,
-        {index: score for index, score in found.scores.items() if index not in found.edited},
+        found.judged,
         tuple(sorted(found.prompted)),
         tuple(segment.GetColor()),
         get_tag(segment, TERMINOLOGY_TAG) or "",

@@ -1,20 +1,17 @@
-"""Keeps the engine's steps and the segment editor's states together, whoever presses *Undo*.
+"""The engine's steps, back and forth, with the prompts and voxels that belong to them; a manual edit is one of them.
 
-Each commit writes the number of the new state into a tag of the changed segment. Slicer's own history saves and
-restores tags together with voxels, so the tags say at any time which state the editor is in, and hence how many steps
-the engine has to go back or forth.
+A manual edit is a change of a segment by other means than prompts: Paint, Erase, another effect, an older session.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Optional
+from dataclasses import dataclass, replace
+from typing import Optional
 
 import numpy as np
 
-from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, slice_box, union
+from EfficientMedSAM2Lib.core.boxes import Box, bounding_box, box_shape, box_start, moved, slice_box, union, whole_box
 from EfficientMedSAM2Lib.core.errors import UserError
 from EfficientMedSAM2Lib.core.masks import PackedMask
 from EfficientMedSAM2Lib.interaction import InteractiveSession, MarkupPrompt, checks
@@ -22,105 +19,71 @@ from EfficientMedSAM2Lib.interaction.constraints import edited_voxels
 from EfficientMedSAM2Lib.interaction.prompts import prompted_slices
 from EfficientMedSAM2Lib.mrml.ports.editor_port import EditorPort
 from EfficientMedSAM2Lib.mrml.scene.prompt_store import STATE_TAG, get_tag
-from EfficientMedSAM2Lib.mrml.scene.slice_store import SavedSlices
+from EfficientMedSAM2Lib.mrml.scene.slice_store import SavedSlices, read_slices, still_true
+from EfficientMedSAM2Lib.mrml.segment_voxels import read_segment, segment_box
 
 #: A prompt in force, and what takes its place, if anything.
 PromptChange = tuple[MarkupPrompt, Optional[MarkupPrompt]]
-#: States that are remembered; the engine and the editor forget old steps, too.
-MAX_STATES = 64
 #: A manual edit of at most so many slices corrects these slices; a larger one replaces the segment.
 MAX_EDITED_SLICES = 5
 
 
 @dataclass(frozen=True)
-class EditorState:
-    """The editor after a commit.
+class ManualEdit:
+    """A segment that was edited, read on the main thread; any thread may send it to the engine.
 
     Attributes:
-        depth: Number of engine steps that led here.
-        tags: State tag of each segment that has one.
-        known: Voxels of each segment as the editor held them then, on the volume's grid. They differ from the engine's
-            where masking refused a voxel or another segment took it.
+        stamp: Its labelmap's stamp when it was read.
+        mask: The segment as it is now, (D, H, W) bool; None when no voxel differs from what the engine knows.
+        box: Half-open box of the edited voxels.
+        by_hand: Voxels in it that were painted or erased, which later results have to keep.
+        saved: What is known of the slices of a segment that came with the scene.
     """
 
-    depth: int
-    tags: Mapping[str, str]
-    known: Mapping[str, PackedMask] = field(default_factory=dict)
+    stamp: tuple[int, int]
+    mask: np.ndarray | None
+    box: Box
+    by_hand: PackedMask
+    saved: SavedSlices | None = None
 
 
-class EditorStates:
-    """States of one segmentation, from the one it had when the session began."""
+def read_manual_edit(
+    port: EditorPort, segment_id: str, stamp: tuple[int, int], known: PackedMask | None, whole: bool
+) -> ManualEdit:
+    """Compare a segment with what the engine knows of it.
 
-    def __init__(self, segmentation_node: Any) -> None:
-        self.segmentation_node = segmentation_node
-        self._next_number = 1
-        self.restart()
+    Args:
+        port: The editor.
+        segment_id: The segment.
+        stamp: Its labelmap's present stamp.
+        known: Voxels that the engine knows.
+        whole: Ignore these, and take all of the segment for edited.
 
-    def restart(self) -> None:
-        """Begin with the editor's present state."""
-        tags = self._tags()
-        numbers = [int(tag) for tag in tags.values() if tag.isdecimal()]
-        self._next_number = max([*numbers, self._next_number - 1]) + 1
-        self.current = EditorState(0, tags)
-        self._states: deque[EditorState] = deque([self.current], MAX_STATES)
-
-    def holds(self, port: EditorPort, segment_id: str) -> bool:
-        """Whether the editor still has this segmentation, and that the segment: either may be exchanged at any time."""
-        try:
-            node = port.segmentation_node()
-        except UserError:
-            return False
-        return bool(node == self.segmentation_node and node.GetSegmentation().GetSegment(segment_id) is not None)
-
-    def next_tag(self) -> str:
-        """Number for a new state."""
-        self._next_number += 1
-        return str(self._next_number - 1)
-
-    def record(self, depth: int, known: Mapping[str, PackedMask]) -> None:
-        """Remember the present state, just written and tagged; ``known`` holds the segments that changed."""
-        while self._states and self._states[-1].depth >= depth:
-            self._states.pop()  # was undone: the editor has dropped it, too
-        self.current = EditorState(depth, self._tags(), {**self.current.known, **known})
-        self._states.append(self.current)
-
-    def branch(self) -> None:
-        """The editor's state was saved and tagged anew; nothing else of it has changed."""
-        while self._states and self._states[-1].depth > self.current.depth:
-            self._states.pop()
-        self.current = replace(self.current, tags=self._tags())
-        self._states.append(self.current)
-
-    def note_edit(self, depth: int, segment_id: str, known: PackedMask) -> None:
-        """Another effect changed the present state, and the engine knows it now: same tags, new voxels."""
-        old = self.current.depth
-        alike = [state for state in self._states if state.depth == old and state is not self.current]
-        while self._states and self._states[-1].depth >= old:
-            self._states.pop()
-        for state in (*alike, self.current):  # all that differ from it by their tags only
-            self.current = replace(state, depth=depth, known={**state.known, segment_id: known})
-            self._states.append(self.current)
-
-    def find_present(self) -> EditorState | None:
-        """The state that the editor is in now; None when it is one from before the session, or from elsewhere.
-
-        Segments that do not exist at the moment are not compared: removing one must not lose the others' history.
-        """
-        for state in (self.current, *reversed(self._states)):
-            if self.is_present(state):
-                self.current = state
-                return state
-        return None
-
-    def is_present(self, state: EditorState) -> bool:
-        """Whether the editor is in this state."""
-        tags = self._tags()
-        return all(state.tags.get(s) == tags.get(s) for s in self.segmentation_node.GetSegmentation().GetSegmentIDs())
-
-    def _tags(self) -> dict[str, str]:
-        segmentation = self.segmentation_node.GetSegmentation()
-        found = {s: get_tag(segmentation.GetSegment(s), STATE_TAG) for s in segmentation.GetSegmentIDs()}
-        return {segment_id: tag for segment_id, tag in found.items() if tag}
+    Raises:
+        UserError: ``whole``, and the segment is empty.
+    """
+    segmentation, volume = port.segmentation_node(), port.source_volume_node()
+    known = None if whole else known
+    box = union(segment_box(segmentation, segment_id, volume), known.box if known is not None else None)
+    edited, by_hand = None, PackedMask.empty(3)
+    if box is not None:
+        difference = read_segment(segmentation, segment_id, volume, box) ^ (known or PackedMask.empty(3)).window(box)
+        edited, by_hand = bounding_box(difference), PackedMask.pack(difference, box_start(box))
+    if edited is None and whole:
+        raise UserError("The segment is empty; paint the structure on at least one slice, or give a prompt.")
+    if box is None or edited is None:
+        return ManualEdit(stamp, None, [], by_hand)
+    mask = read_segment(segmentation, segment_id, volume)
+    edited = moved(edited, box_start(box))
+    # A whole segment is a starting point, to be corrected; so is one that came with the scene and was made by prompts.
+    segment = port.segment(segment_id)
+    saved = None if whole or known is not None else read_slices(segment, volume)
+    if saved is not None:
+        saved, held = still_true(saved, mask)
+        by_hand = PackedMask.pack(held)
+    elif whole or (known is None and get_tag(segment, STATE_TAG) is not None):
+        by_hand = PackedMask.empty(3)
+    return ManualEdit(stamp, mask, whole_box(mask.shape) if whole else edited, by_hand, saved)
 
 
 class EngineSteps:
@@ -143,7 +106,7 @@ class EngineSteps:
     def mask(self, segment: str, box: Box) -> np.ndarray:
         """The engine's mask in a half-open box, bool; empty for a segment that it does not have."""
         if segment not in self.engine.segments:
-            return np.zeros([high - low for low, high in box], dtype=bool)
+            return np.zeros(box_shape(box), dtype=bool)
         return self.engine.mask(segment, box)
 
     def run(self, segment: str, prompts: Iterable[MarkupPrompt]) -> tuple[Box | None, str]:
@@ -188,7 +151,7 @@ class EngineSteps:
         old = self._written.get(segment)
         whole = union(old.box if old is not None else None, box)
         if whole is not None:
-            self._written[segment] = PackedMask.pack(self.mask(segment, whole), [low for low, _high in whole])
+            self._written[segment] = PackedMask.pack(self.mask(segment, whole), box_start(whole))
 
     def import_mask(
         self, segment: str, mask: np.ndarray, box: Box, by_hand: PackedMask, saved: SavedSlices | None = None
@@ -226,7 +189,7 @@ class EngineSteps:
         edited = by_hand
         if index is not None:
             box = slice_box(shape, axis, index)
-            edited = PackedMask.pack(by_hand.window(box), [low for low, _high in box])
+            edited = PackedMask.pack(by_hand.window(box), box_start(box))
             if edited.is_empty and not by_hand.is_empty:
                 return  # a slice between two that were edited
         prompt = checks.mask_prompt(mask, axis, index, shape, True)

@@ -87,8 +87,10 @@ class SegmentsSection(PanelWidgets):
 
     def _makeTable(self, commands):
         self.table = self._table([title for title, _tip in COLUMNS], TABLE_LINES)
-        for column, (_title, tip) in enumerate(COLUMNS):
-            self.table.horizontalHeaderItem(column).setToolTip(_(tip))
+        for column, (title, tip) in enumerate(COLUMNS):
+            item = qt.QTableWidgetItem(_(title))
+            item.setToolTip(_(tip))
+            self.table.setHorizontalHeaderItem(column, item)
         self.table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         self.table.setSelectionMode(qt.QAbstractItemView.SingleSelection)
         self.table.setWordWrap(False)

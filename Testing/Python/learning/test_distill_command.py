@@ -15,7 +15,7 @@ import torch
 from EfficientMedSAM2Lib.cli import main
 from EfficientMedSAM2Lib.commands.distill import add_arguments
 from EfficientMedSAM2Lib.core.resources import resource_path, shipped_weights
-from EfficientMedSAM2Lib.models import load_model
+from EfficientMedSAM2Lib.models import EfficientMedSAM2, ModelConfig, load_model, save_model
 from EfficientMedSAM2Lib.models.timm_import import import_timm
 
 import_timm()
@@ -97,7 +97,8 @@ def test_an_exported_network_is_imitated(manifest_path: Path, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_a_teacher_of_equal_sizes_needs_no_cache(manifest_path: Path, tmp_path: Path) -> None:
-    weights = resource_path("Models", "efficient_medsam2_efficientnet.safetensors")
+    weights = tmp_path / "teacher.safetensors"
+    save_model(EfficientMedSAM2(ModelConfig("efficientnet")), weights)
     options = ["--encoder_type", "mobilenet", "--teacher_checkpoint", str(weights), "--output_distill_weight", "0"]
     assert distill(manifest_path, tmp_path / "out", *options) == 0
     assert not (tmp_path / "out" / "teacher_cache").exists()

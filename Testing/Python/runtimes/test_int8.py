@@ -34,7 +34,8 @@ def test_every_graph_of_int8_runs(cache):
     bank = MemoryBank(maps, pointers, np.ones((1, 2), np.float32), np.zeros((1, 2), np.float32))
     box = PromptBatch(np.zeros((1, 0, 2)), np.zeros((1, 0)), np.array([[40.0, 50, 120, 160]]))
     decoded = network.decode(network.attend(features, bank), network.encode_prompts(box))
-    assert decoded.logits.shape == (1, 4, 64, 64)
+    size = network.config.low_res_size
+    assert decoded.logits.shape == (1, 4, size, size)
     assert np.isfinite(decoded.logits).all()
     assert network.encode_memory(features, decoded.logits[:, :1]).shape == (1, 64, 16, 16)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -42,11 +43,20 @@ def test_prompts_and_views_have_a_thread_each(scene):
     def clicked(runs_concurrently):
         network, threads = StubNetwork(), {"encode_image": [], "encode_prompts": [], "decode": []}
         network.runs_concurrently, network.threads, network.certainty = runs_concurrently, 2, 0.5
-        for name, seen in threads.items():
-            real = getattr(network, name)
-            setattr(
-                network, name, lambda *given, real=real, seen=seen: seen.append(threading.get_ident()) or real(*given)
-            )
+        prompts_begun, both_views = threading.Event(), threading.Barrier(2)
+
+        def noted(name, real, *given):
+            threads[name].append(threading.get_ident())
+            if name == "encode_prompts":
+                prompts_begun.set()
+            elif name == "encode_image" and runs_concurrently:
+                # What has not begun is done by whoever asks, so neither thread may be done before the other begins.
+                first = len(threads[name]) == 1
+                assert prompts_begun.wait(30) if first else both_views.wait(30) >= 0
+            return real(*given)
+
+        for name in threads:
+            setattr(network, name, functools.partial(noted, name, getattr(network, name)))
         predictor = EfficientMedSAM2VolumePredictor(network)
         state = predictor.init_state(scene[0], spacing=(3, 1, 1), window=(0, 1))
         return predictor.add_new_points_or_box(state, 10, "liver", points=[[28, 40]], labels=[1])[2].numpy(), threads
